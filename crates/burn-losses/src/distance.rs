@@ -1,0 +1,291 @@
+//! How far apart two embeddings are: smaller is always closer.
+//!
+//! Every distance comes [`rowwise`](Distance::rowwise) and for [all pairs](Distance::matrix), with a finite gradient
+//! everywhere, also where two rows are equal.
+
+use burn::config::Config;
+use burn::tensor::{Tensor, assert_shape};
+
+use crate::half::{cast_to, widen};
+use crate::norm::{row_lengths, unit_rows};
+
+/// A distance between two rows `a` and `b` of the same length.
+///
+/// | distance | formula | all pairs hold |
+/// | --- | --- | --- |
+/// | `SmallestDifference` | `min over k of abs(a[k] - b[k])`, Lp with p = -infinity | `[first, second, dim]` |
+/// | `DifferentCount` | `count of k with a[k] != b[k]`, Lp with p = 0; its gradient is 0 | `[first, second, dim]` |
+/// | `Manhattan` | `sum over k of abs(a[k] - b[k])`, Lp with p = 1 | `[first, second, dim]` |
+/// | `Euclidean` | `sqrt(sum over k of (a[k] - b[k])²)`, Lp with p = 2 | `[first, second]` |
+/// | `SquaredEuclidean` | `sum over k of (a[k] - b[k])²` | `[first, second]` |
+/// | `Minkowski(p)` | `(sum over k of abs(a[k] - b[k])^p)^(1/p)`, any finite `p > 0` | `[first, second, dim]` |
+/// | `Chebyshev` | `max over k of abs(a[k] - b[k])`, Lp with p = infinity | `[first, second, dim]` |
+/// | `Cosine` | `1 - <a, b> / (length(a)·length(b))`, in `[0, 2]`; 1 if a row is zero | `[first, second]` |
+///
+/// Where two rows are equal the gradient is 0, and where a maximum or minimum is reached twice it goes to the first.
+/// A difference that overflows the number type is infinite; its gradient is not defined.
+#[derive(Config, Debug, Copy, PartialEq)]
+pub enum Distance {
+    /// The smallest difference.
+    SmallestDifference,
+    /// How many numbers differ.
+    DifferentCount,
+    /// The sum of the differences.
+    Manhattan,
+    /// The length of the straight line.
+    Euclidean,
+    /// The square of `Euclidean`; cheaper, and smooth at 0.
+    SquaredEuclidean,
+    /// The p-th root of the sum of p-th powers; a metric for `p >= 1` only.
+    Minkowski(f64),
+    /// The largest difference.
+    Chebyshev,
+    /// 1 minus the cosine of the angle.
+    Cosine,
+}
+
+impl Distance {
+    /// The Lp distance: `-infinity`, 0, 1, 2, any other `p > 0`, `+infinity`.
+    ///
+    /// # Panics
+    ///
+    /// If `p` is NaN, or negative and finite.
+    ///
+    /// ```
+    /// use burn_losses::distance::Distance;
+    ///
+    /// assert_eq!(Distance::lp(2.0), Distance::Euclidean);
+    /// assert_eq!(Distance::lp(f64::INFINITY), Distance::Chebyshev);
+    /// assert_eq!(Distance::lp(3.0), Distance::Minkowski(3.0));
+    /// ```
+    pub fn lp(p: f64) -> Self {
+        match p {
+            f64::NEG_INFINITY => Self::SmallestDifference,
+            0.0 => Self::DifferentCount,
+            1.0 => Self::Manhattan,
+            2.0 => Self::Euclidean,
+            f64::INFINITY => Self::Chebyshev,
+            p => Self::Minkowski(valid_exponent(p)),
+        }
+    }
+
+    /// The distance of every row to the row beside it.
+    ///
+    /// # Shapes
+    ///
+    /// - first: `[rows, dim]`
+    /// - second: `[rows, dim]`
+    /// - output: `[rows]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, or a `Minkowski` exponent is not finite and `> 0`.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_losses::distance::Distance;
+    ///
+    /// let device = Device::default();
+    /// let first = Tensor::<2>::from_data([[1.0, 2.0]], &device);
+    /// let second = Tensor::<2>::from_data([[4.0, -2.0]], &device);
+    /// assert_eq!(Distance::Euclidean.rowwise(first.clone(), second.clone()).into_scalar::<f32>(), 5.0);
+    /// assert_eq!(Distance::Manhattan.rowwise(first, second).into_scalar::<f32>(), 7.0);
+    /// ```
+    pub fn rowwise(self, first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
+        let [rows, dim] = first.dims();
+        assert_shape!(second, [rows, dim]);
+        let dtype = first.dtype();
+        if rows == 0 || dim == 0 {
+            return Tensor::zeros([rows], (&first.device(), dtype));
+        }
+        let (first, second) = (widen(first), widen(second));
+
+        let distances = match self {
+            // Half the squared distance of the directions: exact where `1 - cosine` would cancel.
+            Self::Cosine => {
+                let difference = unit_rows(first.clone()) - unit_rows(second.clone());
+                let distances = difference.square().sum_dim(1).mul_scalar(0.5).squeeze_dim(1);
+                distances + missing_direction(first, second)
+            }
+            _ => self.of_differences(first - second),
+        };
+        cast_to(distances, dtype)
+    }
+
+    /// The distance of every row of `first` to every row of `second`.
+    ///
+    /// `Euclidean`, `SquaredEuclidean` and `Cosine` use one matrix product and memory of the output's size. The
+    /// product `‖a‖² + ‖b‖² - 2·<a, b>` cancels for rows that are close: the squared distance is exact to about
+    /// `1e-7·(‖a - m‖² + ‖b - m‖²)` in `f32`, `m` the mean of `second`; use [`rowwise`](Self::rowwise) where that
+    /// matters. The other distances hold all differences at once, `first·second·dim` numbers.
+    ///
+    /// # Shapes
+    ///
+    /// - first: `[first, dim]`
+    /// - second: `[second, dim]`
+    /// - output: `[first, second]`
+    ///
+    /// # Panics
+    ///
+    /// If `dim` differs, or a `Minkowski` exponent is not finite and `> 0`.
+    pub fn matrix(self, first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
+        let [rows, dim] = first.dims();
+        let [columns, _] = second.dims();
+        assert_shape!(second, [columns, dim]);
+        let dtype = first.dtype();
+        if rows == 0 || columns == 0 || dim == 0 {
+            return Tensor::zeros([rows, columns], (&first.device(), dtype));
+        }
+        let (first, second) = (widen(first), widen(second));
+
+        let distances = match self {
+            Self::Cosine => unit_rows(first).matmul(unit_rows(second).transpose()).neg().add_scalar(1.0),
+            Self::SquaredEuclidean => squared_distances(first, second),
+            Self::Euclidean => safe_root(squared_distances(first, second)),
+            _ => {
+                let first = first.unsqueeze_dim::<3>(1).expand([rows, columns, dim]);
+                let second = second.unsqueeze_dim::<3>(0).expand([rows, columns, dim]);
+                let differences = (first - second).reshape([rows * columns, dim]);
+                self.of_differences(differences).reshape([rows, columns])
+            }
+        };
+        cast_to(distances, dtype)
+    }
+
+    fn of_differences(self, differences: Tensor<2>) -> Tensor<1> {
+        let distances = match self {
+            Self::SmallestDifference => differences.abs().min_dim(1),
+            Self::DifferentCount => {
+                let equal = differences.clone().equal_scalar(0.0);
+                // Connected to the graph, so that a backward finds a gradient: exactly 0.
+                let zeros = differences.clone().mask_fill(equal.clone().bool_or(equal.clone().bool_not()), 0.0);
+                (zeros + 1.0).mask_fill(equal, 0.0).sum_dim(1)
+            }
+            Self::Manhattan => differences.abs().sum_dim(1),
+            Self::SquaredEuclidean => differences.square().sum_dim(1),
+            Self::Euclidean => return row_lengths(differences),
+            Self::Minkowski(p) => return minkowski_lengths(differences, valid_exponent(p)),
+            Self::Chebyshev => differences.abs().max_dim(1),
+            Self::Cosine => unreachable!("a cosine is not a function of the difference"),
+        };
+        distances.squeeze_dim(1)
+    }
+}
+
+fn valid_exponent(p: f64) -> f64 {
+    assert!(p.is_finite() && p > 0.0, "Distance: the Minkowski exponent must be finite and > 0, got {p}");
+    p
+}
+
+/// `(sum over k of abs(row[k])^p)^(1/p)` with the largest magnitude taken out of the sum.
+fn minkowski_lengths(rows: Tensor<2>, p: f64) -> Tensor<1> {
+    let magnitudes = rows.abs();
+    let largest = magnitudes.clone().detach().max_dim(1);
+    let none = largest.clone().lower_scalar(1e-30);
+    let scaled = magnitudes / largest.clone().mask_fill(none.clone(), 1.0);
+
+    // Where a number is 0, the slope of its power may be infinite: it is replaced before the power and after it.
+    let zero = scaled.clone().lower_scalar(1e-30);
+    let powers = scaled.mask_fill(zero.clone(), 1.0).powf_scalar(p).mask_fill(zero, 0.0);
+    let lengths = powers.sum_dim(1).clamp_min(0.5).powf_scalar(1.0 / p) * largest.mask_fill(none, 0.0);
+
+    lengths.squeeze_dim(1)
+}
+
+/// `‖a - b‖² = ‖a‖² + ‖b‖² - 2·<a, b>` for all pairs, with the rows moved to the mean of the second first: distances
+/// stay, and what cancels becomes smaller.
+fn squared_distances(first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
+    let [rows, columns] = [first.dims()[0], second.dims()[0]];
+    let middle = second.clone().detach().mean_dim(0);
+    let (first, second) = (first - middle.clone(), second - middle);
+    let first_squares = first.clone().square().sum_dim(1).expand([rows, columns]);
+    let second_squares = second.clone().square().sum_dim(1).transpose().expand([rows, columns]);
+
+    (first_squares + second_squares - first.matmul(second.transpose()).mul_scalar(2.0)).clamp_min(0.0)
+}
+
+/// The root of numbers that may be 0, where it has value 0 and gradient 0.
+fn safe_root(squares: Tensor<2>) -> Tensor<2> {
+    let zero = squares.clone().lower_scalar(1e-30);
+    squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0)
+}
+
+/// What makes the cosine distance of a zero row 1: half for one zero row (the other half is there already), 1 for two.
+fn missing_direction(first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
+    let missing = |rows: Tensor<2>| {
+        let rows = unit_rows(rows.detach()).square().sum_dim(1).squeeze_dim::<1>(1);
+        rows.neg().add_scalar(1.0).round().mul_scalar(0.5)
+    };
+    missing(first) + missing(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    const ALL: [Distance; 8] = [
+        Distance::SmallestDifference,
+        Distance::DifferentCount,
+        Distance::Manhattan,
+        Distance::Euclidean,
+        Distance::SquaredEuclidean,
+        Distance::Minkowski(0.5),
+        Distance::Chebyshev,
+        Distance::Cosine,
+    ];
+
+    #[test]
+    fn equal_and_zero_rows_have_distance_zero_and_a_finite_gradient() {
+        let device = Device::flex().autodiff();
+        for distance in ALL {
+            for row in [[0.3_f32, -2.0, 7.0], [0.0; 3]] {
+                let rows = Tensor::<2>::from_data([row, row], &device).require_grad();
+                let rowwise = distance.rowwise(rows.clone(), rows.clone().detach());
+                let matrix = distance.matrix(rows.clone(), rows.clone().detach());
+                let gradient = rows.grad(&(rowwise.clone().sum() + matrix.clone().sum()).backward()).unwrap();
+
+                let zero_rows = row == [0.0; 3] && distance == Distance::Cosine;
+                let expected = if zero_rows { 1.0 } else { 0.0 };
+                for value in rowwise.try_into_vec_as::<f32>().unwrap() {
+                    assert_eq!(value, expected, "{distance:?} {row:?}");
+                }
+                for value in matrix.try_into_vec_as::<f32>().unwrap() {
+                    assert!((value - expected).abs() < 1e-6, "{distance:?} {row:?}: {value}");
+                }
+                for slope in gradient.try_into_vec_as::<f32>().unwrap() {
+                    assert!(slope.is_finite(), "{distance:?} {row:?}: {slope}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn huge_and_tiny_rows_keep_their_lengths() {
+        let device = Device::flex();
+        for factor in [1e-20_f32, 1e20] {
+            let first = Tensor::<2>::from_data([[3.0 * factor, 4.0 * factor]], &device);
+            let zero = first.zeros_like();
+            for (distance, expected) in [(Distance::Euclidean, 5.0), (Distance::Minkowski(3.0), 4.497_941_5)] {
+                let value = distance.rowwise(first.clone(), zero.clone()).into_scalar::<f32>();
+                assert!((value / factor - expected).abs() < 1e-5, "{distance:?}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cosine_distance_to_one_zero_row_is_one() {
+        let device = Device::flex();
+        let zero = Tensor::<2>::zeros([1, 2], &device);
+        let other = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
+
+        assert_eq!(Distance::Cosine.rowwise(zero.clone(), other.clone()).into_scalar::<f32>(), 1.0);
+        assert_eq!(Distance::Cosine.matrix(other, zero).into_scalar::<f32>(), 1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "the Minkowski exponent must be finite and > 0, got -2")]
+    fn a_negative_exponent_is_rejected() {
+        Distance::lp(-2.0);
+    }
+}

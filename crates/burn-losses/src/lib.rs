@@ -1,0 +1,53 @@
+//! Loss functions for [Burn](burn), as modules that run on every Burn backend.
+//!
+//! Angular-margin heads ([`margin`]), center loss ([`center`]), distances ([`distance`]), and the three things they
+//! share: labels that are safe to index with ([`labels`]), one place where losses become one number ([`reduction`]),
+//! and a precision rule (half precision is computed in `f32` and cast back).
+//!
+//! A head is an ordinary field of your model, so its class centers are trained, saved and moved with it:
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Int, Tensor};
+//! use burn_losses::margin::{ArcFace, ArcFaceConfig, MarginHead};
+//!
+//! #[derive(Module, Debug)]
+//! struct Model {
+//!     trunk: Linear,
+//!     head: ArcFace,
+//! }
+//!
+//! let device = Device::default().autodiff();
+//! let model = Model {
+//!     trunk: LinearConfig::new(8, 4).init(&device),
+//!     head: ArcFaceConfig::new(10, 4).with_margin(0.5).with_scale(64.0).init(&device),
+//! };
+//!
+//! let inputs = Tensor::<2>::ones([3, 8], &device);
+//! let labels = Tensor::<1, Int>::from_ints([0, 9, 4], &device);
+//! let loss = model.head.forward(model.trunk.forward(inputs), labels);
+//! let gradients = loss.backward();
+//! assert!(model.head.centers.weight.val().grad(&gradients).is_some());
+//! ```
+//!
+//! # Features
+//!
+//! - `std` (default): Burn with the standard library.
+//!
+//! The crate turns on no backend. Choose one on `burn`, for example `burn = { version = "0.22", features = ["flex"] }`.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod center;
+pub mod distance;
+pub mod labels;
+pub mod margin;
+pub mod reduction;
+
+mod half;
+mod log_space;
+mod norm;

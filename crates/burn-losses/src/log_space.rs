@@ -1,0 +1,57 @@
+//! Sums of exponentials that neither overflow nor lose their small terms.
+
+use burn::tensor::Tensor;
+
+/// `log(sum over j of exp(scores[i, j]))`, with the largest score taken out of the sum.
+///
+/// # Shapes
+///
+/// - scores: `[batch, terms]`, at least one term
+/// - output: `[batch]`
+pub(crate) fn log_sum_exp(scores: Tensor<2>) -> Tensor<1> {
+    // The shift cancels in the result, so no gradient flows through it.
+    let largest = scores.clone().detach().max_dim(1);
+    let sum = (scores - largest.clone()).exp().sum_dim(1);
+
+    (sum.log() + largest).squeeze_dim(1)
+}
+
+/// `log(1 + exp(x))`: the loss of a sample whose other classes score `x` above its own.
+pub(crate) fn softplus(x: Tensor<1>) -> Tensor<1> {
+    // Both halves branch on one mask, so that the slope at 0 is 1/2 and not the 0 that `sign(0)` would give.
+    let negative = x.clone().lower_scalar(0.0);
+    let positive_part = x.clone().mask_fill(negative.clone(), 0.0);
+    let minus_magnitude = x.clone().neg().mask_where(negative, x);
+
+    positive_part + minus_magnitude.exp().log1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Tensor};
+
+    #[test]
+    fn log_sum_exp_of_huge_scores_is_finite() {
+        let scores = Tensor::<2>::from_data([[1e30_f32, 1e30], [-1e30, -1e30]], &Device::flex());
+        let values = log_sum_exp(scores).try_into_vec_as::<f32>().unwrap();
+
+        assert_eq!(values, [1e30, -1e30]);
+    }
+
+    #[test]
+    fn softplus_keeps_its_tail_and_its_slope_at_zero() {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<1>::from_data([-30.0_f32, 0.0, 200.0], &device).require_grad();
+        let y = softplus(x.clone());
+        let values = y.clone().try_into_vec_as::<f32>().unwrap();
+        let slopes = x.grad(&y.sum().backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+
+        // log(1 + exp(-30)) = exp(-30) to 13 digits.
+        assert!((values[0] / (-30.0_f32).exp() - 1.0).abs() < 1e-6, "{values:?}");
+        assert_eq!(values[1], core::f32::consts::LN_2);
+        assert_eq!(values[2], 200.0);
+        assert!((slopes[0] / (-30.0_f32).exp() - 1.0).abs() < 1e-6, "{slopes:?}");
+        assert_eq!(slopes[1..], [0.5, 1.0]);
+    }
+}

@@ -1,0 +1,158 @@
+use core::f64::consts::PI;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+
+use super::angle::shifted_cosine;
+use super::{ClassCenters, GradientMode, MarginHead};
+use crate::labels::LabelPolicy;
+
+/// What [`ArcFace`] does at large angles, where `angle + margin` would pass pi and its cosine would rise again.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum LargeAngle {
+    /// `cosine - margin·sin(margin)` where `angle + margin > pi`: keeps falling, with a step at pi. What InsightFace's
+    /// first code and pytorch-metric-learning do.
+    LinearFall,
+    /// `-cos(angle + margin) - 2` where `angle + margin > pi`: keeps falling, without a step.
+    Fold,
+    /// The margin only where `cosine > 0`, else the plain cosine: gentle at the start of training, but the loss jumps
+    /// down where the angle passes 90°, so a sample can gain by getting worse.
+    EasyMargin,
+}
+
+/// Settings of [`ArcFace`].
+#[derive(Config, Debug)]
+pub struct ArcFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What is added to the angle with the own class, in radians; in `[0, pi]`.
+    #[config(default = 0.5)]
+    pub margin: f64,
+    /// What the cosines are multiplied with; `> 0`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// What happens where `angle + margin` would pass pi.
+    #[config(default = "LargeAngle::LinearFall")]
+    pub large_angle: LargeAngle,
+    /// Whether the gradient goes through the margin.
+    #[config(default = "GradientMode::Exact")]
+    pub gradient: GradientMode,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+}
+
+impl ArcFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> ArcFace {
+        let (margin, scale) = (self.margin, self.scale);
+        assert!((0.0..=PI).contains(&margin), "ArcFace: margin must be in [0, pi] radians, got {margin}");
+        assert!(scale.is_finite() && scale > 0.0, "ArcFace: scale must be finite and > 0, got {scale}");
+        let size = [self.classes, self.embedding_dim];
+
+        ArcFace {
+            centers: ClassCenters::new("ArcFace", size, &self.initializer, &self.labels, device),
+            margin,
+            scale,
+            large_angle: self.large_angle,
+            gradient: self.gradient,
+        }
+    }
+}
+
+/// Additive angular margin loss: the angle with the own class must be smaller by a margin.
+///
+/// ```text
+/// margin(cosine) = cos(angle + margin) = cosine·cos(margin) - sin(angle)·sin(margin)
+/// ```
+///
+/// The field's standard head. `large_angle` says what happens beyond pi, `gradient` whether the margin has a gradient
+/// of its own. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.2, equation 3.
+#[derive(Module, Debug)]
+pub struct ArcFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    margin: f64,
+    scale: f64,
+    #[module(skip)]
+    large_angle: LargeAngle,
+    #[module(skip)]
+    gradient: GradientMode,
+}
+
+impl MarginHead for ArcFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
+        let margin = self.margin;
+        let cosine = own_cosine;
+        let shifted = shifted_cosine(cosine.clone(), margin);
+        let beyond_pi = || cosine.clone().lower_scalar(-libm::cos(margin));
+
+        let target = match self.large_angle {
+            LargeAngle::LinearFall => {
+                shifted.mask_where(beyond_pi(), cosine.clone().sub_scalar(margin * libm::sin(margin)))
+            }
+            LargeAngle::Fold => {
+                let folded = shifted.clone().neg().sub_scalar(2.0);
+                shifted.mask_where(beyond_pi(), folded)
+            }
+            LargeAngle::EasyMargin => shifted.mask_where(cosine.clone().lower_equal_scalar(0.0), cosine.clone()),
+        };
+        self.gradient.apply(target, cosine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn margin(large_angle: LargeAngle, cosine: f32) -> f32 {
+        let device = Device::flex();
+        let head = ArcFaceConfig::new(2, 2).with_large_angle(large_angle).init(&device);
+        head.margin(Tensor::from_data([cosine], &device)).into_scalar::<f32>()
+    }
+
+    #[test]
+    fn adds_the_margin_to_the_angle() {
+        let angle = 1.0_f32;
+        for large_angle in [LargeAngle::LinearFall, LargeAngle::Fold, LargeAngle::EasyMargin] {
+            assert!((margin(large_angle, angle.cos()) - 1.5_f32.cos()).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn beyond_pi_each_choice_does_what_it_says() {
+        let cosine = 3.0_f32.cos();
+
+        assert!((margin(LargeAngle::LinearFall, cosine) - (cosine - 0.5 * 0.5_f32.sin())).abs() < 1e-6);
+        assert!((margin(LargeAngle::Fold, cosine) - (-3.5_f32.cos() - 2.0)).abs() < 1e-6);
+        assert_eq!(margin(LargeAngle::EasyMargin, cosine), cosine);
+    }
+
+    #[test]
+    #[should_panic(expected = "ArcFace: margin must be in [0, pi] radians, got 28.6")]
+    fn a_margin_in_degrees_is_rejected() {
+        ArcFaceConfig::new(2, 2).with_margin(28.6).init(&Device::flex());
+    }
+}

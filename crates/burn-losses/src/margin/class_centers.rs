@@ -1,0 +1,100 @@
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
+
+use crate::half::{cast_to, widen};
+use crate::labels::{LabelPolicy, SafeLabels};
+use crate::norm::unit_rows;
+
+/// One trained center per class, compared with embeddings by direction only; what every head is made of.
+///
+/// The weights are free vectors; they are divided by their length whenever they are used, so their length changes
+/// nothing but the speed at which they turn.
+#[derive(Module, Debug)]
+pub struct ClassCenters {
+    /// The centers before normalisation, `[classes, embedding_dim]`. Replace it to start from known centers.
+    pub weight: Param<Tensor<2>>,
+    #[module(skip)]
+    labels: LabelPolicy,
+}
+
+/// A batch and the centers it is compared with, both of unit length and in a precision fit for sums.
+pub(crate) struct Directions {
+    pub(crate) embeddings: Tensor<2>,
+    pub(crate) centers: Tensor<2>,
+}
+
+impl ClassCenters {
+    /// Random centers. `head` names the head in messages.
+    ///
+    /// # Panics
+    ///
+    /// If `classes` or `embedding_dim` is 0, or the ignored label does not fit 32 bits.
+    pub(crate) fn new(
+        head: &str,
+        [classes, embedding_dim]: [usize; 2],
+        initializer: &Initializer,
+        labels: &LabelPolicy,
+        device: &Device,
+    ) -> Self {
+        assert!(classes >= 1, "{head}: classes must be >= 1, got {classes}");
+        assert!(embedding_dim >= 1, "{head}: embedding_dim must be >= 1, got {embedding_dim}");
+        labels.validate(head);
+
+        Self { weight: initializer.init([classes, embedding_dim], device), labels: labels.clone() }
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.weight.shape().dims::<2>()[0]
+    }
+
+    /// The length of an embedding.
+    pub fn embedding_dim(&self) -> usize {
+        self.weight.shape().dims::<2>()[1]
+    }
+
+    /// The cosine of every embedding with every center.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - output: `[batch, classes]`
+    pub fn cosines(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        let dtype = embeddings.dtype();
+        let [batch, _] = embeddings.dims();
+        assert_shape!(embeddings, [batch, self.embedding_dim()]);
+        if batch == 0 {
+            // A product with an empty batch divides by zero on one backend and returns stale memory on another.
+            return Tensor::zeros([0, self.classes()], (&embeddings.device(), dtype));
+        }
+        cast_to(self.directions(embeddings).cosines(), dtype)
+    }
+
+    pub(crate) fn directions(&self, embeddings: Tensor<2>) -> Directions {
+        let embeddings = widen(embeddings);
+        let weight = cast_to(self.weight.val(), embeddings.dtype());
+
+        Directions { embeddings: unit_rows(embeddings), centers: unit_rows(weight) }
+    }
+
+    /// Checks the shapes of a batch and makes its labels safe.
+    pub(crate) fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
+        let [batch, _] = embeddings.dims();
+        assert_shape!(embeddings, [batch, self.embedding_dim()]);
+        assert_shape!(labels, [batch]);
+
+        self.labels.sanitise(labels, self.classes())
+    }
+}
+
+impl Directions {
+    pub(crate) fn cosines(self) -> Tensor<2> {
+        self.embeddings.matmul(self.centers.transpose())
+    }
+
+    /// The cosine of every embedding with the center of its own class, `[batch]`.
+    pub(crate) fn own_cosines(&self, index: Tensor<1, Int>) -> Tensor<1> {
+        let own_centers = self.centers.clone().select(0, index);
+        (self.embeddings.clone() * own_centers).sum_dim(1).squeeze_dim(1)
+    }
+}

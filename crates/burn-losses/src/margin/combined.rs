@@ -1,0 +1,146 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+
+use super::angle::{angle, folded_cosine};
+use super::{ClassCenters, GradientMode, MarginHead};
+use crate::labels::LabelPolicy;
+
+/// Settings of [`CombinedMargin`].
+#[derive(Config, Debug)]
+pub struct CombinedMarginConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); finite.
+    #[config(default = 1.0)]
+    pub angle_factor: f64,
+    /// What is then added to it, in radians (`m2`, ArcFace's margin); finite.
+    #[config(default = 0.3)]
+    pub angle_margin: f64,
+    /// What is taken off its cosine (`m3`, CosFace's margin); finite.
+    #[config(default = 0.2)]
+    pub cosine_margin: f64,
+    /// What the cosines are multiplied with; `> 0`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// Whether the gradient goes through the margin.
+    #[config(default = "GradientMode::Exact")]
+    pub gradient: GradientMode,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+}
+
+impl CombinedMarginConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> CombinedMargin {
+        let margins = [
+            ("angle_factor", self.angle_factor),
+            ("angle_margin", self.angle_margin),
+            ("cosine_margin", self.cosine_margin),
+        ];
+        for (field, value) in margins {
+            assert!(value.is_finite(), "CombinedMargin: {field} must be finite, got {value}");
+        }
+        let scale = self.scale;
+        assert!(scale.is_finite() && scale > 0.0, "CombinedMargin: scale must be finite and > 0, got {scale}");
+        let size = [self.classes, self.embedding_dim];
+
+        CombinedMargin {
+            centers: ClassCenters::new("CombinedMargin", size, &self.initializer, &self.labels, device),
+            angle_factor: self.angle_factor,
+            angle_margin: self.angle_margin,
+            cosine_margin: self.cosine_margin,
+            scale,
+            gradient: self.gradient,
+        }
+    }
+}
+
+/// The margins of SphereFace, ArcFace and CosFace at once.
+///
+/// ```text
+/// shifted        = angle_factor·angle + angle_margin
+/// margin(cosine) = folded_cos(shifted) - cosine_margin
+/// folded_cos(a)  = (-1)^k·cos(a) - 2·k   with k = floor(a / pi)
+/// ```
+///
+/// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that a larger angle is never rewarded,
+/// whatever the three margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops
+/// the others.) See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.3, equation 4; the fold is
+/// that of Liu et al.: [SphereFace](https://arxiv.org/abs/1704.08063), 2017, section 3.2.
+#[derive(Module, Debug)]
+pub struct CombinedMargin {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    angle_factor: f64,
+    angle_margin: f64,
+    cosine_margin: f64,
+    scale: f64,
+    #[module(skip)]
+    gradient: GradientMode,
+}
+
+impl MarginHead for CombinedMargin {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
+        let shifted = angle(own_cosine.clone()).mul_scalar(self.angle_factor).add_scalar(self.angle_margin);
+        let target = folded_cosine(shifted).sub_scalar(self.cosine_margin);
+
+        self.gradient.apply(target, own_cosine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_falls_with_the_angle_whatever_the_three_margins_are() {
+        let device = Device::flex();
+        for (angle_factor, angle_margin) in [(1.0, 0.5), (4.0, 0.3), (1.7, -2.0)] {
+            let head = CombinedMarginConfig::new(2, 2)
+                .with_angle_factor(angle_factor)
+                .with_angle_margin(angle_margin)
+                .with_cosine_margin(0.1)
+                .init(&device);
+            let cosines: alloc::vec::Vec<f32> = (0..=300).map(|step| (0.01 * step as f32).cos()).collect();
+            let targets = head.margin(Tensor::from_data(cosines.as_slice(), &device));
+            let targets = targets.try_into_vec_as::<f32>().unwrap();
+
+            // By hand at angle 1.
+            let shifted: f64 = angle_factor + angle_margin;
+            let turns = (shifted / core::f64::consts::PI).floor();
+            let sign = if turns.rem_euclid(2.0) == 0.0 { 1.0 } else { -1.0 };
+            let expected = sign * shifted.cos() - 2.0 * turns - 0.1;
+            assert!((f64::from(targets[100]) - expected).abs() < 1e-5, "{} is not {expected}", targets[100]);
+            assert!(targets.windows(2).all(|pair| pair[1] < pair[0] + 1e-6));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "CombinedMargin: angle_factor must be finite, got NaN")]
+    fn a_margin_that_is_not_a_number_is_rejected() {
+        CombinedMarginConfig::new(2, 2).with_angle_factor(f64::NAN).init(&Device::flex());
+    }
+}

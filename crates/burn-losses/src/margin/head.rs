@@ -1,0 +1,192 @@
+use burn::config::Config;
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::class_centers::{ClassCenters, Directions};
+use crate::half::cast_to;
+use crate::labels::SafeLabels;
+use crate::log_space::{log_sum_exp, softplus};
+use crate::reduction::Reduction;
+
+/// Takes the own class out of a sum of exponentials: `exp` of it is 0, and unlike infinity it can be written in WGSL.
+const EXCLUDED: f64 = -1e30;
+
+/// Which gradient the margin has.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum GradientMode {
+    /// The derivative of the loss.
+    Exact,
+    /// The margin changes the value only; the gradient passes it by as if the own cosine were used unchanged. This is
+    /// what InsightFace's `arcface_torch` trains with ("characteristic gradient detachment" in SphereFace-R,
+    /// [Liu et al. 2021](https://arxiv.org/abs/2109.05565), section 3.4).
+    Detached,
+}
+
+impl GradientMode {
+    pub(crate) fn apply(self, shifted: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Exact => shifted,
+            // The difference is exactly 0, so the value is the shifted one to the last bit.
+            Self::Detached => shifted.detach() + (cosine.clone() - cosine.detach()),
+        }
+    }
+}
+
+/// What all angular-margin heads do; a head adds its margin rule.
+///
+/// With unit embeddings `x`, unit class centers `w` and labels `y`:
+///
+/// ```text
+/// own[i]    = <x[i], w[y[i]]>
+/// others[i] = log(sum over j != y[i] of exp(scale·<x[i], w[j]>))
+/// loss[i]   = softplus(others[i] - scale·margin(own[i]))
+///           = -log softmax of the scaled cosines at y[i], the own one replaced by margin(own[i])
+/// ```
+///
+/// The margin rule sees one number per sample, never the `[batch, classes]` scores.
+///
+/// Embeddings and centers are divided by their length inside; an embedding of length 0 has cosine 0 with everything.
+/// Labels that are ignored or out of range give their row loss 0 and gradient 0, see [`labels`](crate::labels).
+pub trait MarginHead {
+    /// The centers this head compares with.
+    fn centers(&self) -> &ClassCenters;
+
+    /// What the cosines are multiplied with, `> 0`.
+    fn scale(&self) -> f64;
+
+    /// The margin rule: what the cosine with the own class is replaced by.
+    ///
+    /// # Shapes
+    ///
+    /// - own_cosine: `[batch]`, in `[-1, 1]` but for rounding
+    /// - output: `[batch]`
+    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1>;
+
+    /// The mean loss of the rows that have a class; 0 when none has.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let labels = self.centers().check(&embeddings, labels);
+        let losses = losses(self, embeddings, labels.clone());
+
+        cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let labels = self.centers().check(&embeddings, labels);
+
+        cast_to(losses(self, embeddings, labels), dtype)
+    }
+
+    /// Scaled cosines without a margin: the scores to predict a class with.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - output: `[batch, classes]`
+    fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        self.centers().cosines(embeddings).mul_scalar(self.scale())
+    }
+
+    /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class have no
+    /// margin.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch, classes]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    fn margin_logits(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
+        let dtype = embeddings.dtype();
+        let SafeLabels { index, valid } = self.centers().check(&embeddings, labels);
+        let [batch, _] = embeddings.dims();
+        let classes = self.centers().classes();
+        if batch == 0 {
+            return self.logits(embeddings);
+        }
+        let directions = self.centers().directions(embeddings);
+        let target = self.margin(directions.own_cosines(index.clone()));
+        let replaced = own_class(index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
+        let cosines = directions.cosines().mask_where(replaced, target.unsqueeze_dim::<2>(1).expand([batch, classes]));
+
+        cast_to(cosines.mul_scalar(self.scale()), dtype)
+    }
+
+    /// The cosine of every embedding with the center of its own class, without a margin: what training is about, and
+    /// worth printing as an angle. 0 for rows without a class.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    fn own_cosine(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let SafeLabels { index, valid } = self.centers().check(&embeddings, labels);
+        let own = self.centers().directions(embeddings).own_cosines(index);
+
+        cast_to(own.mask_fill(valid.bool_not(), 0.0), dtype)
+    }
+}
+
+/// The loss of every row, in a precision fit for sums.
+fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeLabels) -> Tensor<1> {
+    let [batch, dim] = embeddings.dims();
+    let no_class = labels.valid.bool_not();
+    if batch == 0 {
+        return embeddings.reshape([0]);
+    }
+    // Masked here as well as at the end: a NaN in a row without a class would otherwise reach the centers.
+    let masked = no_class.clone().unsqueeze_dim::<2>(1).expand([batch, dim]);
+    let directions = head.centers().directions(embeddings.mask_fill(masked, 0.0));
+    let target = head.margin(directions.own_cosines(labels.index.clone()));
+    let others = log_sum_exp_of_others(directions, labels.index, head.scale());
+
+    softplus(others - target.mul_scalar(head.scale())).mask_fill(no_class, 0.0)
+}
+
+/// `log(sum over j != index[i] of exp(scale·<embeddings[i], centers[j]>))`; hugely negative where there is no other
+/// class.
+fn log_sum_exp_of_others(directions: Directions, index: Tensor<1, Int>, scale: f64) -> Tensor<1> {
+    let [classes, _] = directions.centers.dims();
+    let scores = directions.cosines().mul_scalar(scale);
+
+    log_sum_exp(scores.mask_fill(own_class(index, classes), EXCLUDED))
+}
+
+/// Where a class is the row's own, `[batch, classes]`.
+fn own_class(index: Tensor<1, Int>, classes: usize) -> Tensor<2, Bool> {
+    let [batch] = index.dims();
+    let all = Tensor::<1, Int>::arange(0..classes as i64, (&index.device(), index.dtype()));
+    let all = all.unsqueeze_dim::<2>(0).expand([batch, classes]);
+
+    all.equal(index.unsqueeze_dim::<2>(1).expand([batch, classes]))
+}

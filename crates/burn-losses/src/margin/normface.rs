@@ -1,0 +1,107 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+
+use super::{ClassCenters, MarginHead};
+use crate::labels::LabelPolicy;
+
+/// Settings of [`NormFace`].
+#[derive(Config, Debug)]
+pub struct NormFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What the cosines are multiplied with; `> 0`. The paper uses 10 to 40; its bound for a loss that can come near
+    /// 0 grows with the logarithm of the number of classes.
+    #[config(default = 30.0)]
+    pub scale: f64,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+}
+
+impl NormFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> NormFace {
+        let scale = self.scale;
+        assert!(scale.is_finite() && scale > 0.0, "NormFace: scale must be finite and > 0, got {scale}");
+        let size = [self.classes, self.embedding_dim];
+
+        NormFace { centers: ClassCenters::new("NormFace", size, &self.initializer, &self.labels, device), scale }
+    }
+}
+
+/// Normalised softmax: cross-entropy of scaled cosines, without a margin.
+///
+/// ```text
+/// margin(cosine) = cosine
+/// ```
+///
+/// The baseline of the family, and the loss to start with when a margin does not converge. `scale` is the reciprocal
+/// of what others call the temperature. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Wang, Xiang, Cheng, Yuille: [NormFace](https://arxiv.org/abs/1704.06369), 2017, section 3.3.
+#[derive(Module, Debug)]
+pub struct NormFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    scale: f64,
+}
+
+impl MarginHead for NormFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
+        own_cosine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Param;
+    use burn::tensor::Int;
+
+    #[test]
+    fn is_the_cross_entropy_of_scaled_cosines() {
+        let device = Device::flex();
+        let mut head = NormFaceConfig::new(2, 2).with_scale(2.0).init(&device);
+        head.centers.weight = Param::from_tensor(Tensor::from_data([[5.0_f32, 0.0], [0.0, 0.1]], &device));
+
+        let embeddings = Tensor::from_data([[3.0_f32, 4.0]], &device);
+        let labels = Tensor::<1, Int>::from_ints([0], &device);
+        let loss = head.forward(embeddings, labels).into_scalar::<f32>();
+
+        // By hand: cosines 0.6 and 0.8, so log(1 + exp(2·0.8 - 2·0.6)).
+        let expected = (0.4_f32).exp().ln_1p();
+        assert!((loss - expected).abs() < 1e-6, "{loss} is not {expected}");
+    }
+
+    #[test]
+    #[should_panic(expected = "NormFace: scale must be finite and > 0, got NaN")]
+    fn a_scale_that_is_not_a_number_is_rejected() {
+        NormFaceConfig::new(2, 2).with_scale(f64::NAN).init(&Device::flex());
+    }
+
+    #[test]
+    #[should_panic(expected = "NormFace: classes must be >= 1, got 0")]
+    fn no_classes_are_rejected() {
+        NormFaceConfig::new(0, 2).init(&Device::flex());
+    }
+}

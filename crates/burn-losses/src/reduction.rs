@@ -1,0 +1,138 @@
+//! The only place where a tensor of losses becomes one number.
+
+use burn::config::Config;
+use burn::tensor::{Bool, Tensor};
+
+use crate::half::{cast_to, widen};
+
+/// Losses are added in groups of this many first: a single pass over millions of `f32` values loses digits on some
+/// backends, and a fixed grouping gives the same sum on every run.
+const GROUP: usize = 1024;
+
+/// How the losses of a batch become the number to minimise.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    /// `sum(losses) / count(losses)`; 0 for an empty batch.
+    Mean,
+    /// `sum(losses)`.
+    Sum,
+    /// `sum(losses) / count(losses > 0)`; 0 when no loss is positive.
+    MeanNonZero,
+}
+
+impl Reduction {
+    /// Reduces every loss of the tensor.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: any
+    /// - output: `[1]`
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_losses::reduction::Reduction;
+    ///
+    /// let losses = Tensor::<1>::from_data([0.0, 1.0, 5.0], &Device::default());
+    /// assert_eq!(Reduction::Mean.apply(losses.clone()).into_scalar::<f32>(), 2.0);
+    /// assert_eq!(Reduction::Sum.apply(losses.clone()).into_scalar::<f32>(), 6.0);
+    /// assert_eq!(Reduction::MeanNonZero.apply(losses).into_scalar::<f32>(), 3.0);
+    /// ```
+    pub fn apply<const D: usize>(self, losses: Tensor<D>) -> Tensor<1> {
+        let count = losses.shape().num_elements();
+        let dtype = losses.dtype();
+        let losses = widen(losses).reshape([count]);
+
+        let reduced = match self {
+            Self::Mean => sum(losses).mul_scalar(1.0 / count.max(1) as f64),
+            Self::Sum => sum(losses),
+            Self::MeanNonZero => {
+                let active = losses.clone().greater_scalar(0.0);
+                mean_of(losses, active)
+            }
+        };
+        cast_to(reduced, dtype)
+    }
+
+    /// Reduces the losses of the valid rows; the others must already be 0 and count for nothing.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[batch]`
+    /// - valid: `[batch]`
+    /// - output: `[1]`
+    pub fn apply_valid(self, losses: Tensor<1>, valid: Tensor<1, Bool>) -> Tensor<1> {
+        match self {
+            Self::Mean => {
+                let dtype = losses.dtype();
+                cast_to(mean_of(widen(losses), valid), dtype)
+            }
+            // Rows that are 0 change neither a sum nor a mean of what is not 0.
+            Self::Sum | Self::MeanNonZero => self.apply(losses),
+        }
+    }
+}
+
+fn mean_of(losses: Tensor<1>, counted: Tensor<1, Bool>) -> Tensor<1> {
+    let ones = losses.clone().detach().ones_like();
+    let count = sum(ones.mask_fill(counted.bool_not(), 0.0));
+
+    // A batch in which nothing counts has loss 0, not NaN.
+    sum(losses) / count.clamp_min(1.0)
+}
+
+fn sum(losses: Tensor<1>) -> Tensor<1> {
+    let [count] = losses.dims();
+    if count == 0 {
+        // The sum of nothing is -0.0 on some backends.
+        return losses.sum().add_scalar(0.0);
+    }
+    if count <= GROUP {
+        return losses.sum();
+    }
+    let grouped = count / GROUP * GROUP;
+    let groups = losses.clone().slice([0..grouped]).reshape([count / GROUP, GROUP]);
+    let total = sum(groups.sum_dim(1).reshape([count / GROUP]));
+
+    if grouped == count { total } else { total + losses.slice([grouped..count]).sum() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use burn::tensor::{Device, TensorData};
+
+    fn scalar(tensor: Tensor<1>) -> f32 {
+        tensor.into_scalar::<f32>()
+    }
+
+    #[test]
+    fn nothing_reduces_to_zero() {
+        let empty = || Tensor::<1>::zeros([0], &Device::flex());
+
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+            assert_eq!(scalar(reduction.apply(empty())).to_bits(), 0);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_valid_do_not_count() {
+        let device = Device::flex();
+        let losses = Tensor::<1>::from_data([3.0_f32, 0.0, 5.0], &device);
+        let valid = Tensor::<1, Bool>::from_data([true, false, true], &device);
+        let none = Tensor::<1, Bool>::from_data([false; 3], &device);
+
+        assert_eq!(scalar(Reduction::Mean.apply_valid(losses.clone(), valid)), 4.0);
+        assert_eq!(scalar(Reduction::Mean.apply_valid(losses.zeros_like(), none)), 0.0);
+    }
+
+    #[test]
+    fn a_sum_of_five_million_tenths_keeps_its_digits() {
+        let count = 5_000_003;
+        let losses = Tensor::<1>::from_data(TensorData::new(vec![0.1_f32; count], [count]), &Device::flex());
+        let expected = count as f64 * f64::from(0.1_f32);
+
+        let relative = f64::from(scalar(Reduction::Sum.apply(losses))) / expected - 1.0;
+        assert!(relative.abs() < 1e-6, "relative error {relative}");
+    }
+}
