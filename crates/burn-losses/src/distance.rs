@@ -186,10 +186,15 @@ fn minkowski_lengths(rows: Tensor<2>, p: f64) -> Tensor<1> {
 
     // Where a number is 0, the slope of its power may be infinite: it is replaced before the power and after it.
     let zero = scaled.clone().lower_scalar(1e-30);
-    let powers = scaled.mask_fill(zero.clone(), 1.0).powf_scalar(p).mask_fill(zero, 0.0);
-    let lengths = powers.sum_dim(1).clamp_min(0.5).powf_scalar(1.0 / p) * largest.mask_fill(none, 0.0);
+    let powers = power(scaled.mask_fill(zero.clone(), 1.0), p).mask_fill(zero, 0.0);
+    let lengths = power(powers.sum_dim(1).clamp_min(0.5), 1.0 / p) * largest.mask_fill(none, 0.0);
 
     lengths.squeeze_dim(1)
+}
+
+/// `base^exponent` of positive numbers. Burn's own `powf_scalar` rounds to `f32` on ndarray, also in `f64`.
+fn power(base: Tensor<2>, exponent: f64) -> Tensor<2> {
+    base.log().mul_scalar(exponent).exp()
 }
 
 /// `‖a - b‖² = ‖a‖² + ‖b‖² - 2·<a, b>` for all pairs, with the rows moved to the mean of the second first: distances

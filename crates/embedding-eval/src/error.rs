@@ -1,0 +1,115 @@
+use std::error::Error;
+use std::fmt;
+
+/// Why a metric has no value for the data it was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// There is nothing to evaluate.
+    Empty {
+        /// Name of the empty argument.
+        what: &'static str,
+    },
+    /// Two arguments that belong together have different lengths.
+    LengthMismatch {
+        /// Name of the argument with the wrong length.
+        what: &'static str,
+        /// The length it should have.
+        expected: usize,
+        /// The length it has.
+        actual: usize,
+    },
+    /// A value is NaN or infinite.
+    NotFinite {
+        /// Name of the argument.
+        what: &'static str,
+        /// Position in the argument.
+        index: usize,
+        /// The value there.
+        value: f64,
+    },
+    /// No pair is of the same person, so there is no true accept rate.
+    NoGenuinePairs {
+        /// Number of pairs, all of them impostor pairs.
+        pairs: usize,
+    },
+    /// No pair is of different people, so there is no false accept rate.
+    NoImpostorPairs {
+        /// Number of pairs, all of them genuine pairs.
+        pairs: usize,
+    },
+    /// The wanted false accept rate is not strictly between 0 and 1.
+    InvalidTarget {
+        /// The wanted false accept rate.
+        target: f64,
+    },
+    /// A threshold chosen on the other folds needs at least two folds.
+    TooFewFolds {
+        /// Number of folds.
+        folds: usize,
+    },
+    /// Some folds would be empty.
+    MoreFoldsThanPairs {
+        /// Number of folds.
+        folds: usize,
+        /// Number of pairs.
+        pairs: usize,
+    },
+    /// The pairs outside a fold are all genuine or all impostors, so no threshold can be chosen.
+    OneSidedTraining {
+        /// Number of the fold left out.
+        fold: usize,
+        /// Genuine pairs outside that fold.
+        genuine: usize,
+        /// Impostor pairs outside that fold.
+        impostors: usize,
+    },
+    /// Row-major embeddings do not divide into rows of `dim` values.
+    InvalidDim {
+        /// Values per row.
+        dim: usize,
+        /// Number of values.
+        values: usize,
+    },
+    /// A pair needs two rows.
+    TooFewRows {
+        /// Number of rows.
+        rows: usize,
+    },
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Empty { what } => write!(f, "{what} must not be empty, got 0 items"),
+            Self::LengthMismatch { what, expected, actual } => {
+                write!(f, "{what} must have {expected} items, got {actual}")
+            }
+            Self::NotFinite { what, index, value } => {
+                write!(f, "{what}[{index}] must be finite, got {value}")
+            }
+            Self::NoGenuinePairs { pairs } => {
+                write!(f, "0 of {pairs} pairs are genuine, at least 1 is needed")
+            }
+            Self::NoImpostorPairs { pairs } => {
+                write!(f, "0 of {pairs} pairs are impostors, at least 1 is needed")
+            }
+            Self::InvalidTarget { target } => write!(f, "target false accept rate must be > 0 and < 1, got {target}"),
+            Self::TooFewFolds { folds } => write!(f, "at least 2 folds are needed, got {folds}"),
+            Self::MoreFoldsThanPairs { folds, pairs } => {
+                write!(f, "{folds} folds need at least {folds} pairs, got {pairs}")
+            }
+            Self::OneSidedTraining { fold, genuine, impostors } => write!(
+                f,
+                "the pairs outside fold {fold} must be of both kinds, \
+                 got {genuine} genuine and {impostors} impostors"
+            ),
+            Self::InvalidDim { dim, values } => {
+                write!(f, "{values} values do not divide into rows of {dim}")
+            }
+            Self::TooFewRows { rows } => write!(f, "a pair needs at least 2 rows, got {rows}"),
+        }
+    }
+}
+
+impl Error for EvalError {}
