@@ -1,0 +1,153 @@
+use burn::module::Module;
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::store::ModuleRecord;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::center::{CenterLoss, CenterLossConfig, CenterMode};
+use parity::{Backend, backends};
+use support::close::{Tolerance, assert_close};
+use support::table::host;
+
+const CLASSES: usize = 4;
+const LABELS: [i64; 5] = [2, 0, 2, 3, 2];
+const EMBEDDINGS: [f64; 10] = [1.0, 2.0, -3.0, 0.5, 4.0, -1.0, 0.25, 8.0, -2.0, 3.0];
+const CENTERS: [f64; 8] = [0.5, 0.5, -0.0, 7.0, 1.0, -1.0, 2.0, 2.0];
+
+fn tensor(data: &[f64], backend: &Backend) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(data.to_vec(), [data.len() / 2, 2]), (&backend.device, backend.dtype))
+}
+
+fn labels(labels: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::from(labels), device)
+}
+
+fn loss(update_rate: f64, backend: &Backend) -> CenterLoss {
+    let config = CenterLossConfig::new(CLASSES, 2).with_update_rate(update_rate);
+    config.init(&backend.device).with_centers(tensor(&CENTERS, backend))
+}
+
+fn train(loss: &CenterLoss, backend: &Backend) {
+    loss.forward(tensor(&EMBEDDINGS, backend), labels(&LABELS, &backend.device));
+}
+
+#[test]
+fn an_update_moves_present_centers_toward_their_class_mean_and_leaves_absent_ones_alone() {
+    for backend in backends() {
+        for update_rate in [0.1, 0.5, 1.0] {
+            let loss = loss(update_rate, &backend);
+            train(&loss, &backend);
+            let moved = host(loss.centers());
+
+            for class in 0..CLASSES {
+                let own: Vec<usize> = (0..5).filter(|&row| LABELS[row] == class as i64).collect();
+                let (before, after) = (&CENTERS[2 * class..2 * class + 2], &moved[2 * class..2 * class + 2]);
+                if own.is_empty() {
+                    let bits = |numbers: &[f64]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(before), bits(after), "class {class} on {}", backend.name);
+                    continue;
+                }
+                let mean = |k: usize| own.iter().map(|row| EMBEDDINGS[2 * row + k]).sum::<f64>() / own.len() as f64;
+                let distance = |center: &[f64]| (center[0] - mean(0)).hypot(center[1] - mean(1));
+                assert!(distance(after) < distance(before), "class {class} on {}", backend.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_rate_of_zero_moves_nothing() {
+    for backend in backends() {
+        let loss = loss(0.0, &backend);
+        train(&loss, &backend);
+
+        assert_eq!(host(loss.centers()), CENTERS);
+    }
+}
+
+#[test]
+fn the_order_of_a_batch_does_not_matter() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        let (forth, back) = (loss(0.5, backend), loss(0.5, backend));
+        train(&forth, backend);
+        let reversed: Vec<f64> = EMBEDDINGS.chunks(2).rev().flatten().copied().collect();
+        let order: Vec<i64> = LABELS.into_iter().rev().collect();
+        back.forward(tensor(&reversed, backend), labels(&order, &backend.device));
+
+        assert_close("centers", &host(back.centers()), &host(forth.centers()), Tolerance::new(1e-12, 1e-12));
+    }
+}
+
+#[test]
+fn evaluation_and_a_frozen_module_never_move_the_centers() {
+    for backend in backends() {
+        let loss = loss(0.5, &backend);
+        let valid = loss.valid();
+        let device = backend.device.clone().inner();
+        let embeddings = tensor(&EMBEDDINGS, &backend).without_autodiff();
+        valid.forward(embeddings, labels(&LABELS, &device));
+        assert_eq!(host(valid.centers()), CENTERS, "evaluation on {}", backend.name);
+
+        let frozen = loss.freeze();
+        train(&frozen, &backend);
+        assert_eq!(host(frozen.centers()), CENTERS, "frozen on {}", backend.name);
+    }
+}
+
+#[test]
+fn the_latest_centers_are_saved_loaded_and_moved() {
+    let backends = backends();
+    for backend in &backends {
+        let trained = loss(0.5, backend);
+        train(&trained, backend);
+        train(&trained, backend);
+        let centers = host(trained.centers());
+
+        let path = std::env::temp_dir().join(format!("burn-losses-center-{}.bpk", std::process::id()));
+        trained.clone().into_record().save(&path).expect("saved");
+        // A record stays in its file until its tensors are read.
+        let restored = loss(0.5, backend).load_record(ModuleRecord::load(&path).expect("loaded"));
+        assert_eq!(host(restored.centers()), centers, "saved on {}", backend.name);
+        std::fs::remove_file(&path).expect("removed");
+
+        for other in backends.iter().filter(|other| other.dtype == backend.dtype) {
+            let moved = trained.clone().fork(&other.device);
+            assert_eq!(host(moved.centers()), centers, "{} to {}", backend.name, other.name);
+        }
+    }
+}
+
+#[test]
+fn an_embedding_that_is_not_finite_moves_no_center() {
+    for backend in backends() {
+        for broken in [f64::NAN, f64::INFINITY] {
+            let loss = loss(0.5, &backend);
+            let mut embeddings = EMBEDDINGS;
+            embeddings[3] = broken;
+            let losses = loss.forward_no_reduction(tensor(&embeddings, &backend), labels(&LABELS, &backend.device));
+            let losses = host(losses);
+            let centers = host(loss.centers());
+
+            assert!(!losses[1].is_finite(), "a broken row must not read as healthy on {}", backend.name);
+            assert!(losses.iter().enumerate().all(|(row, loss)| row == 1 || loss.is_finite()));
+            // Row 1 is the only one of class 0; the others move.
+            assert_eq!(centers[..4], CENTERS[..4], "{}", backend.name);
+            assert_ne!(centers[4..], CENTERS[4..], "{}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn trained_centers_are_moved_by_the_optimizer_alone() {
+    for backend in backends().iter().filter(|backend| backend.dtype == DType::F32) {
+        let config = CenterLossConfig::new(CLASSES, 2).with_centers(CenterMode::Trained);
+        let loss = config.init(&backend.device).with_centers(tensor(&CENTERS, backend));
+        let value = loss.forward(tensor(&EMBEDDINGS, backend), labels(&LABELS, &backend.device));
+        assert_eq!(host(loss.centers()), CENTERS);
+
+        let gradients = GradientsParams::from_grads(value.backward(), &loss);
+        let stepped = SgdConfig::new().init().step(0.5, loss, gradients);
+        // By hand, class 0: (0.5, 0.5) - 0.5·((0.5, 0.5) - (-3, 0.5)) / 5.
+        let moved = host(stepped.centers());
+        assert_close("class 0", &moved[..2], &[0.15, 0.5], Tolerance::new(1e-6, 0.0));
+        assert_eq!(moved[2..4], CENTERS[2..4]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Every loss as plain `f64` loops, written from the papers and sharing no code with the library.
+
+pub mod center;
+pub mod distance;
+pub mod margin;
+
+/// The sum of products.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
