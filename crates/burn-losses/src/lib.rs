@@ -51,3 +51,8 @@ pub mod reduction;
 mod half;
 mod log_space;
 mod norm;
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

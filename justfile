@@ -1,0 +1,19 @@
+# Everything a change must pass; the gate runs the same.
+check:
+    bash .ci/run
+
+# The tests of the README: every loss on flex and ndarray, the metrics, the tool.
+test:
+    cargo test --workspace
+
+# Every loss on wgpu too. Needs a Vulkan driver: mesa-vulkan-drivers brings one that runs on the CPU.
+parity-wgpu:
+    cargo test -p parity --features wgpu -- --nocapture
+
+# Writes docs/parity.md anew.
+parity-table:
+    cargo run -p parity --features wgpu > docs/parity.md
+
+# Images per second of the tool on each backend, one epoch each.
+bench:
+    bash examples/face-embedding/bench.sh
