@@ -1,5 +1,18 @@
 use burn::tensor::{DType, Device};
 
+/// How exactly a backend computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exactness {
+    /// `f64` on the CPU.
+    Double,
+    /// `f32` on the CPU.
+    Single,
+    /// `f32` through a graphics driver that runs on the CPU.
+    SoftwareGpu,
+    /// `f32` on a graphics card.
+    Gpu,
+}
+
 /// A backend in one precision.
 pub struct Backend {
     /// Its name and, on a GPU, the adapter's.
@@ -8,18 +21,19 @@ pub struct Backend {
     pub device: Device,
     /// The precision tensors are made in.
     pub dtype: DType,
-    /// Whether it runs on a graphics driver, where functions are less exact.
-    pub is_gpu: bool,
+    /// How exactly it computes.
+    pub exactness: Exactness,
 }
 
 impl Backend {
     /// Whether it computes in `f64`.
     pub fn is_double(&self) -> bool {
-        self.dtype == DType::F64
+        self.exactness == Exactness::Double
     }
 
-    fn new(name: &str, device: Device, dtype: DType, is_gpu: bool) -> Self {
-        Self { name: name.to_owned(), device: device.autodiff(), dtype, is_gpu }
+    fn new(name: &str, device: Device, exactness: Exactness) -> Self {
+        let dtype = if exactness == Exactness::Double { DType::F64 } else { DType::F32 };
+        Self { name: name.to_owned(), device: device.autodiff(), dtype, exactness }
     }
 }
 
@@ -30,12 +44,12 @@ impl Backend {
 /// With feature `wgpu`, if there is no adapter: a test that needs one must not be skipped.
 pub fn backends() -> Vec<Backend> {
     let mut backends = Vec::new();
-    for dtype in [DType::F32, DType::F64] {
+    for exactness in [Exactness::Single, Exactness::Double] {
         #[cfg(feature = "ndarray")]
-        backends.push(Backend::new("ndarray", ndarray(), dtype, false));
+        backends.push(Backend::new("ndarray", ndarray(), exactness));
         #[cfg(feature = "flex")]
-        backends.push(Backend::new("flex", Device::flex(), dtype, false));
-        let _ = dtype;
+        backends.push(Backend::new("flex", Device::flex(), exactness));
+        let _ = exactness;
     }
     #[cfg(feature = "wgpu")]
     backends.push(wgpu());
@@ -58,7 +72,10 @@ fn wgpu() -> Backend {
         (device, identity.map_or_else(|| "an adapter without a name".to_owned(), |identity| identity.name))
     });
     match opened {
-        Ok((device, adapter)) => Backend::new(&format!("wgpu ({adapter})"), device, DType::F32, true),
+        Ok((device, adapter)) => {
+            let exactness = if adapter.contains("llvmpipe") { Exactness::SoftwareGpu } else { Exactness::Gpu };
+            Backend::new(&format!("wgpu ({adapter})"), device, exactness)
+        }
         Err(_) => panic!(
             "wgpu finds no adapter. Install a Vulkan driver; on Debian and Ubuntu, `apt-get install mesa-vulkan-drivers` \
              brings one that runs on the CPU."

@@ -105,7 +105,10 @@ pub trait MarginHead {
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch, classes]`
     fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
-        self.centers().cosines(embeddings).mul_scalar(self.scale())
+        let [batch, _] = embeddings.dims();
+        let cosines = self.centers().cosines(embeddings);
+        // An elementwise operation on an empty matrix overflows in Burn's GPU backends.
+        if batch == 0 { cosines } else { cosines.mul_scalar(self.scale()) }
     }
 
     /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class have no
@@ -151,6 +154,9 @@ pub trait MarginHead {
     fn own_cosine(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let SafeLabels { index, valid } = self.centers().check(&embeddings, labels);
+        if valid.dims() == [0] {
+            return embeddings.reshape([0]);
+        }
         let own = self.centers().directions(embeddings).own_cosines(index);
 
         cast_to(own.mask_fill(valid.bool_not(), 0.0), dtype)
