@@ -1,0 +1,231 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::BackendKind;
+use crate::config::TrainConfig;
+use crate::loss::{LossKind, LossSettings};
+use crate::run_directory::DEFAULT_OUTPUT;
+
+/// Trains a face-embedding model with the heads of burn-losses and measures it.
+#[derive(Parser, Debug)]
+#[command(version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    #[command(args_override_self = true, after_help = defaults())]
+    /// Train a model; without any flag on drawn faces, in less than three minutes
+    Train(Box<TrainFlags>),
+    #[command(args_override_self = true)]
+    /// Measure a trained model on other people
+    Eval(EvalFlags),
+}
+
+/// The default settings as text, printed from where they are defined.
+fn defaults() -> String {
+    let settings = TrainConfig::default().resolve().map(|config| serde_json::to_string_pretty(&config));
+    match settings {
+        Ok(Ok(settings)) => format!("The default settings, in the form of config.json:\n{settings}"),
+        _ => String::new(),
+    }
+}
+
+/// Flags of `train`.
+#[derive(Args, Debug, Default)]
+pub struct TrainFlags {
+    /// Read settings from this file, such as the config.json of a run; flags override it
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or the next free number of it]"))]
+    pub output: Option<PathBuf>,
+    /// Continue the run in --output (or the newest default one) from its last checkpoint
+    #[arg(long)]
+    pub resume: bool,
+    /// The settings of the run.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// Flags of `eval`.
+#[derive(Args, Debug)]
+pub struct EvalFlags {
+    /// Folder of a finished run
+    #[arg(long, value_name = "RUN")]
+    pub model: PathBuf,
+    /// One folder of pictures per person; without it, the test people of the run itself
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Write the figures to this file, in the form of metrics.json
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// What computes; each needs the Cargo feature of the same name [default: that of the run]
+    #[arg(long)]
+    pub backend: Option<BackendKind>,
+}
+
+/// One flag for each setting of a run.
+#[derive(Args, Debug, Default)]
+pub struct SettingFlags {
+    /// One folder of pictures per person, faces cropped and aligned; without it, faces are drawn
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// People to measure on; without it, some people of --data are held back
+    #[arg(long, value_name = "DIR")]
+    pub val_data: Option<PathBuf>,
+    /// Share of the people of --data to hold back when there is no --val-data
+    #[arg(long, value_name = "SHARE")]
+    pub held_out_share: Option<f64>,
+    /// Drawn faces: how many people to train on
+    #[arg(long, value_name = "N")]
+    pub people: Option<usize>,
+    /// Drawn faces: how many other people to measure on
+    #[arg(long, value_name = "N")]
+    pub test_people: Option<usize>,
+    /// Drawn faces: how many pictures of each person
+    #[arg(long, value_name = "N")]
+    pub pictures: Option<usize>,
+    /// Side length that pictures are brought to, in pixels
+    #[arg(long, value_name = "PIXELS")]
+    pub image_size: Option<usize>,
+    /// Channels of the first convolution; each of the three stages doubles them
+    #[arg(long, value_name = "N")]
+    pub width: Option<usize>,
+    /// Length of an embedding
+    #[arg(long, value_name = "N")]
+    pub embedding_size: Option<usize>,
+    /// What the head computes
+    #[arg(long)]
+    pub loss: Option<LossKind>,
+    /// Margin: radians for arcface and combined, a cosine for cosface
+    #[arg(long)]
+    pub margin: Option<f64>,
+    /// Factor on the cosines (normface, cosface, arcface, combined)
+    #[arg(long)]
+    pub scale: Option<f64>,
+    /// Factor on the own angle (combined)
+    #[arg(long, value_name = "FACTOR")]
+    pub angle_factor: Option<f64>,
+    /// Margin of the cosine (combined)
+    #[arg(long, value_name = "MARGIN")]
+    pub cosine_margin: Option<f64>,
+    /// Weight of the center loss (softmax+center)
+    #[arg(long, value_name = "WEIGHT")]
+    pub center_weight: Option<f64>,
+    /// Share of the way that a center moves in one step (softmax+center)
+    #[arg(long, value_name = "RATE")]
+    pub center_update_rate: Option<f64>,
+    /// Passes over the training pictures
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Pictures per step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Peak learning rate of the trunk
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Peak learning rate of the head
+    #[arg(long, value_name = "RATE")]
+    pub head_lr: Option<f64>,
+    /// Share of the steps in which the learning rate rises to its peak
+    #[arg(long, value_name = "SHARE")]
+    pub warmup_share: Option<f64>,
+    /// Weight decay of convolution and linear weights
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f64>,
+    /// Seed of the data, the weights, the order and the augmentation
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// What computes; each needs the Cargo feature of the same name
+    #[arg(long)]
+    pub backend: Option<BackendKind>,
+}
+
+impl TrainFlags {
+    /// The settings of a new run: the flags, else the file, else the defaults.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or a setting is not valid.
+    pub fn config(&self) -> Result<TrainConfig> {
+        let mut config = match &self.config {
+            Some(path) => TrainConfig::load(path)?,
+            None => TrainConfig::default(),
+        };
+        self.settings.apply(&mut config);
+        config.resolve()
+    }
+
+    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs` or moved
+    /// to `--backend` if these are given.
+    ///
+    /// # Errors
+    ///
+    /// If another flag asks for something else than what the run was begun with.
+    pub fn resumed_config(&self, begun_with: &TrainConfig) -> Result<TrainConfig> {
+        let mut config = begun_with.clone();
+        self.settings.apply(&mut config);
+        let config = config.resolve()?;
+        let free = TrainConfig { epochs: begun_with.epochs, backend: begun_with.backend, ..config.clone() };
+        let (old, new) = (serde_json::to_value(begun_with)?, serde_json::to_value(free)?);
+        for (name, value) in old.as_object().into_iter().flatten() {
+            if new[name] != *value {
+                bail!(
+                    "{name}: the run was begun with {value}, got {}; --resume takes a new --epochs or --backend only",
+                    new[name]
+                );
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl SettingFlags {
+    /// Overrides what the flags name.
+    fn apply(&self, config: &mut TrainConfig) {
+        if self.loss.is_some_and(|loss| loss != config.loss) {
+            // Settings of one loss make no sense for another, so those of the file go.
+            config.loss_settings = LossSettings::default();
+        }
+        macro_rules! override_with_flags {
+            ($($flag:ident => $setting:expr,)*) => {
+                $(if let Some(value) = self.$flag.clone() { $setting = value.into(); })*
+            };
+        }
+        override_with_flags! {
+            data => config.data,
+            val_data => config.val_data,
+            held_out_share => config.held_out_share,
+            people => config.people,
+            test_people => config.test_people,
+            pictures => config.pictures,
+            image_size => config.image_size,
+            width => config.width,
+            embedding_size => config.embedding_size,
+            loss => config.loss,
+            margin => config.loss_settings.margin,
+            scale => config.loss_settings.scale,
+            angle_factor => config.loss_settings.angle_factor,
+            cosine_margin => config.loss_settings.cosine_margin,
+            center_weight => config.loss_settings.center_weight,
+            center_update_rate => config.loss_settings.center_update_rate,
+            epochs => config.epochs,
+            batch_size => config.batch_size,
+            lr => config.lr,
+            head_lr => config.head_lr,
+            warmup_share => config.warmup_share,
+            weight_decay => config.weight_decay,
+            seed => config.seed,
+            backend => config.backend,
+        }
+    }
+}

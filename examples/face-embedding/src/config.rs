@@ -1,0 +1,216 @@
+//! Every setting of a run, as written to `config.json` and read back from it.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::backend::BackendKind;
+use crate::loss::{LossKind, LossSettings};
+
+/// The settings of a training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// One folder of pictures per person; none draws faces instead.
+    pub data: Option<PathBuf>,
+    /// People to measure on; none holds back a share of the people of `data`.
+    pub val_data: Option<PathBuf>,
+    /// Share of the people of `data` that are held back when there is no `val_data`; in `[0.01, 0.9]`.
+    pub held_out_share: f64,
+    /// Drawn faces: people to train on; in `[2, 100000]`.
+    pub people: usize,
+    /// Drawn faces: people to measure on; in `[4, 100000]`.
+    pub test_people: usize,
+    /// Drawn faces: pictures of each person; in `[2, 10000]`.
+    pub pictures: usize,
+    /// Side length the pictures are brought to, in pixels; in `[16, 256]`.
+    pub image_size: usize,
+    /// Channels of the first stage; each later one doubles them; in `[2, 256]`.
+    pub width: usize,
+    /// Length of an embedding; in `[2, 4096]`.
+    pub embedding_size: usize,
+    /// What the head computes.
+    pub loss: LossKind,
+    /// The settings of that loss.
+    #[serde(flatten)]
+    pub loss_settings: LossSettings,
+    /// Passes over the training pictures; in `[1, 100000]`.
+    pub epochs: usize,
+    /// Pictures per step; in `[2, 65536]`.
+    pub batch_size: usize,
+    /// Peak learning rate of the trunk; in `[1e-7, 10]`.
+    pub lr: f64,
+    /// Peak learning rate of the head; in `[1e-7, 10]`.
+    pub head_lr: f64,
+    /// Share of all steps in which the learning rate rises to its peak; in `[0, 0.9]`.
+    pub warmup_share: f64,
+    /// Weight decay of the convolution and linear weights; in `[0, 1]`.
+    pub weight_decay: f64,
+    /// Seed of the data, the weights, the order and the augmentation; in `[0, 2^53]`.
+    pub seed: u64,
+    /// What computes.
+    pub backend: BackendKind,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            data: None,
+            val_data: None,
+            held_out_share: 0.2,
+            people: 200,
+            test_people: 60,
+            pictures: 20,
+            image_size: 40,
+            width: 16,
+            embedding_size: 64,
+            loss: LossKind::ArcFace,
+            loss_settings: LossSettings::default(),
+            epochs: 14,
+            batch_size: 64,
+            lr: 0.1,
+            head_lr: 0.1,
+            warmup_share: 0.1,
+            weight_decay: 5e-4,
+            seed: 42,
+            backend: BackendKind::Flex,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Reads a file with any of the fields of `config.json`; the others keep their defaults.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is no JSON object, or has an unknown field or a bad value.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Self::from_json(&text).with_context(|| format!("configuration {}", path.display()))
+    }
+
+    /// As [`load`](Self::load), from text.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no JSON object, or has an unknown field or a bad value.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let given: Value = serde_json::from_str(text).context("not valid JSON")?;
+        let Value::Object(given) = given else {
+            bail!("expected a JSON object with settings, such as {{\"epochs\": 5}}");
+        };
+
+        let mut config = Self::default();
+        // One field at a time, so that an error can name the field it belongs to.
+        for (name, value) in given {
+            let mut fields = serde_json::to_value(&config)?;
+            let known: Vec<String> =
+                fields.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default();
+            match fields.get_mut(&name) {
+                Some(field) => *field = value.clone(),
+                None => bail!("{name}: no such setting; there are: {}", known.join(", ")),
+            }
+            config = serde_json::from_value(fields)
+                .map_err(|error| anyhow::anyhow!("{name}: bad value {value}: {error}"))?;
+        }
+        Ok(config)
+    }
+
+    /// Fills in what depends on the loss and checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of range or does not fit the others; names it, its value and its range.
+    pub fn resolve(mut self) -> Result<Self> {
+        within("held_out_share", self.held_out_share, 0.01..=0.9)?;
+        within("people", self.people, 2..=100_000)?;
+        within("test_people", self.test_people, 4..=100_000)?;
+        within("pictures", self.pictures, 2..=10_000)?;
+        within("image_size", self.image_size, 16..=256)?;
+        within("width", self.width, 2..=256)?;
+        within("embedding_size", self.embedding_size, 2..=4096)?;
+        within("epochs", self.epochs, 1..=100_000)?;
+        // A batch of one has no batch statistics.
+        within("batch_size", self.batch_size, 2..=65_536)?;
+        within("lr", self.lr, 1e-7..=10.0)?;
+        within("head_lr", self.head_lr, 1e-7..=10.0)?;
+        within("warmup_share", self.warmup_share, 0.0..=0.9)?;
+        within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        // Other JSON readers keep whole numbers only up to here.
+        within("seed", self.seed, 0..=1 << 53)?;
+        if self.val_data.is_some() && self.data.is_none() {
+            bail!("val_data: needs data as well; without it the faces are drawn");
+        }
+        if let (Some(val_data), true) = (&self.val_data, self.val_data == self.data) {
+            bail!("val_data: must be other people than data, got {} twice", val_data.display());
+        }
+        self.loss_settings = self.loss_settings.resolve(self.loss)?;
+        Ok(self)
+    }
+
+    /// Writes all settings.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Checks that a setting lies in its range; NaN never does.
+///
+/// # Errors
+///
+/// If it does not; names the setting, its value and its range.
+pub(crate) fn within<T: PartialOrd + Display>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()> {
+    if !range.contains(&value) {
+        bail!("{name}: must be in [{}, {}], got {value}", range.start(), range.end());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_accepted_back_and_equal() {
+        let config = TrainConfig {
+            data: Some("faces".into()),
+            loss: LossKind::SoftmaxCenter,
+            lr: 0.1 + 0.2,
+            seed: 1 << 53,
+            ..TrainConfig::default()
+        };
+        let config = config.resolve().expect("the settings are in range");
+        let text = serde_json::to_string(&config).expect("a configuration is JSON");
+        let back = TrainConfig::from_json(&text).expect("what was written is accepted");
+        assert_eq!(back.clone().resolve().expect("still in range"), config);
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = TrainConfig::from_json(r#"{"epoch": 3}"#).expect_err("the field is epochs");
+        assert!(error.to_string().starts_with("epoch: no such setting; there are: "), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_names_its_field() {
+        let error = TrainConfig::from_json(r#"{"epochs": "ten"}"#).expect_err("not a number");
+        assert!(error.to_string().starts_with("epochs: bad value \"ten\": "), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_field_value_and_range() {
+        let config = TrainConfig { lr: f64::NAN, ..TrainConfig::default() };
+        let error = config.resolve().expect_err("NaN is no learning rate");
+        assert_eq!(error.to_string(), "lr: must be in [0.0000001, 10], got NaN");
+    }
+}

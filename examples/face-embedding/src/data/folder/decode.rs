@@ -1,0 +1,87 @@
+//! Turns the bytes of a file into a square RGB picture.
+
+use std::io::Cursor;
+use std::panic;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::complete::{is_whole_jpeg, is_whole_png};
+
+/// Longest side that is decoded.
+const LONGEST_SIDE: u32 = 8192;
+/// Most pixels that are decoded; a header can promise any number in a few bytes.
+const MOST_PIXELS: u64 = 40_000_000;
+/// Most memory a decoder may use: eight bytes for each pixel and as much to work with.
+const MOST_MEMORY: u64 = 16 * MOST_PIXELS;
+
+/// The center square of a picture as `size * size` RGB pixels, or why it cannot be had.
+pub(super) fn decode(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+    // Decoders have been known to panic on files made to break them; the message of the panic goes
+    // to standard error, and the file is skipped like any other broken one.
+    panic::catch_unwind(|| decode_or_panic(bytes, size))
+        .unwrap_or_else(|_| Err("broken: the decoder gave up".to_owned()))
+}
+
+fn decode_or_panic(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+    let format = image::guess_format(bytes).map_err(|_| "not a picture".to_owned())?;
+    let is_whole = match format {
+        ImageFormat::Png => is_whole_png(bytes),
+        ImageFormat::Jpeg => is_whole_jpeg(bytes),
+        // The decoders of these demand every byte that the header announces.
+        ImageFormat::Bmp | ImageFormat::Pnm => true,
+        other => return Err(format!("not a PNG, JPEG, BMP or PNM picture but {other:?}")),
+    };
+    if !is_whole {
+        return Err(format!("broken: the {format:?} data is damaged or cut off"));
+    }
+
+    let explain = |error: image::ImageError| format!("broken: {error}");
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LONGEST_SIDE);
+    limits.max_image_height = Some(LONGEST_SIDE);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(explain)?;
+    check_dimensions(decoder.dimensions())?;
+    let orientation = decoder.orientation().map_err(explain)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
+    // The center square of a turned picture is the turned center square, and much smaller.
+    picture = center_square(&picture);
+    picture.apply_orientation(orientation);
+
+    let rgb = on_white(picture);
+    let side = u32::try_from(size).map_err(|_| "the size is too large".to_owned())?;
+    Ok(imageops::resize(&rgb, side, side, FilterType::CatmullRom).into_raw())
+}
+
+fn check_dimensions((width, height): (u32, u32)) -> Result<(), String> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        Err("broken: no pixels".to_owned())
+    } else if width.max(height) > LONGEST_SIDE || pixels > MOST_PIXELS {
+        Err(format!("too large: {width} x {height} pixels"))
+    } else {
+        Ok(())
+    }
+}
+
+fn center_square(picture: &DynamicImage) -> DynamicImage {
+    let (width, height) = (picture.width(), picture.height());
+    let side = width.min(height);
+    picture.crop_imm((width - side) / 2, (height - side) / 2, side, side)
+}
+
+/// Lays transparent pixels over white: what is stored below them is arbitrary.
+fn on_white(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let rgba = picture.into_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [color @ .., alpha] = rgba.get_pixel(x, y).0;
+        let alpha = u32::from(alpha);
+        image::Rgb(color.map(|channel: u8| ((u32::from(channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    })
+}

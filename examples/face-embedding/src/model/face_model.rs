@@ -1,0 +1,71 @@
+//! Trunk and head as the one module that Burn's training loop trains.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn_losses::labels::count_bad;
+
+use super::{Head, Trunk, TrunkConfig};
+use crate::config::TrainConfig;
+use crate::step::StepOutput;
+
+/// Pictures and who is on them.
+#[derive(Clone, Debug)]
+pub struct FaceBatch {
+    /// `[batch, 3, size, size]`, values in `[-1, 1]`.
+    pub pictures: Tensor<4>,
+    /// `[batch]`, in `0..classes`.
+    pub labels: Tensor<1, Int>,
+}
+
+/// What is trained; only the trunk is kept afterwards.
+#[derive(Module, Debug)]
+pub struct FaceModel {
+    /// From a picture to its embedding.
+    pub trunk: Trunk,
+    /// From embeddings and labels to a loss.
+    pub head: Head,
+    classes: usize,
+}
+
+impl FaceModel {
+    /// A model with random weights for so many people.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration was not [resolved](TrainConfig::resolve).
+    pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Self {
+        Self {
+            trunk: trunk_config(config).init(device),
+            head: Head::new(config.loss, &config.loss_settings, classes, config.embedding_size, device),
+            classes,
+        }
+    }
+}
+
+/// The trunk of a run.
+pub(crate) fn trunk_config(config: &TrainConfig) -> TrunkConfig {
+    TrunkConfig::new(config.image_size, config.embedding_size).with_width(config.width)
+}
+
+impl TrainStep for FaceModel {
+    type Input = FaceBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: FaceBatch) -> TrainOutput<StepOutput> {
+        let FaceBatch { pictures, labels } = batch;
+        let bad_labels = count_bad(labels.clone(), self.classes, None);
+        let output = self.head.forward(self.trunk.forward(pictures), labels);
+        let gradients = output.loss.backward();
+        TrainOutput::new(self, gradients, StepOutput::new(output, bad_labels))
+    }
+}
+
+/// Burn asks for a validation step; there is none, since a loss over classes says nothing about
+/// people who are not among them. [`evaluate`](crate::evaluate) measures those after training.
+impl InferenceStep for FaceModel {
+    type Input = ();
+    type Output = ();
+
+    fn step(&self, (): ()) {}
+}

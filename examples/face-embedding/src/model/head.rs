@@ -1,0 +1,144 @@
+//! The head: a loss that is trained together with the trunk and thrown away afterwards.
+
+use burn::module::Module;
+use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses::center::{CenterLoss, CenterLossConfig};
+use burn_losses::distance::Distance;
+use burn_losses::margin::{
+    ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginHead, NormFace,
+    NormFaceConfig,
+};
+
+use crate::loss::{LossKind, LossSettings};
+
+/// One of the losses to choose from; its parameters lie under the path `head.`.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // A run has one head, so its size does not matter.
+pub enum Head {
+    /// See [`LossKind::NormFace`].
+    NormFace(NormFace),
+    /// See [`LossKind::CosFace`].
+    CosFace(CosFace),
+    /// See [`LossKind::ArcFace`].
+    ArcFace(ArcFace),
+    /// See [`LossKind::Combined`].
+    Combined(CombinedMargin),
+    /// See [`LossKind::Softmax`] and [`LossKind::SoftmaxCenter`].
+    Softmax(SoftmaxHead),
+}
+
+/// What a head makes of a batch.
+pub struct HeadOutput {
+    /// What is minimised, of shape `[1]`.
+    pub loss: Tensor<1>,
+    /// Cosine between each embedding and the center of its own class, `[batch]`; not trained.
+    pub own_cosine: Tensor<1>,
+}
+
+impl Head {
+    /// Builds the head of a loss for so many classes.
+    ///
+    /// # Panics
+    ///
+    /// If `settings` were not [resolved](LossSettings::resolve) for this loss.
+    pub fn new(
+        loss: LossKind,
+        settings: &LossSettings,
+        classes: usize,
+        embedding_size: usize,
+        device: &Device,
+    ) -> Self {
+        let setting = |name: &str, value: Option<f64>| {
+            value.unwrap_or_else(|| panic!("Head: {name} of {loss} must be resolved first"))
+        };
+        let margin = || setting("margin", settings.margin);
+        let scale = || setting("scale", settings.scale);
+        match loss {
+            LossKind::NormFace => {
+                Self::NormFace(NormFaceConfig::new(classes, embedding_size).with_scale(scale()).init(device))
+            }
+            LossKind::CosFace => Self::CosFace(
+                CosFaceConfig::new(classes, embedding_size).with_margin(margin()).with_scale(scale()).init(device),
+            ),
+            LossKind::ArcFace => Self::ArcFace(
+                ArcFaceConfig::new(classes, embedding_size).with_margin(margin()).with_scale(scale()).init(device),
+            ),
+            LossKind::Combined => Self::Combined(
+                CombinedMarginConfig::new(classes, embedding_size)
+                    .with_angle_factor(setting("angle_factor", settings.angle_factor))
+                    .with_angle_margin(margin())
+                    .with_cosine_margin(setting("cosine_margin", settings.cosine_margin))
+                    .with_scale(scale())
+                    .init(device),
+            ),
+            LossKind::Softmax => Self::Softmax(SoftmaxHead::new(classes, embedding_size, device)),
+            LossKind::SoftmaxCenter => {
+                let rate = setting("center_update_rate", settings.center_update_rate);
+                let center = CenterLossConfig::new(classes, embedding_size).with_update_rate(rate);
+                Self::Softmax(SoftmaxHead {
+                    center: Some(center.init(device)),
+                    center_weight: setting("center_weight", settings.center_weight),
+                    ..SoftmaxHead::new(classes, embedding_size, device)
+                })
+            }
+        }
+    }
+
+    /// The loss of a batch.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_size]`
+    /// - labels: `[batch]`
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
+        match self {
+            Self::NormFace(head) => margin_output(head, embeddings, labels),
+            Self::CosFace(head) => margin_output(head, embeddings, labels),
+            Self::ArcFace(head) => margin_output(head, embeddings, labels),
+            Self::Combined(head) => margin_output(head, embeddings, labels),
+            Self::Softmax(head) => head.forward(embeddings, labels),
+        }
+    }
+}
+
+fn margin_output<H: MarginHead>(head: &H, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
+    HeadOutput {
+        own_cosine: head.own_cosine(embeddings.clone().detach(), labels.clone()).detach(),
+        loss: head.forward(embeddings, labels),
+    }
+}
+
+/// A linear layer and cross-entropy, with the center loss beside it when it has a weight.
+#[derive(Module, Debug)]
+pub struct SoftmaxHead {
+    linear: Linear,
+    cross_entropy: CrossEntropyLoss,
+    center: Option<CenterLoss>,
+    center_weight: f64,
+}
+
+impl SoftmaxHead {
+    fn new(classes: usize, embedding_size: usize, device: &Device) -> Self {
+        Self {
+            linear: LinearConfig::new(embedding_size, classes).init(device),
+            cross_entropy: CrossEntropyLossConfig::new().init(device),
+            center: None,
+            center_weight: 0.0,
+        }
+    }
+
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
+        // Row `j` of the transposed weight is what class `j` is compared with.
+        let own = self.linear.weight.val().detach().transpose().select(0, labels.clone());
+        let own_distance = Distance::Cosine.rowwise(embeddings.clone().detach(), own);
+        let own_cosine = own_distance.neg().add_scalar(1.0);
+        let logits = self.linear.forward(embeddings.clone());
+        let mut loss = self.cross_entropy.forward(logits, labels.clone());
+        if let Some(center) = &self.center {
+            loss = loss + center.forward(embeddings, labels).mul_scalar(self.center_weight);
+        }
+        HeadOutput { loss, own_cosine }
+    }
+}

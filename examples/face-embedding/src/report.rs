@@ -1,0 +1,76 @@
+//! The figures of a run: as JSON, and as a table to read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// What `metrics.json` holds; JSON has no NaN, so a figure that could not be measured is null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// The trained model.
+    pub verification: Verification,
+    /// The same model before training, from the same seed.
+    pub untrained: Verification,
+    /// Pictures trained on per second.
+    pub images_per_second: f64,
+    /// Time spent in training epochs.
+    pub train_seconds: f64,
+    /// The backend that measured.
+    pub backend: String,
+    /// The seed of the run.
+    pub seed: u64,
+}
+
+/// How well a model tells whether two pictures show the same person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Mean accuracy over the folds, each with the threshold of the others.
+    pub accuracy: f64,
+    /// Standard deviation over the folds (of the population, as the field prints it).
+    pub accuracy_std: f64,
+    /// Area under the ROC curve of all pairs.
+    pub auc: f64,
+    /// Error rate at which false accepts and false rejects are equally frequent.
+    pub eer: f64,
+    /// Greatest true accept rate whose false accept rate is at most the key; null if there are too
+    /// few impostor pairs to measure such a rate at all.
+    pub tar_at_far: BTreeMap<String, Option<f64>>,
+}
+
+impl Metrics {
+    /// Writes the figures.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Prints the trained model beside the untrained one.
+    pub fn print(&self) {
+        let (trained, untrained) = (&self.verification, &self.untrained);
+        println!("{:<26} {:>16} {:>16}", "verification", "trained", "untrained");
+        let accuracy =
+            |figures: &Verification| format!("{} +- {}", percent(figures.accuracy), percent(figures.accuracy_std));
+        row("accuracy over folds", accuracy(trained), accuracy(untrained));
+        row("area under ROC", format!("{:.4}", trained.auc), format!("{:.4}", untrained.auc));
+        row("equal error rate", percent(trained.eer), percent(untrained.eer));
+        for (target, tar) in &trained.tar_at_far {
+            let rate = |tar: Option<f64>| tar.map_or("not measurable".to_string(), percent);
+            let other = untrained.tar_at_far.get(target).copied().flatten();
+            row(&format!("true accepts at FAR {target}"), rate(*tar), rate(other));
+        }
+    }
+}
+
+fn row(name: &str, trained: String, untrained: String) {
+    println!("{name:<26} {trained:>16} {untrained:>16}");
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}

@@ -1,0 +1,188 @@
+//! `train`: Burn's training loop with our data, schedule, figures and files.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use burn::data::dataloader::DataLoader;
+use burn::module::{Module, ParamGroup, ParamGroupError};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn::tensor::Device;
+use burn::train::checkpoint::KeepLastNCheckpoints;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+
+use crate::backend;
+use crate::batches::{NoBatches, TrainBatches};
+use crate::cli::TrainFlags;
+use crate::config::TrainConfig;
+use crate::data::FaceSet;
+use crate::epoch_table::{self, EpochTable};
+use crate::evaluate::{untrained_trunk, verify};
+use crate::model::{FaceModel, Trunk};
+use crate::people::People;
+use crate::renderer::{LineRenderer, readable};
+use crate::report::Metrics;
+use crate::run_directory::RunDirectory;
+use crate::schedule::WarmupCosine;
+use crate::step::{Figure, StepMetric};
+use crate::verification::Protocol;
+
+/// Checkpoints kept: one may be incomplete after a kill.
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// `train`: trains a new model or continues one, measures it, and writes the files of the run.
+///
+/// # Errors
+///
+/// If a setting, the data, a file or the training fails.
+pub fn command(flags: &TrainFlags) -> Result<Metrics> {
+    let began = Instant::now();
+    let Plan { run, config, epochs_done } = Plan::new(flags)?;
+    let device = config.backend.device()?;
+    println!("backend: {} ({})", config.backend, backend::describe(&device));
+    println!(
+        "run: {}{}",
+        run.path().display(),
+        if flags.resume { format!(", continued after epoch {epochs_done}") } else { String::new() }
+    );
+
+    let People { train, test } = People::load(&config)?;
+    ensure!(
+        train.faces.len() >= config.batch_size,
+        "batch_size: must be at most the number of training pictures, {}, got {}",
+        train.faces.len(),
+        config.batch_size
+    );
+    let protocol = Protocol::new(&test, config.seed)?;
+    run.begin(&config)?;
+
+    // Measured before training: Burn's batch statistics are shared by all copies of a model.
+    let untrained = verify(&untrained_trunk(&config, &device), &test, &protocol, &device)?;
+    let trunk = fit(&config, &run, epochs_done, train, &device)?;
+    run.save_trunk(&trunk)?;
+
+    let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
+    let metrics = Metrics {
+        verification: verify(&trunk, &test, &protocol, &device)?,
+        untrained,
+        images_per_second,
+        train_seconds,
+        backend: config.backend.to_string(),
+        seed: config.seed,
+    };
+    metrics.save(&run.metrics_path())?;
+    metrics.print();
+    println!(
+        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
+        readable(began.elapsed()),
+        run.path().display()
+    );
+    Ok(metrics)
+}
+
+/// What to train, where, and from which epoch on.
+struct Plan {
+    run: RunDirectory,
+    config: TrainConfig,
+    epochs_done: usize,
+}
+
+impl Plan {
+    fn new(flags: &TrainFlags) -> Result<Self> {
+        if !flags.resume {
+            let config = flags.config()?;
+            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, epochs_done: 0 });
+        }
+        let run = RunDirectory::resume(flags.output.as_deref())?;
+        let config = flags.resumed_config(&run.config()?)?;
+        let epochs_done = run.last_complete_epoch();
+        ensure!(
+            epochs_done <= config.epochs,
+            "epochs: the run has trained {epochs_done} already, got {}",
+            config.epochs
+        );
+        Ok(Self { run, config, epochs_done })
+    }
+}
+
+/// Trains the epochs that are left and returns the trunk.
+fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: FaceSet, device: &Device) -> Result<Trunk> {
+    let people = faces.people.len();
+    println!(
+        "model: width {}, embeddings of {} numbers; loss: {} ({}) over {people} people",
+        config.width, config.embedding_size, config.loss, config.loss_settings
+    );
+
+    let training_device = device.clone().autodiff();
+    device.seed(config.seed);
+    // Burn draws a weight when it is first used; all at once keeps the order, and so the weights.
+    let model = FaceModel::new(config, people, &training_device).materialize();
+
+    let batches = TrainBatches::new(Arc::new(faces), config.batch_size, config.seed, epochs_done, &training_device);
+    let steps_per_epoch = batches.batches();
+    let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
+    let interrupter = Interrupter::new();
+    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, config.batch_size);
+
+    let no_batches: Arc<dyn DataLoader<()>> = Arc::new(NoBatches);
+    let mut training = SupervisedTraining::new(run.path(), Arc::new(batches), no_batches)
+        .num_epochs(config.epochs)
+        .with_interrupter(interrupter)
+        .renderer(Box::new(renderer))
+        // Burn's default writes one file per metric and epoch, and a log for the whole process.
+        .with_metric_logger(InMemoryMetricLogger::new())
+        .with_application_logger(None)
+        .with_default_checkpointers()
+        .with_checkpointing_strategy(KeepLastNCheckpoints::new(CHECKPOINTS_KEPT));
+    for figure in Figure::ALL {
+        training = training.metric_train_numeric(StepMetric::new(figure));
+    }
+    if epochs_done > 0 {
+        training = training.checkpoint(epochs_done);
+    }
+
+    let schedule = learning_rates(config, config.epochs * steps_per_epoch)?;
+    let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
+    if let Some(error) = result.error {
+        bail!("training stopped: {error}");
+    }
+    if let Some(interruption) = result.interrupted {
+        bail!("training stopped: {}", interruption.reason.as_deref().unwrap_or("no reason given"));
+    }
+    Ok(result.model.trunk)
+}
+
+/// The parameters of the head. By path, since a checkpoint brings its own parameter ids and a group
+/// of ids would silently match nothing after a resume.
+fn head_group() -> Result<ParamGroup> {
+    group(r"^head\.")
+}
+
+/// Parameters that weight decay would only pull away from where they do their work.
+fn undecayed_group() -> Result<ParamGroup> {
+    group(r"(^|\.)(gamma|beta|alpha|bias)$")
+}
+
+fn group(pattern: &str) -> Result<ParamGroup> {
+    ParamGroup::from_regex(pattern).map_err(|ParamGroupError::InvalidPatternError(error)| anyhow!(error))
+}
+
+/// Trunk and head each have a peak of their own; both rise and fall together.
+fn learning_rates(config: &TrainConfig, steps: usize) -> Result<ModuleLrScheduler> {
+    let warmup_steps = (config.warmup_share * steps as f64).round() as usize;
+    let schedule = |peak| WarmupCosine::new(peak, warmup_steps, steps);
+    Ok(ModuleLrScheduler::new(schedule(config.lr)).with_group(head_group()?, schedule(config.head_lr)))
+}
+
+/// SGD with momentum, as the field trains these models.
+fn optimizer(config: &TrainConfig) -> Result<ModuleOptimizer> {
+    // Burn's default dampening is 0.1, where PyTorch and the papers have none.
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+    let undecayed = SgdConfig::new().with_momentum(Some(momentum));
+    let decayed = undecayed.clone().with_weight_decay(Some(WeightDecayConfig::new(config.weight_decay as f32)));
+    Ok(decayed.init().with_group(undecayed_group()?, undecayed.build(), None))
+}

@@ -1,0 +1,157 @@
+//! The protocol of verification: which pairs are asked about, and the figures of the answers.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use embedding_eval::{ImpostorSupport, ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
+
+use crate::augment::random;
+use crate::data::FaceSet;
+use crate::data::pairs::{Pair, balanced_pairs};
+use crate::report::Verification;
+
+/// Folds of the accuracy, as in LFW's protocol; fewer if there are too few people.
+const FOLDS: usize = 10;
+/// Pairs in a fold, as in LFW's protocol; half of them are genuine.
+const PAIRS_PER_FOLD: usize = 600;
+/// A fold needs two people to compare.
+const PEOPLE_PER_FOLD: usize = 2;
+/// Beyond so many pictures (ten million pairs), the figures over all pairs are of some people only.
+const MOST_PICTURES: usize = 4472;
+/// The false accept rates at which the true accept rate is reported.
+const TARGETS: [(&str, f64); 2] = [("1e-2", 1e-2), ("1e-3", 1e-3)];
+
+/// The pairs of a set of people, the same for every model that is measured on it.
+pub struct Protocol {
+    fold_pairs: Vec<Pair>,
+    /// The pictures whose pairs are all compared, and who is on them.
+    pictures: Vec<usize>,
+    persons: Vec<usize>,
+}
+
+impl Protocol {
+    /// Chooses the pairs and prints how many there are.
+    ///
+    /// # Errors
+    ///
+    /// If there are too few people, or too few pictures of a person.
+    pub fn new(faces: &FaceSet, seed: u64) -> Result<Self> {
+        let people = faces.people.len();
+        ensure!(
+            people >= 2 * PEOPLE_PER_FOLD,
+            "measuring needs at least {} people, found {people}",
+            2 * PEOPLE_PER_FOLD
+        );
+        let everybody: Vec<usize> = faces.faces.iter().map(|face| face.person).collect();
+        let comparable = faces.pictures_per_person().iter().filter(|&&count| count >= 2).count();
+        ensure!(comparable >= 2, "measuring needs at least 2 people with 2 pictures or more, found {comparable}");
+        let folds = FOLDS.min(people / PEOPLE_PER_FOLD).min(comparable);
+        let fold_pairs = balanced_pairs(&everybody, folds, PAIRS_PER_FOLD, seed)
+            .context("cannot choose pairs of the test people")?;
+
+        let pictures = some_people(&everybody, people, seed);
+        let persons: Vec<usize> = pictures.iter().map(|&picture| everybody[picture]).collect();
+        let protocol = Self { fold_pairs, pictures, persons };
+        protocol.print(folds, everybody.len());
+        Ok(protocol)
+    }
+
+    fn print(&self, folds: usize, all_pictures: usize) {
+        let pictures = self.pictures.len();
+        let mut counts = BTreeMap::<usize, usize>::new();
+        for &person in &self.persons {
+            *counts.entry(person).or_default() += 1;
+        }
+        let genuine: usize = counts.values().map(|count| count * (count - 1) / 2).sum();
+        let impostors = pictures * (pictures - 1) / 2 - genuine;
+
+        println!(
+            "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds); \
+             {genuine} genuine and {impostors} impostor pairs for the rest",
+            self.fold_pairs.len()
+        );
+        if pictures < all_pictures {
+            println!("       the latter of {pictures} of {all_pictures} pictures, to bound time and memory");
+        }
+        for (name, target) in TARGETS {
+            if (impostors as f64) < 10.0 / target {
+                println!(
+                    "warning: {impostors} impostor pairs are too few for a reliable true accept rate at \
+                     FAR {name}; it takes {:.0}",
+                    10.0 / target
+                );
+            }
+        }
+    }
+
+    /// The figures of a model.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[pictures, dim]`, row-major, in the order of the set
+    ///
+    /// # Errors
+    ///
+    /// If an embedding is not finite.
+    pub fn measure(&self, embeddings: &[f32], dim: usize) -> Result<Verification> {
+        let row = |picture: usize| &embeddings[picture * dim..(picture + 1) * dim];
+
+        let mut scores = Vec::with_capacity(self.fold_pairs.len());
+        for pair in &self.fold_pairs {
+            scores.push(cosine_similarity(row(pair.first), row(pair.second))?);
+        }
+        let same: Vec<bool> = self.fold_pairs.iter().map(|pair| pair.same).collect();
+        let folds: Vec<usize> = self.fold_pairs.iter().map(|pair| pair.fold).collect();
+        let accuracy = k_fold_accuracy(ScoredPairs::new(&scores, &same)?, &folds)?;
+
+        let chosen: Vec<f32> = self.pictures.iter().flat_map(|&picture| row(picture)).copied().collect();
+        let pairs = all_pairs(&chosen, dim, &self.persons)?;
+        let curve = roc(pairs.scored()?)?;
+        let mut tar_at_far = BTreeMap::new();
+        for (name, target) in TARGETS {
+            let measured = curve.tar_at_far(target)?;
+            let measurable = measured.support != ImpostorSupport::BelowResolution;
+            tar_at_far.insert(name.to_string(), measurable.then_some(measured.tar));
+        }
+        Ok(Verification {
+            accuracy: accuracy.mean,
+            accuracy_std: accuracy.standard_deviation,
+            auc: curve.area(),
+            eer: curve.equal_error_rate().rate,
+            tar_at_far,
+        })
+    }
+}
+
+/// All pictures, or those of people drawn at random until there are enough.
+fn some_people(everybody: &[usize], people: usize, seed: u64) -> Vec<usize> {
+    if everybody.len() <= MOST_PICTURES {
+        return (0..everybody.len()).collect();
+    }
+    let mut order: Vec<usize> = (0..people).collect();
+    order.sort_by_cached_key(|&person| random(&[seed, person as u64]));
+    let mut place = vec![0; people];
+    for (rank, &person) in order.iter().enumerate() {
+        place[person] = rank;
+    }
+    let mut pictures: Vec<usize> = (0..everybody.len()).collect();
+    // Stable, so that the pictures of a person stay together and in order.
+    pictures.sort_by_key(|&picture| place[everybody[picture]]);
+    pictures.truncate(MOST_PICTURES);
+    pictures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_set_is_cut_at_whole_people_where_possible() {
+        let everybody: Vec<usize> = (0..1000).flat_map(|person| [person; 6]).collect();
+        let pictures = some_people(&everybody, 1000, 3);
+        assert_eq!(pictures.len(), MOST_PICTURES);
+        let mut persons: Vec<usize> = pictures.iter().map(|&picture| everybody[picture]).collect();
+        persons.dedup();
+        assert_eq!(persons.len(), MOST_PICTURES.div_ceil(6));
+    }
+}

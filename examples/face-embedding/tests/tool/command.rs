@@ -1,0 +1,89 @@
+//! A run from beginning to end.
+
+use clap::ValueEnum;
+use face_embedding::config::TrainConfig;
+use face_embedding::epoch_table;
+use face_embedding::loss::LossKind;
+use face_embedding::report::Verification;
+
+use super::{TINY, fresh, metrics, refused, run};
+
+#[test]
+fn a_run_writes_its_files_and_eval_gives_the_same_figures() {
+    let output = fresh("whole_run").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --output {path}")).expect("a tiny run works");
+
+    let rows = epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch");
+    assert_eq!(rows.iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2]);
+    assert!(rows.iter().all(|row| row.loss.is_finite() && row.images_per_second > 0.0));
+    for part in ["model", "optim", "scheduler"] {
+        assert!(output.join(format!("checkpoint/{part}-2.bpk")).is_file());
+    }
+    assert!(output.join("trunk.safetensors").is_file());
+
+    let trained = metrics(&output.join("metrics.json"));
+    let in_range = |figures: &Verification| {
+        let shares = [figures.accuracy, figures.auc, figures.eer, 2.0 * figures.accuracy_std];
+        shares.iter().all(|share| (0.0..=1.0).contains(share))
+    };
+    assert!(in_range(&trained.verification) && in_range(&trained.untrained), "{trained:?}");
+    assert_eq!(trained.verification.tar_at_far.keys().collect::<Vec<_>>(), ["1e-2", "1e-3"]);
+    assert_eq!((trained.backend.as_str(), trained.seed), ("flex", 5));
+
+    let json = output.join("eval.json");
+    run(&format!("eval --model {path} --json {}", json.display())).expect("the run can be read");
+    assert_eq!(metrics(&json), trained);
+
+    // What train wrote is accepted back, and gives the same run.
+    let again = output.with_file_name("again");
+    let config = output.join("config.json");
+    run(&format!("train --config {} --output {}", config.display(), again.display()))
+        .expect("a written configuration is accepted");
+    let load = |path| TrainConfig::load(path).expect("a configuration");
+    assert_eq!(load(&again.join("config.json")), load(&config));
+    let repeated = epoch_table::read(&again.join("metrics.csv")).expect("one row per epoch");
+    for (row, repeated) in rows.iter().zip(&repeated) {
+        assert_eq!((row.loss, row.mean_angle), (repeated.loss, repeated.mean_angle));
+    }
+    assert_eq!(metrics(&again.join("metrics.json")).verification, trained.verification);
+}
+
+#[test]
+fn every_loss_trains() {
+    let folder = fresh("every_loss");
+    for loss in LossKind::value_variants() {
+        let output = folder.join(loss.to_string());
+        run(&format!("train {TINY} --loss {loss} --output {}", output.display()))
+            .unwrap_or_else(|error| panic!("{loss}: {error}"));
+        let rows = epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch");
+        assert!(rows.iter().all(|row| row.loss.is_finite()), "{loss}: {rows:?}");
+        let angles: Vec<f64> = rows.iter().map(|row| row.mean_angle).collect();
+        assert!(angles.iter().all(|angle| (0.1..3.0).contains(angle)), "{loss}: {angles:?}");
+    }
+}
+
+#[test]
+fn a_run_is_never_overwritten() {
+    let output = fresh("kept");
+    std::fs::write(output.join("config.json"), "{}").expect("the test folder is writable");
+    let error = refused(&format!("train {TINY} --output {}", output.display()));
+    assert!(error.contains("already holds a run"), "{error}");
+    let kept = std::fs::read_to_string(output.join("config.json")).expect("still there");
+    assert_eq!(kept, "{}");
+}
+
+#[test]
+fn a_loss_that_explodes_is_an_error() {
+    let output = fresh("explodes").join("run");
+    let flags = "--loss softmax+center --center-weight 1000 --lr 10 --head-lr 10 --warmup-share 0";
+    let error = refused(&format!("train {TINY} {flags} --epochs 40 --output {}", output.display()));
+    assert!(error.contains("the loss became"), "{error}");
+    assert!(!output.join("metrics.json").exists());
+}
+
+#[test]
+fn a_missing_run_is_an_error() {
+    let error = refused("eval --model no-such-run");
+    assert!(error.contains("error: no-such-run holds no run: it has no config.json"), "{error}");
+}

@@ -1,0 +1,63 @@
+//! Folders of pictures, with everything in them that should not be there.
+
+use std::fs;
+use std::path::Path;
+
+use face_embedding::data::procedural::ProceduralFaces;
+use image::RgbImage;
+
+use super::{TINY, fresh, metrics, refused, run};
+
+/// Drawn faces as files, one folder per person.
+fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
+    let size = 24;
+    let set = ProceduralFaces { people, pictures_per_person: pictures, size, seed }.generate();
+    for (number, face) in set.faces.iter().enumerate() {
+        let person = directory.join(format!("person {}", face.person));
+        fs::create_dir_all(&person).expect("the test folder is writable");
+        let side = size as u32;
+        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
+        let ending = ["png", "bmp", "ppm"][number % 3];
+        picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
+    }
+}
+
+#[test]
+fn corrupt_files_are_skipped_and_the_rest_trains() {
+    let folder = fresh("photographs");
+    let (people, others) = (folder.join("people"), folder.join("others"));
+    write_people(&people, 10, 6, 1);
+    write_people(&others, 6, 5, 2);
+    let first = people.join("person 0");
+    fs::write(first.join("corrupt.png"), b"\x89PNG\r\n\x1a\nnothing").expect("writable");
+    fs::write(first.join("notes.txt"), "not a picture").expect("writable");
+    fs::write(first.join("empty.jpg"), "").expect("writable");
+
+    let output = folder.join("run");
+    run(&format!("train {TINY} --data {} --held-out-share 0.4 --output {}", people.display(), output.display()))
+        .expect("the good pictures are enough");
+    assert!(metrics(&output.join("metrics.json")).verification.auc.is_finite());
+
+    let json = folder.join("others.json");
+    run(&format!("eval --model {} --data {} --json {}", output.display(), others.display(), json.display()))
+        .expect("other people can be measured");
+    assert!(metrics(&json).verification.auc.is_finite());
+}
+
+#[test]
+fn too_few_people_or_pictures_say_what_was_found() {
+    let folder = fresh("too_few");
+    let one = folder.join("one");
+    write_people(&one, 1, 4, 1);
+    let train = |data: &Path, flags: &str| {
+        let output = folder.join("run");
+        refused(&format!("train {TINY} {flags} --data {} --output {}", data.display(), output.display()))
+    };
+    assert!(train(&one, "").contains("found 1"), "{}", train(&one, ""));
+    let few = folder.join("few");
+    write_people(&few, 6, 3, 1);
+    let error = train(&few, "--batch-size 64");
+    assert!(error.contains("batch_size: must be at most the number of training pictures"), "{error}");
+    let error = train(&folder.join("missing"), "");
+    assert!(error.contains("missing"), "{error}");
+}

@@ -1,0 +1,49 @@
+//! The tool from the outside: command lines in, files and messages out.
+//!
+//! The pictures are tiny, so that an unoptimised build takes seconds; whether the model learns well
+//! is measured by the runs in README.md.
+
+mod command;
+mod folder;
+mod resume;
+mod settings;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use face_embedding::report::Metrics;
+
+/// Few people, small pictures, a narrow trunk, two epochs of three steps.
+const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
+                    --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
+
+/// Runs a command line; what it printed, or the message it failed with. (In a process of its own,
+/// since Burn's random numbers are shared by all threads of a process.)
+fn run(line: &str) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+        .args(line.split_whitespace())
+        .output()
+        .expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// An empty folder of its own for each test.
+fn fresh(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if path.exists() {
+        std::fs::remove_dir_all(&path).expect("an old test folder can be removed");
+    }
+    std::fs::create_dir_all(&path).expect("a test folder can be made");
+    path
+}
+
+fn metrics(path: &Path) -> Metrics {
+    let text = std::fs::read_to_string(path).expect("the figures were written");
+    serde_json::from_str(&text).expect("the figures have the promised form")
+}
+
+/// The message of a command line that must fail.
+fn refused(line: &str) -> String {
+    run(line).expect_err("this must fail")
+}

@@ -1,0 +1,92 @@
+//! `--resume`: a run that was killed ends as one that was not.
+
+use std::fs;
+use std::path::Path;
+
+use face_embedding::epoch_table::{self, EpochRow};
+
+use super::{TINY, fresh, metrics, refused, run};
+
+fn rows(run: &Path) -> Vec<EpochRow> {
+    epoch_table::read(&run.join("metrics.csv")).expect("one row per epoch")
+}
+
+/// Leaves what a kill during the third epoch's checkpoint leaves.
+fn kill_in_epoch_3(run: &Path) {
+    let checkpoint = |part: &str| run.join(format!("checkpoint/{part}-3.bpk"));
+    let whole = fs::read(checkpoint("model")).expect("a checkpoint of the last epoch");
+    fs::write(checkpoint("model"), &whole[..whole.len() / 2]).expect("it can be cut short");
+    for file in [checkpoint("optim"), checkpoint("scheduler")] {
+        fs::remove_file(file).expect("a checkpoint of the last epoch");
+    }
+    for file in ["metrics.json", "trunk.safetensors"] {
+        fs::remove_file(run.join(file)).expect("the run was finished");
+    }
+}
+
+#[test]
+fn a_killed_run_ends_as_one_that_was_not() {
+    let output = fresh("killed").join("run");
+    let path = output.display();
+    // Different rates, so that a lost group would show.
+    run(&format!("train {TINY} --epochs 3 --lr 0.05 --head-lr 0.2 --output {path}")).expect("a tiny run works");
+    let (whole_rows, whole) = (rows(&output), metrics(&output.join("metrics.json")));
+
+    kill_in_epoch_3(&output);
+    let error = refused(&format!("eval --model {path}"));
+    assert!(error.contains("its training is not finished"), "{error}");
+    run(&format!("train --resume --output {path}")).expect("the run can be continued");
+
+    let resumed = rows(&output);
+    assert_eq!(resumed.len(), 3);
+    assert_eq!(resumed[..2], whole_rows[..2]);
+    let (resumed, whole_row) = (resumed[2], whole_rows[2]);
+    assert_eq!(resumed.learning_rate, whole_row.learning_rate);
+    assert_eq!(resumed.head_learning_rate, whole_row.head_learning_rate);
+    assert!((resumed.head_learning_rate - 4.0 * resumed.learning_rate).abs() < 1e-7);
+    assert_eq!((resumed.loss, resumed.mean_angle), (whole_row.loss, whole_row.mean_angle));
+    let resumed = metrics(&output.join("metrics.json"));
+    assert_eq!(resumed.verification, whole.verification);
+    assert_eq!(resumed.untrained, whole.untrained);
+}
+
+#[test]
+fn a_run_that_was_killed_after_training_is_measured() {
+    let output = fresh("unmeasured").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --output {path}")).expect("a tiny run works");
+    let whole = metrics(&output.join("metrics.json"));
+    for file in ["metrics.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("the run was finished");
+    }
+    run(&format!("train --resume --output {path}")).expect("the run can be continued");
+    assert_eq!(metrics(&output.join("metrics.json")), whole);
+}
+
+#[test]
+fn a_finished_run_can_be_prolonged() {
+    let output = fresh("prolonged").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --lr 0.05 --head-lr 0.2 --output {path}")).expect("a tiny run works");
+    run(&format!("train --resume --epochs 3 --output {path}")).expect("it can be prolonged");
+    let rows = rows(&output);
+    assert_eq!(rows.iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(rows[2].learning_rate > 0.0);
+    assert!((rows[2].head_learning_rate - 4.0 * rows[2].learning_rate).abs() < 1e-7);
+    assert!(output.join("trunk.safetensors").is_file());
+}
+
+#[test]
+fn a_resumed_run_keeps_its_settings() {
+    let output = fresh("other_settings");
+    fs::write(output.join("config.json"), r#"{"lr": 0.5}"#).expect("the test folder is writable");
+    let error = refused(&format!("train --resume --lr 0.25 --output {}", output.display()));
+    assert!(error.contains("lr: the run was begun with 0.5, got 0.25"), "{error}");
+}
+
+#[test]
+fn there_must_be_a_run_to_resume() {
+    let output = fresh("nothing");
+    let error = refused(&format!("train --resume --output {}", output.display()));
+    assert!(error.contains("holds no run"), "{error}");
+}

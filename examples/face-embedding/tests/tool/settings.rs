@@ -1,0 +1,65 @@
+//! Bad settings are refused before anything is written, with the name, the value and the range.
+
+use super::{TINY, fresh, refused, run};
+
+fn refused_flags(flags: &str) -> String {
+    let output = fresh("refused").join("run");
+    let error = refused(&format!("train {flags} --output {}", output.display()));
+    assert!(!output.exists(), "{flags} left a folder behind");
+    error
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    let cases = [
+        ("--epochs 0", "epochs: must be in [1, 100000], got 0"),
+        ("--lr nan", "lr: must be in [0.0000001, 10], got NaN"),
+        ("--margin 5", "margin: must be in [0, 1.5], got 5"),
+        ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
+        ("--val-data somewhere", "val_data: needs data as well"),
+        ("--loss sphere", "invalid value 'sphere'"),
+        ("--batchsize 3", "unexpected argument '--batchsize'"),
+    ];
+    for (flags, expected) in cases {
+        let error = refused_flags(flags);
+        assert!(error.contains(expected), "{flags}: {error}");
+    }
+}
+
+#[cfg(not(feature = "metal"))]
+#[test]
+fn a_backend_that_was_not_compiled_in_names_its_feature() {
+    let error = refused_flags("--backend metal");
+    assert!(error.contains("--features metal"), "{error}");
+}
+
+#[test]
+fn a_bad_file_of_settings_is_named() {
+    let folder = fresh("bad_files");
+    let refused_file = |name: &str, text: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, text).expect("the test folder is writable");
+        let line = format!("train --config {} --output {}", file.display(), folder.join("run").display());
+        let error = refused(&line);
+        assert!(error.contains(name), "{error}");
+        error
+    };
+    assert!(refused_file("unknown.json", r#"{"epoch": 3}"#).contains("epoch: no such setting"));
+    assert!(refused_file("type.json", r#"{"lr": "fast"}"#).contains("lr: bad value \"fast\""));
+    assert!(refused_file("broken.json", "{").contains("not valid JSON"));
+    assert!(refused_file("list.json", "[]").contains("expected a JSON object"));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let folder = fresh("flags_win");
+    let file = folder.join("settings.json");
+    std::fs::write(&file, r#"{"epochs": 0, "loss": "arcface", "margin": 0.4}"#).expect("the test folder is writable");
+    let output = folder.join("run");
+    run(&format!("train --config {} {TINY} --loss normface --epochs 1 --output {}", file.display(), output.display()))
+        .expect("the flags are valid");
+    let written = std::fs::read_to_string(output.join("config.json")).expect("it was written");
+    assert!(written.contains(r#""loss": "normface""#), "{written}");
+    assert!(written.contains(r#""margin": null"#), "{written}");
+    assert!(written.contains(r#""epochs": 1"#), "{written}");
+}
