@@ -6,7 +6,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::half::{cast_to, widen};
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::reduction::Reduction;
+use crate::reduction::{Reduction, zero_of};
 
 /// How the centers of a [`CenterLoss`] move.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct CenterLossConfig {
     pub update_rate: f64,
     /// How the centers move.
     #[config(default = "CenterMode::Updated")]
-    pub centers: CenterMode,
+    pub mode: CenterMode,
     /// How the centers start.
     #[config(default = "Initializer::Zeros")]
     pub initializer: Initializer,
@@ -53,7 +53,7 @@ impl CenterLossConfig {
         self.labels.validate("CenterLoss");
 
         let centers = self.initializer.init::<2, _>([classes, embedding_dim], device);
-        let centers = match self.centers {
+        let centers = match self.mode {
             CenterMode::Updated => Centers::Updated(RunningState::new(centers.val().detach())),
             CenterMode::Trained => Centers::Trained(centers),
         };
@@ -61,12 +61,10 @@ impl CenterLossConfig {
     }
 }
 
-/// The centers, in the two ways they can be held.
+/// The centers, in the two ways they can be held: as state that is saved and not trained, or as a parameter.
 #[derive(Module, Debug)]
-pub enum Centers {
-    /// State that is saved with the model and not trained.
+enum Centers {
     Updated(RunningState<Tensor<2>>),
-    /// A trained parameter.
     Trained(Param<Tensor<2>>),
 }
 
@@ -85,8 +83,11 @@ pub enum Centers {
 /// The centers are state: saved and loaded with the module, moved by `to_device`, read by [`centers`](Self::centers),
 /// and updated by every forward on an autodiff device (never in evaluation, nor when the module is frozen). Rows with a
 /// NaN or an infinite number, and rows without a class, change no center. Memory is that of the centers and of one
-/// batch; no tensor of `[batch, classes]` is made. When several threads train one module, Burn averages their
-/// centers, which is not the rule above: train it on one.
+/// batch; no tensor of `[batch, classes]` is made.
+///
+/// Clones of a module share its centers, as they share every running state in Burn: an update, a loaded record or a
+/// move to another device reaches all of them; `valid()` takes a copy. Threads that train clones at the same time
+/// overwrite each other's updates: train on one.
 ///
 /// # Source
 ///
@@ -133,6 +134,9 @@ impl CenterLoss {
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);
+        if labels.valid.dims() == [0] {
+            return zero_of(embeddings, self.centers());
+        }
         let losses = self.losses(embeddings, labels.clone());
 
         cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
@@ -159,7 +163,8 @@ impl CenterLoss {
     /// Where the centers are, `[classes, embedding_dim]`.
     pub fn centers(&self) -> Tensor<2> {
         match &self.centers {
-            Centers::Updated(state) => state.value_sync(),
+            // Every update is synced at once, so this is the latest.
+            Centers::Updated(state) => state.value(),
             Centers::Trained(parameter) => parameter.val(),
         }
     }
@@ -195,7 +200,8 @@ impl CenterLoss {
         }
         let embeddings = widen(embeddings);
         let training = embeddings.device().is_autodiff() && self.training.is_enabled();
-        let centers = cast_to(self.centers(), embeddings.dtype());
+        // Clones on other devices may have taken the shared centers along.
+        let centers = cast_to(self.centers().to_device(&embeddings.device()), embeddings.dtype());
         let masked = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, dim]);
         let difference = (embeddings - centers.select(0, index.clone())).mask_fill(masked, 0.0);
 
@@ -208,7 +214,7 @@ impl CenterLoss {
     /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row.
     fn update(&self, state: &RunningState<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
         let [batch, dim] = difference.dims();
-        let centers = state.value_sync().detach();
+        let centers = state.value().to_device(&difference.device()).detach();
         let [classes, _] = centers.dims();
         let difference = cast_to(difference, centers.dtype());
         let finite = difference.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);

@@ -18,12 +18,13 @@ use crate::norm::{row_lengths, unit_rows};
 /// | `Manhattan` | `sum over k of abs(a[k] - b[k])`, Lp with p = 1 | `[first, second, dim]` |
 /// | `Euclidean` | `sqrt(sum over k of (a[k] - b[k])²)`, Lp with p = 2 | `[first, second]` |
 /// | `SquaredEuclidean` | `sum over k of (a[k] - b[k])²` | `[first, second]` |
-/// | `Minkowski(p)` | `(sum over k of abs(a[k] - b[k])^p)^(1/p)`, any finite `p > 0` | `[first, second, dim]` |
+/// | `Minkowski(p)` | `(sum over k of abs(a[k] - b[k])^p)^(1/p)`, any `p` in `[0.1, 1000]` | `[first, second, dim]` |
 /// | `Chebyshev` | `max over k of abs(a[k] - b[k])`, Lp with p = infinity | `[first, second, dim]` |
 /// | `Cosine` | `1 - <a, b> / (length(a)·length(b))`, in `[0, 2]`; 1 if a row is zero | `[first, second]` |
 ///
 /// Where two rows are equal the gradient is 0, and where a maximum or minimum is reached twice it goes to the first.
-/// A difference that overflows the number type is infinite; its gradient is not defined.
+/// A distance that overflows the number type is infinite and has no useful gradient. NaN in a row stays in the
+/// distances of that row.
 #[derive(Config, Debug, Copy, PartialEq)]
 pub enum Distance {
     /// The smallest difference.
@@ -36,7 +37,7 @@ pub enum Distance {
     Euclidean,
     /// The square of `Euclidean`; cheaper, and smooth at 0.
     SquaredEuclidean,
-    /// The p-th root of the sum of p-th powers; a metric for `p >= 1` only.
+    /// The p-th root of the sum of p-th powers, `p` in `[0.1, 1000]`; a metric for `p >= 1` only.
     Minkowski(f64),
     /// The largest difference.
     Chebyshev,
@@ -45,11 +46,11 @@ pub enum Distance {
 }
 
 impl Distance {
-    /// The Lp distance: `-infinity`, 0, 1, 2, any other `p > 0`, `+infinity`.
+    /// The Lp distance: `-infinity`, 0, 1, 2, any other `p` in `[0.1, 1000]`, `+infinity`.
     ///
     /// # Panics
     ///
-    /// If `p` is NaN, or negative and finite.
+    /// If `p` is none of these.
     ///
     /// ```
     /// use burn_losses::distance::Distance;
@@ -79,7 +80,7 @@ impl Distance {
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or a `Minkowski` exponent is not finite and `> 0`.
+    /// If the shapes differ, or a `Minkowski` exponent is not in `[0.1, 1000]`.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
@@ -114,10 +115,11 @@ impl Distance {
 
     /// The distance of every row of `first` to every row of `second`.
     ///
-    /// `Euclidean`, `SquaredEuclidean` and `Cosine` use one matrix product and memory of the output's size. The
-    /// product `‖a‖² + ‖b‖² - 2·<a, b>` cancels for rows that are close: the squared distance is exact to about
-    /// `1e-7·(‖a - m‖² + ‖b - m‖²)` in `f32`, `m` the mean of `second`; use [`rowwise`](Self::rowwise) where that
-    /// matters. The other distances hold all differences at once, `first·second·dim` numbers.
+    /// `Euclidean`, `SquaredEuclidean` and `Cosine` use one matrix product and memory of a few times the output's
+    /// size. The product `‖a‖² + ‖b‖² - 2·<a, b>` cancels for rows that are close: in `f32` the squared distance is
+    /// exact to about `1e-7·(‖a‖² + ‖b‖²)`, so a Euclidean distance below a thousandth of the lengths is mostly
+    /// rounding; use [`rowwise`](Self::rowwise) where that matters. The other distances hold all differences at once,
+    /// `first·second·dim` numbers.
     ///
     /// # Shapes
     ///
@@ -127,7 +129,7 @@ impl Distance {
     ///
     /// # Panics
     ///
-    /// If `dim` differs, or a `Minkowski` exponent is not finite and `> 0`.
+    /// If `dim` differs, or a `Minkowski` exponent is not in `[0.1, 1000]`.
     pub fn matrix(self, first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
         let [rows, dim] = first.dims();
         let [columns, _] = second.dims();
@@ -139,9 +141,18 @@ impl Distance {
         let (first, second) = (widen(first), widen(second));
 
         let distances = match self {
-            Self::Cosine => unit_rows(first).matmul(unit_rows(second).transpose()).neg().add_scalar(1.0),
-            Self::SquaredEuclidean => squared_distances(first, second),
-            Self::Euclidean => safe_root(squared_distances(first, second)),
+            Self::Cosine => {
+                let cosines = unit_rows(first).matmul(unit_rows(second).transpose());
+                cosines.neg().add_scalar(1.0).clamp(0.0, 2.0)
+            }
+            Self::SquaredEuclidean => {
+                let (squares, unit) = squared_distances(first, second);
+                squares * unit.clone() * unit
+            }
+            Self::Euclidean => {
+                let (squares, unit) = squared_distances(first, second);
+                safe_root(squares) * unit
+            }
             _ => {
                 let first = first.unsqueeze_dim::<3>(1).expand([rows, columns, dim]);
                 let second = second.unsqueeze_dim::<3>(0).expand([rows, columns, dim]);
@@ -157,9 +168,9 @@ impl Distance {
             Self::SmallestDifference => differences.abs().min_dim(1),
             Self::DifferentCount => {
                 let equal = differences.clone().equal_scalar(0.0);
-                // Connected to the graph, so that a backward finds a gradient: exactly 0.
-                let zeros = differences.clone().mask_fill(equal.clone().bool_or(equal.clone().bool_not()), 0.0);
-                (zeros + 1.0).mask_fill(equal, 0.0).sum_dim(1)
+                // Connected to the graph, so that a backward finds a gradient: exactly 0. NaN stays NaN.
+                let number = differences.clone().is_nan().bool_not();
+                (differences.mask_fill(number, 0.0) + 1.0).mask_fill(equal, 0.0).sum_dim(1)
             }
             Self::Manhattan => differences.abs().sum_dim(1),
             Self::SquaredEuclidean => differences.square().sum_dim(1),
@@ -173,21 +184,18 @@ impl Distance {
 }
 
 fn valid_exponent(p: f64) -> f64 {
-    assert!(p.is_finite() && p > 0.0, "Distance: the Minkowski exponent must be finite and > 0, got {p}");
+    assert!((0.1..=1000.0).contains(&p), "Distance: the Minkowski exponent must be in [0.1, 1000], got {p}");
     p
 }
 
 /// `(sum over k of abs(row[k])^p)^(1/p)` with the largest magnitude taken out of the sum.
 fn minkowski_lengths(rows: Tensor<2>, p: f64) -> Tensor<1> {
-    let magnitudes = rows.abs();
-    let largest = magnitudes.clone().detach().max_dim(1);
-    let none = largest.clone().lower_scalar(1e-30);
-    let scaled = magnitudes / largest.clone().mask_fill(none.clone(), 1.0);
+    let (scaled, largest) = scaled_rows(rows.abs());
 
     // Where a number is 0, the slope of its power may be infinite: it is replaced before the power and after it.
     let zero = scaled.clone().lower_scalar(1e-30);
     let powers = power(scaled.mask_fill(zero.clone(), 1.0), p).mask_fill(zero, 0.0);
-    let lengths = power(powers.sum_dim(1).clamp_min(0.5), 1.0 / p) * largest.mask_fill(none, 0.0);
+    let lengths = power(powers.sum_dim(1).clamp_min(0.5), 1.0 / p) * largest;
 
     lengths.squeeze_dim(1)
 }
@@ -197,16 +205,35 @@ fn power(base: Tensor<2>, exponent: f64) -> Tensor<2> {
     base.log().mul_scalar(exponent).exp()
 }
 
-/// `‖a - b‖² = ‖a‖² + ‖b‖² - 2·<a, b>` for all pairs, with the rows moved to the mean of the second first: distances
-/// stay, and what cancels becomes smaller.
-fn squared_distances(first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
-    let [rows, columns] = [first.dims()[0], second.dims()[0]];
-    let middle = second.clone().detach().mean_dim(0);
-    let (first, second) = (first - middle.clone(), second - middle);
-    let first_squares = first.clone().square().sum_dim(1).expand([rows, columns]);
-    let second_squares = second.clone().square().sum_dim(1).transpose().expand([rows, columns]);
+/// `‖a - b‖² = ‖a‖² + ‖b‖² - 2·<a, b>` for all pairs, and the unit it is in: `(squares, unit)` with the squared
+/// distance `squares·unit²`.
+///
+/// The unit of a pair is the largest magnitude in its two rows, so that no square overflows or vanishes, and so that
+/// no row has a say in the distances of others.
+fn squared_distances(first: Tensor<2>, second: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let shape = [first.dims()[0], second.dims()[0]];
+    let (first, first_size) = scaled_rows(first);
+    let (second, second_size) = scaled_rows(second);
+    let first_size = first_size.expand(shape);
+    let second_size = second_size.transpose().expand(shape);
+    let unit = first_size.clone().max_pair(second_size.clone());
+    let divisor = unit.clone().mask_fill(unit.clone().equal_scalar(0.0), 1.0);
+    let (first_share, second_share) = (first_size / divisor.clone(), second_size / divisor);
 
-    (first_squares + second_squares - first.matmul(second.transpose()).mul_scalar(2.0)).clamp_min(0.0)
+    let first_squares = first.clone().square().sum_dim(1).expand(shape) * first_share.clone().square();
+    let second_squares = second.clone().square().sum_dim(1).transpose().expand(shape) * second_share.clone().square();
+    let products = first.matmul(second.transpose()) * (first_share * second_share).mul_scalar(2.0);
+
+    ((first_squares + second_squares - products).clamp_min(0.0), unit)
+}
+
+/// Rows divided by their largest magnitude, and that magnitude, `[rows, 1]`; 0 where it is below `1e-30`.
+fn scaled_rows(rows: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let largest = rows.clone().detach().max_abs_dim(1);
+    let none = largest.clone().lower_scalar(1e-30);
+    let scaled = rows / largest.clone().mask_fill(none.clone(), 1.0);
+
+    (scaled, largest.mask_fill(none, 0.0))
 }
 
 /// The root of numbers that may be 0, where it has value 0 and gradient 0.
@@ -289,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the Minkowski exponent must be finite and > 0, got -2")]
+    #[should_panic(expected = "the Minkowski exponent must be in [0.1, 1000], got -2")]
     fn a_negative_exponent_is_rejected() {
         Distance::lp(-2.0);
     }

@@ -47,7 +47,7 @@ impl LabelPolicy {
     ///
     /// # Shapes
     ///
-    /// - labels: `[batch]`, any integer type
+    /// - labels: `[batch]`, of any integer type; numbers of 32 bits count
     ///
     /// # Panics
     ///
@@ -158,6 +158,9 @@ pub struct LabelError {
 impl fmt::Display for LabelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, value, classes } = self;
+        if usize::try_from(*value).is_ok_and(|value| value < *classes) {
+            return write!(f, "label {index} is {value}, which does not fit the 32 bits of a label");
+        }
         match classes.checked_sub(1) {
             Some(last) => {
                 write!(f, "label {index} is {value}, which is not a class: there are {classes} classes, 0 to {last}")
@@ -169,11 +172,15 @@ impl fmt::Display for LabelError {
 
 impl core::error::Error for LabelError {}
 
-/// Unsigned labels as signed ones, so that `-1` can be compared with; what does not fit becomes negative, hence bad.
+/// Labels as signed numbers of 32 bits or more, so that they can be compared with -1 and with any number of classes;
+/// what does not fit becomes the smallest number, hence bad.
 fn signed(labels: Tensor<1, Int>) -> Tensor<1, Int> {
     match labels.dtype() {
-        DType::U8 | DType::U16 | DType::U32 => labels.cast(DType::I32),
-        DType::U64 => labels.cast(DType::I64),
+        DType::U8 | DType::U16 | DType::I8 | DType::I16 => labels.cast(DType::I32),
+        DType::U32 | DType::U64 => {
+            let too_large = labels.clone().greater_scalar(i32::MAX);
+            labels.mask_fill(too_large.clone(), 0).cast(DType::I32).mask_fill(too_large, i32::MIN)
+        }
         _ => labels,
     }
 }
@@ -223,6 +230,7 @@ mod tests {
         let error = check_labels(&[0, too_large], usize::MAX, None).unwrap_err();
 
         assert_eq!((error.index, error.value), (1, too_large));
+        assert_eq!(error.to_string(), "label 1 is 2147483648, which does not fit the 32 bits of a label");
         assert_eq!(check_labels(&[-1], 2, Some(-1)), Ok(()));
         assert_eq!(check_labels(&[0], 0, None).unwrap_err().to_string(), "label 0 is 0, but there are no classes");
     }

@@ -5,7 +5,8 @@
 
 use burn::tensor::Tensor;
 
-/// Rows shorter than this have no direction: they are left as they are (PyTorch's `normalize` has the same bound).
+/// Rows whose largest number is smaller have no direction: they stay about as short as they are. PyTorch's `normalize`
+/// has the same bound for the length.
 const NO_DIRECTION: f64 = 1e-12;
 
 /// Rows shorter than this have length 0; their reciprocal would leave the range of `f32`.
@@ -36,12 +37,20 @@ pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
 /// - rows: `[rows, dim]`
 /// - output: `[rows]`
 pub(crate) fn row_lengths(rows: Tensor<2>) -> Tensor<1> {
-    let largest = rows.clone().detach().max_abs_dim(1);
+    let constant = rows.clone().detach();
+    let largest = constant.clone().max_abs_dim(1);
     let no_length = largest.clone().lower_scalar(NO_LENGTH);
-    let scaled = rows / largest.clone().mask_fill(no_length.clone(), 1.0);
-    let length = sum_of_squares(scaled).sqrt() * largest.mask_fill(no_length, 0.0);
+    let scaled = constant.clone() / largest.clone().mask_fill(no_length.clone(), 1.0);
+    let length = sum_of_squares(scaled.clone()).sqrt();
+    let direction = scaled / length.clone();
+    let length = length * largest.mask_fill(no_length.clone(), 0.0);
 
-    length.squeeze_dim(1)
+    // The gradient of a length is the direction, and its numbers never leave [-1, 1]; the way back through the
+    // quotients above would overflow on the way. The difference that carries it is exactly 0.
+    let dims = rows.dims();
+    let direction = direction.mask_fill(no_length.expand(dims), 0.0);
+    let carrier = (direction * (rows - constant)).sum_dim(1);
+    (length + carrier).squeeze_dim(1)
 }
 
 fn sum_of_squares(rows: Tensor<2>) -> Tensor<2> {
@@ -75,13 +84,14 @@ mod tests {
         let rows = [[3.0_f32, 4.0], [3e-20, 4e-20], [3e37, 4e37], [0.0, 0.0], [1e-40, 0.0]];
         let rows = Tensor::<2>::from_data(rows, &device).require_grad();
         let lengths = row_lengths(rows.clone());
-        let gradient = values(rows.grad(&lengths.clone().sum().backward()).unwrap());
+        let upstream = lengths.clone().mul_scalar(64.0).sum();
+        let gradient = values(rows.grad(&upstream.backward()).unwrap());
 
         for (length, expected) in values(lengths).into_iter().zip([5.0, 5e-20, 5e37, 0.0, 0.0]) {
             assert!((length - expected).abs() <= 1e-6 * expected, "{length} is not {expected}");
         }
         for row in 0..3 {
-            assert!((gradient[2 * row] - 0.6).abs() < 1e-6, "{gradient:?}");
+            assert!((gradient[2 * row] - 64.0 * 0.6).abs() < 1e-4, "{gradient:?}");
         }
         assert_eq!(gradient[6..], [0.0; 4]);
     }

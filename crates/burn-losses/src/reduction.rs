@@ -16,7 +16,7 @@ pub enum Reduction {
     Mean,
     /// `sum(losses)`.
     Sum,
-    /// `sum(losses) / count(losses > 0)`; 0 when no loss is positive.
+    /// `sum(losses) / count(losses != 0)`; 0 when every loss is.
     MeanNonZero,
 }
 
@@ -46,7 +46,7 @@ impl Reduction {
             Self::Mean => sum(losses).mul_scalar(1.0 / count.max(1) as f64),
             Self::Sum => sum(losses),
             Self::MeanNonZero => {
-                let active = losses.clone().greater_scalar(0.0);
+                let active = losses.clone().not_equal_scalar(0.0);
                 mean_of(losses, active)
             }
         };
@@ -72,6 +72,16 @@ impl Reduction {
     }
 }
 
+/// The loss of an empty batch: 0, and connected to the embeddings and to the trained `rows`, so that a backward finds
+/// the gradient 0 instead of no graph.
+pub(crate) fn zero_of(embeddings: Tensor<2>, rows: Tensor<2>) -> Tensor<1> {
+    let dtype = embeddings.dtype();
+    let row = rows.narrow(0, 0, 1);
+    let all = Tensor::<2, Bool>::full(row.dims(), true, &row.device());
+
+    embeddings.sum() + cast_to(row.mask_fill(all, 0.0).sum(), dtype)
+}
+
 fn mean_of(losses: Tensor<1>, counted: Tensor<1, Bool>) -> Tensor<1> {
     let ones = losses.clone().detach().ones_like();
     let count = sum(ones.mask_fill(counted.bool_not(), 0.0));
@@ -90,10 +100,10 @@ fn sum(losses: Tensor<1>) -> Tensor<1> {
         return losses.sum();
     }
     let grouped = count / GROUP * GROUP;
-    let groups = losses.clone().slice([0..grouped]).reshape([count / GROUP, GROUP]);
+    let groups = losses.clone().narrow(0, 0, grouped).reshape([count / GROUP, GROUP]);
     let total = sum(groups.sum_dim(1).reshape([count / GROUP]));
 
-    if grouped == count { total } else { total + losses.slice([grouped..count]).sum() }
+    if grouped == count { total } else { total + losses.narrow(0, grouped, count - grouped).sum() }
 }
 
 #[cfg(test)]

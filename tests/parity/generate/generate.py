@@ -334,7 +334,7 @@ def center_case(name, settings, labels, classes, features):
         "centers": single(rows(rng, classes, features, 0.05, 2.0)),
     }
     upstream = cotangent(rng, len(labels))
-    updated = settings["centers"] == "Updated"
+    updated = settings["mode"] == "Updated"
     trained = ["embeddings"] if updated else ["embeddings", "centers"]
     results = differentiate(center_losses(labels), inputs, trained, upstream)
     as_lists = [array.tolist() for array in inputs.values()]
@@ -477,8 +477,8 @@ def margin_cases():
 
 def center_cases():
     return [
-        center_case(name, {"update_rate": rate, "centers": centers}, *sizes)
-        for name, centers, rate, *sizes in CENTERS
+        center_case(name, {"update_rate": rate, "mode": mode}, *sizes)
+        for name, mode, rate, *sizes in CENTERS
     ]
 
 

@@ -73,7 +73,7 @@ impl Cell {
         let gradients: BTreeMap<_, _> = run.gradients(&case.cotangent);
         for (name, expected) in &case.expected.gradients {
             let gradient = match gradients.get(name.as_str()) {
-                Some(gradient) => compare(gradient, &expected.data, tolerances.of_gradient(&expected.data)),
+                Some(gradient) => compare(gradient, &expected.data, tolerances.gradients),
                 None => Err("missing".to_owned()),
             };
             self.worst_gradient = self.worst_gradient.max(self.note(case, &format!("gradient of {name}"), gradient));

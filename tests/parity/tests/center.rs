@@ -96,10 +96,13 @@ fn evaluation_and_a_frozen_module_never_move_the_centers() {
 fn the_latest_centers_are_saved_loaded_and_moved() {
     let backends = backends();
     for backend in &backends {
-        let trained = loss(0.5, backend);
-        train(&trained, backend);
-        train(&trained, backend);
-        let centers = host(trained.centers());
+        let (trained, twin) = (loss(0.5, backend), loss(0.5, backend));
+        for loss in [&trained, &twin] {
+            train(loss, backend);
+            train(loss, backend);
+        }
+        // Of a twin: reading the centers of the module that is saved would bring them up to date.
+        let centers = host(twin.centers());
 
         let path = std::env::temp_dir().join(format!("burn-losses-center-{}.bpk", std::process::id()));
         trained.clone().into_record().save(&path).expect("saved");
@@ -138,7 +141,7 @@ fn an_embedding_that_is_not_finite_moves_no_center() {
 #[test]
 fn trained_centers_are_moved_by_the_optimizer_alone() {
     for backend in backends().iter().filter(|backend| backend.dtype == DType::F32) {
-        let config = CenterLossConfig::new(CLASSES, 2).with_centers(CenterMode::Trained);
+        let config = CenterLossConfig::new(CLASSES, 2).with_mode(CenterMode::Trained);
         let loss = config.init(&backend.device).with_centers(tensor(&CENTERS, backend));
         let value = loss.forward(tensor(&EMBEDDINGS, backend), labels(&LABELS, &backend.device));
         assert_eq!(host(loss.centers()), CENTERS);
@@ -149,5 +152,33 @@ fn trained_centers_are_moved_by_the_optimizer_alone() {
         let moved = host(stepped.centers());
         assert_close("class 0", &moved[..2], &[0.15, 0.5], Tolerance::new(1e-6, 0.0));
         assert_eq!(moved[2..4], CENTERS[2..4]);
+    }
+}
+
+#[test]
+fn a_row_without_a_class_leaves_class_zero_alone_to_the_bit() {
+    for backend in backends() {
+        let config = CenterLossConfig::new(2, 2);
+        let loss = config.init(&backend.device).with_centers(tensor(&[-0.0, 1.0, 3.0, 4.0], &backend));
+        loss.forward(tensor(&[7.0, 8.0, 9.0, 9.0], &backend), labels(&[-1, 1], &backend.device));
+        let centers = host(loss.centers());
+
+        assert_eq!(centers[0].to_bits(), (-0.0_f64).to_bits(), "{}", backend.name);
+        assert_eq!(centers[1], 1.0);
+        assert_ne!(centers[2..], [3.0, 4.0]);
+    }
+}
+
+#[test]
+fn a_clone_on_another_device_does_not_stop_the_original() {
+    let backends = backends();
+    for (backend, other) in backends.iter().zip(backends.iter().skip(1)) {
+        let original = loss(0.5, backend);
+        let moved = original.clone().fork(&other.device);
+        train(&original, backend);
+        train(&moved, other);
+
+        assert!(host(original.centers()).iter().all(|number| number.is_finite()));
+        assert_ne!(host(original.centers()), CENTERS, "{} and {}", backend.name, other.name);
     }
 }

@@ -30,7 +30,7 @@ fn every_config_survives_json_with_every_field_changed() {
             .with_gradient(GradientMode::Detached),
     );
     round_trip(&CombinedMarginConfig::new(7, 3).with_angle_factor(1.1).with_labels(labels.clone()));
-    round_trip(&CenterLossConfig::new(7, 3).with_update_rate(0.25).with_centers(CenterMode::Trained));
+    round_trip(&CenterLossConfig::new(7, 3).with_update_rate(0.25).with_mode(CenterMode::Trained));
     round_trip(&Distance::Minkowski(2.5));
     round_trip(&labels);
 }

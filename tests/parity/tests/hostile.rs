@@ -1,6 +1,7 @@
 use burn::module::Param;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_losses::center::CenterLossConfig;
+use burn_losses::center::{CenterLossConfig, CenterMode};
+use burn_losses::distance::Distance;
 use burn_losses::margin::{ArcFaceConfig, MarginHead};
 use parity::{Backend, backends};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ fn heads() -> Vec<(&'static str, Value)> {
         ("CosFace", json!({"scale": 64.0})),
         ("ArcFace", json!({"scale": 64.0, "margin": 0.5})),
         ("ArcFace", json!({"scale": 64.0, "margin": std::f64::consts::PI, "large_angle": "Fold"})),
-        ("ArcFace", json!({"scale": 64.0, "margin": 0.0, "large_angle": "EasyMargin"})),
+        ("ArcFace", json!({"scale": 64.0, "margin": 0.5, "large_angle": "EasyMargin"})),
         ("ArcFace", json!({"scale": 1e4, "margin": 0.5, "gradient": "Detached"})),
         ("CombinedMargin", json!({"scale": 64.0})),
         ("CombinedMargin", json!({"scale": 64.0, "angle_factor": 4.0, "angle_margin": 0.5})),
@@ -129,6 +130,115 @@ fn an_empty_batch_has_loss_zero() {
         assert_eq!(head.margin_logits(embeddings(), labels()).dims(), [0, 3]);
         assert_eq!(head.own_cosine(embeddings(), labels()).dims(), [0]);
         assert_eq!(host(center_loss.forward(embeddings(), labels())), [0.0], "{}", backend.name);
+    }
+}
+
+#[test]
+fn an_empty_batch_has_gradient_zero() {
+    for backend in backends() {
+        let empty = || Tensor::<2>::zeros([0, 3], (&backend.device, backend.dtype));
+        let labels = Tensor::<1, Int>::zeros([0], &backend.device);
+        let head = arcface(&backend);
+        let gradients = head.forward(empty(), labels.clone()).backward();
+        let weight = head.centers.weight.val().grad(&gradients).expect("a gradient");
+        assert!(host(weight).iter().all(|&slope| slope == 0.0), "{}", backend.name);
+
+        let trained = CenterLossConfig::new(3, 3).with_mode(CenterMode::Trained).init(&backend.device);
+        let trained = trained.with_centers(Tensor::ones([3, 3], (&backend.device, backend.dtype)));
+        let gradients = trained.forward(empty(), labels.clone()).backward();
+        let centers = trained.centers().grad(&gradients).expect("a gradient");
+        assert!(host(centers).iter().all(|&slope| slope == 0.0), "{}", backend.name);
+    }
+}
+
+const DISTANCES: [Distance; 9] = [
+    Distance::SmallestDifference,
+    Distance::DifferentCount,
+    Distance::Manhattan,
+    Distance::Euclidean,
+    Distance::SquaredEuclidean,
+    Distance::Minkowski(0.5),
+    Distance::Minkowski(3.0),
+    Distance::Chebyshev,
+    Distance::Cosine,
+];
+
+/// Lengths whose square, where a distance has one, is still a number.
+#[test]
+fn distances_of_zero_tiny_and_huge_rows_and_their_gradients_are_finite() {
+    for backend in backends() {
+        for distance in DISTANCES {
+            for length in [0.0, 1e-38, 1e-30, 1e-20, 1e-12, 1e18, 1e20, 1e36] {
+                if length > 1e18 && distance == Distance::SquaredEuclidean {
+                    continue;
+                }
+                let rows = [[length, 0.0, -length], [0.0, length, 2.0 * length], [length, 0.0, -length]];
+                let other = [[0.0, 0.0, length], [1.0, 0.0, 0.0], [length, 0.0, -length]];
+                let leaf =
+                    |rows: [[f64; 3]; 3]| Tensor::<2>::from_data(rows, (&backend.device, backend.dtype)).require_grad();
+                let (first, second) = (leaf(rows), leaf(other));
+                let rowwise = distance.rowwise(first.clone(), second.clone());
+                let matrix = distance.matrix(first.clone(), second.clone()).reshape([9]);
+                let losses = Tensor::cat(vec![rowwise, matrix], 0);
+                let what = format!("{distance:?} of {length:e} on {} {:?}", backend.name, backend.dtype);
+                assert_finite(&what, &host(losses.clone()));
+                let gradients = losses.sum().backward();
+                for leaf in [first, second] {
+                    assert_finite(&format!("gradient of {what}"), &host(leaf.grad(&gradients).expect("a gradient")));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_row_stays_in_its_own_distances() {
+    for backend in backends() {
+        for distance in DISTANCES {
+            let options = (&backend.device, backend.dtype);
+            let first = Tensor::<2>::from_data([[1.0, 2.0], [3.0, -1.0]], options);
+            let second = Tensor::<2>::from_data([[0.5, 0.0], [f64::NAN, 1.0], [-2.0, 4.0]], options);
+            let matrix = host(distance.matrix(first, second));
+
+            for (place, value) in matrix.into_iter().enumerate() {
+                assert_eq!(value.is_nan(), place % 3 == 1, "{distance:?} {place} on {}", backend.name);
+            }
+        }
+    }
+}
+
+/// One row of a huge length takes no digit from the distances of the others.
+#[test]
+fn a_huge_row_leaves_the_other_distances_alone() {
+    for backend in backends() {
+        let options = (&backend.device, backend.dtype);
+        let first = Tensor::<2>::from_data([[3.0, 0.0], [1e20, 0.0]], options);
+        let second = Tensor::<2>::from_data([[0.0, 4.0], [0.0, 1e20]], options);
+        let matrix = host(Distance::Euclidean.matrix(first, second));
+
+        let expected = [5.0, 1e20, 1e20, 2.0_f64.sqrt() * 1e20];
+        assert_close(&backend.name, &matrix, &expected, Tolerance::new(1e-6, 0.0));
+    }
+}
+
+#[test]
+fn center_loss_of_zero_tiny_and_huge_rows_is_finite() {
+    for backend in backends() {
+        for length in [0.0, 1e-38, 1e-20, 1e18] {
+            for mode in [CenterMode::Updated, CenterMode::Trained] {
+                let options = (&backend.device, backend.dtype);
+                let loss = CenterLossConfig::new(2, 2).with_mode(mode).init(&backend.device);
+                let loss = loss.with_centers(Tensor::from_data([[length, 1.0], [-length, 0.0]], options));
+                let embeddings = Tensor::<2>::from_data([[length, -length], [length, 2.0]], options).require_grad();
+                let labels = Tensor::<1, Int>::from_data([0, 1], &backend.device);
+                let value = loss.forward(embeddings.clone(), labels);
+                let gradients = value.backward();
+
+                assert_finite("loss", &host(value));
+                assert_finite("gradient", &host(embeddings.grad(&gradients).expect("a gradient")));
+                assert_finite("centers", &host(loss.centers()));
+            }
+        }
     }
 }
 

@@ -1,17 +1,22 @@
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses::labels::{LabelPolicy, count_bad};
+use burn_losses::margin::{ArcFaceConfig, MarginHead};
 use parity::{Backend, backends};
 use serde_json::json;
 use support::golden::{Case, cases};
-use support::table::{Call, Row, TABLE};
+use support::table::{Call, Row, TABLE, host};
 
 const BAD: [i64; 3] = [-1, i64::MAX, i32::MAX as i64];
 
-/// The losses that have labels, each with one golden case.
+/// The losses that have labels, each with one golden case for every set of leaves (center loss has two modes).
 fn labelled() -> impl Iterator<Item = (&'static Row, Case)> {
-    TABLE.iter().filter_map(|row| {
-        let case = cases(row.family).into_iter().find(|case| case.loss == row.loss && !case.labels.is_empty())?;
-        Some((row, case))
+    TABLE.iter().flat_map(|row| {
+        let mut seen = BTreeSet::new();
+        let own = cases(row.family).into_iter().filter(|case| case.loss == row.loss && !case.labels.is_empty());
+        own.filter(move |case| seen.insert(case.expected.gradients.len())).map(move |case| (row, case))
     })
 }
 
@@ -106,5 +111,59 @@ fn a_strict_policy_panics_with_the_place_of_the_label() {
 
             assert!(message.starts_with("label 1 is -3, which is not a class"), "{message}");
         }
+    }
+}
+
+/// Every integer type a backend has says the same, whatever the number of classes.
+#[test]
+fn labels_of_every_integer_type_are_the_same_labels() {
+    for backend in backends() {
+        for dtype in [DType::I8, DType::I16, DType::I32, DType::I64, DType::U8, DType::U16, DType::U32, DType::U64] {
+            if !backend.device.supports_dtype(dtype) {
+                println!("{} has no {dtype:?}", backend.name);
+                continue;
+            }
+            let labels = Tensor::<1, Int>::from_data(TensorData::from([2_i64, 0, 100]), (&backend.device, dtype));
+            for (classes, bad) in [(300, 0), (100_000, 0), (100, 1)] {
+                let what = format!("{dtype:?} with {classes} classes on {}", backend.name);
+                let counted = count_bad(labels.clone(), classes, Some(-1)).into_scalar::<i64>();
+                let safe = LabelPolicy::new().sanitise(labels.clone(), classes);
+                let index = safe.index.try_into_vec_as::<i64>().expect("readable");
+
+                assert_eq!(counted, bad, "{what}");
+                assert_eq!(index, [2, 0, if bad == 1 { 0 } else { 100 }], "{what}");
+            }
+        }
+    }
+}
+
+/// An unsigned label that is too large is bad; it must not wrap into the ignored -1.
+#[test]
+fn an_unsigned_label_beyond_31_bits_is_bad() {
+    for backend in backends().iter().filter(|backend| backend.device.supports_dtype(DType::U32)) {
+        let labels = Tensor::<1, Int>::from_data(TensorData::from([u32::MAX, 1]), (&backend.device, DType::U32));
+
+        assert_eq!(count_bad(labels, 3, Some(-1)).into_scalar::<i64>(), 1, "{}", backend.name);
+    }
+}
+
+/// The methods beside the loss keep the same promise.
+#[test]
+fn rows_without_a_class_have_no_logits_and_no_cosine() {
+    for backend in backends() {
+        let head = ArcFaceConfig::new(2, 2).init(&backend.device);
+        let embeddings = [[1.0, 2.0], [f64::NAN, 1.0]];
+        let embeddings = Tensor::<2>::from_data(embeddings, (&backend.device, backend.dtype)).require_grad();
+        let labels = Tensor::<1, Int>::from_data([1, 7], &backend.device);
+        let own = head.own_cosine(embeddings.clone(), labels.clone());
+        let logits = head.margin_logits(embeddings.clone(), labels);
+
+        assert_eq!(host(own.clone())[1], 0.0, "{}", backend.name);
+        assert_eq!(host(logits.clone())[2..], [0.0, 0.0], "{}", backend.name);
+        let gradients = (own.sum() + logits.sum()).backward();
+        let gradient = host(embeddings.grad(&gradients).expect("a gradient"));
+        assert!(gradient[..2].iter().all(|slope| slope.is_finite()) && gradient[2..] == [0.0, 0.0], "{gradient:?}");
+        let weight = host(head.centers.weight.val().grad(&gradients).expect("a gradient"));
+        assert!(weight.iter().all(|slope| slope.is_finite()), "{weight:?}");
     }
 }

@@ -208,6 +208,24 @@ fn heads_without_their_margin_are_normface_and_combinations_of_one_are_that_one(
     }
 }
 
+/// Also where the angle factor is negative or 0 and the fold is passed many times.
+#[test]
+fn combined_margins_of_any_size_and_sign_agree_with_the_plain_loops() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for angle_factor in [-2.3, -0.4, 0.0, 0.6, 7.5, 40.0] {
+            for angle_margin in [-9.0, -0.3, 0.0, 2.0] {
+                let settings = json!({
+                    "scale": 4.0, "angle_factor": angle_factor, "angle_margin": angle_margin, "cosine_margin": -0.3
+                });
+                let case = head_case("CombinedMargin", settings, &rows(ROWS, 5), &rows(CLASSES, 6), &LABELS);
+                let losses = outcome("CombinedMargin", &case, &backend.device).losses;
+                let what = format!("{angle_factor}·angle + {angle_margin} on {}", backend.name);
+                assert_close(&what, &losses, &support::naive::margin::losses(&case), Tolerance::new(1e-11, 1e-11));
+            }
+        }
+    }
+}
+
 #[test]
 fn forward_is_the_mean_and_the_cross_entropy_of_the_margin_logits() {
     for backend in backends() {

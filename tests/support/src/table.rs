@@ -163,7 +163,7 @@ fn center(call: &Call<'_>) -> Run {
     let mut outputs = BTreeMap::new();
 
     let losses = loss.forward_no_reduction(embeddings.clone(), call.labels());
-    match config.centers {
+    match config.mode {
         CenterMode::Trained => {
             leaves.insert("centers", loss.centers());
         }

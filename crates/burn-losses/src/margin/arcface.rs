@@ -1,10 +1,11 @@
-use core::f64::consts::PI;
+use core::f64::consts::{FRAC_PI_2, PI};
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 
 use super::angle::shifted_cosine;
+use super::head::check_scale;
 use super::{ClassCenters, GradientMode, MarginHead};
 use crate::labels::LabelPolicy;
 
@@ -21,6 +22,19 @@ pub enum LargeAngle {
     EasyMargin,
 }
 
+impl LargeAngle {
+    /// Up to this margin, in radians, the choice does what it says.
+    fn largest_margin(self) -> f64 {
+        match self {
+            // Where cos(margin) + margin·sin(margin) = 1 the step at pi turns from down to up.
+            Self::LinearFall => 2.33,
+            Self::Fold => PI,
+            // The margin is added to angles up to pi/2 and must not take them past pi.
+            Self::EasyMargin => FRAC_PI_2,
+        }
+    }
+}
+
 /// Settings of [`ArcFace`].
 #[derive(Config, Debug)]
 pub struct ArcFaceConfig {
@@ -28,10 +42,11 @@ pub struct ArcFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is added to the angle with the own class, in radians; in `[0, pi]`.
+    /// What is added to the angle with the own class, in radians; `>= 0` and at most what `large_angle` allows:
+    /// 2.33 for `LinearFall`, pi for `Fold`, pi/2 for `EasyMargin`.
     #[config(default = 0.5)]
     pub margin: f64,
-    /// What the cosines are multiplied with; `> 0`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
     /// What happens where `angle + margin` would pass pi.
@@ -56,15 +71,19 @@ impl ArcFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> ArcFace {
         let (margin, scale) = (self.margin, self.scale);
-        assert!((0.0..=PI).contains(&margin), "ArcFace: margin must be in [0, pi] radians, got {margin}");
-        assert!(scale.is_finite() && scale > 0.0, "ArcFace: scale must be finite and > 0, got {scale}");
+        let (large_angle, largest) = (self.large_angle, self.large_angle.largest_margin());
+        assert!(
+            (0.0..=largest).contains(&margin),
+            "ArcFace: margin must be in [0, {largest:.2}] radians with {large_angle:?}, got {margin}"
+        );
+        check_scale("ArcFace", scale);
         let size = [self.classes, self.embedding_dim];
 
         ArcFace {
             centers: ClassCenters::new("ArcFace", size, &self.initializer, &self.labels, device),
             margin,
             scale,
-            large_angle: self.large_angle,
+            large_angle,
             gradient: self.gradient,
         }
     }
@@ -151,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "ArcFace: margin must be in [0, pi] radians, got 28.6")]
+    #[should_panic(expected = "ArcFace: margin must be in [0, 2.33] radians with LinearFall, got 28.6")]
     fn a_margin_in_degrees_is_rejected() {
         ArcFaceConfig::new(2, 2).with_margin(28.6).init(&Device::flex());
     }

@@ -24,12 +24,12 @@ pub(crate) struct Directions {
 }
 
 impl ClassCenters {
-    /// Random centers. `head` names the head in messages.
+    /// Random centers of `[classes, embedding_dim]`, for a head of your own; `head` names it in messages.
     ///
     /// # Panics
     ///
     /// If `classes` or `embedding_dim` is 0, or the ignored label does not fit 32 bits.
-    pub(crate) fn new(
+    pub fn new(
         head: &str,
         [classes, embedding_dim]: [usize; 2],
         initializer: &Initializer,

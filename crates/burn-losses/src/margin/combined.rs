@@ -3,6 +3,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 
 use super::angle::{angle, folded_cosine};
+use super::head::{check_margin, check_scale};
 use super::{ClassCenters, GradientMode, MarginHead};
 use crate::labels::LabelPolicy;
 
@@ -13,16 +14,17 @@ pub struct CombinedMarginConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); finite.
+    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); in
+    /// `[-1000, 1000]`, and `> 0` for a loss that asks for small angles.
     #[config(default = 1.0)]
     pub angle_factor: f64,
-    /// What is then added to it, in radians (`m2`, ArcFace's margin); finite.
+    /// What is then added to it, in radians (`m2`, ArcFace's margin); in `[-1000, 1000]`.
     #[config(default = 0.3)]
     pub angle_margin: f64,
-    /// What is taken off its cosine (`m3`, CosFace's margin); finite.
+    /// What is taken off its cosine (`m3`, CosFace's margin); in `[-1000, 1000]`.
     #[config(default = 0.2)]
     pub cosine_margin: f64,
-    /// What the cosines are multiplied with; `> 0`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
     /// Whether the gradient goes through the margin.
@@ -49,10 +51,10 @@ impl CombinedMarginConfig {
             ("cosine_margin", self.cosine_margin),
         ];
         for (field, value) in margins {
-            assert!(value.is_finite(), "CombinedMargin: {field} must be finite, got {value}");
+            check_margin("CombinedMargin", field, value);
         }
         let scale = self.scale;
-        assert!(scale.is_finite() && scale > 0.0, "CombinedMargin: scale must be finite and > 0, got {scale}");
+        check_scale("CombinedMargin", scale);
         let size = [self.classes, self.embedding_dim];
 
         CombinedMargin {
@@ -74,8 +76,8 @@ impl CombinedMarginConfig {
 /// folded_cos(a)  = (-1)^k·cos(a) - 2·k   with k = floor(a / pi)
 /// ```
 ///
-/// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that a larger angle is never rewarded,
-/// whatever the three margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops
+/// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that with an `angle_factor > 0` a larger
+/// angle is never rewarded, whatever the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops
 /// the others.) See [`MarginHead`] for the loss.
 ///
 /// # Source
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "CombinedMargin: angle_factor must be finite, got NaN")]
+    #[should_panic(expected = "CombinedMargin: angle_factor must be in [-1000, 1000], got NaN")]
     fn a_margin_that_is_not_a_number_is_rejected() {
         CombinedMarginConfig::new(2, 2).with_angle_factor(f64::NAN).init(&Device::flex());
     }

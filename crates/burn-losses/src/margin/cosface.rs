@@ -2,6 +2,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 
+use super::head::{check_margin, check_scale};
 use super::{ClassCenters, MarginHead};
 use crate::labels::LabelPolicy;
 
@@ -12,11 +13,11 @@ pub struct CosFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is taken off the own cosine; finite. The paper uses 0.35, InsightFace 0.4; negative margins help when the
+    /// What is taken off the own cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins help when the
     /// classes to tell apart later are not those trained on.
     #[config(default = 0.35)]
     pub margin: f64,
-    /// What the cosines are multiplied with; `> 0`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start.
@@ -35,8 +36,8 @@ impl CosFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> CosFace {
         let (margin, scale) = (self.margin, self.scale);
-        assert!(margin.is_finite(), "CosFace: margin must be finite, got {margin}");
-        assert!(scale.is_finite() && scale > 0.0, "CosFace: scale must be finite and > 0, got {scale}");
+        check_margin("CosFace", "margin", margin);
+        check_scale("CosFace", scale);
         let size = [self.classes, self.embedding_dim];
 
         CosFace { centers: ClassCenters::new("CosFace", size, &self.initializer, &self.labels, device), margin, scale }
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "CosFace: margin must be finite, got inf")]
+    #[should_panic(expected = "CosFace: margin must be in [-1000, 1000], got inf")]
     fn an_infinite_margin_is_rejected() {
         CosFaceConfig::new(2, 2).with_margin(f64::INFINITY).init(&Device::flex());
     }

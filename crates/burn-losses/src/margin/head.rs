@@ -5,7 +5,7 @@ use super::class_centers::{ClassCenters, Directions};
 use crate::half::cast_to;
 use crate::labels::SafeLabels;
 use crate::log_space::{log_sum_exp, softplus};
-use crate::reduction::Reduction;
+use crate::reduction::{Reduction, zero_of};
 
 /// Takes the own class out of a sum of exponentials: `exp` of it is 0, and unlike infinity it can be written in WGSL.
 const EXCLUDED: f64 = -1e30;
@@ -19,6 +19,20 @@ pub enum GradientMode {
     /// what InsightFace's `arcface_torch` trains with ("characteristic gradient detachment" in SphereFace-R,
     /// [Liu et al. 2021](https://arxiv.org/abs/2109.05565), section 3.4).
     Detached,
+}
+
+/// # Panics
+///
+/// If a scale is not in `(0, 1e6]`: beyond it, cosines that differ by a rounding error are worlds apart.
+pub(crate) fn check_scale(head: &str, scale: f64) {
+    assert!(scale > 0.0 && scale <= 1e6, "{head}: scale must be in (0, 1e6], got {scale}");
+}
+
+/// # Panics
+///
+/// If a margin of either sign is larger than 1000.
+pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
+    assert!(margin.abs() <= 1e3, "{head}: {field} must be in [-1000, 1000], got {margin}");
 }
 
 impl GradientMode {
@@ -75,6 +89,9 @@ pub trait MarginHead {
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.centers().check(&embeddings, labels);
+        if labels.valid.dims() == [0] {
+            return zero_of(embeddings, self.centers().weight.val());
+        }
         let losses = losses(self, embeddings, labels.clone());
 
         cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
@@ -111,8 +128,7 @@ pub trait MarginHead {
         if batch == 0 { cosines } else { cosines.mul_scalar(self.scale()) }
     }
 
-    /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class have no
-    /// margin.
+    /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class are 0.
     ///
     /// # Shapes
     ///
@@ -131,7 +147,7 @@ pub trait MarginHead {
         if batch == 0 {
             return self.logits(embeddings);
         }
-        let directions = self.centers().directions(embeddings);
+        let directions = self.centers().directions(silence(embeddings, valid.clone()));
         let target = self.margin(directions.own_cosines(index.clone()));
         let replaced = own_class(index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
         let cosines = directions.cosines().mask_where(replaced, target.unsqueeze_dim::<2>(1).expand([batch, classes]));
@@ -157,26 +173,29 @@ pub trait MarginHead {
         if valid.dims() == [0] {
             return embeddings.reshape([0]);
         }
-        let own = self.centers().directions(embeddings).own_cosines(index);
+        let directions = self.centers().directions(silence(embeddings, valid));
 
-        cast_to(own.mask_fill(valid.bool_not(), 0.0), dtype)
+        cast_to(directions.own_cosines(index), dtype)
     }
 }
 
 /// The loss of every row, in a precision fit for sums.
 fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeLabels) -> Tensor<1> {
-    let [batch, dim] = embeddings.dims();
-    let no_class = labels.valid.bool_not();
+    let [batch, _] = embeddings.dims();
     if batch == 0 {
         return embeddings.reshape([0]);
     }
-    // Masked here as well as at the end: a NaN in a row without a class would otherwise reach the centers.
-    let masked = no_class.clone().unsqueeze_dim::<2>(1).expand([batch, dim]);
-    let directions = head.centers().directions(embeddings.mask_fill(masked, 0.0));
+    let directions = head.centers().directions(silence(embeddings, labels.valid.clone()));
     let target = head.margin(directions.own_cosines(labels.index.clone()));
     let others = log_sum_exp_of_others(directions, labels.index, head.scale());
 
-    softplus(others - target.mul_scalar(head.scale())).mask_fill(no_class, 0.0)
+    softplus(others - target.mul_scalar(head.scale())).mask_fill(labels.valid.bool_not(), 0.0)
+}
+
+/// Rows without a class become 0, whatever was in them: a NaN there would otherwise reach the class centers.
+fn silence(embeddings: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
+    let dims = embeddings.dims();
+    embeddings.mask_fill(valid.bool_not().unsqueeze_dim::<2>(1).expand(dims), 0.0)
 }
 
 /// `log(sum over j != index[i] of exp(scale·<embeddings[i], centers[j]>))`; hugely negative where there is no other

@@ -2,6 +2,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 
+use super::head::check_scale;
 use super::{ClassCenters, MarginHead};
 use crate::labels::LabelPolicy;
 
@@ -12,7 +13,7 @@ pub struct NormFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the cosines are multiplied with; `> 0`. The paper uses 10 to 40; its bound for a loss that can come near
+    /// What the cosines are multiplied with; in `(0, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come near
     /// 0 grows with the logarithm of the number of classes.
     #[config(default = 30.0)]
     pub scale: f64,
@@ -32,7 +33,7 @@ impl NormFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> NormFace {
         let scale = self.scale;
-        assert!(scale.is_finite() && scale > 0.0, "NormFace: scale must be finite and > 0, got {scale}");
+        check_scale("NormFace", scale);
         let size = [self.classes, self.embedding_dim];
 
         NormFace { centers: ClassCenters::new("NormFace", size, &self.initializer, &self.labels, device), scale }
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "NormFace: scale must be finite and > 0, got NaN")]
+    #[should_panic(expected = "NormFace: scale must be in (0, 1e6], got NaN")]
     fn a_scale_that_is_not_a_number_is_rejected() {
         NormFaceConfig::new(2, 2).with_scale(f64::NAN).init(&Device::flex());
     }
