@@ -1,6 +1,7 @@
 //! Small changes to a training picture that leave the person recognisable.
 
 use crate::data::Face;
+use crate::data::random::random;
 
 /// Brightness changes by at most this share of the full range.
 const BRIGHTNESS: f32 = 0.15;
@@ -61,16 +62,6 @@ impl Change {
             }
         }
     }
-}
-
-/// 64 random bits that depend on all the words (the output function of SplitMix64, chained).
-pub(crate) fn random(words: &[u64]) -> u64 {
-    words.iter().fold(0, |state, &word| {
-        let bits = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::augment::{Change, random};
+use crate::augment::Change;
+use crate::data::random::random;
 use crate::data::{Face, FaceSet};
 use crate::model::FaceBatch;
 

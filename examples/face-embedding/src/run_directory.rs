@@ -19,6 +19,7 @@ const CONFIG: &str = "config.json";
 const EPOCHS: &str = "metrics.csv";
 const METRICS: &str = "metrics.json";
 const TRUNK: &str = "trunk.safetensors";
+const PEOPLE: &str = "people.json";
 const CHECKPOINTS: &str = "checkpoint";
 
 /// The folder of a run.
@@ -47,14 +48,15 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Makes the folder and writes the settings, before the first epoch.
+    /// Makes the folder and writes the settings and who the classes are, before the first epoch.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or written to.
-    pub fn begin(&self, config: &TrainConfig) -> Result<()> {
+    /// If the folder cannot be made or written to, or if a resumed run would be given other people.
+    pub fn begin(&self, config: &TrainConfig, people: &[String]) -> Result<()> {
         std::fs::create_dir_all(&self.path)
             .with_context(|| format!("cannot make the folder {}", self.path.display()))?;
+        self.keep_people(people)?;
         config.save(&self.config_path())
     }
 
@@ -85,7 +87,7 @@ impl RunDirectory {
     }
 
     fn holds_a_run(&self) -> bool {
-        [CONFIG, EPOCHS, METRICS, TRUNK, CHECKPOINTS].iter().any(|name| self.path.join(name).exists())
+        [CONFIG, PEOPLE, EPOCHS, METRICS, TRUNK, CHECKPOINTS].iter().any(|name| self.path.join(name).exists())
     }
 
     /// The folder.
@@ -131,6 +133,35 @@ impl RunDirectory {
     /// If the table cannot be read.
     pub fn epoch_rows(&self) -> Result<Vec<EpochRow>> {
         epoch_table::read(&self.epochs_path())
+    }
+
+    /// Writes who the classes are, in order; or, in a resumed run, checks that they are still the same.
+    ///
+    /// # Errors
+    ///
+    /// If somebody was added, removed or renamed since the run was begun: the class centers in the checkpoint would
+    /// silently be given to other people.
+    fn keep_people(&self, people: &[String]) -> Result<()> {
+        let path = self.path.join(PEOPLE);
+        if !path.is_file() {
+            let text = serde_json::to_string_pretty(people)? + "\n";
+            return std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()));
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let before: Vec<String> = serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?;
+        if before == people {
+            return Ok(());
+        }
+        let gone = before.iter().find(|name| !people.contains(name));
+        let new = people.iter().find(|name| !before.contains(name));
+        let example = [gone.map(|name| format!("{name} is gone")), new.map(|name| format!("{name} is new"))];
+        bail!(
+            "the people in the data are not those the run was begun with ({} then, {} now; {}); \
+             begin a new run, or bring the folders back",
+            before.len(),
+            people.len(),
+            example.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        )
     }
 
     /// The last epoch with a whole checkpoint, or 0 if there is none; incomplete files, as a kill

@@ -58,7 +58,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         config.batch_size
     );
     let protocol = Protocol::new(&test, config.seed)?;
-    run.begin(&config)?;
+    run.begin(&config, &train.people)?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = verify(&untrained_trunk(&config, &device), &test, &protocol, &device)?;

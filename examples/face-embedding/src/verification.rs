@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use embedding_eval::{ImpostorSupport, ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
 
-use crate::augment::random;
 use crate::data::FaceSet;
 use crate::data::pairs::{Pair, balanced_pairs};
+use crate::data::random::random;
 use crate::report::Verification;
 
 /// Folds of the accuracy, as in LFW's protocol; fewer if there are too few people.

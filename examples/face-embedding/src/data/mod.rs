@@ -12,7 +12,7 @@ pub mod folder;
 pub mod pairs;
 pub mod procedural;
 
-mod random;
+pub(crate) mod random;
 mod split;
 
 /// An RGB picture of a known person; all pictures of one set have the same side length.

@@ -74,6 +74,11 @@ impl Random {
     }
 }
 
+/// 64 random bits that depend on all the words.
+pub(crate) fn random(words: &[u64]) -> u64 {
+    words.iter().fold(0, |state, &word| scramble((state ^ word).wrapping_add(STEP)))
+}
+
 /// The output function of SplitMix64: a bijection of 64 bits.
 fn scramble(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

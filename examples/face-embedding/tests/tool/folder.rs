@@ -45,6 +45,23 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
 }
 
 #[test]
+fn a_run_is_not_resumed_with_other_people() {
+    let folder = fresh("other_people");
+    let (people, others) = (folder.join("people"), folder.join("others"));
+    write_people(&people, 10, 6, 1);
+    write_people(&others, 6, 5, 2);
+    let output = folder.join("run");
+    // Nobody is held back, so that the person renamed is one of the classes.
+    let [data, val_data] = [&people, &others].map(|path| path.display());
+    let flags = format!("--data {data} --val-data {val_data} --output {}", output.display());
+    run(&format!("train {TINY} {flags}")).expect("ten people are enough");
+    fs::rename(people.join("person 3"), people.join("somebody else")).expect("writable");
+
+    let error = refused(&format!("train --resume --epochs 3 --output {}", output.display()));
+    assert!(error.contains("person 3 is gone, somebody else is new"), "{error}");
+}
+
+#[test]
 fn too_few_people_or_pictures_say_what_was_found() {
     let folder = fresh("too_few");
     let one = folder.join("one");
