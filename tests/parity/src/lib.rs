@@ -28,8 +28,8 @@ impl Tolerances {
     /// `log` and division count. A head multiplies the rounding error of a cosine with its scale.
     pub fn of(row: &Row, case: &Case, backend: &Backend) -> Self {
         let (losses, gradients) = match (backend.exactness, row.has_scale) {
-            (Exactness::Double, _) => ((5e-14, 5e-15), (1e-11, 1e-13)),
-            (Exactness::Single, false) => ((1.3e-6, 1e-6), (1e-5, 2e-6)),
+            (Exactness::Double, _) => ((5e-14, 5e-15), (1e-12, 1e-14)),
+            (Exactness::Single, false) => ((1.3e-6, 1e-6), (1e-5, 1e-6)),
             (Exactness::Single, true) => ((1e-5, 1e-6), (1e-4, 1e-6)),
             (Exactness::SoftwareGpu, false) => ((2e-6, 2e-6), (1e-4, 2e-6)),
             (Exactness::SoftwareGpu, true) => ((3e-5, 6e-7), (1e-4, 2e-6)),

@@ -17,8 +17,18 @@ pub enum GradientMode {
     Exact,
     /// The margin changes the value only; the gradient passes it by as if the own cosine were used unchanged. This is
     /// what InsightFace's `arcface_torch` trains with ("characteristic gradient detachment" in SphereFace-R,
-    /// [Liu et al. 2021](https://arxiv.org/abs/2109.05565), section 3.4).
+    /// [Liu et al. 2021](https://arxiv.org/abs/2109.05565)).
     Detached,
+}
+
+impl GradientMode {
+    pub(crate) fn apply(self, shifted: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Exact => shifted,
+            // The difference is exactly 0, so the value is the shifted one to the last bit.
+            Self::Detached => shifted.detach() + (cosine.clone() - cosine.detach()),
+        }
+    }
 }
 
 /// # Panics
@@ -33,16 +43,6 @@ pub(crate) fn check_scale(head: &str, scale: f64) {
 /// If a margin of either sign is larger than 1000.
 pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
     assert!(margin.abs() <= 1e3, "{head}: {field} must be in [-1000, 1000], got {margin}");
-}
-
-impl GradientMode {
-    pub(crate) fn apply(self, shifted: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::Exact => shifted,
-            // The difference is exactly 0, so the value is the shifted one to the last bit.
-            Self::Detached => shifted.detach() + (cosine.clone() - cosine.detach()),
-        }
-    }
 }
 
 /// What all angular-margin heads do; a head adds its margin rule.
