@@ -48,7 +48,7 @@ pub struct TrainFlags {
     /// Folder for the results
     #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or the next free number of it]"))]
     pub output: Option<PathBuf>,
-    /// Continue the run in --output (or the newest default one) from its last checkpoint
+    /// Continue the run in --output (or the default one with the highest number) from its last checkpoint
     #[arg(long)]
     pub resume: bool,
     /// The settings of the run.

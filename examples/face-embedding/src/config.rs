@@ -145,7 +145,18 @@ impl TrainConfig {
         if self.val_data.is_some() && self.data.is_none() {
             bail!("val_data: needs data as well; without it the faces are drawn");
         }
-        if let (Some(val_data), true) = (&self.val_data, self.val_data == self.data) {
+        // A run can be resumed and measured from any folder, so its paths must not depend on the current one.
+        for (name, path) in [("data", &mut self.data), ("val_data", &mut self.val_data)] {
+            let Some(path) = path else { continue };
+            *path = std::path::absolute(&*path).with_context(|| format!("{name}: {}", path.display()))?;
+            if path.to_str().is_none() {
+                bail!("{name}: must be a path in UTF-8, which config.json can hold, got {}", path.display());
+            }
+        }
+        // Through links, too.
+        let [data, val_data] =
+            [&self.data, &self.val_data].map(|path| path.as_ref().and_then(|p| p.canonicalize().ok()));
+        if let (Some(val_data), true) = (&val_data, val_data == data) {
             bail!("val_data: must be other people than data, got {} twice", val_data.display());
         }
         self.loss_settings = self.loss_settings.resolve(self.loss)?;

@@ -29,7 +29,7 @@ pub fn command(flags: &EvalFlags) -> Result<Metrics> {
     let mut config = run.config()?;
     config.backend = flags.backend.unwrap_or(config.backend);
     let device = config.backend.device()?;
-    println!("backend: {} ({})", config.backend, backend::describe(&device));
+    say!("backend: {} ({})", config.backend, backend::describe(&device));
 
     let trained = run.load_trunk(&config, &device)?;
     let test = match &flags.data {

@@ -10,6 +10,15 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+/// Prints a line. A reader that has gone away (`| head`, a closed terminal, a full disk) must not stop a training, and
+/// `println!` would panic, in a thread of Burn's that nobody hears.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
 pub mod backend;
 pub mod batches;
 pub mod cli;

@@ -8,6 +8,10 @@ use crate::config::TrainConfig;
 use crate::data::procedural::ProceduralFaces;
 use crate::data::{FaceSet, folder};
 
+/// Two folds of two people each.
+const FEWEST_TO_MEASURE: usize = 4;
+const FEWEST_TO_TRAIN: usize = 2;
+
 /// Two sets of people that share nobody.
 pub struct People {
     /// Trained on.
@@ -25,24 +29,36 @@ impl People {
     pub fn load(config: &TrainConfig) -> Result<Self> {
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
-            (Some(data), None) => read_folder(data, config.image_size)?
-                .split_people(config.held_out_share, config.seed)
-                .with_context(|| format!("people of {}", data.display()))?,
+            (Some(data), None) => {
+                let faces = read_folder(data, config.image_size)?;
+                let share = held_out_share(faces.people.len(), config.held_out_share);
+                faces.split_people(share, config.seed).with_context(|| format!("people of {}", data.display()))?
+            }
             (Some(data), Some(val_data)) => {
                 (read_folder(data, config.image_size)?, read_folder(val_data, config.image_size)?)
             }
         };
-        println!("train: {}", describe(&train));
-        println!("test:  {} (unseen in training)", describe(&test));
+        say!("train: {}", describe(&train));
+        say!("test:  {} (unseen in training)", describe(&test));
         Ok(Self { train, test })
     }
+}
+
+/// The share to hold back: the one asked for, or what it takes to measure at all where there are few people.
+fn held_out_share(people: usize, asked: f64) -> f64 {
+    let least = FEWEST_TO_MEASURE as f64 / people.max(1) as f64;
+    if people < FEWEST_TO_MEASURE + FEWEST_TO_TRAIN || asked >= least {
+        return asked;
+    }
+    say!("note: {FEWEST_TO_MEASURE} of the {people} people are held back to measure on, the least it takes");
+    least
 }
 
 fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     let people = config.people + config.test_people;
     let faces =
         ProceduralFaces { people, pictures_per_person: config.pictures, size: config.image_size, seed: config.seed };
-    println!("drawing {people} people (seed {})", config.seed);
+    say!("drawing {people} people (seed {})", config.seed);
     faces.generate().split_people(config.test_people as f64 / people as f64, config.seed)
 }
 
@@ -53,7 +69,7 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
 /// If the folder cannot be read, or holds too few people or pictures.
 pub(crate) fn read_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
     let (faces, report) = folder::load(directory, image_size)?;
-    println!("{}: {report}", directory.display());
+    say!("{}: {report}", directory.display());
     Ok(faces)
 }
 

@@ -98,7 +98,7 @@ impl LineRenderer {
     fn print(&self, sums: &Sums) {
         let learning_rate = self.figure(Figure::LearningRate);
         let head_learning_rate = self.figure(Figure::HeadLearningRate);
-        println!(
+        say!(
             "epoch {:>2}/{} step {:>4}/{} | loss {:>7.4} | lr {learning_rate:.5} head {head_learning_rate:.5} \
              | {:>6.0} images/s | own-class angle {:>5.1} deg | {} left",
             self.epoch,
@@ -123,7 +123,7 @@ impl LineRenderer {
 
         let bad_labels = self.figure(Figure::BadLabels);
         if bad_labels > 0.0 && self.bad_labels == 0.0 {
-            println!("warning: {bad_labels:.0} labels of this batch are no class; their pictures train nothing");
+            say!("warning: {bad_labels:.0} labels of this batch are no class; their pictures train nothing");
         }
         self.bad_labels += bad_labels;
 
@@ -175,7 +175,7 @@ impl MetricsRendererTraining for LineRenderer {
 
     fn on_train_end(&mut self, _summary: Option<LearnerSummary>) -> Result<(), Box<dyn core::error::Error>> {
         if self.bad_labels > 0.0 {
-            println!("warning: {:.0} labels in all were no class", self.bad_labels);
+            say!("warning: {:.0} labels in all were no class", self.bad_labels);
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Metrics {
     /// Prints the trained model beside the untrained one.
     pub fn print(&self) {
         let (trained, untrained) = (&self.verification, &self.untrained);
-        println!("{:<26} {:>16} {:>16}", "verification", "trained", "untrained");
+        say!("{:<26} {:>16} {:>16}", "verification", "trained", "untrained");
         let accuracy =
             |figures: &Verification| format!("{} +- {}", percent(figures.accuracy), percent(figures.accuracy_std));
         row("accuracy over folds", accuracy(trained), accuracy(untrained));
@@ -68,7 +68,7 @@ impl Metrics {
 }
 
 fn row(name: &str, trained: String, untrained: String) {
-    println!("{name:<26} {trained:>16} {untrained:>16}");
+    say!("{name:<26} {trained:>16} {untrained:>16}");
 }
 
 fn percent(share: f64) -> String {

@@ -1,5 +1,6 @@
 //! The files of a run and where they lie.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -7,8 +8,10 @@ use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::{ModuleRecord, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
+use crate::data::FaceSet;
 use crate::epoch_table::{self, EpochRow};
 use crate::model::{Trunk, trunk_config};
 
@@ -20,59 +23,104 @@ const EPOCHS: &str = "metrics.csv";
 const METRICS: &str = "metrics.json";
 const TRUNK: &str = "trunk.safetensors";
 const PEOPLE: &str = "people.json";
+const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoint";
 
 /// The folder of a run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    claim: Option<Claim>,
+}
+
+/// A lock on a run's folder, held as long as a process trains there.
+#[derive(Debug)]
+struct Claim {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        // Nothing is left of a run that failed before it began; a folder with a run in it is not empty.
+        if let Some(folder) = self.path.parent() {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A class of a run: who it is, and how many pictures there are.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Person {
+    name: String,
+    pictures: usize,
 }
 
 impl RunDirectory {
     /// A folder for a new run: the one asked for, or the next free number of the default one.
-    /// What an earlier run has written is never touched, and nothing is made yet.
+    /// What an earlier run has written is never touched, and no other process can choose the same folder.
     ///
     /// # Errors
     ///
-    /// If the folder that was asked for holds a run already.
+    /// If the folder that was asked for holds a run already, or cannot be made.
     pub fn choose(output: Option<&Path>) -> Result<Self> {
-        let run = match output {
-            Some(path) => Self { path: path.to_path_buf() },
-            None => numbered().find(|run| !run.holds_a_run()).context("no number is left for a new run")?,
+        let Some(path) = output else {
+            let free = numbered().filter(|run| !run.holds_a_run()).find_map(|run| run.claim().ok());
+            return free.with_context(|| format!("cannot make a folder for a new run in {DEFAULT_OUTPUT}"));
         };
+        let run = Self::at(path.to_path_buf());
         ensure!(
             !run.holds_a_run(),
             "{} already holds a run; continue it with --resume, or choose another --output",
             run.path.display()
         );
-        Ok(run)
+        run.claim()
     }
 
-    /// Makes the folder and writes the settings and who the classes are, before the first epoch.
-    ///
-    /// # Errors
-    ///
-    /// If the folder cannot be made or written to, or if a resumed run would be given other people.
-    pub fn begin(&self, config: &TrainConfig, people: &[String]) -> Result<()> {
+    fn at(path: PathBuf) -> Self {
+        Self { path, claim: None }
+    }
+
+    fn claim(mut self) -> Result<Self> {
         std::fs::create_dir_all(&self.path)
             .with_context(|| format!("cannot make the folder {}", self.path.display()))?;
-        self.keep_people(people)?;
-        config.save(&self.config_path())
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        ensure!(file.try_lock().is_ok(), "another process is training in {}", self.path.display());
+        self.claim = Some(Claim { path, _file: file });
+        Ok(self)
     }
 
-    /// The folder of a run to continue: the one asked for, or the newest of the default ones.
+    /// Writes the settings and who the classes are, before the first epoch.
     ///
     /// # Errors
     ///
-    /// If there is no run.
+    /// If the folder cannot be written to, or if a resumed run would be given other people or pictures.
+    pub fn begin(&self, config: &TrainConfig, faces: &FaceSet) -> Result<()> {
+        if self.path.join(PEOPLE).is_file() {
+            self.check_people(faces)?;
+        }
+        config.save(&self.config_path())?;
+        let path = self.path.join(PEOPLE);
+        let text = serde_json::to_string_pretty(&classes(faces))? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The folder of a run to continue: the one asked for, or the default one with the highest number.
+    ///
+    /// # Errors
+    ///
+    /// If there is no run, or another process is training it.
     pub fn resume(output: Option<&Path>) -> Result<Self> {
-        match output {
-            Some(path) => Self::open(path),
+        let run = match output {
+            Some(path) => Self::open(path)?,
             None => numbered()
                 .take_while(Self::holds_a_run)
                 .last()
-                .with_context(|| format!("there is no run to resume in {DEFAULT_OUTPUT}")),
-        }
+                .with_context(|| format!("there is no run to resume in {DEFAULT_OUTPUT}"))?,
+        };
+        run.claim()
     }
 
     /// The folder of a run.
@@ -81,7 +129,7 @@ impl RunDirectory {
     ///
     /// If it holds none.
     pub fn open(path: &Path) -> Result<Self> {
-        let run = Self { path: path.to_path_buf() };
+        let run = Self::at(path.to_path_buf());
         ensure!(run.config_path().is_file(), "{} holds no run: it has no {CONFIG}", path.display());
         Ok(run)
     }
@@ -135,32 +183,31 @@ impl RunDirectory {
         epoch_table::read(&self.epochs_path())
     }
 
-    /// Writes who the classes are, in order; or, in a resumed run, checks that they are still the same.
-    ///
-    /// # Errors
-    ///
-    /// If somebody was added, removed or renamed since the run was begun: the class centers in the checkpoint would
-    /// silently be given to other people.
-    fn keep_people(&self, people: &[String]) -> Result<()> {
+    /// A folder added, removed or renamed would silently give class centers to other people, and other pictures would
+    /// make another run of it.
+    fn check_people(&self, faces: &FaceSet) -> Result<()> {
         let path = self.path.join(PEOPLE);
-        if !path.is_file() {
-            let text = serde_json::to_string_pretty(people)? + "\n";
-            return std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()));
-        }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let before: Vec<String> = serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?;
-        if before == people {
+        let before: Vec<Person> = serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?;
+        let now = classes(faces);
+        if before == now {
             return Ok(());
         }
-        let gone = before.iter().find(|name| !people.contains(name));
-        let new = people.iter().find(|name| !before.contains(name));
-        let example = [gone.map(|name| format!("{name} is gone")), new.map(|name| format!("{name} is new"))];
+        let has = |people: &[Person], name: &str| people.iter().any(|person| person.name == name);
+        let gone = before.iter().find(|person| !has(&now, &person.name));
+        let new = now.iter().find(|person| !has(&before, &person.name));
+        let changed = before.iter().zip(&now).find(|(then, now)| then.name == now.name && then != now);
+        let examples = [
+            gone.map(|person| format!("{} is gone", person.name)),
+            new.map(|person| format!("{} is new", person.name)),
+            changed.map(|(then, now)| format!("{} had {} pictures and has {}", then.name, then.pictures, now.pictures)),
+        ];
         bail!(
             "the people in the data are not those the run was begun with ({} then, {} now; {}); \
-             begin a new run, or bring the folders back",
+             begin a new run, or bring the pictures back",
             before.len(),
-            people.len(),
-            example.into_iter().flatten().collect::<Vec<_>>().join(", ")
+            now.len(),
+            examples.into_iter().flatten().collect::<Vec<_>>().join(", ")
         )
     }
 
@@ -218,9 +265,14 @@ impl RunDirectory {
     }
 }
 
+fn classes(faces: &FaceSet) -> Vec<Person> {
+    let person = |(name, pictures): (&String, usize)| Person { name: name.clone(), pictures };
+    faces.people.iter().zip(faces.pictures_per_person()).map(person).collect()
+}
+
 /// `runs/face-embedding`, `runs/face-embedding-2`, `runs/face-embedding-3`, ...
 fn numbered() -> impl Iterator<Item = RunDirectory> {
     let first = std::iter::once(DEFAULT_OUTPUT.to_string());
     let later = (2..100_000).map(|number| format!("{DEFAULT_OUTPUT}-{number}"));
-    first.chain(later).map(|path| RunDirectory { path: path.into() })
+    first.chain(later).map(|path| RunDirectory::at(path.into()))
 }

@@ -43,8 +43,8 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     let began = Instant::now();
     let Plan { run, config, epochs_done } = Plan::new(flags)?;
     let device = config.backend.device()?;
-    println!("backend: {} ({})", config.backend, backend::describe(&device));
-    println!(
+    say!("backend: {} ({})", config.backend, backend::describe(&device));
+    say!(
         "run: {}{}",
         run.path().display(),
         if flags.resume { format!(", continued after epoch {epochs_done}") } else { String::new() }
@@ -58,7 +58,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         config.batch_size
     );
     let protocol = Protocol::new(&test, config.seed)?;
-    run.begin(&config, &train.people)?;
+    run.begin(&config, &train)?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = verify(&untrained_trunk(&config, &device), &test, &protocol, &device)?;
@@ -76,7 +76,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     };
     metrics.save(&run.metrics_path())?;
     metrics.print();
-    println!(
+    say!(
         "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
         readable(began.elapsed()),
         run.path().display()
@@ -95,6 +95,8 @@ impl Plan {
     fn new(flags: &TrainFlags) -> Result<Self> {
         if !flags.resume {
             let config = flags.config()?;
+            // Everything that can be wrong with the settings is looked at before a folder is made.
+            config.backend.device()?;
             return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, epochs_done: 0 });
         }
         let run = RunDirectory::resume(flags.output.as_deref())?;
@@ -112,9 +114,12 @@ impl Plan {
 /// Trains the epochs that are left and returns the trunk.
 fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: FaceSet, device: &Device) -> Result<Trunk> {
     let people = faces.people.len();
-    println!(
+    say!(
         "model: width {}, embeddings of {} numbers; loss: {} ({}) over {people} people",
-        config.width, config.embedding_size, config.loss, config.loss_settings
+        config.width,
+        config.embedding_size,
+        config.loss,
+        config.loss_settings
     );
 
     let training_device = device.clone().autodiff();

@@ -39,7 +39,8 @@ impl Protocol {
         let people = faces.people.len();
         ensure!(
             people >= 2 * PEOPLE_PER_FOLD,
-            "measuring needs at least {} people, found {people}",
+            "measuring needs at least {} people, found {people}; hold back more of --data with --held-out-share, or give \
+             others with --val-data",
             2 * PEOPLE_PER_FOLD
         );
         let everybody: Vec<usize> = faces.faces.iter().map(|face| face.person).collect();
@@ -65,17 +66,17 @@ impl Protocol {
         let genuine: usize = counts.values().map(|count| count * (count - 1) / 2).sum();
         let impostors = pictures * (pictures - 1) / 2 - genuine;
 
-        println!(
+        say!(
             "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds); \
              {genuine} genuine and {impostors} impostor pairs for the rest",
             self.fold_pairs.len()
         );
         if pictures < all_pictures {
-            println!("       the latter of {pictures} of {all_pictures} pictures, to bound time and memory");
+            say!("       the latter of {pictures} of {all_pictures} pictures, to bound time and memory");
         }
         for (name, target) in TARGETS {
             if (impostors as f64) < 10.0 / target {
-                println!(
+                say!(
                     "warning: {impostors} impostor pairs are too few for a reliable true accept rate at \
                      FAR {name}; it takes {:.0}",
                     10.0 / target

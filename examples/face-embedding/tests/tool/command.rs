@@ -87,3 +87,33 @@ fn a_missing_run_is_an_error() {
     let error = refused("eval --model no-such-run");
     assert!(error.contains("error: no-such-run holds no run: it has no config.json"), "{error}");
 }
+
+#[test]
+fn two_processes_do_not_train_in_one_folder() {
+    let output = fresh("twins").join("run");
+    std::fs::create_dir_all(&output).expect("the test folder is writable");
+    // What the other process holds while it trains.
+    let lock = std::fs::File::create(output.join("run.lock")).expect("the test folder is writable");
+    lock.lock().expect("nobody else holds it");
+    let error = refused(&format!("train {TINY} --output {}", output.display()));
+    assert!(error.contains("another process is training in"), "{error}");
+
+    drop(lock);
+    run(&format!("train {TINY} --output {}", output.display())).expect("the folder is free again");
+    assert!(!output.join("run.lock").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_stop_a_training() {
+    let output = fresh("unread").join("run");
+    let line = format!("train {TINY} --output {}", output.display());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+        .args(line.split_whitespace())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+
+    assert!(child.wait().expect("it ends").success());
+    assert!(output.join("metrics.json").is_file());
+}

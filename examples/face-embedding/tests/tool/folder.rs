@@ -59,6 +59,11 @@ fn a_run_is_not_resumed_with_other_people() {
 
     let error = refused(&format!("train --resume --epochs 3 --output {}", output.display()));
     assert!(error.contains("person 3 is gone, somebody else is new"), "{error}");
+
+    fs::rename(people.join("somebody else"), people.join("person 3")).expect("writable");
+    fs::remove_file(people.join("person 0").join("0.png")).expect("the first picture");
+    let error = refused(&format!("train --resume --epochs 3 --output {}", output.display()));
+    assert!(error.contains("person 0 had 6 pictures and has 5"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{TINY, fresh, refused, run};
 
 fn refused_flags(flags: &str) -> String {
-    let output = fresh("refused").join("run");
+    // A folder of its own for each call: tests run side by side.
+    let output = fresh(&format!("refused{}", flags.replace(['/', ' '], "_"))).join("run");
     let error = refused(&format!("train {flags} --output {}", output.display()));
     assert!(!output.exists(), "{flags} left a folder behind");
     error

@@ -35,7 +35,7 @@ pub struct FolderReport {
 }
 
 /// How many of a long list are shown.
-const SHOWN: usize = 10;
+const SHOWN: usize = 1000;
 
 impl fmt::Display for FolderReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,10 +73,10 @@ mod tests {
     fn report_shows_the_first_of_a_long_list_and_counts_the_rest() {
         let skipped =
             |number| SkippedFile { path: PathBuf::from(format!("ann/{number}")), reason: "broken".to_owned() };
-        let report = FolderReport { skipped: (0..12).map(skipped).collect(), ..Default::default() };
+        let report = FolderReport { skipped: (0..1002).map(skipped).collect(), ..Default::default() };
         let text = report.to_string();
-        assert!(text.starts_with("kept 0 pictures, skipped 12\n  \"ann/0\": broken\n"), "{text}");
-        assert!(text.ends_with("\"ann/9\": broken\n  and 2 more"), "{text}");
+        assert!(text.starts_with("kept 0 pictures, skipped 1002\n  \"ann/0\": broken\n"), "{text}");
+        assert!(text.ends_with("\"ann/999\": broken\n  and 2 more"), "{text}");
     }
 
     #[test]
