@@ -76,7 +76,8 @@ impl Reduction {
 /// the gradient 0 instead of no graph.
 pub(crate) fn zero_of(embeddings: Tensor<2>, rows: Tensor<2>) -> Tensor<1> {
     let dtype = embeddings.dtype();
-    let row = rows.narrow(0, 0, 1);
+    // Clones on other devices may have taken shared centers along.
+    let row = rows.narrow(0, 0, 1).to_device(&embeddings.device());
     let all = Tensor::<2, Bool>::full(row.dims(), true, &row.device());
 
     embeddings.sum() + cast_to(row.mask_fill(all, 0.0).sum(), dtype)

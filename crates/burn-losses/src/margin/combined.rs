@@ -24,7 +24,8 @@ pub struct CombinedMarginConfig {
     /// What is taken off its cosine (`m3`, CosFace's margin); in `[-1000, 1000]`.
     #[config(default = 0.2)]
     pub cosine_margin: f64,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
     /// Whether the gradient goes through the margin.
@@ -77,8 +78,8 @@ impl CombinedMarginConfig {
 /// ```
 ///
 /// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that with an `angle_factor > 0` a larger
-/// angle is never rewarded, whatever the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops
-/// the others.) See [`MarginHead`] for the loss.
+/// angle is never rewarded, whatever the margins are. (Public code either leaves the cosine unfolded or uses one of the
+/// margins and drops the others.) See [`MarginHead`] for the loss.
 ///
 /// # Source
 ///

@@ -13,11 +13,12 @@ pub struct CosFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is taken off the own cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins help when the
-    /// classes to tell apart later are not those trained on.
+    /// What is taken off the own cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins
+    /// help when the classes to tell apart later are not those trained on.
     #[config(default = 0.35)]
     pub margin: f64,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for hundreds.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start.

@@ -64,7 +64,7 @@ pub trait MarginHead {
     /// The centers this head compares with.
     fn centers(&self) -> &ClassCenters;
 
-    /// What the cosines are multiplied with, `> 0`.
+    /// What the cosines are multiplied with, in `(0, 1e6]`.
     fn scale(&self) -> f64;
 
     /// The margin rule: what the cosine with the own class is replaced by.

@@ -13,8 +13,8 @@ pub struct NormFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come near
-    /// 0 grows with the logarithm of the number of classes.
+    /// What the cosines are multiplied with; in `(0, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come
+    /// near 0 grows with the logarithm of the number of classes.
     #[config(default = 30.0)]
     pub scale: f64,
     /// How the class centers start.
