@@ -4,9 +4,9 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
-use crate::half::{cast_to, widen};
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::reduction::{Reduction, zero_of};
+use burn_losses_kernels::precision::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 use burn::config::Config;
 use burn::tensor::{Tensor, assert_shape};
 
-use crate::half::{cast_to, widen};
-use crate::norm::{row_lengths, unit_rows};
+use burn_losses_kernels::norm::{row_lengths, unit_rows};
+use burn_losses_kernels::precision::{cast_to, widen};
 
 /// A distance between two rows `a` and `b` of the same length.
 ///

@@ -34,8 +34,11 @@
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.
-//!
-//! The crate turns on no backend. Choose one on `burn`, for example `burn = { version = "0.22", features = ["flex"] }`.
+//! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
+//!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
+//!   in `burn` only, the heads keep the scores of a batch with all classes; see
+//!   [`streams_on`](burn_losses_kernels::logsumexp::streams_on).
+//! - `fusion`: Burn's fusion of operations on GPU backends.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -47,10 +50,6 @@ pub mod distance;
 pub mod labels;
 pub mod margin;
 pub mod reduction;
-
-mod half;
-mod log_space;
-mod norm;
 
 // Compiles the example of the README.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@ use core::f64::consts::{FRAC_PI_2, PI};
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::logsumexp::Streaming;
 
 use super::angle::shifted_cosine;
 use super::head::check_scale;
@@ -62,6 +63,9 @@ pub struct ArcFaceConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
 }
 
 impl ArcFaceConfig {
@@ -81,7 +85,8 @@ impl ArcFaceConfig {
         let size = [self.classes, self.embedding_dim];
 
         ArcFace {
-            centers: ClassCenters::new("ArcFace", size, &self.initializer, &self.labels, device),
+            centers: ClassCenters::new("ArcFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
             margin,
             scale,
             large_angle,
@@ -117,6 +122,10 @@ pub struct ArcFace {
 impl MarginHead for ArcFace {
     fn centers(&self) -> &ClassCenters {
         &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
     }
 
     fn scale(&self) -> f64 {

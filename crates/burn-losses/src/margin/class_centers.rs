@@ -1,9 +1,11 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
-use crate::half::{cast_to, widen};
+use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::norm::unit_rows;
+use burn_losses_kernels::precision::{cast_to, widen};
+
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::norm::unit_rows;
 
 /// One trained center per class, compared with embeddings by direction only; what every head is made of.
 ///
@@ -15,6 +17,8 @@ pub struct ClassCenters {
     pub weight: Param<Tensor<2>>,
     #[module(skip)]
     labels: LabelPolicy,
+    #[module(skip)]
+    pub(crate) streaming: Streaming,
 }
 
 /// A batch and the centers it is compared with, both of unit length and in a precision fit for sums.
@@ -40,7 +44,32 @@ impl ClassCenters {
         assert!(embedding_dim >= 1, "{head}: embedding_dim must be >= 1, got {embedding_dim}");
         labels.validate(head);
 
-        Self { weight: initializer.init([classes, embedding_dim], device), labels: labels.clone() }
+        Self {
+            weight: initializer.init([classes, embedding_dim], device),
+            labels: labels.clone(),
+            streaming: Streaming::new(),
+        }
+    }
+
+    /// How the comparison with a batch trades memory for time.
+    ///
+    /// # Panics
+    ///
+    /// If `streaming.block` is 0.
+    pub fn with_streaming(self, streaming: Streaming) -> Self {
+        assert!(streaming.block != Some(0), "streaming.block must be >= 1, got 0");
+        Self { streaming, ..self }
+    }
+
+    /// Other centers with the same settings, `[classes, embedding_dim]`.
+    ///
+    /// # Panics
+    ///
+    /// If the embeddings have another length.
+    pub fn with_weight(self, weight: Param<Tensor<2>>) -> Self {
+        let [_, embedding_dim] = weight.shape().dims::<2>();
+        assert_eq!(embedding_dim, self.embedding_dim(), "ClassCenters: weight must have columns as before");
+        Self { weight, ..self }
     }
 
     /// How many classes there are.
@@ -70,6 +99,13 @@ impl ClassCenters {
         cast_to(self.directions(embeddings).cosines(), dtype)
     }
 
+    /// The cosine of every embedding with the center of its own class, `[batch]`; only these centers are looked at.
+    pub(crate) fn own_cosines(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> Tensor<1> {
+        let embeddings = widen(embeddings);
+        let own = cast_to(self.weight.val().select(0, index), embeddings.dtype());
+        (unit_rows(embeddings) * unit_rows(own)).sum_dim(1).squeeze_dim(1)
+    }
+
     pub(crate) fn directions(&self, embeddings: Tensor<2>) -> Directions {
         let embeddings = widen(embeddings);
         let weight = cast_to(self.weight.val(), embeddings.dtype());
@@ -79,11 +115,16 @@ impl ClassCenters {
 
     /// Checks the shapes of a batch and makes its labels safe.
     pub(crate) fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
+        self.check_among(self.classes(), embeddings, labels)
+    }
+
+    /// As `check`, where these centers are some of `classes`.
+    pub(crate) fn check_among(&self, classes: usize, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
         let [batch, _] = embeddings.dims();
         assert_shape!(embeddings, [batch, self.embedding_dim()]);
         assert_shape!(labels, [batch]);
 
-        self.labels.sanitise(labels, self.classes())
+        self.labels.sanitise(labels, classes)
     }
 }
 

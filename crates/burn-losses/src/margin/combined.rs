@@ -1,6 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::logsumexp::Streaming;
 
 use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
@@ -37,6 +38,9 @@ pub struct CombinedMarginConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
 }
 
 impl CombinedMarginConfig {
@@ -59,7 +63,8 @@ impl CombinedMarginConfig {
         let size = [self.classes, self.embedding_dim];
 
         CombinedMargin {
-            centers: ClassCenters::new("CombinedMargin", size, &self.initializer, &self.labels, device),
+            centers: ClassCenters::new("CombinedMargin", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
             angle_factor: self.angle_factor,
             angle_margin: self.angle_margin,
             cosine_margin: self.cosine_margin,
@@ -100,6 +105,10 @@ pub struct CombinedMargin {
 impl MarginHead for CombinedMargin {
     fn centers(&self) -> &ClassCenters {
         &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
     }
 
     fn scale(&self) -> f64 {

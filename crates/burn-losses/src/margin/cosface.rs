@@ -1,6 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::logsumexp::Streaming;
 
 use super::head::{check_margin, check_scale};
 use super::{ClassCenters, MarginHead};
@@ -27,6 +28,9 @@ pub struct CosFaceConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
 }
 
 impl CosFaceConfig {
@@ -41,7 +45,12 @@ impl CosFaceConfig {
         check_scale("CosFace", scale);
         let size = [self.classes, self.embedding_dim];
 
-        CosFace { centers: ClassCenters::new("CosFace", size, &self.initializer, &self.labels, device), margin, scale }
+        CosFace {
+            centers: ClassCenters::new("CosFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            margin,
+            scale,
+        }
     }
 }
 
@@ -69,6 +78,10 @@ pub struct CosFace {
 impl MarginHead for CosFace {
     fn centers(&self) -> &ClassCenters {
         &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
     }
 
     fn scale(&self) -> f64 {

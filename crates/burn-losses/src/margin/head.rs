@@ -1,14 +1,13 @@
 use burn::config::Config;
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::class_centers::{ClassCenters, Directions};
-use crate::half::cast_to;
-use crate::labels::SafeLabels;
-use crate::log_space::{log_sum_exp, softplus};
-use crate::reduction::{Reduction, zero_of};
+use burn_losses_kernels::log_space::softplus;
+use burn_losses_kernels::logsumexp::class_scores;
+use burn_losses_kernels::precision::cast_to;
 
-/// Takes the own class out of a sum of exponentials: `exp` of it is 0, and unlike infinity it can be written in WGSL.
-const EXCLUDED: f64 = -1e30;
+use super::class_centers::ClassCenters;
+use crate::labels::SafeLabels;
+use crate::reduction::{Reduction, zero_of};
 
 /// Which gradient the margin has.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -56,13 +55,19 @@ pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
 ///           = -log softmax of the scaled cosines at y[i], the own one replaced by margin(own[i])
 /// ```
 ///
-/// The margin rule sees one number per sample, never the `[batch, classes]` scores.
+/// The margin rule sees one number per sample, never the `[batch, classes]` scores: those are streamed over blocks of
+/// classes by [`class_scores`], on every backend whose feature is on in this crate.
 ///
 /// Embeddings and centers are divided by their length inside; an embedding of length 0 has cosine 0 with everything.
 /// Labels that are ignored or out of range give their row loss 0 and gradient 0, see [`labels`](crate::labels).
 pub trait MarginHead {
     /// The centers this head compares with.
     fn centers(&self) -> &ClassCenters;
+
+    /// The same head with other centers.
+    fn with_centers(self, centers: ClassCenters) -> Self
+    where
+        Self: Sized;
 
     /// What the cosines are multiplied with, in `(0, 1e6]`.
     fn scale(&self) -> f64;
@@ -74,6 +79,17 @@ pub trait MarginHead {
     /// - own_cosine: `[batch]`, in `[-1, 1]` but for rounding
     /// - output: `[batch]`
     fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1>;
+
+    /// What a batch has to do with the centers, before the margin: what a head with another way to compare replaces.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length, `batch >= 1`
+    /// - index: `[batch]`, the class of each row; where it is not in `0..classes`, the row has no class here
+    fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
+        let centers = self.centers();
+        ClassScores::new(class_scores(embeddings, centers.weight.val(), index, self.scale(), centers.streaming))
+    }
 
     /// The mean loss of the rows that have a class; 0 when none has.
     ///
@@ -173,9 +189,24 @@ pub trait MarginHead {
         if valid.dims() == [0] {
             return embeddings.reshape([0]);
         }
-        let directions = self.centers().directions(silence(embeddings, valid));
+        cast_to(self.centers().own_cosines(silence(embeddings, valid), index), dtype)
+    }
+}
 
-        cast_to(directions.own_cosines(index), dtype)
+/// What a batch has to do with class centers.
+#[derive(Clone, Debug)]
+pub struct ClassScores {
+    /// The cosine with the own center, `[batch]`; 0 for a row without a class.
+    pub own_cosine: Tensor<1>,
+    /// `log(sum over the other classes of exp(scale·cosine))`, `[batch]`; hugely negative where there is no other class.
+    pub others: Tensor<1>,
+}
+
+impl ClassScores {
+    /// From the packed `[batch, 2]` of the engine.
+    pub(crate) fn new(packed: Tensor<2>) -> Self {
+        let column = |column| packed.clone().narrow(1, column, 1).squeeze_dim::<1>(1);
+        Self { own_cosine: column(0), others: column(1) }
     }
 }
 
@@ -185,26 +216,26 @@ fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeL
     if batch == 0 {
         return embeddings.reshape([0]);
     }
-    let directions = head.centers().directions(silence(embeddings, labels.valid.clone()));
-    let target = head.margin(directions.own_cosines(labels.index.clone()));
-    let others = log_sum_exp_of_others(directions, labels.index, head.scale());
+    let scores = head.scores(silence(embeddings, labels.valid.clone()), labels.index);
 
-    softplus(others - target.mul_scalar(head.scale())).mask_fill(labels.valid.bool_not(), 0.0)
+    margin_losses(head, scores, labels.valid)
+}
+
+/// The losses from the scores; 0 where a row has no class.
+pub(crate) fn margin_losses<H: MarginHead + ?Sized>(
+    head: &H,
+    scores: ClassScores,
+    valid: Tensor<1, Bool>,
+) -> Tensor<1> {
+    let target = head.margin(scores.own_cosine);
+
+    softplus(scores.others - target.mul_scalar(head.scale())).mask_fill(valid.bool_not(), 0.0)
 }
 
 /// Rows without a class become 0, whatever was in them: a NaN there would otherwise reach the class centers.
-fn silence(embeddings: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
+pub(crate) fn silence(embeddings: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
     let dims = embeddings.dims();
     embeddings.mask_fill(valid.bool_not().unsqueeze_dim::<2>(1).expand(dims), 0.0)
-}
-
-/// `log(sum over j != index[i] of exp(scale·<embeddings[i], centers[j]>))`; hugely negative where there is no other
-/// class.
-fn log_sum_exp_of_others(directions: Directions, index: Tensor<1, Int>, scale: f64) -> Tensor<1> {
-    let [classes, _] = directions.centers.dims();
-    let scores = directions.cosines().mul_scalar(scale);
-
-    log_sum_exp(scores.mask_fill(own_class(index, classes), EXCLUDED))
 }
 
 /// Where a class is the row's own, `[batch, classes]`.

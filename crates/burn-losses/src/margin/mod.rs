@@ -24,8 +24,9 @@ mod head;
 mod normface;
 
 pub use arcface::{ArcFace, ArcFaceConfig, LargeAngle};
+pub use burn_losses_kernels::logsumexp::Streaming;
 pub use class_centers::ClassCenters;
 pub use combined::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};
-pub use head::{GradientMode, MarginHead};
+pub use head::{ClassScores, GradientMode, MarginHead};
 pub use normface::{NormFace, NormFaceConfig};

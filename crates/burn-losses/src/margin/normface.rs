@@ -1,6 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::logsumexp::Streaming;
 
 use super::head::check_scale;
 use super::{ClassCenters, MarginHead};
@@ -23,6 +24,9 @@ pub struct NormFaceConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
 }
 
 impl NormFaceConfig {
@@ -36,7 +40,11 @@ impl NormFaceConfig {
         check_scale("NormFace", scale);
         let size = [self.classes, self.embedding_dim];
 
-        NormFace { centers: ClassCenters::new("NormFace", size, &self.initializer, &self.labels, device), scale }
+        NormFace {
+            centers: ClassCenters::new("NormFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            scale,
+        }
     }
 }
 
@@ -62,6 +70,10 @@ pub struct NormFace {
 impl MarginHead for NormFace {
     fn centers(&self) -> &ClassCenters {
         &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
     }
 
     fn scale(&self) -> f64 {

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor};
 
 /// The same numbers in a precision fit for sums: `f32` for half precision, unchanged otherwise.
-pub(crate) fn widen<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub fn widen<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match tensor.dtype() {
         DType::F16 | DType::BF16 => tensor.cast(DType::F32),
         _ => tensor,
@@ -11,6 +11,6 @@ pub(crate) fn widen<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 }
 
 /// The tensor in `dtype`, untouched when it is already.
-pub(crate) fn cast_to<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+pub fn cast_to<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
     if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }

@@ -7,13 +7,13 @@ use burn::tensor::Tensor;
 
 /// Rows whose largest number is smaller have no direction: they stay about as short as they are. PyTorch's `normalize`
 /// has the same bound for the length.
-const NO_DIRECTION: f64 = 1e-12;
+pub(crate) const NO_DIRECTION: f64 = 1e-12;
 
 /// Rows shorter than this have length 0; their reciprocal would leave the range of `f32`.
 const NO_LENGTH: f64 = 1e-30;
 
 /// With the largest magnitude divided out, a row that is not zero has a sum of squares of 1 or more.
-const SUM_OF_SQUARES_FLOOR: f64 = 0.5;
+pub(crate) const SUM_OF_SQUARES_FLOOR: f64 = 0.5;
 
 /// Every row divided by its length; a zero row stays zero and its gradient stays bounded.
 ///
@@ -21,7 +21,7 @@ const SUM_OF_SQUARES_FLOOR: f64 = 0.5;
 ///
 /// - rows: `[rows, dim]`
 /// - output: `[rows, dim]`
-pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
+pub fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
     let largest = rows.clone().detach().max_abs_dim(1);
     let no_direction = largest.clone().lower_scalar(NO_DIRECTION);
     let scaled = rows / largest.mask_fill(no_direction, 1.0);
@@ -36,7 +36,7 @@ pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
 ///
 /// - rows: `[rows, dim]`
 /// - output: `[rows]`
-pub(crate) fn row_lengths(rows: Tensor<2>) -> Tensor<1> {
+pub fn row_lengths(rows: Tensor<2>) -> Tensor<1> {
     let constant = rows.clone().detach();
     let largest = constant.clone().max_abs_dim(1);
     let no_length = largest.clone().lower_scalar(NO_LENGTH);

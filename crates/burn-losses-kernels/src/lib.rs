@@ -1,0 +1,23 @@
+//! The engine under [`burn-losses`](https://crates.io/crates/burn-losses): operations that Burn's tensor operations could
+//! only do with far more memory, each in a folder of its own, with the same results on every backend.
+//!
+//! - [`logsumexp`]: the log-sum-exp of the scores of queries and keys, streamed over blocks of keys, so that the
+//!   `[queries, keys]` scores never exist at once. The denominator of softmax heads and contrastive losses.
+//!
+//! Beside it, what the operations and the losses share: [`norm`], [`log_space`] and [`precision`].
+//!
+//! # Features
+//!
+//! - `std` (default): Burn with the standard library.
+//! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
+//!   turns the backend on in Burn and its fast path on here. A backend that is on in Burn only runs the reference.
+//! - `fusion`: Burn's fusion of operations on GPU backends.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod log_space;
+pub mod logsumexp;
+pub mod norm;
+pub mod precision;

@@ -1,0 +1,229 @@
+//! What is done to a block of keys and its scores.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use gemm::Parallelism;
+use pulp::Arch;
+
+use super::exponential::Real;
+use super::memory::{Key, Strided};
+use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+
+/// Numbers that are added beside each other in a dot product: two AVX-512 registers of `f32`.
+const LANES: usize = 32;
+
+/// A matrix that is read: rows of `columns` numbers, `row_stride` apart, or the transpose of that.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    numbers: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `rows` rows of `columns` numbers without gaps, from the start of `numbers`.
+    pub(super) fn rows(numbers: &'a [T], rows: usize, columns: usize) -> Self {
+        assert!(rows * columns <= numbers.len(), "the rows lie inside their slice");
+        Self { numbers, rows, columns, row_stride: columns as isize, column_stride: 1 }
+    }
+
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `into = left·right`, or `into += left·right`; the rows of `into` are `stride` apart.
+pub(super) fn product<T: Real>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    add: bool,
+    parallelism: Parallelism,
+    into: &mut [T],
+    stride: usize,
+) {
+    assert!(left.columns == right.rows && right.columns <= stride, "the shapes of a product agree");
+    assert!(left.rows >= 1 && (left.rows - 1) * stride + right.columns <= into.len(), "the product fits");
+    // SAFETY: a `Matrix` lies inside its slice by the check in `rows`, and `into` is long enough by the one above. The
+    // three do not overlap, since `into` is borrowed mutably. All numbers are initialised.
+    unsafe {
+        gemm::gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            into.as_mut_ptr(),
+            1,
+            stride as isize,
+            add,
+            left.numbers.as_ptr(),
+            left.column_stride,
+            left.row_stride,
+            right.numbers.as_ptr(),
+            right.column_stride,
+            right.row_stride,
+            T::one(),
+            T::one(),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// A block of keys in working precision, divided by their lengths where that is asked for.
+pub(super) struct Block<T> {
+    unit: Vec<T>,
+    inverse_lengths: Vec<T>,
+    rows: usize,
+    dim: usize,
+}
+
+impl<T: Real> Block<T> {
+    pub(super) fn new(size: usize, dim: usize) -> Self {
+        Self { unit: vec![T::zero(); size * dim], inverse_lengths: vec![T::one(); size], rows: 0, dim }
+    }
+
+    /// The keys, `[rows, D]`.
+    pub(super) fn unit(&self) -> Matrix<'_, T> {
+        Matrix::rows(&self.unit, self.rows, self.dim)
+    }
+
+    pub(super) fn load<K: Key<T>>(&mut self, keys: &Strided<'_, K>, start: usize, rows: usize, normalise: bool) {
+        self.rows = rows;
+        Arch::new().dispatch(|| {
+            let inverse_lengths = &mut self.inverse_lengths[..rows];
+            for (row, (unit, inverse)) in self.unit.chunks_exact_mut(self.dim).zip(inverse_lengths).enumerate() {
+                keys.copy_row(start + row, unit);
+                if normalise {
+                    *inverse = normalise_row(unit);
+                }
+            }
+        });
+    }
+
+    /// Writes the gradient of the keys from that of the unit keys.
+    pub(super) fn finish<K: Key<T>>(&self, unit_gradient: &mut [T], into: &mut [K], normalise: bool) {
+        Arch::new().dispatch(|| {
+            let rows = unit_gradient.chunks_exact_mut(self.dim).zip(into.chunks_exact_mut(self.dim));
+            for (row, (gradient, into)) in rows.enumerate() {
+                if normalise {
+                    let (unit, inverse) = (&self.unit[row * self.dim..(row + 1) * self.dim], self.inverse_lengths[row]);
+                    let along = dot(gradient, unit);
+                    for (slope, &part) in gradient.iter_mut().zip(unit) {
+                        *slope = (*slope - part * along) * inverse;
+                    }
+                }
+                into.iter_mut().zip(&*gradient).for_each(|(into, &slope)| *into = K::narrow(slope));
+            }
+        });
+    }
+}
+
+/// Divides a row by its length as [`unit_rows`](crate::norm::unit_rows) does, and returns `1 / length`.
+#[inline(always)]
+fn normalise_row<T: Real>(row: &mut [T]) -> T {
+    let mut largest = [T::zero(); LANES];
+    let mut chunks = row.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (largest, &number) in largest.iter_mut().zip(chunk) {
+            *largest = larger(*largest, number.abs());
+        }
+    }
+    for (largest, &number) in largest.iter_mut().zip(chunks.remainder()) {
+        *largest = larger(*largest, number.abs());
+    }
+    let mut largest = largest.into_iter().fold(T::zero(), larger);
+
+    // Squares of such numbers are in range, so the row need not be divided by its largest number first.
+    if largest > T::of(1e-15) && largest < T::of(1e15) && largest >= T::of(NO_DIRECTION) {
+        let inverse = T::one() / dot(row, row).sqrt();
+        row.iter_mut().for_each(|number| *number = *number * inverse);
+        return inverse;
+    }
+    if largest < T::of(NO_DIRECTION) {
+        largest = T::one();
+    }
+    row.iter_mut().for_each(|number| *number = *number / largest);
+    let length = larger(dot(row, row), T::of(SUM_OF_SQUARES_FLOOR)).sqrt();
+    row.iter_mut().for_each(|number| *number = *number / length);
+    T::one() / (largest * length)
+}
+
+/// The larger number; the first one if the second is NaN.
+#[inline(always)]
+pub(super) fn larger<T: Real>(a: T, b: T) -> T {
+    if b > a { b } else { a }
+}
+
+#[inline(always)]
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut sums = [T::zero(); LANES];
+    let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    for (a, b) in (&mut a).zip(&mut b) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = *sum + a * b;
+        }
+    }
+    for ((sum, &a), &b) in sums.iter_mut().zip(a.remainder()).zip(b.remainder()) {
+        *sum = *sum + a * b;
+    }
+    sums.into_iter().fold(T::zero(), |sum, part| sum + part)
+}
+
+/// Room for the maxima and sums of one block.
+pub(super) struct Sums<T> {
+    largest: Vec<T>,
+    sum: Vec<T>,
+}
+
+impl<T: Real> Sums<T> {
+    pub(super) fn new(lanes: usize) -> Self {
+        Self { largest: vec![T::zero(); lanes], sum: vec![T::zero(); lanes] }
+    }
+
+    /// Takes scores, a row per key `stride` apart, into the running maxima and sums `[lanes]`. A block has a sum of its own first: a
+    /// hundred thousand numbers added one by one would lose digits.
+    pub(super) fn merge(&mut self, (scores, stride): (&[T], usize), scale: T, largest: &mut [T], sum: &mut [T]) {
+        let lanes = largest.len();
+        let (new_largest, block_sum) = (&mut self.largest[..lanes], &mut self.sum[..lanes]);
+        Arch::new().dispatch(|| {
+            new_largest.copy_from_slice(largest);
+            for row in scores.chunks(stride) {
+                for (largest, &score) in new_largest.iter_mut().zip(row) {
+                    *largest = larger(*largest, score);
+                }
+            }
+            block_sum.fill(T::zero());
+            for row in scores.chunks(stride) {
+                for ((sum, &score), &largest) in block_sum.iter_mut().zip(row).zip(&*new_largest) {
+                    *sum = *sum + ((score - largest) * scale).exponential();
+                }
+            }
+            for lane in 0..lanes {
+                let faded = sum[lane] * ((largest[lane] - new_largest[lane]) * scale).exponential();
+                sum[lane] = faded + block_sum[lane];
+                largest[lane] = new_largest[lane];
+            }
+        });
+    }
+}
+
+/// Replaces scores `[rows, lanes]` by `g_others·exp(scale·score - others)`.
+pub(super) fn weigh<T: Real>(scores: &mut [T], scale: T, others: &[T], g_others: &[T]) {
+    Arch::new().dispatch(|| {
+        for row in scores.chunks_exact_mut(others.len()) {
+            for ((score, &others), &gradient) in row.iter_mut().zip(others).zip(g_others) {
+                *score = gradient * (*score * scale - others).exponential();
+            }
+        }
+    });
+}
