@@ -51,6 +51,8 @@ pub mod labels;
 pub mod margin;
 pub mod reduction;
 
+mod random;
+
 // Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -22,6 +22,7 @@ mod combined;
 mod cosface;
 mod head;
 mod normface;
+mod partial_fc;
 
 pub use arcface::{ArcFace, ArcFaceConfig, LargeAngle};
 pub use burn_losses_kernels::logsumexp::Streaming;
@@ -30,3 +31,4 @@ pub use combined::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};
 pub use head::{ClassScores, GradientMode, MarginHead};
 pub use normface::{NormFace, NormFaceConfig};
+pub use partial_fc::{PartialFc, PartialFcConfig};

@@ -1,0 +1,101 @@
+//! Random numbers as a function of a key: the same on every backend, with nothing kept on the host.
+
+use burn::tensor::{DType, Device, Int, Tensor};
+
+/// Numbers have this many bits, so that the product of two halves, and half a number more, stays below 2^31.
+const BITS: u32 = 30;
+const HALF_BITS: u32 = BITS / 2;
+const HALF: i32 = (1 << HALF_BITS) - 1;
+const ALL: i32 = (1 << BITS) - 1;
+
+/// One odd number of at most 15 bits per round, without a pattern: from the digits of pi.
+const FACTORS: [i32; 6] = [0x243F, 0x6A89, 0x5A31, 0x0D31, 0x3199, 0x2E03];
+
+/// Turns numbers into unlike ones, by a key: a Feistel network of six rounds, so that different numbers stay different.
+///
+/// Good enough to draw classes; not a cipher.
+pub(crate) struct Mixer {
+    first: Tensor<1, Int>,
+    second: Tensor<1, Int>,
+}
+
+impl Mixer {
+    /// From three numbers below 2^24, each `[1]`.
+    pub(crate) fn new(key: [Tensor<1, Int>; 3]) -> Self {
+        let [first, second, count] = key;
+        let count = feistel(count, &first, &second);
+        let count = feistel(count, &second, &first);
+        let other = feistel(count.clone().bitwise_xor_scalar(ALL), &second, &first);
+        Self { first: count, second: other }
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.first.device()
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        self.first.dtype()
+    }
+
+    /// A random number below 2^30 that depends on the key alone, `[1]`.
+    pub(crate) fn salt(&self) -> Tensor<1, Int> {
+        feistel(self.first.clone(), &self.second, &self.second)
+    }
+
+    /// Random numbers below 2^30, one for each of `numbers`, which are below 2^30.
+    pub(crate) fn mix(&self, numbers: Tensor<1, Int>) -> Tensor<1, Int> {
+        feistel(numbers, &self.first, &self.second)
+    }
+}
+
+fn feistel(numbers: Tensor<1, Int>, first: &Tensor<1, Int>, second: &Tensor<1, Int>) -> Tensor<1, Int> {
+    let [count] = numbers.dims();
+    let mut left = numbers.clone().bitwise_right_shift_scalar(HALF_BITS as i32);
+    let mut right = numbers.bitwise_and_scalar(HALF);
+    for (round, factor) in FACTORS.into_iter().enumerate() {
+        let key = if round % 2 == 0 { first } else { second };
+        let low_key = key.clone().bitwise_and_scalar(HALF).expand([count]);
+        let high_key = key.clone().bitwise_right_shift_scalar(HALF_BITS as i32).expand([count]);
+        let product = right.clone().bitwise_xor(low_key).mul_scalar(factor) + high_key;
+        let high = product.clone().bitwise_right_shift_scalar(HALF_BITS as i32);
+        let middle = product.bitwise_right_shift_scalar(7);
+        let mixed = high.bitwise_xor(middle).bitwise_and_scalar(HALF);
+        (left, right) = (right, left.bitwise_xor(mixed));
+    }
+    left.mul_scalar(HALF + 1) + right
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn mixed(key: [i32; 3], count: i64) -> Vec<i64> {
+        let options = (&Device::flex(), DType::I32);
+        let mixer = Mixer::new(key.map(|number| Tensor::from_data([number], options)));
+        mixer.mix(Tensor::arange(0..count, options)).try_into_vec_as::<i64>().unwrap()
+    }
+
+    #[test]
+    fn different_numbers_stay_different_and_in_range() {
+        let mut numbers = mixed([(1 << 24) - 1, 5, 0], 1 << 16);
+        assert!(numbers.iter().all(|number| (0..1 << BITS).contains(number)));
+        numbers.sort_unstable();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn one_bit_of_the_key_or_the_number_changes_half_of_the_bits() {
+        let flips = |a: &[i64], b: &[i64]| {
+            let bits: u32 = a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum();
+            f64::from(bits) / (a.len() as f64 * f64::from(BITS))
+        };
+        let numbers = mixed([3, 5, 7], 4096);
+        for key in [[2, 5, 7], [3, 4, 7], [3, 5, 6]] {
+            let share = flips(&numbers, &mixed(key, 4096));
+            assert!((share - 0.5).abs() < 0.01, "{key:?}: {share}");
+        }
+        let neighbours = flips(&numbers[..4095], &numbers[1..]);
+        assert!((neighbours - 0.5).abs() < 0.01, "{neighbours}");
+    }
+}
