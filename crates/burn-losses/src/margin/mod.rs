@@ -12,6 +12,9 @@
 //! | [`ArcFace`] | `cos(angle + margin)` | Deng et al. 2019, ArcFace |
 //! | [`CombinedMargin`] | `cos(angle_factor·angle + angle_margin) - cosine_margin` | Deng et al. 2019, section 2.3 |
 //!
+//! Two wrap any of these where classes are many: [`PartialFc`] compares with a sample of them, [`ShardedHead`] spreads them
+//! over devices.
+//!
 //! Every head is a field of the model, so that its centers are trained with it. Its own learning rate comes from a
 //! parameter group by path, such as `^head\.`.
 
@@ -23,6 +26,7 @@ mod cosface;
 mod head;
 mod normface;
 mod partial_fc;
+mod sharded;
 
 pub use arcface::{ArcFace, ArcFaceConfig, LargeAngle};
 pub use burn_losses_kernels::logsumexp::Streaming;
@@ -32,3 +36,4 @@ pub use cosface::{CosFace, CosFaceConfig};
 pub use head::{ClassScores, GradientMode, MarginHead};
 pub use normface::{NormFace, NormFaceConfig};
 pub use partial_fc::{PartialFc, PartialFcConfig};
+pub use sharded::ShardedHead;

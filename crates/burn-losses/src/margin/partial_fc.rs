@@ -63,7 +63,8 @@ impl PartialFcConfig {
 /// use burn_losses::margin::{ArcFaceConfig, MarginHead, PartialFcConfig};
 ///
 /// let device = Device::default().autodiff();
-/// let head = PartialFcConfig::new().with_sample_rate(0.2).init(ArcFaceConfig::new(1000, 4).init(&device));
+/// let full = ArcFaceConfig::new(1000, 4).with_scale(16.0).init(&device);
+/// let head = PartialFcConfig::new().with_sample_rate(0.2).init(full);
 /// let embeddings = Tensor::<2>::ones([3, 4], &device);
 /// let gradients = head.forward(embeddings, Tensor::<1, Int>::from_ints([0, 9, 4], &device)).backward();
 ///
