@@ -5,6 +5,7 @@
 
 mod center;
 mod config;
+mod engine;
 mod golden;
 mod gradients;
 mod hostile;

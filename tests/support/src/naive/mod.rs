@@ -2,6 +2,7 @@
 
 pub mod center;
 pub mod distance;
+pub mod logsumexp;
 pub mod margin;
 
 /// The sum of products.

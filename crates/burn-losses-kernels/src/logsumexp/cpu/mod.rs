@@ -168,7 +168,9 @@ fn forward<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>) {
             .iter()
             .fold(T::zero(), |sum, part| sum + part.sum[query] * ((part.largest[query] - largest) * scale).exp());
         scores.push(own);
-        scores.push(if largest == nothing { nothing } else { largest * scale + sum.ln() });
+        // A NaN is larger than nothing, but it is in the sum.
+        let is_empty = largest == nothing && !sum.is_nan();
+        scores.push(if is_empty { nothing } else { largest * scale + sum.ln() });
     }
     (scores, kept)
 }
