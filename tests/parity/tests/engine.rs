@@ -74,9 +74,9 @@ impl On<'_> {
         }
     }
 
-    /// Errors of a gradient go with the largest number in it.
+    /// Errors of a gradient go with the largest number in it, or with the numbers of size 1 that cancelled out in it.
     fn gradient_tolerance(&self, expected: &[f64]) -> Tolerance {
-        let largest = expected.iter().fold(1e-3_f64, |largest, number| largest.max(number.abs()));
+        let largest = expected.iter().fold(1.0_f64, |largest, number| largest.max(number.abs()));
         let share = match self.0.exactness {
             Exactness::Double => 1e-13,
             Exactness::Single => 1e-5,
