@@ -1,10 +1,13 @@
 //! What is done to a block of keys and its scores.
+//!
+//! The loops are types with a `with_simd`, because that is what gets compiled for every set of vector instructions and
+//! chosen at run time; the body of a closure would not.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use gemm::Parallelism;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::exponential::Real;
 use super::memory::{Key, Strided};
@@ -99,32 +102,65 @@ impl<T: Real> Block<T> {
 
     pub(super) fn load<K: Key<T>>(&mut self, keys: &Strided<'_, K>, start: usize, rows: usize, normalise: bool) {
         self.rows = rows;
-        Arch::new().dispatch(|| {
-            let inverse_lengths = &mut self.inverse_lengths[..rows];
-            for (row, (unit, inverse)) in self.unit.chunks_exact_mut(self.dim).zip(inverse_lengths).enumerate() {
-                keys.copy_row(start + row, unit);
-                if normalise {
-                    *inverse = normalise_row(unit);
-                }
-            }
-        });
+        Arch::new().dispatch(Load { block: self, keys, start, normalise });
     }
 
     /// Writes the gradient of the keys from that of the unit keys.
     pub(super) fn finish<K: Key<T>>(&self, unit_gradient: &mut [T], into: &mut [K], normalise: bool) {
-        Arch::new().dispatch(|| {
-            let rows = unit_gradient.chunks_exact_mut(self.dim).zip(into.chunks_exact_mut(self.dim));
-            for (row, (gradient, into)) in rows.enumerate() {
-                if normalise {
-                    let (unit, inverse) = (&self.unit[row * self.dim..(row + 1) * self.dim], self.inverse_lengths[row]);
-                    let along = dot(gradient, unit);
-                    for (slope, &part) in gradient.iter_mut().zip(unit) {
-                        *slope = (*slope - part * along) * inverse;
-                    }
-                }
-                into.iter_mut().zip(&*gradient).for_each(|(into, &slope)| *into = K::narrow(slope));
+        Arch::new().dispatch(Finish { block: self, unit_gradient, into, normalise });
+    }
+}
+
+struct Load<'a, 'k, T, K: Copy> {
+    block: &'a mut Block<T>,
+    keys: &'a Strided<'k, K>,
+    start: usize,
+    normalise: bool,
+}
+
+impl<T: Real, K: Key<T>> WithSimd for Load<'_, '_, T, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Block { unit, inverse_lengths, rows, dim } = self.block;
+        for row in 0..*rows {
+            let unit = &mut unit[row * *dim..(row + 1) * *dim];
+            self.keys.copy_row(self.start + row, unit);
+            if self.normalise {
+                inverse_lengths[row] = normalise_row(unit);
             }
-        });
+        }
+    }
+}
+
+struct Finish<'a, T, K> {
+    block: &'a Block<T>,
+    unit_gradient: &'a mut [T],
+    into: &'a mut [K],
+    normalise: bool,
+}
+
+impl<T: Real, K: Key<T>> WithSimd for Finish<'_, T, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let dim = self.block.dim;
+        let rows = self.unit_gradient.chunks_exact_mut(dim).zip(self.into.chunks_exact_mut(dim));
+        for (row, (gradient, into)) in rows.enumerate() {
+            if self.normalise {
+                let unit = &self.block.unit[row * dim..(row + 1) * dim];
+                let inverse = self.block.inverse_lengths[row];
+                let along = dot(gradient, unit);
+                for (slope, &part) in gradient.iter_mut().zip(unit) {
+                    *slope = (*slope - part * along) * inverse;
+                }
+            }
+            for (into, &slope) in into.iter_mut().zip(&*gradient) {
+                *into = K::narrow(slope);
+            }
+        }
     }
 }
 
@@ -190,40 +226,73 @@ impl<T: Real> Sums<T> {
         Self { largest: vec![T::zero(); lanes], sum: vec![T::zero(); lanes] }
     }
 
-    /// Takes scores, a row per key `stride` apart, into the running maxima and sums `[lanes]`. A block has a sum of its own first: a
-    /// hundred thousand numbers added one by one would lose digits.
+    /// Takes scores, a row per key `stride` apart, into the running maxima and sums `[lanes]`.
     pub(super) fn merge(&mut self, (scores, stride): (&[T], usize), scale: T, largest: &mut [T], sum: &mut [T]) {
         let lanes = largest.len();
         let (new_largest, block_sum) = (&mut self.largest[..lanes], &mut self.sum[..lanes]);
-        Arch::new().dispatch(|| {
-            new_largest.copy_from_slice(largest);
-            for row in scores.chunks(stride) {
-                for (largest, &score) in new_largest.iter_mut().zip(row) {
-                    *largest = larger(*largest, score);
-                }
+        Arch::new().dispatch(Merge { scores, stride, scale, largest, sum, new_largest, block_sum });
+    }
+}
+
+/// A block has a sum of its own first: a hundred thousand numbers added one by one would lose digits.
+struct Merge<'a, T> {
+    scores: &'a [T],
+    stride: usize,
+    scale: T,
+    largest: &'a mut [T],
+    sum: &'a mut [T],
+    new_largest: &'a mut [T],
+    block_sum: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Merge<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { scores, stride, scale, largest, sum, new_largest, block_sum } = self;
+        new_largest.copy_from_slice(largest);
+        for row in scores.chunks(stride) {
+            for (largest, &score) in new_largest.iter_mut().zip(row) {
+                *largest = larger(*largest, score);
             }
-            block_sum.fill(T::zero());
-            for row in scores.chunks(stride) {
-                for ((sum, &score), &largest) in block_sum.iter_mut().zip(row).zip(&*new_largest) {
-                    *sum = *sum + ((score - largest) * scale).exponential();
-                }
+        }
+        block_sum.fill(T::zero());
+        for row in scores.chunks(stride) {
+            for ((sum, &score), &largest) in block_sum.iter_mut().zip(row).zip(&*new_largest) {
+                *sum = *sum + ((score - largest) * scale).exponential();
             }
-            for lane in 0..lanes {
-                let faded = sum[lane] * ((largest[lane] - new_largest[lane]) * scale).exponential();
-                sum[lane] = faded + block_sum[lane];
-                largest[lane] = new_largest[lane];
-            }
-        });
+        }
+        for (((sum, largest), &new_largest), &block_sum) in
+            sum.iter_mut().zip(largest).zip(&*new_largest).zip(&*block_sum)
+        {
+            *sum = *sum * ((*largest - new_largest) * scale).exponential() + block_sum;
+            *largest = new_largest;
+        }
     }
 }
 
 /// Replaces scores `[rows, lanes]` by `g_others·exp(scale·score - others)`.
 pub(super) fn weigh<T: Real>(scores: &mut [T], scale: T, others: &[T], g_others: &[T]) {
-    Arch::new().dispatch(|| {
-        for row in scores.chunks_exact_mut(others.len()) {
-            for ((score, &others), &gradient) in row.iter_mut().zip(others).zip(g_others) {
-                *score = gradient * (*score * scale - others).exponential();
+    Arch::new().dispatch(Weigh { scores, scale, others, g_others });
+}
+
+struct Weigh<'a, T> {
+    scores: &'a mut [T],
+    scale: T,
+    others: &'a [T],
+    g_others: &'a [T],
+}
+
+impl<T: Real> WithSimd for Weigh<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.scores.chunks_exact_mut(self.others.len()) {
+            for ((score, &others), &gradient) in row.iter_mut().zip(self.others).zip(self.g_others) {
+                *score = gradient * (*score * self.scale - others).exponential();
             }
         }
-    });
+    }
 }
