@@ -6,9 +6,11 @@
 
 mod backends;
 mod matrix;
+mod sharded;
 
 pub use backends::{Backend, Exactness, backends};
 pub use matrix::{Cell, golden_cells, markdown};
+pub use sharded::assert_sharded_equals_whole;
 
 use support::close::Tolerance;
 use support::golden::Case;

@@ -11,3 +11,5 @@ mod gradients;
 mod hostile;
 mod labels;
 mod laws;
+mod partial_fc;
+mod sharded;

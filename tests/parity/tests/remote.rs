@@ -1,0 +1,59 @@
+//! Heads whose classes are on Burn servers. A binary of its own, since serving changes how the whole process reads.
+
+#![allow(missing_docs)]
+
+use burn::remote::RemoteHost;
+use burn::server::{RemoteServer, WebSocketTransport};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::logsumexp::{Streaming, class_scores, class_scores_reference, streams_on};
+use parity::assert_sharded_equals_whole;
+use support::close::{Tolerance, assert_close};
+use support::table::host;
+
+/// Two devices of a server on this machine, over a websocket; the server lives as long as the process.
+fn two_remote_devices() -> [Device; 2] {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let host = RemoteHost::websocket(&format!("ws://{}", listener.local_addr().expect("an address")));
+    std::thread::spawn(move || {
+        RemoteServer::new([Device::flex(), Device::flex()]).serve(WebSocketTransport::from_listener(listener))
+    });
+    [0, 1].map(|index| {
+        let device = Device::remote_options(&host).device_index(index).init().expect("the server answers");
+        device.autodiff()
+    })
+}
+
+#[test]
+fn shards_on_two_servers_equal_the_whole_head() {
+    let [first, second] = two_remote_devices();
+    let local = Device::flex().autodiff();
+
+    assert_sharded_equals_whole(&local, &[first.clone(), second.clone()]);
+    assert_sharded_equals_whole(&local, &[local.clone(), first.clone()]);
+    assert_sharded_equals_whole(&first, &[first.clone(), second]);
+}
+
+#[test]
+fn the_engine_streams_on_a_server() {
+    let [device, _] = two_remote_devices();
+    // With fusion it runs the reference: see the limits in the README of the kernel crate.
+    assert_eq!(streams_on(&device), cfg!(not(feature = "fusion")));
+
+    let numbers =
+        |rows: usize| Tensor::<1, Int>::arange(0..rows as i64 * 5, &device).float().sin().reshape([rows, 5]).detach();
+    let labels = || Tensor::<1, Int>::from_ints([3, -1, 39], &device);
+    let run = |streamed: bool| {
+        let (x, w) = (numbers(3).require_grad(), numbers(40).require_grad());
+        let scores = if streamed {
+            class_scores(x.clone(), w.clone(), labels(), 9.0, Streaming::new().with_kept_bytes(0).with_block(Some(16)))
+        } else {
+            class_scores_reference(x.clone(), w.clone(), labels(), 9.0)
+        };
+        let gradients = scores.clone().powi_scalar(2).sum().backward();
+        [host(scores), host(x.grad(&gradients).expect("a gradient")), host(w.grad(&gradients).expect("a gradient"))]
+    };
+    for (actual, expected) in run(true).iter().zip(&run(false)) {
+        assert!(expected.iter().any(|&number| number != 0.0));
+        assert_close("remote", actual, expected, Tolerance::new(1e-4, 1e-4));
+    }
+}
