@@ -1,5 +1,9 @@
 //! The operation as Burn's backends see it: one forward and one backward pass over primitives.
 
+#![cfg_attr(
+    not(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote")),
+    allow(dead_code, unused_variables, reason = "without a backend there is nothing to run")
+)]
 #![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn deprecates ndarray; this project supports it"))]
 
 #[cfg(feature = "fusion")]
