@@ -1,7 +1,493 @@
-//! Kernels for the steps of a block on GPUs.
+//! Kernels for the steps of a block on GPUs: each step reads its scores or rows from memory as few times as it can, in
+//! one launch, where the tensor operations of `blocks.rs` take six to twelve.
+//!
+//! They compute in the type of their tensors, which is `f32` or `f64`: half precision is widened before.
 
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, empty_device_dtype};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+use cubecl::server::CubeCountSelection;
 
-use super::blocks::Blocks;
+use super::NOTHING;
+use super::blocks::{Blocks, Excluded, Running};
+use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
-impl Blocks for CubeBackend {}
+/// Units of a cube, where the device has as many.
+const MOST_UNITS: u32 = 256;
+
+/// Fewer are not worth a kernel of their own; every number of units is compiled separately.
+const FEWEST_UNITS: u32 = 32;
+
+/// `unit[i] = keys[i] / |keys[i]|` and `inverse_length[i] = 1 / |keys[i]|`, one cube per row `i`.
+///
+/// The row is divided by its largest magnitude first; a NaN is not seen by that maximum, but it is by the sum of squares.
+#[cube(launch, address_type = "dynamic")]
+fn unit_rows_kernel<F: Float>(
+    keys: &Tensor<F>,               // [rows, columns]
+    unit_keys: &mut Tensor<F>,      // [rows, columns]
+    inverse_length: &mut Tensor<F>, // [rows, 1]
+    no_direction: InputScalar,
+    floor: InputScalar,
+    #[comptime] units: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS;
+    if row >= keys.shape(0) {
+        terminate!();
+    }
+    let unit = UNIT_POS_X as usize;
+    let columns = keys.shape(1);
+    let from = row * keys.stride(0);
+    let to = row * unit_keys.stride(0);
+
+    let mut largest = F::new(0.0_f32);
+    let mut column = unit;
+    while column < columns {
+        largest = larger::<F>(largest, keys[from + column].abs());
+        column += units;
+    }
+    largest = largest_of_cube::<F>(largest, unit, units);
+    if largest < no_direction.get::<F>() {
+        largest = F::new(1.0_f32);
+    }
+
+    let mut squares = F::new(0.0_f32);
+    let mut column = unit;
+    while column < columns {
+        let scaled = keys[from + column] / largest;
+        squares += scaled * scaled;
+        column += units;
+    }
+    squares = sum_of_cube::<F>(squares, unit, units);
+    if squares < floor.get::<F>() {
+        squares = floor.get::<F>();
+    }
+    let length = squares.sqrt();
+
+    let mut column = unit;
+    while column < columns {
+        let direction = keys[from + column] / largest / length;
+        let index = to + column;
+        unit_keys[index] = direction;
+        column += units;
+    }
+    if unit == 0 {
+        let index = row * inverse_length.stride(0);
+        inverse_length[index] = F::new(1.0_f32) / (largest * length);
+    }
+}
+
+/// Takes a row of scores into `largest` and `sum`, one cube per row `i`, with `j` over the keys that count:
+///
+/// ```text
+/// new[i] = max(largest[i], max over j of scale·scores[i, j])
+/// sum[i] = sum[i]·exp(largest[i] - new[i]) + sum over j of exp(scale·scores[i, j] - new[i])
+/// ```
+///
+/// Every unit keeps its own maximum and sum, so the scores are read once.
+#[cube(launch, address_type = "dynamic")]
+fn merge_kernel<F: Float, I: Int, J: Int>(
+    scores: &Tensor<F>,      // [rows, columns]
+    labels: &Tensor<I>,      // [rows]
+    key_labels: &Tensor<J>,  // [columns], or anything where they are not read
+    own: &mut Tensor<F>,     // [rows, 1]
+    largest: &mut Tensor<F>, // [rows, 1]
+    sum: &mut Tensor<F>,     // [rows, 1]
+    scale: InputScalar,
+    nothing: InputScalar,
+    start: i32,
+    #[comptime] has_own_key: bool,
+    #[comptime] reads_key_labels: bool,
+    #[comptime] units: usize,
+    #[define(F, I, J)] _dtypes: [ElemType; 3],
+) {
+    let row = CUBE_POS;
+    if row >= scores.shape(0) {
+        terminate!();
+    }
+    let unit = UNIT_POS_X as usize;
+    let columns = scores.shape(1);
+    let first = row * scores.stride(0);
+    let label = i32::cast_from(labels[row * labels.stride(0)]);
+    let scale = scale.get::<F>();
+
+    let mut unit_largest = nothing.get::<F>();
+    let mut unit_sum = F::new(0.0_f32);
+    let mut column = unit;
+    while column < columns {
+        if !is_excluded::<J>(column, label, start, key_labels, has_own_key, reads_key_labels) {
+            let score = scores[first + column] * scale;
+            // A NaN is never larger and so stays in the sum.
+            if score > unit_largest {
+                unit_sum = unit_sum * (unit_largest - score).exp() + F::new(1.0_f32);
+                unit_largest = score;
+            } else {
+                unit_sum += (score - unit_largest).exp();
+            }
+        }
+        column += units;
+    }
+
+    let mut all_largest = Shared::<[F]>::new_slice(units);
+    let mut all_sums = Shared::<[F]>::new_slice(units);
+    all_largest[unit] = unit_largest;
+    all_sums[unit] = unit_sum;
+    sync_cube();
+    let mut half = CUBE_DIM_X as usize / 2;
+    while half > 0 {
+        if unit < half {
+            let other = unit + half;
+            let common = larger::<F>(all_largest[unit], all_largest[other]);
+            all_sums[unit] = rescaled::<F>(all_sums[unit], all_largest[unit], common)
+                + rescaled::<F>(all_sums[other], all_largest[other], common);
+            all_largest[unit] = common;
+        }
+        sync_cube();
+        half /= 2;
+    }
+
+    if unit == 0 {
+        let index = row * largest.stride(0);
+        let before = largest[index];
+        let common = larger::<F>(before, all_largest[0]);
+        largest[index] = common;
+
+        let index = row * sum.stride(0);
+        let merged = rescaled::<F>(sum[index], before, common) + rescaled::<F>(all_sums[0], all_largest[0], common);
+        sum[index] = merged;
+        // No key has counted yet: the logarithm of the sum must stay finite beside `NOTHING`.
+        if merged == F::new(0.0_f32) {
+            sum[index] = F::new(1.0_f32);
+        }
+
+        // Compared before subtracting, which could overflow for labels that are no position.
+        if has_own_key && label >= start && label < start + columns as i32 {
+            let index = row * own.stride(0);
+            own[index] = own[index] + scores[first + (label - start) as usize];
+        }
+    }
+}
+
+/// `G[i, j] = scale·g_others[i]·exp(scale·scores[i, j] - others[i])` for keys that count, `g_own[i]` for the own key and
+/// 0 for the rest. A cube takes `units` neighbours of one row.
+#[cube(launch, address_type = "dynamic")]
+fn gradient_kernel<F: Float, I: Int, J: Int>(
+    scores: &Tensor<F>,       // [rows, columns]
+    labels: &Tensor<I>,       // [rows]
+    key_labels: &Tensor<J>,   // [columns], or anything where they are not read
+    others: &Tensor<F>,       // [rows, 1]
+    g_own: &Tensor<F>,        // [rows, 1]
+    g_others: &Tensor<F>,     // [rows, 1]
+    gradient: &mut Tensor<F>, // [rows, columns]
+    scale: InputScalar,
+    start: i32,
+    #[comptime] has_own_key: bool,
+    #[comptime] reads_key_labels: bool,
+    #[comptime] units: usize,
+    #[define(F, I, J)] _dtypes: [ElemType; 3],
+) {
+    let columns = scores.shape(1);
+    let cubes_per_row = columns.div_ceil(units);
+    let row = CUBE_POS / cubes_per_row;
+    let column = CUBE_POS % cubes_per_row * units + UNIT_POS_X as usize;
+    if row >= scores.shape(0) || column >= columns {
+        terminate!();
+    }
+    let label = i32::cast_from(labels[row * labels.stride(0)]);
+    let index = row * gradient.stride(0) + column;
+
+    if is_excluded::<J>(column, label, start, key_labels, has_own_key, reads_key_labels) {
+        gradient[index] = F::new(0.0_f32);
+    } else {
+        let score = scores[row * scores.stride(0) + column] * scale.get::<F>();
+        let share = (score - others[row * others.stride(0)]).exp();
+        gradient[index] = share * (g_others[row * g_others.stride(0)] * scale.get::<F>());
+    }
+    if has_own_key && start + column as i32 == label {
+        gradient[index] = g_own[row * g_own.stride(0)];
+    }
+}
+
+/// `(g[i] - <g[i], unit[i]>·unit[i])·inverse_length[i]`, one cube per row `i`.
+#[cube(launch, address_type = "dynamic")]
+fn project_kernel<F: Float>(
+    unit_gradient: &Tensor<F>,  // [rows, columns]
+    unit_keys: &Tensor<F>,      // [rows, columns]
+    inverse_length: &Tensor<F>, // [rows, 1]
+    gradient: &mut Tensor<F>,   // [rows, columns]
+    #[comptime] units: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS;
+    if row >= unit_gradient.shape(0) {
+        terminate!();
+    }
+    let unit = UNIT_POS_X as usize;
+    let columns = unit_gradient.shape(1);
+    let from = row * unit_gradient.stride(0);
+    let along_from = row * unit_keys.stride(0);
+    let to = row * gradient.stride(0);
+    let factor = inverse_length[row * inverse_length.stride(0)];
+
+    let mut along = F::new(0.0_f32);
+    let mut column = unit;
+    while column < columns {
+        along += unit_gradient[from + column] * unit_keys[along_from + column];
+        column += units;
+    }
+    along = sum_of_cube::<F>(along, unit, units);
+
+    let mut column = unit;
+    while column < columns {
+        let across = unit_gradient[from + column] - unit_keys[along_from + column] * along;
+        let index = to + column;
+        gradient[index] = across * factor;
+        column += units;
+    }
+}
+
+/// Whether a query with this label leaves out the key at `start + column`.
+#[cube]
+fn is_excluded<J: Int>(
+    column: usize,
+    label: i32,
+    start: i32,
+    key_labels: &Tensor<J>,
+    #[comptime] has_own_key: bool,
+    #[comptime] reads_key_labels: bool,
+) -> bool {
+    let mut excluded = false;
+    if has_own_key {
+        excluded = start + column as i32 == label;
+    }
+    if reads_key_labels {
+        let key_label = i32::cast_from(key_labels[column * key_labels.stride(0)]);
+        excluded = excluded || key_label < 0;
+        if !has_own_key {
+            excluded = excluded || key_label == label;
+        }
+    }
+    excluded
+}
+
+/// The first number if one is a NaN, unlike what `max` of a device may do.
+#[cube]
+fn larger<F: Float>(first: F, second: F) -> F {
+    let mut largest = first;
+    if second > first {
+        largest = second;
+    }
+    largest
+}
+
+/// A sum of exponentials relative to `common` instead of `largest`.
+#[cube]
+fn rescaled<F: Float>(sum: F, largest: F, common: F) -> F {
+    sum * (largest - common).exp()
+}
+
+/// The sum of the numbers of all units, for every unit; `units` is a power of two.
+#[cube]
+fn sum_of_cube<F: Float>(number: F, unit: usize, #[comptime] units: usize) -> F {
+    let mut numbers = Shared::<[F]>::new_slice(units);
+    numbers[unit] = number;
+    sync_cube();
+    let mut half = CUBE_DIM_X as usize / 2;
+    while half > 0 {
+        if unit < half {
+            numbers[unit] = numbers[unit] + numbers[unit + half];
+        }
+        sync_cube();
+        half /= 2;
+    }
+    numbers[0]
+}
+
+/// The largest of the numbers of all units, for every unit; `units` is a power of two.
+#[cube]
+fn largest_of_cube<F: Float>(number: F, unit: usize, #[comptime] units: usize) -> F {
+    let mut numbers = Shared::<[F]>::new_slice(units);
+    numbers[unit] = number;
+    sync_cube();
+    let mut half = CUBE_DIM_X as usize / 2;
+    while half > 0 {
+        if unit < half {
+            numbers[unit] = larger::<F>(numbers[unit], numbers[unit + half]);
+        }
+        sync_cube();
+        half /= 2;
+    }
+    numbers[0]
+}
+
+impl Blocks for CubeBackend {
+    fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let keys = in_rows(keys);
+        let [rows, columns] = dims(&keys);
+        let (client, dtype) = (keys.client.clone(), storage(&keys));
+        let units = units_for(&client, columns);
+        let shape = Shape::from([rows, 1]);
+        let inverse_length = empty_device_contiguous_dtype(client.clone(), keys.device.clone(), shape, keys.dtype);
+        let (unit_keys, unit_keys_arg) = output_like(&keys);
+        unit_rows_kernel::launch(
+            &client,
+            cubes(&client, rows),
+            CubeDim::new_1d(units),
+            address_type(&[&keys, &unit_keys]),
+            keys.into_tensor_arg(),
+            unit_keys_arg,
+            inverse_length.clone().into_tensor_arg(),
+            InputScalar::new(NO_DIRECTION, dtype),
+            InputScalar::new(SUM_OF_SQUARES_FLOOR, dtype),
+            units as usize,
+            dtype,
+        );
+        (unit_keys, inverse_length)
+    }
+
+    fn merge(scores: FloatTensor<Self>, scale: f64, excluded: Excluded<Self>, running: Running<Self>) -> Running<Self> {
+        let scores = in_rows(scores);
+        let [rows, columns] = dims(&scores);
+        let (client, dtype) = (scores.client.clone(), storage(&scores));
+        let units = units_for(&client, columns);
+        let Excluded { labels, key_labels, start, exclusion } = excluded;
+        let dtypes = [dtype, storage(&labels), storage(&key_labels)];
+        // Written in place: with outputs beside inputs there would be more buffers than WebGPU promises.
+        let [own, largest, sum] = [running.own, running.largest, running.sum].map(writable);
+        merge_kernel::launch(
+            &client,
+            cubes(&client, rows),
+            CubeDim::new_1d(units),
+            address_type(&[&scores]),
+            scores.into_tensor_arg(),
+            labels.into_tensor_arg(),
+            key_labels.into_tensor_arg(),
+            own.clone().into_tensor_arg(),
+            largest.clone().into_tensor_arg(),
+            sum.clone().into_tensor_arg(),
+            InputScalar::new(scale, dtype),
+            InputScalar::new(NOTHING, dtype),
+            start as i32,
+            exclusion.has_own_key(),
+            exclusion.reads_key_labels(),
+            units as usize,
+            dtypes,
+        );
+        Running { own, largest, sum }
+    }
+
+    fn gradient(
+        scores: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        others: FloatTensor<Self>,
+        [g_own, g_others]: [FloatTensor<Self>; 2],
+    ) -> FloatTensor<Self> {
+        let scores = in_rows(scores);
+        let [rows, columns] = dims(&scores);
+        let (client, dtype) = (scores.client.clone(), storage(&scores));
+        let units = units_for(&client, columns);
+        let Excluded { labels, key_labels, start, exclusion } = excluded;
+        let dtypes = [dtype, storage(&labels), storage(&key_labels)];
+        let (gradient, gradient_arg) = output_like(&scores);
+        gradient_kernel::launch(
+            &client,
+            cubes(&client, rows * columns.div_ceil(units as usize)),
+            CubeDim::new_1d(units),
+            address_type(&[&scores, &gradient]),
+            scores.into_tensor_arg(),
+            labels.into_tensor_arg(),
+            key_labels.into_tensor_arg(),
+            others.into_tensor_arg(),
+            g_own.into_tensor_arg(),
+            g_others.into_tensor_arg(),
+            gradient_arg,
+            InputScalar::new(scale, dtype),
+            start as i32,
+            exclusion.has_own_key(),
+            exclusion.reads_key_labels(),
+            units as usize,
+            dtypes,
+        );
+        gradient
+    }
+
+    fn project(
+        unit_gradient: FloatTensor<Self>,
+        unit: FloatTensor<Self>,
+        inverse_length: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [unit_gradient, unit] = [unit_gradient, unit].map(in_rows);
+        let [rows, columns] = dims(&unit_gradient);
+        let (client, dtype) = (unit_gradient.client.clone(), storage(&unit_gradient));
+        let units = units_for(&client, columns);
+        let (gradient, gradient_arg) = output_like(&unit_gradient);
+        project_kernel::launch(
+            &client,
+            cubes(&client, rows),
+            CubeDim::new_1d(units),
+            address_type(&[&unit_gradient, &unit, &gradient]),
+            unit_gradient.into_tensor_arg(),
+            unit.into_tensor_arg(),
+            inverse_length.into_tensor_arg(),
+            gradient_arg,
+            units as usize,
+            dtype,
+        );
+        gradient
+    }
+}
+
+fn dims(tensor: &CubeTensor) -> [usize; 2] {
+    [tensor.meta.shape()[0], tensor.meta.shape()[1]]
+}
+
+fn storage(tensor: &CubeTensor) -> ElemType {
+    dtype_to_storage_type(tensor.dtype)
+}
+
+/// A matrix whose rows are each in one piece, as the kernels read them. Gaps between rows are left as they are.
+fn in_rows(tensor: CubeTensor) -> CubeTensor {
+    let whole_rows = tensor.meta.shape()[1] == 1 || tensor.meta.strides()[1] == 1;
+    if whole_rows && !tensor.meta.is_tiled() { tensor } else { into_contiguous(tensor) }
+}
+
+/// The result of a kernel whose first argument is `input`, and the argument for it: the memory of the input where nothing
+/// else holds it.
+fn output_like(input: &CubeTensor) -> (CubeTensor, TensorArg) {
+    if input.can_mut() && input.is_nonoverlapping() {
+        return (input.clone(), input.as_tensor_alias(0));
+    }
+    let shape = input.meta.shape().clone();
+    let output = empty_device_dtype(input.client.clone(), input.device.clone(), shape, input.dtype);
+    (output.clone(), output.into_tensor_arg())
+}
+
+/// The same numbers in memory that nothing else holds.
+fn writable(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() && tensor.is_nonoverlapping() { tensor } else { tensor.copy() }
+}
+
+/// The number of units for a row, a power of two.
+fn units_for(client: &Client, columns: usize) -> u32 {
+    let hardware = &client.properties().hardware;
+    let most = MOST_UNITS.min(hardware.max_units_per_cube).min(hardware.max_cube_dim.0);
+    let useful = columns.next_power_of_two().clamp(FEWEST_UNITS as usize, MOST_UNITS as usize) as u32;
+    useful.min(1 << most.ilog2())
+}
+
+/// At least `count` cubes, spread over the axes where one axis is too short; the kernels skip the rest.
+fn cubes(client: &Client, count: usize) -> CubeCount {
+    CubeCountSelection::new(client, count as u32).cube_count()
+}
+
+fn address_type(tensors: &[&CubeTensor]) -> AddressType {
+    tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
+}

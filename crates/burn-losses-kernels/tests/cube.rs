@@ -1,0 +1,276 @@
+//! The kernels of `logsumexp` on a GPU, or on a driver that stands in for one, against the reference on Flex.
+
+#![cfg(all(feature = "wgpu", feature = "flex"))]
+
+use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
+use burn_losses_kernels::logsumexp::{
+    KeyLabels, NOTHING, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
+    streamed_logsumexp_reference,
+};
+
+const SCALE: f64 = 8.0;
+
+/// Of the largest number of a tensor.
+const TOLERANCE: f32 = 5e-6;
+
+fn flex() -> Device {
+    Device::flex().autodiff()
+}
+
+fn gpu() -> Device {
+    Device::wgpu(DeviceKind::DefaultDevice).autodiff()
+}
+
+/// Numbers that look random, the same on every device.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn matrix(rows: usize, columns: usize, seed: u32, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(numbers(rows * columns, seed), [rows, columns]), device)
+}
+
+fn ints(numbers: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_ints(numbers, device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap()
+}
+
+/// A result, and the gradients of both inputs from an upstream gradient that differs everywhere.
+struct Results {
+    output: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+}
+
+impl Results {
+    fn of<const D: usize>(output: Tensor<D>, queries: &Tensor<2>, keys: &Tensor<2>) -> Self {
+        let dims = output.dims();
+        let upstream = TensorData::new(numbers(dims.iter().product(), 99), dims);
+        let upstream = Tensor::<D>::from_data(upstream, &output.device());
+        let gradients = (output.clone() * upstream).sum().backward();
+        let [queries, keys] = [queries, keys].map(|input| values(input.grad(&gradients).unwrap()));
+        Self { output: values(output), queries, keys }
+    }
+
+    fn assert_close(&self, expected: &Self, tolerance: f32, what: &str) {
+        assert_close(&self.output, &expected.output, tolerance, &format!("{what}: output"));
+        assert_close(&self.queries, &expected.queries, tolerance, &format!("{what}: gradient of queries"));
+        assert_close(&self.keys, &expected.keys, tolerance, &format!("{what}: gradient of keys"));
+    }
+}
+
+fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    // `NOTHING` has to be met exactly and says nothing about the scale of the rest.
+    let size = |number: &f32| if *number == NOTHING as f32 { 0.0 } else { number.abs() };
+    let largest = expected.iter().map(size).fold(1e-3, f32::max);
+    for (index, (a, b)) in actual.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= tolerance * largest, "{what}[{index}]: {a} is not {b}, of {largest}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    batch: usize,
+    dim: usize,
+    count: usize,
+    streaming: Streaming,
+}
+
+impl Case {
+    fn inputs(&self, device: &Device) -> [Tensor<2>; 2] {
+        [matrix(self.batch, self.dim, 1, device), matrix(self.count, self.dim, 2, device)].map(Tensor::require_grad)
+    }
+
+    /// Labels of a class, of none, and far out of range.
+    fn labels(&self) -> Vec<i64> {
+        let label = |row: usize| match row % 7 {
+            3 => -1,
+            4 => self.count as i64,
+            5 => i64::from(i32::MIN),
+            6 => i64::from(i32::MAX),
+            _ => ((row * 53) % self.count) as i64,
+        };
+        (0..self.batch).map(label).collect()
+    }
+
+    /// Labels of queries of which most are labels of keys too.
+    fn repeated_labels(&self) -> Vec<i64> {
+        self.labels().into_iter().map(|label| label % 13).collect()
+    }
+
+    /// Labels of keys that repeat, some of them negative.
+    fn key_labels(&self) -> Vec<i64> {
+        (0..self.count as i64).map(|key| if key % 11 == 5 { -1 - key % 2 } else { key % 13 }).collect()
+    }
+}
+
+fn case(batch: usize, dim: usize, count: usize, streaming: Streaming) -> Case {
+    Case { batch, dim, count, streaming }
+}
+
+fn block(keys: usize) -> Streaming {
+    Streaming { kept_bytes: 0, block: Some(keys) }
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        case(37, 24, 301, block(64)),
+        case(37, 24, 301, block(1000)),
+        case(37, 24, 301, Streaming::default()),
+        case(37, 24, 301, Streaming { block: Some(64), ..Streaming::default() }),
+        case(5, 24, 70, block(1)),
+        case(1, 1, 301, block(64)),
+        case(3, 600, 301, block(128)),
+        case(37, 24, 1, block(64)),
+    ]
+}
+
+#[test]
+fn class_scores_agree_with_the_reference() {
+    for case in cases() {
+        let [embeddings, weights] = case.inputs(&flex());
+        let labels = ints(&case.labels(), &flex());
+        let output = class_scores_reference(embeddings.clone(), weights.clone(), labels, SCALE);
+        let expected = Results::of(output, &embeddings, &weights);
+
+        let [embeddings, weights] = case.inputs(&gpu());
+        let labels = ints(&case.labels(), &gpu());
+        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+        Results::of(output, &embeddings, &weights).assert_close(&expected, TOLERANCE, &format!("{case:?}"));
+    }
+}
+
+#[test]
+fn logsumexp_agrees_with_the_reference() {
+    for case in cases() {
+        // Of scores in the hundreds, rounding alone would show in the exponentials.
+        let scale = 4.0 / (case.dim as f64).sqrt();
+        for explicit in [false, true] {
+            let labels = |device: &Device| match explicit {
+                false => (ints(&case.labels(), device), KeyLabels::Position),
+                true => (ints(&case.repeated_labels(), device), KeyLabels::Tensor(ints(&case.key_labels(), device))),
+            };
+            let [queries, keys] = case.inputs(&flex());
+            let (query_labels, key_labels) = labels(&flex());
+            let output = streamed_logsumexp_reference(queries.clone(), keys.clone(), query_labels, key_labels, scale);
+            let expected = Results::of(output, &queries, &keys);
+
+            let [queries, keys] = case.inputs(&gpu());
+            let (query_labels, key_labels) = labels(&gpu());
+            let output =
+                streamed_logsumexp(queries.clone(), keys.clone(), query_labels, key_labels, scale, case.streaming);
+            let what = format!("{case:?}, explicit: {explicit}");
+            Results::of(output, &queries, &keys).assert_close(&expected, TOLERANCE, &what);
+        }
+    }
+}
+
+#[test]
+fn unused_rows_of_a_sample_do_not_count() {
+    let case = cases()[0];
+    let used: Vec<i64> = (0..case.count as i64).map(|row| if row % 4 == 1 { -1 } else { row }).collect();
+    let run = |device: &Device| {
+        let [embeddings, weights] = case.inputs(device);
+        let (labels, used) = (ints(&case.labels(), device), ints(&used, device));
+        let output = sampled_class_scores(embeddings.clone(), weights.clone(), labels, used, SCALE, case.streaming);
+        Results::of(output, &embeddings, &weights)
+    };
+    run(&gpu()).assert_close(&run(&flex()), TOLERANCE, "unused rows");
+}
+
+#[test]
+fn labels_in_64_bits_work() {
+    let case = cases()[0];
+    let run = |dtype: DType| {
+        let [queries, keys] = case.inputs(&gpu());
+        let query_labels = ints(&case.repeated_labels(), &gpu()).cast(dtype);
+        let key_labels = KeyLabels::Tensor(ints(&case.key_labels(), &gpu()));
+        let output = streamed_logsumexp(queries.clone(), keys.clone(), query_labels, key_labels, 2.0, case.streaming);
+        Results::of(output, &queries, &keys)
+    };
+    run(DType::I64).assert_close(&run(DType::I32), 0.0, "64 bits");
+}
+
+#[test]
+fn weights_in_half_precision_are_widened() {
+    let case = cases()[0];
+    let run = |device: &Device| {
+        let embeddings = matrix(case.batch, case.dim, 1, device).require_grad();
+        let weights = matrix(case.count, case.dim, 2, device).cast(DType::F16).require_grad();
+        let labels = ints(&case.labels(), device);
+        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+        Results::of(output, &embeddings, &weights)
+    };
+    let (actual, expected) = (run(&gpu()), run(&flex()));
+    assert_close(&actual.output, &expected.output, TOLERANCE, "output");
+    assert_close(&actual.queries, &expected.queries, TOLERANCE, "gradient of queries");
+    // Rounded to half precision at the end, where sums that differ in the last digit may part.
+    assert_close(&actual.keys, &expected.keys, 1e-3, "gradient of keys");
+}
+
+#[test]
+fn extreme_rows_stay_in_range() {
+    let rows = [[3.0_f32, 4.0], [3e-11, 4e-11], [3e37, 4e37], [0.0, 0.0], [1e-20, 0.0]];
+    let run = |device: &Device| {
+        let embeddings = matrix(3, 2, 1, device).require_grad();
+        let weights = Tensor::<2>::from_data(rows, device).require_grad();
+        let labels = ints(&[0, 1, 3], device);
+        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, Streaming::default());
+        Results::of(output, &embeddings, &weights)
+    };
+    let (actual, expected) = (run(&gpu()), run(&flex()));
+    assert_close(&actual.output, &expected.output, TOLERANCE, "output");
+    for (a, b) in actual.keys.chunks(2).zip(expected.keys.chunks(2)) {
+        assert_close(a, b, TOLERANCE, "gradient of a key");
+    }
+}
+
+#[test]
+fn a_nan_reaches_its_results_and_no_others() {
+    let run = |queries: Tensor<2>, keys: Tensor<2>| {
+        values(streamed_logsumexp(queries, keys, ints(&[0, 1, 2], &gpu()), KeyLabels::Position, 1.0, block(64)))
+    };
+    let with_nan = |rows: usize, at: usize| {
+        let mut numbers = numbers(rows * 24, 3);
+        numbers[at] = f32::NAN;
+        Tensor::<2>::from_data(TensorData::new(numbers, [rows, 24]), &gpu())
+    };
+    let output = run(with_nan(3, 30), matrix(301, 24, 2, &gpu()));
+    assert!(output[0].is_finite() && output[1].is_nan() && output[2].is_finite(), "{output:?}");
+
+    let keys = with_nan(301, 100 * 24 + 3);
+    let output = run(matrix(3, 24, 1, &gpu()), keys.clone());
+    assert!(output.iter().all(|number| number.is_nan()), "{output:?}");
+
+    let output = class_scores(matrix(3, 24, 1, &gpu()), keys, ints(&[0, 1, 2], &gpu()), 1.0, block(64));
+    let output = values(output.narrow(1, 1, 1));
+    assert!(output.iter().all(|number| number.is_nan()), "{output:?}");
+}
+
+/// One axis of the grid has at most 65 535 cubes.
+#[test]
+fn rows_of_keys_and_of_queries_may_outnumber_the_cubes_of_an_axis() {
+    for (case, own) in [(case(2, 3, 70_001, block(70_001)), 70_000), (case(66_000, 3, 5, block(4)), 4)] {
+        let run = |device: &Device| {
+            let [embeddings, weights] = case.inputs(device);
+            let labels: Vec<i64> = (0..case.batch as i64).map(|row| own - row % 7).collect();
+            let labels = ints(&labels, device);
+            let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+            Results::of(output, &embeddings, &weights)
+        };
+        let (actual, expected) = (run(&gpu()), run(&flex()));
+        assert_close(&actual.output, &expected.output, TOLERANCE, "output");
+        // Sums of tens of thousands of numbers: their order shows.
+        assert_close(&actual.queries, &expected.queries, 1e-4, "gradient of queries");
+        assert_close(&actual.keys, &expected.keys, 1e-4, "gradient of keys");
+    }
+}
