@@ -22,6 +22,9 @@ use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 /// Units of a cube, where the device has as many.
 const MOST_UNITS: u32 = 256;
 
+/// Planes of a cube: planes of a processor are small, and many units that wait for each other are slow there.
+const MOST_PLANES: u32 = 8;
+
 /// Fewer are not worth a kernel of their own; every number of units is compiled separately.
 const FEWEST_UNITS: u32 = 32;
 
@@ -170,7 +173,7 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
         // Compared before subtracting, which could overflow for labels that are no position.
         if has_own_key && label >= start && label < start + columns as i32 {
             let index = row * own.stride(0);
-            own[index] = own[index] + scores[first + (label - start) as usize];
+            own[index] += scores[first + (label - start) as usize];
         }
     }
 }
@@ -478,8 +481,12 @@ fn writable(tensor: CubeTensor) -> CubeTensor {
 /// The number of units for a row, a power of two.
 fn units_for(client: &Client, columns: usize) -> u32 {
     let hardware = &client.properties().hardware;
-    let most = MOST_UNITS.min(hardware.max_units_per_cube).min(hardware.max_cube_dim.0);
+    let most = MOST_UNITS
+        .min(MOST_PLANES * hardware.plane_size_max)
+        .min(hardware.max_units_per_cube)
+        .min(hardware.max_cube_dim.0);
     let useful = columns.next_power_of_two().clamp(FEWEST_UNITS as usize, MOST_UNITS as usize) as u32;
+
     useful.min(1 << most.ilog2())
 }
 
