@@ -1,5 +1,5 @@
 //! Kernels for the steps of a block on GPUs: each step reads its scores or rows from memory as few times as it can, in
-//! one launch, where the tensor operations of `blocks.rs` take six to twelve.
+//! one launch, where the tensor operations of `blocks.rs` take five to twenty.
 //!
 //! They compute in the type of their tensors, which is `f32` or `f64`: half precision is widened before.
 
