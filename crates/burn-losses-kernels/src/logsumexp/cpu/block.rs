@@ -6,6 +6,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::mem::MaybeUninit;
+
 use gemm::Parallelism;
 use pulp::{Arch, Simd, WithSimd};
 
@@ -44,17 +46,16 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `into = left·right`, or `into += left·right`; the rows of `into` are `stride` apart.
+/// `into = left·right`, or `into += left·right`, without gaps.
 pub(super) fn product<T: Real>(
     left: Matrix<'_, T>,
     right: Matrix<'_, T>,
     add: bool,
     parallelism: Parallelism,
     into: &mut [T],
-    stride: usize,
 ) {
-    assert!(left.columns == right.rows && right.columns <= stride, "the shapes of a product agree");
-    assert!(left.rows >= 1 && (left.rows - 1) * stride + right.columns <= into.len(), "the product fits");
+    assert_eq!(left.columns, right.rows, "the shapes of a product agree");
+    assert_eq!(left.rows * right.columns, into.len(), "the product fits");
     // SAFETY: a `Matrix` lies inside its slice by the check in `rows`, and `into` is long enough by the one above. The
     // three do not overlap, since `into` is borrowed mutably. All numbers are initialised.
     unsafe {
@@ -64,7 +65,7 @@ pub(super) fn product<T: Real>(
             left.columns,
             into.as_mut_ptr(),
             1,
-            stride as isize,
+            right.columns as isize,
             add,
             left.numbers.as_ptr(),
             left.column_stride,
@@ -106,7 +107,7 @@ impl<T: Real> Block<T> {
     }
 
     /// Writes the gradient of the keys from that of the unit keys.
-    pub(super) fn finish<K: Key<T>>(&self, unit_gradient: &mut [T], into: &mut [K], normalise: bool) {
+    pub(super) fn finish<K: Key<T>>(&self, unit_gradient: &mut [T], into: &mut [MaybeUninit<K>], normalise: bool) {
         Arch::new().dispatch(Finish { block: self, unit_gradient, into, normalise });
     }
 }
@@ -137,7 +138,7 @@ impl<T: Real, K: Key<T>> WithSimd for Load<'_, '_, T, K> {
 struct Finish<'a, T, K> {
     block: &'a Block<T>,
     unit_gradient: &'a mut [T],
-    into: &'a mut [K],
+    into: &'a mut [MaybeUninit<K>],
     normalise: bool,
 }
 
@@ -158,7 +159,7 @@ impl<T: Real, K: Key<T>> WithSimd for Finish<'_, T, K> {
                 }
             }
             for (into, &slope) in into.iter_mut().zip(&*gradient) {
-                *into = K::narrow(slope);
+                into.write(K::narrow(slope));
             }
         }
     }
@@ -226,18 +227,17 @@ impl<T: Real> Sums<T> {
         Self { largest: vec![T::zero(); lanes], sum: vec![T::zero(); lanes] }
     }
 
-    /// Takes scores, a row per key `stride` apart, into the running maxima and sums `[lanes]`.
-    pub(super) fn merge(&mut self, (scores, stride): (&[T], usize), scale: T, largest: &mut [T], sum: &mut [T]) {
+    /// Takes scores `[rows, lanes]` into the running maxima and sums `[lanes]`.
+    pub(super) fn merge(&mut self, scores: &[T], scale: T, largest: &mut [T], sum: &mut [T]) {
         let lanes = largest.len();
         let (new_largest, block_sum) = (&mut self.largest[..lanes], &mut self.sum[..lanes]);
-        Arch::new().dispatch(Merge { scores, stride, scale, largest, sum, new_largest, block_sum });
+        Arch::new().dispatch(Merge { scores, scale, largest, sum, new_largest, block_sum });
     }
 }
 
 /// A block has a sum of its own first: a hundred thousand numbers added one by one would lose digits.
 struct Merge<'a, T> {
     scores: &'a [T],
-    stride: usize,
     scale: T,
     largest: &'a mut [T],
     sum: &'a mut [T],
@@ -250,38 +250,64 @@ impl<T: Real> WithSimd for Merge<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { scores, stride, scale, largest, sum, new_largest, block_sum } = self;
+        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
+    }
+}
+
+impl<T: Real> Merge<'_, T> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { scores, scale, largest, sum, new_largest, block_sum } = self;
+        let lanes = largest.len();
         new_largest.copy_from_slice(largest);
-        for row in scores.chunks(stride) {
+        for row in scores.chunks_exact(lanes) {
             for (largest, &score) in new_largest.iter_mut().zip(row) {
                 *largest = larger(*largest, score);
             }
         }
         block_sum.fill(T::zero());
-        for row in scores.chunks(stride) {
+        for row in scores.chunks_exact(lanes) {
             for ((sum, &score), &largest) in block_sum.iter_mut().zip(row).zip(&*new_largest) {
-                *sum = *sum + ((score - largest) * scale).exponential();
+                *sum = *sum + ((score - largest) * scale).exponential::<FUSED>();
             }
         }
         for (((sum, largest), &new_largest), &block_sum) in
             sum.iter_mut().zip(largest).zip(&*new_largest).zip(&*block_sum)
         {
-            *sum = *sum * ((*largest - new_largest) * scale).exponential() + block_sum;
+            *sum = *sum * ((*largest - new_largest) * scale).exponential::<FUSED>() + block_sum;
             *largest = new_largest;
         }
     }
 }
 
-/// Replaces scores `[rows, lanes]` by `g_others·exp(scale·score - others)`.
-pub(super) fn weigh<T: Real>(scores: &mut [T], scale: T, others: &[T], g_others: &[T]) {
-    Arch::new().dispatch(Weigh { scores, scale, others, g_others });
+/// Replaces scores `[rows, lanes]` by `g_others·exp(scale·score - others)`; the scores are those of `kept` where there
+/// are some, whose rows are `stride` apart.
+pub(super) struct Weigh<'a, T> {
+    pub(super) scores: &'a mut [T],
+    pub(super) kept: Option<&'a [T]>,
+    pub(super) stride: usize,
+    pub(super) scale: T,
+    pub(super) others: &'a [T],
+    pub(super) g_others: &'a [T],
 }
 
-struct Weigh<'a, T> {
-    scores: &'a mut [T],
-    scale: T,
-    others: &'a [T],
-    g_others: &'a [T],
+impl<T: Real> Weigh<'_, T> {
+    pub(super) fn weigh(self) {
+        Arch::new().dispatch(self);
+    }
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let lanes = self.others.len();
+        for (number, row) in self.scores.chunks_exact_mut(lanes).enumerate() {
+            if let Some(kept) = self.kept {
+                row.copy_from_slice(&kept[number * self.stride..number * self.stride + lanes]);
+            }
+            for ((score, &others), &gradient) in row.iter_mut().zip(self.others).zip(self.g_others) {
+                *score = gradient * (*score * self.scale - others).exponential::<FUSED>();
+            }
+        }
+    }
 }
 
 impl<T: Real> WithSimd for Weigh<'_, T> {
@@ -289,10 +315,6 @@ impl<T: Real> WithSimd for Weigh<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for row in self.scores.chunks_exact_mut(self.others.len()) {
-            for ((score, &others), &gradient) in row.iter_mut().zip(self.others).zip(self.g_others) {
-                *score = gradient * (*score * self.scale - others).exponential();
-            }
-        }
+        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
     }
 }

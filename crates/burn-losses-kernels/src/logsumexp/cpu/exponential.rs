@@ -8,7 +8,9 @@ use num_traits::Float;
 pub(super) trait Real: Float + Debug + Send + Sync + 'static {
     /// `e^self` to two units in the last place; 0 below the smallest normal number, and NaN for NaN. Above the largest
     /// number it stays there, finite.
-    fn exponential(self) -> Self;
+    ///
+    /// `FUSED` multiplies and adds in one instruction; a processor without it would call a function.
+    fn exponential<const FUSED: bool>(self) -> Self;
 
     fn of(number: f64) -> Self;
 }
@@ -20,18 +22,19 @@ macro_rules! real {
         impl Real for $real {
             #[inline(always)]
             #[allow(clippy::excessive_precision, reason = "the parts of ln 2 are what they are")]
-            fn exponential(self) -> Self {
+            fn exponential<const FUSED: bool>(self) -> Self {
                 // Adding this rounds to an integer, which then stands in the lowest bits.
                 const ROUND: $real = 1.5 * (1_u64 << $mantissa) as $real;
                 const BIAS: $bits = (<$real>::MAX_EXP - 1) as $bits;
 
                 let x = if self < $smallest { $smallest } else { self };
                 let x = if x > $largest { $largest } else { x };
-                let rounded = x * <$real>::consts_log2_e() + ROUND;
+                let multiply_add = |a: $real, b: $real, c: $real| if FUSED { a.mul_add(b, c) } else { a * b + c };
+                let rounded = multiply_add(x, <$real>::consts_log2_e(), ROUND);
                 let n = rounded - ROUND;
-                let r = (x - n * $high) - n * $low;
+                let r = multiply_add(n, -$low, multiply_add(n, -$high, x));
                 let mut series: $real = 0.0;
-                $(series = series * r + $factor;)+
+                $(series = multiply_add(series, r, $factor);)+
                 let power = <$real>::from_bits((rounded.to_bits() << $mantissa).wrapping_add(BIAS << $mantissa));
                 if self < $smallest { 0.0 } else { series * power }
             }
@@ -86,9 +89,13 @@ mod tests {
             let x = -87.0 + f64::from(step) * (175.0 / 400_000.0);
             let single = x as f32;
             let exact = f64::from(single).exp();
-            worst_single = worst_single.max((f64::from(single.exponential()) / exact - 1.0).abs());
+            for single in [single.exponential::<false>(), single.exponential::<true>()] {
+                worst_single = worst_single.max((f64::from(single) / exact - 1.0).abs());
+            }
             let x = x * 8.0;
-            worst_double = worst_double.max((x.exponential() / x.exp() - 1.0).abs());
+            for double in [x.exponential::<false>(), x.exponential::<true>()] {
+                worst_double = worst_double.max((double / x.exp() - 1.0).abs());
+            }
         }
         assert!(worst_single <= 2.0 * f64::from(f32::EPSILON), "{worst_single:e}");
         assert!(worst_double <= 2.0 * f64::EPSILON, "{worst_double:e}");
@@ -96,13 +103,13 @@ mod tests {
 
     #[test]
     fn the_ends_are_zero_finite_and_not_a_number() {
-        assert_eq!(0.0_f32.exponential(), 1.0);
-        assert_eq!((-1e30_f32).exponential(), 0.0);
-        assert_eq!(f32::NEG_INFINITY.exponential(), 0.0);
-        assert!(f32::NAN.exponential().is_nan());
-        assert!(1e30_f32.exponential().is_finite() && 1e30_f32.exponential() > 1e38);
-        assert_eq!((-1e30_f64).exponential(), 0.0);
-        assert!(f64::NAN.exponential().is_nan());
-        assert!(1e30_f64.exponential().is_finite() && 1e30_f64.exponential() > 1e307);
+        assert_eq!(0.0_f32.exponential::<false>(), 1.0);
+        assert_eq!((-1e30_f32).exponential::<false>(), 0.0);
+        assert_eq!(f32::NEG_INFINITY.exponential::<false>(), 0.0);
+        assert!(f32::NAN.exponential::<false>().is_nan());
+        assert!(1e30_f32.exponential::<false>().is_finite() && 1e30_f32.exponential::<false>() > 1e38);
+        assert_eq!((-1e30_f64).exponential::<false>(), 0.0);
+        assert!(f64::NAN.exponential::<false>().is_nan());
+        assert!(1e30_f64.exponential::<false>().is_finite() && 1e30_f64.exponential::<false>() > 1e307);
     }
 }

@@ -16,15 +16,17 @@ mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::MaybeUninit;
 
 use gemm::Parallelism;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::NOTHING;
 use super::backend::{Exclusion, Plan, Wanted};
-use block::{Block, Matrix};
+use block::{Block, Matrix, Weigh};
 use exponential::Real;
 use memory::{Key, Strided};
 
@@ -91,25 +93,17 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         Matrix::rows(&self.queries[start * self.dim..], lanes, self.dim)
     }
 
-    /// The scores of a block of keys with a tile of queries.
-    fn multiply(
-        &self,
-        block: &Block<T>,
-        tile: (usize, usize),
-        parallelism: Parallelism,
-        scores: &mut [T],
-        stride: usize,
-    ) {
-        block::product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores, stride);
+    /// The scores of a block of keys with a tile of queries, `[rows, lanes]`.
+    fn multiply(&self, block: &Block<T>, tile: (usize, usize), parallelism: Parallelism, scores: &mut [T]) {
+        block::product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores);
     }
 
     /// Calls `each` with every score of a block that its query leaves out, the query, and whether the key is its own.
-    /// `scores` has a row per key, `stride` apart.
     fn for_each_excluded(
         &self,
         (start, rows): (usize, usize),
         (first_query, lanes): (usize, usize),
-        (scores, stride): (&mut [T], usize),
+        scores: &mut [T],
         mut each: impl FnMut(&mut T, usize, bool),
     ) {
         let labels = &self.labels[first_query..first_query + lanes];
@@ -119,7 +113,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
                 if let Some(row) = usize::try_from(label).ok().and_then(|key| key.checked_sub(start))
                     && row < rows
                 {
-                    each(&mut scores[row * stride + lane], first_query + lane, true);
+                    each(&mut scores[row * lanes + lane], first_query + lane, true);
                 }
             }
         }
@@ -137,7 +131,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
             }
             for (lane, &label) in labels.iter().enumerate() {
                 if leaves_out(label) {
-                    each(&mut scores[row * stride + lane], first_query + lane, false);
+                    each(&mut scores[row * lanes + lane], first_query + lane, false);
                 }
             }
         }
@@ -154,7 +148,7 @@ struct Running<T> {
 /// The scores `[N, 2]`, and those of all pairs, `[M, N]`, if they are kept.
 fn forward<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>) {
     let (batch, nothing, scale) = (inputs.batch, T::of(NOTHING), T::of(inputs.plan.scale));
-    let mut kept = vec![T::zero(); if inputs.plan.keep { batch * inputs.count } else { 1 }];
+    let mut kept = Box::new_uninit_slice(if inputs.plan.keep { batch * inputs.count } else { 0 });
     let ranges = inputs.ranges();
     let shares = shares(&mut kept, &ranges, if inputs.plan.keep { batch } else { 0 });
     let parts: Vec<Running<T>> =
@@ -172,16 +166,24 @@ fn forward<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>) {
         let is_empty = largest == nothing && !sum.is_nan();
         scores.push(if is_empty { nothing } else { largest * scale + sum.ln() });
     }
-    (scores, kept)
+    if !inputs.plan.keep {
+        return (scores, vec![T::zero()]);
+    }
+    // SAFETY: the ranges cover all keys; of each, `forward_range` has written the scores with every tile of the queries.
+    (scores, unsafe { kept.assume_init() }.into_vec())
 }
 
-fn forward_range<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>, range: &Range, kept: &mut [T]) -> Running<T> {
+fn forward_range<T: Real, K: Key<T>>(
+    inputs: &Inputs<'_, T, K>,
+    range: &Range,
+    kept: &mut [MaybeUninit<T>],
+) -> Running<T> {
     let (batch, size, keep, nothing) = (inputs.batch, inputs.block(), inputs.plan.keep, T::of(NOTHING));
     let widest = range.tile.min(batch);
     let mut running =
         Running { own: vec![T::zero(); batch], largest: vec![nothing; batch], sum: vec![T::zero(); batch] };
     let mut block = Block::new(size, inputs.dim);
-    let mut scratch = vec![T::zero(); if keep { 0 } else { size * widest }];
+    let mut scratch = vec![T::zero(); size * widest];
     let mut sums = block::Sums::new(widest);
 
     for start in (range.start..range.end).step_by(size) {
@@ -189,26 +191,23 @@ fn forward_range<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>, range: &Range, k
         block.load(&inputs.keys, start, rows, inputs.plan.normalise);
         for tile in inputs.tiles(range.tile) {
             let (first, lanes) = tile;
-            let (scores, stride) = if keep {
-                let begin = (start - range.start) * batch;
-                (&mut kept[begin + first..begin + rows * batch], batch)
-            } else {
-                (&mut scratch[..rows * lanes], lanes)
-            };
-            inputs.multiply(&block, tile, range.parallelism, scores, stride);
-            inputs.for_each_excluded((start, rows), tile, (scores, stride), |score, query, is_own| {
+            let scores = &mut scratch[..rows * lanes];
+            inputs.multiply(&block, tile, range.parallelism, scores);
+            inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_own| {
                 if is_own {
                     running.own[query] = *score;
                 }
                 *score = nothing;
             });
-            let lanes = first..first + lanes;
-            sums.merge(
-                (scores, stride),
-                T::of(inputs.plan.scale),
-                &mut running.largest[lanes.clone()],
-                &mut running.sum[lanes],
-            );
+            let queries = first..first + lanes;
+            let scale = T::of(inputs.plan.scale);
+            sums.merge(scores, scale, &mut running.largest[queries.clone()], &mut running.sum[queries.clone()]);
+            if keep {
+                let rows = kept[(start - range.start) * batch..].chunks_exact_mut(batch);
+                for (kept, scores) in rows.zip(scores.chunks_exact(lanes)) {
+                    kept[queries.clone()].write_copy_of_slice(scores);
+                }
+            }
         }
     }
     running
@@ -222,7 +221,7 @@ fn backward<T: Real, K: Key<T>>(
     gradient: &[T],
     wanted: Wanted,
 ) -> (Vec<T>, Vec<K>) {
-    let mut keys_gradient = vec![K::zeroed(); if wanted.keys { inputs.count * inputs.dim } else { 1 }];
+    let mut keys_gradient = Box::new_uninit_slice(if wanted.keys { inputs.count * inputs.dim } else { 0 });
     let ranges = inputs.ranges();
     let shares = shares(&mut keys_gradient, &ranges, if wanted.keys { inputs.dim } else { 0 });
     let column = |column: usize, numbers: &[T]| -> Vec<T> { numbers.iter().skip(column).step_by(2).copied().collect() };
@@ -240,7 +239,11 @@ fn backward<T: Real, K: Key<T>>(
     for part in parts {
         queries_gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum = *sum + part);
     }
-    (queries_gradient, keys_gradient)
+    if !wanted.keys {
+        return (queries_gradient, vec![K::zeroed()]);
+    }
+    // SAFETY: the ranges cover all keys; of each, `backward_range` has written the gradient.
+    (queries_gradient, unsafe { keys_gradient.assume_init() }.into_vec())
 }
 
 /// What the forward pass left and what comes back from the loss, `[N]` each but for the kept scores.
@@ -258,7 +261,7 @@ fn backward_range<T: Real, K: Key<T>>(
     inputs: &Inputs<'_, T, K>,
     upstream: &Upstream<'_, T>,
     range: &Range,
-    keys_gradient: &mut [K],
+    keys_gradient: &mut [MaybeUninit<K>],
 ) -> Vec<T> {
     let (batch, dim, size, wanted) = (inputs.batch, inputs.dim, inputs.block(), upstream.wanted);
     let mut queries_gradient = vec![T::zero(); if wanted.queries { batch * dim } else { 1 }];
@@ -272,27 +275,30 @@ fn backward_range<T: Real, K: Key<T>>(
         for tile in inputs.tiles(range.tile) {
             let (first, lanes) = tile;
             let scores = &mut scratch[..rows * lanes];
-            if inputs.plan.keep {
-                let kept = upstream.kept[start * batch..].chunks(batch);
-                for (into, row) in scores.chunks_exact_mut(lanes).zip(kept) {
-                    into.copy_from_slice(&row[first..first + lanes]);
-                }
-            } else {
-                inputs.multiply(&block, tile, range.parallelism, scores, lanes);
+            if !inputs.plan.keep {
+                inputs.multiply(&block, tile, range.parallelism, scores);
             }
             let queries = first..first + lanes;
-            block::weigh(scores, upstream.scale, &upstream.others[queries.clone()], &upstream.g_others[queries]);
-            inputs.for_each_excluded((start, rows), tile, (scores, lanes), |score, query, is_own| {
+            let weigh = Weigh {
+                scores,
+                kept: inputs.plan.keep.then(|| &upstream.kept[start * batch + first..]),
+                stride: batch,
+                scale: upstream.scale,
+                others: &upstream.others[queries.clone()],
+                g_others: &upstream.g_others[queries],
+            };
+            weigh.weigh();
+            inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_own| {
                 *score = if is_own { upstream.g_own[query] } else { T::zero() };
             });
             let weights = Matrix::rows(scores, rows, lanes);
             if wanted.keys {
                 let (add, into) = (first > 0, &mut unit_gradient[..rows * dim]);
-                block::product(weights, inputs.queries_of(tile), add, range.parallelism, into, dim);
+                block::product(weights, inputs.queries_of(tile), add, range.parallelism, into);
             }
             if wanted.queries {
                 let into = &mut queries_gradient[first * dim..(first + lanes) * dim];
-                block::product(weights.transposed(), block.unit(), true, range.parallelism, into, dim);
+                block::product(weights.transposed(), block.unit(), true, range.parallelism, into);
             }
         }
         if wanted.keys {
