@@ -17,3 +17,7 @@ parity-table:
 # Images per second of the tool on each backend, one epoch each.
 bench:
     bash examples/face-embedding/bench.sh
+
+# A training step of the heads in time and memory, beside PyTorch: see bench/heads/README.md.
+bench-heads:
+    bash bench/heads/run.sh

@@ -1,0 +1,337 @@
+//! One measurement of one training step of a head: forward pass, mean loss, and the gradients of embeddings and class
+//! weights. Prints one line of JSON; `bench/heads/run.sh` calls it once per measurement and makes a table.
+//!
+//! ```sh
+//! cargo run --release -p burn-losses --example head_step --features flex -- \
+//!     --backend flex --head arcface --batch 256 --dim 512 --classes 100000 --path engine --repeats 5
+//! ```
+//!
+//! `--path` chooses what computes the loss:
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `engine` | this crate as it comes |
+//! | `keep` | this crate, all scores kept for the backward pass |
+//! | `stream` | this crate, all scores computed twice |
+//! | `plain` | the ordinary composition of tensor operations, with `[batch, classes]` scores |
+//! | `products` | nothing but the three matrix products a step cannot do without: its lower bound |
+//!
+//! `--loss contrastive` measures the denominators of NT-Xent instead, every row of a batch against all others.
+
+mod products;
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
+use burn_losses::margin::{ArcFaceConfig, CosFaceConfig, MarginHead, NormFaceConfig, Streaming};
+use burn_losses_kernels::log_space::{log_sum_exp, softplus};
+use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, streamed_logsumexp};
+use burn_losses_kernels::norm::unit_rows;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+use serde_json::json;
+
+use products::HostProducts;
+
+/// Measures one training step of a head.
+#[derive(Parser)]
+#[command(name = "head_step")]
+struct Options {
+    #[arg(long, value_enum, default_value = "flex")]
+    backend: Backend,
+    #[arg(long, value_enum, default_value = "margin")]
+    loss: Loss,
+    #[arg(long, value_enum, default_value = "arcface")]
+    head: Head,
+    #[arg(long, value_enum, default_value = "engine")]
+    path: Path,
+    #[arg(long, default_value_t = 256, value_parser = positive)]
+    batch: usize,
+    #[arg(long, default_value_t = 512, value_parser = positive)]
+    dim: usize,
+    /// Without meaning for `--loss contrastive`, where the batch is what it is compared with.
+    #[arg(long, default_value_t = 10_000, value_parser = positive)]
+    classes: usize,
+    /// Measured steps, after one that warms up.
+    #[arg(long, default_value_t = 5, value_parser = positive)]
+    repeats: usize,
+    /// Time the forward and the backward pass apart; a GPU then waits between them.
+    #[arg(long)]
+    profile: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    Flex,
+    #[value(name = "ndarray")]
+    NdArray,
+    Wgpu,
+    Cuda,
+    Vulkan,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Loss {
+    Margin,
+    Contrastive,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Head {
+    #[value(name = "arcface")]
+    ArcFace,
+    #[value(name = "cosface")]
+    CosFace,
+    #[value(name = "normface")]
+    NormFace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Path {
+    Engine,
+    Plain,
+    Keep,
+    Stream,
+    Products,
+}
+
+/// The temperature of the contrastive loss.
+const TEMPERATURE: f64 = 0.1;
+
+const MIB: f64 = (1 << 20) as f64;
+
+fn main() {
+    let options = Options::parse();
+    let Some(device) = options.backend.device() else {
+        let message = format!("the {} backend is not in this build: add it to --features", name(options.backend));
+        Options::command().error(ErrorKind::InvalidValue, message).exit();
+    };
+    device.seed(42);
+    let task = Task::new(&options, &device);
+    device.sync().expect("the inputs are made");
+
+    // The peak so far is that of making the inputs. Where it cannot be set back it counts too, and the peak is too high
+    // rather than too low.
+    std::fs::write("/proc/self/clear_refs", "5").ok();
+    let before = memory_mib("VmRSS");
+    let first = task.step(&device, options.profile);
+    let steps: Vec<Step> = (0..options.repeats).map(|_| task.step(&device, options.profile)).collect();
+    let peak = memory_mib("VmHWM");
+
+    let total = sorted(&steps, |step| step.forward + step.backward);
+    let mut line = json!({
+        "backend": name(options.backend),
+        "head": if options.loss == Loss::Contrastive { "contrastive".to_owned() } else { name(options.head) },
+        "path": name(options.path),
+        "batch": options.batch,
+        "dim": options.dim,
+        "classes": options.keys(),
+        "repeats": options.repeats,
+        "median_ms": total[total.len() / 2],
+        "min_ms": total[0],
+        "first_ms": milliseconds(first.forward + first.backward),
+        "extra_peak_mib": peak.zip(before).map(|(peak, before)| peak - before),
+        "gradients_mib": first.gradients as f64 * size_of::<f32>() as f64 / MIB,
+        "peak_mib": peak,
+        "loss": first.loss,
+    });
+    if options.profile {
+        line["forward_ms"] = sorted(&steps, |step| step.forward)[steps.len() / 2].into();
+        line["backward_ms"] = sorted(&steps, |step| step.backward)[steps.len() / 2].into();
+    }
+    println!("{line}");
+}
+
+impl Options {
+    /// What a row of the batch is compared with.
+    fn keys(&self) -> usize {
+        if self.loss == Loss::Contrastive { self.batch } else { self.classes }
+    }
+
+    fn streaming(&self) -> Streaming {
+        match self.path {
+            Path::Keep => Streaming::new().with_kept_bytes(usize::MAX),
+            Path::Stream => Streaming::new().with_kept_bytes(0),
+            _ => Streaming::new(),
+        }
+    }
+}
+
+impl Backend {
+    /// `None` if its feature is off.
+    fn device(self) -> Option<Device> {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Flex => Some(Device::flex()),
+            #[cfg(feature = "ndarray")]
+            #[expect(deprecated, reason = "Burn deprecates ndarray in favour of flex; this project supports both")]
+            Self::NdArray => Some(Device::ndarray()),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Some(Device::wgpu(Default::default())),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Some(Device::cuda(0)),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Some(Device::vulkan(Default::default())),
+            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+            _ => None,
+        }
+    }
+
+    /// Whether its tensors are memory of this process, which the processor computes with.
+    fn is_host(self) -> bool {
+        matches!(self, Self::Flex | Self::NdArray)
+    }
+}
+
+/// What is measured, with its inputs.
+enum Task {
+    Margin { embeddings: Tensor<2>, labels: Tensor<1, Int>, head: Box<dyn MarginHead>, plain: bool },
+    Contrastive { rows: Tensor<2>, streaming: Streaming, plain: bool },
+    HostProducts(HostProducts),
+    Products { left: Tensor<2>, right: Tensor<2> },
+}
+
+/// One step, measured.
+#[derive(Default)]
+struct Step {
+    forward: Duration,
+    backward: Duration,
+    loss: f64,
+    /// How many numbers the gradients have.
+    gradients: usize,
+}
+
+impl Task {
+    fn new(options: &Options, device: &Device) -> Self {
+        let (batch, dim, keys) = (options.batch, options.dim, options.keys());
+        let normal = |rows, device: &Device| Tensor::<2>::random([rows, dim], Distribution::Normal(0.0, 1.0), device);
+        let plain = options.path == Path::Plain;
+        if options.path == Path::Products && options.backend.is_host() {
+            return Self::HostProducts(HostProducts::new(batch, dim, keys));
+        }
+        if options.path == Path::Products {
+            return Self::Products { left: normal(batch, device), right: normal(keys, device) };
+        }
+
+        let device = device.clone().autodiff();
+        let embeddings = normal(batch, &device).require_grad();
+        if options.loss == Loss::Contrastive {
+            return Self::Contrastive { rows: embeddings, streaming: options.streaming(), plain };
+        }
+        let labels: Vec<i32> = (0..batch).map(|row| (row * 7919 % keys) as i32).collect();
+        let (labels, streaming) = (Tensor::from_ints(labels.as_slice(), &device), options.streaming());
+        let head: Box<dyn MarginHead> = match options.head {
+            Head::ArcFace => Box::new(ArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::CosFace => Box::new(CosFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::NormFace => Box::new(NormFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+        };
+        // Parameters are made when they are first looked at.
+        head.centers().weight.val();
+        Self::Margin { embeddings, labels, head, plain }
+    }
+
+    fn step(&self, device: &Device, profile: bool) -> Step {
+        let wait = || device.sync().expect("the device has done its work");
+        let of_products = |start: Instant, gradients| Step { forward: start.elapsed(), gradients, ..Step::default() };
+        let start = Instant::now();
+        let (loss, inputs) = match self {
+            Self::Margin { embeddings, labels, head, plain } => {
+                let (rows, weight) = (embeddings.clone(), head.centers().weight.val());
+                let loss = if *plain {
+                    plain_margin(&**head, rows, labels.clone())
+                } else {
+                    head.forward(rows, labels.clone())
+                };
+                (loss, vec![embeddings.clone(), weight])
+            }
+            Self::Contrastive { rows, streaming, plain } => {
+                (contrastive(rows.clone(), *streaming, *plain), vec![rows.clone()])
+            }
+            Self::HostProducts(products) => return of_products(start, products.step()),
+            Self::Products { left, right } => {
+                let scores = left.clone().matmul(right.clone().transpose());
+                let gradients = [scores.clone().matmul(right.clone()), scores.transpose().matmul(left.clone())];
+                wait();
+                return of_products(start, numbers(&gradients));
+            }
+        };
+        if profile {
+            wait();
+        }
+        let forward = start.elapsed();
+        let gradients = loss.backward();
+        let gradients: Vec<_> =
+            inputs.iter().map(|input| input.grad(&gradients).expect("the loss depends on the input")).collect();
+        wait();
+        let backward = start.elapsed() - forward;
+
+        Step { forward, backward, loss: loss.into_scalar::<f64>(), gradients: numbers(&gradients) }
+    }
+}
+
+fn numbers(gradients: &[Tensor<2>]) -> usize {
+    gradients.iter().map(|gradient| gradient.shape().num_elements()).sum()
+}
+
+/// The loss of a head as one writes it without this crate: unit rows, one product, a mask, a log-sum-exp.
+fn plain_margin(head: &dyn MarginHead, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    let weight = head.centers().weight.val();
+    let ([batch, _], [classes, _]) = (embeddings.dims(), weight.dims());
+    let (embeddings, centers) = (unit_rows(embeddings), unit_rows(weight));
+    let own = (embeddings.clone() * centers.clone().select(0, labels.clone())).sum_dim(1).squeeze_dim(1);
+    let scores = embeddings.matmul(centers.transpose()).mul_scalar(head.scale());
+    let others = log_sum_exp(scores.mask_fill(own_column(labels, [batch, classes]), NOTHING));
+
+    softplus(others - head.margin(own).mul_scalar(head.scale())).mean()
+}
+
+/// The mean log-denominator of NT-Xent: every row against all others.
+fn contrastive(rows: Tensor<2>, streaming: Streaming, plain: bool) -> Tensor<1> {
+    let [batch, _] = rows.dims();
+    let own = Tensor::<1, Int>::arange(0..batch as i64, &rows.device());
+    let rows = unit_rows(rows);
+    if !plain {
+        return streamed_logsumexp(rows.clone(), rows, own, KeyLabels::Position, 1.0 / TEMPERATURE, streaming).mean();
+    }
+    let scores = rows.clone().matmul(rows.transpose()).mul_scalar(1.0 / TEMPERATURE);
+    log_sum_exp(scores.mask_fill(own_column(own, [batch, batch]), NOTHING)).mean()
+}
+
+/// Where a column is the row's own.
+fn own_column(labels: Tensor<1, Int>, [rows, columns]: [usize; 2]) -> Tensor<2, Bool> {
+    let all = Tensor::<1, Int>::arange(0..columns as i64, (&labels.device(), labels.dtype()));
+    let all = all.unsqueeze_dim::<2>(0).expand([rows, columns]);
+
+    all.equal(labels.unsqueeze_dim::<2>(1).expand([rows, columns]))
+}
+
+fn sorted(steps: &[Step], time: impl Fn(&Step) -> Duration) -> Vec<f64> {
+    let mut times: Vec<Duration> = steps.iter().map(time).collect();
+    times.sort();
+    times.into_iter().map(milliseconds).collect()
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A figure of `/proc/self/status`; `None` where there is no such file.
+fn memory_mib(field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024.0 / MIB)
+}
+
+/// An option as it is written on the command line.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().expect("no value is hidden").get_name().to_owned()
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be >= 1".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
