@@ -22,7 +22,9 @@ results=${RESULTS-$scratch/results.jsonl}
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR-$scratch}
 
 cargo build --release -p burn-losses --example head_step --features "$features" >&2
-example=${CARGO_TARGET_DIR-target}/release/examples/head_step
+# A copy, which a build in the meantime does not change.
+example=$scratch/head_step
+cp "${CARGO_TARGET_DIR-target}/release/examples/head_step" "$example"
 
 # A measurement that fails (too little memory, a buffer the driver does not allow) is left out of the table.
 measure() {
