@@ -79,11 +79,11 @@ enum Loss {
 #[derive(Clone, Copy, ValueEnum)]
 enum Head {
     #[value(name = "arcface")]
-    ArcFace,
+    Arc,
     #[value(name = "cosface")]
-    CosFace,
+    Cos,
     #[value(name = "normface")]
-    NormFace,
+    Norm,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -221,9 +221,9 @@ impl Task {
         let labels: Vec<i32> = (0..batch).map(|row| (row * 7919 % keys) as i32).collect();
         let (labels, streaming) = (Tensor::from_ints(labels.as_slice(), &device), options.streaming());
         let head: Box<dyn MarginHead> = match options.head {
-            Head::ArcFace => Box::new(ArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::CosFace => Box::new(CosFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::NormFace => Box::new(NormFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::Arc => Box::new(ArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::Cos => Box::new(CosFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::Norm => Box::new(NormFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
         };
         // Parameters are made when they are first looked at.
         head.centers().weight.val();
