@@ -4,19 +4,21 @@
 //! - [`logsumexp`]: the log-sum-exp of the scores of queries and keys, streamed over blocks of keys, so that the
 //!   `[queries, keys]` scores never exist at once. The denominator of softmax heads and contrastive losses.
 //!
-//! Beside it, what the operations and the losses share: [`norm`], [`log_space`] and [`precision`].
+//! Beside it, what the operations and the losses share: [`labels`], [`norm`], [`log_space`] and [`precision`].
 //!
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn and its fast path on here. A backend that is on in Burn only runs the reference.
-//! - `fusion`: Burn's fusion of operations on GPU backends.
+//! - `fusion`: Burn's fusion of operations on GPU backends. Burn's default features turn it on there, and then it must be
+//!   on here too.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
+pub mod labels;
 pub mod log_space;
 pub mod logsumexp;
 pub mod norm;

@@ -12,7 +12,8 @@
 use core::fmt;
 
 use burn::config::Config;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn_losses_kernels::labels::signed;
 
 /// What the losses do about labels that name no class.
 #[derive(Config, Debug, PartialEq, Eq)]
@@ -171,19 +172,6 @@ impl fmt::Display for LabelError {
 }
 
 impl core::error::Error for LabelError {}
-
-/// Labels as signed numbers of 32 bits or more, so that they can be compared with -1 and with any number of classes;
-/// what does not fit becomes the smallest number, hence bad.
-fn signed(labels: Tensor<1, Int>) -> Tensor<1, Int> {
-    match labels.dtype() {
-        DType::U8 | DType::U16 | DType::I8 | DType::I16 => labels.cast(DType::I32),
-        DType::U32 | DType::U64 => {
-            let too_large = labels.clone().greater_scalar(i32::MAX);
-            labels.mask_fill(too_large.clone(), 0).cast(DType::I32).mask_fill(too_large, i32::MIN)
-        }
-        _ => labels,
-    }
-}
 
 fn out_of_range(labels: Tensor<1, Int>, classes: usize) -> Tensor<1, Bool> {
     let negative = labels.clone().lower_scalar(0);

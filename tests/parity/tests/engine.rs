@@ -457,3 +457,47 @@ fn a_nan_stays_with_its_query() {
         }
     }
 }
+
+#[test]
+fn labels_that_fit_no_signed_number_name_no_class() {
+    for backend in backends() {
+        // wgpu has no 64-bit integers.
+        if backend.exactness == Exactness::SoftwareGpu || backend.exactness == Exactness::Gpu {
+            continue;
+        }
+        let on = On(&backend);
+        let (x, w) = (rows(2, 3, 0), rows(4, 3, 1));
+        let labels =
+            Tensor::<1, Int>::from_data(TensorData::from([(1_u64 << 32) + 1, 3]), (&backend.device, DType::U64));
+        let scores = class_scores(on.matrix(&x), on.matrix(&w), labels, SCALE, Streaming::new());
+        assert_close(&backend.name, &host(scores), &naive::class_scores(&x, &w, &[-1, 3], SCALE), on.tolerance());
+    }
+}
+
+#[test]
+fn scales_at_the_ends_of_their_range() {
+    for backend in backends() {
+        let on = On(&backend);
+        let (q, k) = (rows(3, 4, 0), rows(9, 4, 1));
+        let own = [2, -1, 8];
+        for scale in [1e-10, 1e-3] {
+            let expected = naive::logsumexp(&q, &k, scale, |i, j| own[i] == j as i64);
+            let run = |streaming| {
+                let keys = KeyLabels::Position;
+                streamed_logsumexp(on.matrix(&q), on.matrix(&k), on.integers(&own), keys, scale, streaming)
+            };
+            for streaming in settings() {
+                assert_close(&backend.name, &host(run(streaming)), &expected, on.tolerance());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "streamed log-sum-exp: scale must be in [1e-10, 1e10], got -4")]
+fn a_negative_scale_is_rejected() {
+    let backend = &backends()[0];
+    let rows = On(backend).matrix(&rows(2, 2, 0));
+    let labels = On(backend).integers(&[0, 1]);
+    streamed_logsumexp(rows.clone(), rows, labels, KeyLabels::Position, -4.0, Streaming::new());
+}

@@ -121,3 +121,62 @@ fn shards_of_other_embeddings_are_rejected() {
     narrow.centers.weight = Param::from_tensor(Tensor::zeros([3, 2], device));
     ShardedHead::from_shards(vec![wide, narrow]);
 }
+
+#[test]
+fn shards_that_sample_draw_differently_and_find_every_own_class() {
+    for device in devices() {
+        let head = CosFaceConfig::new(100, 4).with_scale(4.0).init(&device);
+        let sampling = PartialFcConfig::new().with_sample_rate(0.2).with_seed(3).init(head);
+        let sharded = ShardedHead::new(sampling, &[device.clone(), device.clone()]);
+        let embeddings = Tensor::<2>::random([2, 4], Distribution::Normal(0.0, 1.0), &device);
+        for _ in 0..3 {
+            let loss = sharded.forward(embeddings.clone(), Tensor::<1, Int>::from_ints([7, 93], &device));
+            let gradients = loss.backward();
+            let moved: Vec<Vec<usize>> = sharded
+                .shards
+                .iter()
+                .map(|shard| {
+                    let gradient = host(shard.head.centers.weight.val().grad(&gradients).expect("a gradient"));
+                    let rows = gradient.chunks(4).enumerate();
+                    rows.filter(|(_, row)| row.iter().any(|&slope| slope != 0.0)).map(|(class, _)| class).collect()
+                })
+                .collect();
+            assert!(moved[0].contains(&7) && moved[1].contains(&43), "{moved:?}");
+            assert!(moved.iter().all(|classes| (10..=12).contains(&classes.len())), "{moved:?}");
+            let drawn = |shard: usize, own: usize| -> Vec<usize> {
+                moved[shard].iter().copied().filter(|&class| class != own).collect()
+            };
+            assert_ne!(drawn(0, 7), drawn(1, 43));
+        }
+    }
+}
+
+#[test]
+fn frozen_centers_stay_frozen() {
+    let device = &devices()[0];
+    let mut head = CosFaceConfig::new(6, 2).init(device);
+    head.centers.weight = head.centers.weight.clone().set_require_grad(false);
+    let sharded = ShardedHead::new(head, &[device.clone(), device.clone()]);
+    assert!(sharded.shards.iter().all(|shard| !shard.centers.weight.is_require_grad()));
+    assert!(!sharded.unshard(device).centers.weight.is_require_grad());
+}
+
+#[cfg(all(feature = "flex", feature = "ndarray"))]
+#[test]
+fn half_precision_goes_to_shards_that_do_not_have_it() {
+    let devices = devices();
+    let (ndarray, flex) = (&devices[0], &devices[1]);
+    let head = CosFaceConfig::new(6, 2).with_scale(8.0).init(flex);
+    let sharded = ShardedHead::new(head.clone(), &[ndarray.clone(), flex.clone()]);
+    let half = burn::tensor::DType::F16;
+    let embeddings = Tensor::<2>::from_floats([[1.0, 0.5], [-0.25, 2.0]], flex).cast(half);
+    let labels = || Tensor::<1, Int>::from_ints([0, 5], flex);
+
+    let spread = sharded.forward_no_reduction(embeddings.clone(), labels());
+    assert_eq!(spread.dtype(), half);
+    assert_eq!(sharded.logits(embeddings.clone()).dtype(), half);
+    let whole = host(head.forward_no_reduction(embeddings, labels()));
+    for (a, b) in host(spread).iter().zip(whole) {
+        assert!((a - b).abs() < 1e-2, "{a} {b}");
+    }
+}

@@ -72,6 +72,11 @@ pub(crate) struct Wanted {
     Autodiff,
     Fusion: cfg(feature = "fusion")
 )]
+#[diagnostic::on_unimplemented(
+    message = "the streamed log-sum-exp does not know the backend `{Self}`",
+    label = "is Burn's fusion on? Then turn on the feature `fusion` of `burn-losses` too",
+    note = "Burn's default features fuse operations on GPUs: name both features, as in `features = [\"wgpu\", \"fusion\"]`"
+)]
 #[expect(clippy::too_many_arguments, reason = "Burn wants every tensor of an operation as an argument")]
 pub(crate) trait LogSumExpOps: Backend {
     #[fusion(default)]

@@ -27,6 +27,7 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 
+use crate::labels::signed;
 use crate::norm::unit_rows;
 use crate::precision::{cast_to, widen};
 use backend::{Exclusion, LogSumExpOps, Plan};
@@ -59,9 +60,9 @@ impl Default for Streaming {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "made once per call; which variant is large depends on the backends")]
 pub enum Scale {
-    /// A number.
+    /// A number in `[1e-10, 1e10]`.
     Constant(f64),
-    /// A learned or measured number of shape `[1]`; it receives a gradient.
+    /// A learned or measured number of shape `[1]`, which must be positive; it receives a gradient.
     Tensor(Tensor<1>),
 }
 
@@ -107,7 +108,7 @@ pub enum KeyLabels {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree, or `streaming.block` is 0.
+/// If the shapes do not agree, the scale is out of its range, or `streaming.block` is 0.
 ///
 /// # Source
 ///
@@ -165,7 +166,7 @@ pub fn streamed_logsumexp(
 ///
 /// # Panics
 ///
-/// If the shapes do not agree, or `streaming.block` is 0.
+/// If the shapes do not agree, the scale is out of its range, or `streaming.block` is 0.
 ///
 /// # Source
 ///
@@ -313,7 +314,7 @@ fn scores(
     ))
 }
 
-/// Without queries or without keys; connected to both, so that a backward finds the gradient 0.
+/// Without queries, or without keys; then the queries find the gradient 0.
 fn scores_of_nothing(queries: Tensor<2>, keys: Tensor<2>) -> Tensor<2> {
     let [batch, _] = queries.dims();
     let ([count, _], device, dtype) = (keys.dims(), queries.device(), queries.dtype());
@@ -331,20 +332,16 @@ fn scores_of_nothing(queries: Tensor<2>, keys: Tensor<2>) -> Tensor<2> {
 fn scaled(queries: Tensor<2>, scale: Scale) -> (Tensor<2>, f64) {
     let dims = queries.dims();
     match scale {
-        Scale::Constant(scale) => (queries, scale),
+        Scale::Constant(scale) => {
+            let fits = (1e-10..=1e10).contains(&scale);
+            assert!(fits, "streamed log-sum-exp: scale must be in [1e-10, 1e10], got {scale}");
+            (queries, scale)
+        }
         Scale::Tensor(scale) => {
             assert_shape!(scale, [1]);
             let scale = cast_to(scale, queries.dtype());
             let queries = if dims[0] == 0 { queries } else { queries * scale.unsqueeze_dim::<2>(1).expand(dims) };
             (queries, 1.0)
         }
-    }
-}
-
-/// Labels of a type that has negative numbers and is at least 32 bits wide.
-fn signed(labels: Tensor<1, Int>) -> Tensor<1, Int> {
-    match labels.dtype() {
-        DType::I32 | DType::I64 => labels,
-        _ => labels.cast(DType::I32),
     }
 }

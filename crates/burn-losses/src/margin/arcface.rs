@@ -47,7 +47,7 @@ pub struct ArcFaceConfig {
     /// 2.33 for `LinearFall`, pi for `Fold`, pi/2 for `EasyMargin`.
     #[config(default = 0.5)]
     pub margin: f64,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,

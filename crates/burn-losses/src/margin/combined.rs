@@ -25,7 +25,7 @@ pub struct CombinedMarginConfig {
     /// What is taken off its cosine (`m3`, CosFace's margin); in `[-1000, 1000]`.
     #[config(default = 0.2)]
     pub cosine_margin: f64,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,

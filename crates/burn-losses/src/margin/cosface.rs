@@ -18,7 +18,7 @@ pub struct CosFaceConfig {
     /// help when the classes to tell apart later are not those trained on.
     #[config(default = 0.35)]
     pub margin: f64,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,

@@ -32,9 +32,9 @@ impl GradientMode {
 
 /// # Panics
 ///
-/// If a scale is not in `(0, 1e6]`: beyond it, cosines that differ by a rounding error are worlds apart.
+/// If a scale is not in `[1e-6, 1e6]`: beyond it, cosines that differ by a rounding error are worlds apart.
 pub(crate) fn check_scale(head: &str, scale: f64) {
-    assert!(scale > 0.0 && scale <= 1e6, "{head}: scale must be in (0, 1e6], got {scale}");
+    assert!((1e-6..=1e6).contains(&scale), "{head}: scale must be in [1e-6, 1e6], got {scale}");
 }
 
 /// # Panics
@@ -69,7 +69,7 @@ pub trait MarginHead {
     where
         Self: Sized;
 
-    /// What the cosines are multiplied with, in `(0, 1e6]`.
+    /// What the cosines are multiplied with, in `[1e-6, 1e6]`.
     fn scale(&self) -> f64;
 
     /// The margin rule: what the cosine with the own class is replaced by.
@@ -79,6 +79,16 @@ pub trait MarginHead {
     /// - own_cosine: `[batch]`, in `[-1, 1]` but for rounding
     /// - output: `[batch]`
     fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1>;
+
+    /// The same head with a block of centers, as the shard of this number. A head that draws at random draws differently
+    /// in every shard.
+    fn shard(self, centers: ClassCenters, number: usize) -> Self
+    where
+        Self: Sized,
+    {
+        let _ = number;
+        self.with_centers(centers)
+    }
 
     /// What a batch has to do with the centers, before the margin: what a head with another way to compare replaces.
     ///

@@ -29,7 +29,7 @@ mod partial_fc;
 mod sharded;
 
 pub use arcface::{ArcFace, ArcFaceConfig, LargeAngle};
-pub use burn_losses_kernels::logsumexp::Streaming;
+pub use burn_losses_kernels::logsumexp::{Streaming, streams_on};
 pub use class_centers::ClassCenters;
 pub use combined::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};

@@ -14,7 +14,7 @@ pub struct NormFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the cosines are multiplied with; in `(0, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come
     /// near 0 grows with the logarithm of the number of classes.
     #[config(default = 30.0)]
     pub scale: f64,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "NormFace: scale must be in (0, 1e6], got NaN")]
+    #[should_panic(expected = "NormFace: scale must be in [1e-6, 1e6], got NaN")]
     fn a_scale_that_is_not_a_number_is_rejected() {
         NormFaceConfig::new(2, 2).with_scale(f64::NAN).init(&Device::flex());
     }

@@ -50,7 +50,7 @@ impl PartialFcConfig {
 /// `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded with the
 /// module, and repeats after 2^24 draws. Nothing is read back from the device.
 ///
-/// Without autodiff nothing is drawn: a validation loss is that of all classes. Nor where the sample would not be smaller
+/// A head without autodiff (`valid()`) draws nothing: a validation loss is that of all classes. Nor where the sample would not be smaller
 /// than all classes, so a rate of 1 is the head itself. Clones share their draws.
 ///
 /// # Source
@@ -86,11 +86,20 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
         self.head.centers()
     }
 
-    /// The same head and settings with other centers; its draws go their own way from here.
+    /// The same head and settings with other centers; its draws go on from where they are, and are its own from here.
     fn with_centers(self, centers: ClassCenters) -> Self {
         let draws = self.draws.value().to_device(&centers.weight.device().inner());
         let draws = RunningState::new(draws);
         Self { head: self.head.with_centers(centers), draws, ..self }
+    }
+
+    /// Shard 0 draws as the whole head would; the others have another seed.
+    fn shard(self, centers: ClassCenters, number: usize) -> Self {
+        let whole = self.with_centers(centers);
+        let draws = whole.draws.value();
+        let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
+        let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24).float().cast(rest.dtype());
+        Self { draws: RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0)), ..whole }
     }
 
     fn scale(&self) -> f64 {
@@ -105,7 +114,7 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
         let centers = self.centers();
         let [batch, _] = embeddings.dims();
         let drawn = libm::ceil(self.sample_rate * centers.classes() as f64) as usize;
-        if drawn + batch >= centers.classes() || !embeddings.device().is_autodiff() {
+        if drawn + batch >= centers.classes() || !centers.weight.val().device().is_autodiff() {
             return self.head.scores(embeddings, index);
         }
         let sample = Sample::of(self.draw(drawn, &index), index, centers.classes());

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_space::log_sum_exp;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::head::{margin_losses, silence};
 use super::{ClassScores, MarginHead};
@@ -58,7 +58,8 @@ pub struct ShardedHead<H> {
 impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     /// Spreads the classes of a head evenly over `devices`; the first ones get one class more where they do not divide.
     ///
-    /// A device may be named several times. For training, name autodiff devices.
+    /// A device may be named several times. For training, name autodiff devices. The shards are new parameters: the state
+    /// an optimizer keeps of the head's does not follow.
     ///
     /// # Panics
     ///
@@ -67,15 +68,16 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         let sizes = even_sizes(head.centers().classes(), devices.len());
         let weight = head.centers().weight.val().detach();
         let mut start = 0;
-        let shards = sizes.into_iter().zip(devices).map(|(size, device)| {
+        let shards = sizes.into_iter().zip(devices).enumerate().map(|(number, (size, device))| {
             let block = weight.clone().narrow(0, start, size).to_device(device).detach();
             start += size;
-            with_weight(head.clone(), block)
+            with_weight(head.clone(), block, number)
         });
         Self { shards: shards.collect() }
     }
 
-    /// From heads that are on their devices already: so no device ever holds all classes.
+    /// From heads that are on their devices already: so no device ever holds all classes. Give each
+    /// [`PartialFc`](super::PartialFc) a seed of its own.
     ///
     /// # Panics
     ///
@@ -99,7 +101,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     /// All classes in one head, on `device`.
     pub fn unshard(&self, device: &Device) -> H {
         let blocks = self.shards.iter().map(|shard| shard.centers().weight.val().detach().to_device(device).detach());
-        with_weight(self.shards[0].clone(), Tensor::cat(blocks.collect(), 0))
+        with_weight(self.shards[0].clone(), Tensor::cat(blocks.collect(), 0), 0)
     }
 
     /// The same classes spread over other devices, or another number of them. Goes through the first of them, which must
@@ -129,7 +131,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         let (classes, dim) = (head.centers().classes(), head.centers().embedding_dim());
         even_sizes(classes, devices.len());
         // What one shard saves says how many there are.
-        let first = with_weight(head.clone(), Tensor::zeros([1, dim], &devices[0]));
+        let first = with_weight(head.clone(), Tensor::zeros([1, dim], &devices[0]), 0);
         let (held, per_shard) = (record.len(), first.into_record().len().max(1));
         let count = held / per_shard;
         if count == 0 || held % per_shard != 0 || count > classes {
@@ -140,7 +142,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         }
         let shards = even_sizes(classes, count).into_iter().enumerate().map(|(number, size)| {
             let device = &devices[number % devices.len()];
-            with_weight(head.clone(), Tensor::zeros([size, dim], device))
+            with_weight(head.clone(), Tensor::zeros([size, dim], device), number)
         });
         let saved = Self { shards: shards.collect() }.try_load_record(record)?;
 
@@ -198,9 +200,11 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch, classes]`, on the device of the embeddings
     pub fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
-        let home = embeddings.device();
+        let (home, dtype) = (embeddings.device(), embeddings.dtype());
+        // Not every device has the half precision of another.
+        let embeddings = widen(embeddings);
         let of = |shard: &H| shard.logits(embeddings.clone().to_device(&device_of(shard))).to_device(&home);
-        Tensor::cat(self.shards.iter().map(of).collect(), 1)
+        cast_to(Tensor::cat(self.shards.iter().map(of).collect(), 1), dtype)
     }
 
     fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
@@ -219,6 +223,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
 
     fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
         let home = embeddings.device();
+        let embeddings = widen(embeddings);
         let mut start = 0;
         let (mut own, mut others) = (Vec::new(), Vec::new());
         for shard in &self.shards {
@@ -242,9 +247,12 @@ fn device_of<H: MarginHead>(head: &H) -> Device {
     head.centers().weight.val().device()
 }
 
-fn with_weight<H: MarginHead>(head: H, weight: Tensor<2>) -> H {
-    let centers = head.centers().clone().with_weight(Param::from_tensor(weight));
-    head.with_centers(centers)
+/// The head as a shard with these centers, frozen if it was.
+fn with_weight<H: MarginHead>(head: H, weight: Tensor<2>, number: usize) -> H {
+    let trained = head.centers().weight.is_require_grad();
+    let weight = Param::from_tensor(weight).set_require_grad(trained);
+    let centers = head.centers().clone().with_weight(weight);
+    head.shard(centers, number)
 }
 
 /// `classes` in `shards` blocks that differ by one at most.

@@ -181,7 +181,7 @@ fn normalise_row<T: Real>(row: &mut [T]) -> T {
     let mut largest = largest.into_iter().fold(T::zero(), larger);
 
     // Squares of such numbers are in range, so the row need not be divided by its largest number first.
-    if largest > T::of(1e-15) && largest < T::of(1e15) && largest >= T::of(NO_DIRECTION) {
+    if largest >= T::of(NO_DIRECTION) && largest < T::of(1e15) {
         // An error here is that of a whole row and does not average out, so it is rounded once.
         let inverse = T::of(dot(row, row).to_f64().expect("a float is an f64").sqrt().recip());
         row.iter_mut().for_each(|number| *number = *number * inverse);

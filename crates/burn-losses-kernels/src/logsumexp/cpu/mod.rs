@@ -35,7 +35,7 @@ use memory::{Key, Strided};
 const BLOCK: usize = 256;
 const TILE: usize = 256;
 
-/// What the sums of the queries' gradients of all threads may take together.
+/// What the sums of the queries' gradients of all threads may take together, if that is more than two of them.
 const ACCUMULATOR_BYTES: usize = 32 << 20;
 
 /// Below this many multiplications a second thread costs more than it brings.
