@@ -501,3 +501,31 @@ fn a_negative_scale_is_rejected() {
     let labels = On(backend).integers(&[0, 1]);
     streamed_logsumexp(rows.clone(), rows, labels, KeyLabels::Position, -4.0, Streaming::new());
 }
+
+#[test]
+fn the_number_of_threads_changes_nothing_but_rounding() {
+    // The second size is beyond what every thread may add up for itself: then threads share the products.
+    for [batch, classes, dim] in [[37, 301, 24], [1050, 40, 2048]] {
+        for backend in backends().iter().filter(|backend| ["flex", "ndarray"].contains(&backend.name.as_str())) {
+            if batch > 1000 && !(backend.name == "flex" && backend.is_double()) {
+                continue;
+            }
+            let on = On(backend);
+            let (x, w, y) = (rows(batch, dim, 0), rows(classes, dim, 1), labels(batch, classes));
+            let run = |forward: usize, backward: usize, streaming| {
+                let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let (x, w) = (on.matrix(&x), on.matrix(&w));
+                let scores =
+                    pool(forward).install(|| class_scores(x.clone(), w.clone(), on.integers(&y), SCALE, streaming));
+                pool(backward).install(|| with_gradients(scores, &x, &w))
+            };
+            for streaming in [streaming(0, None), streaming(usize::MAX, Some(16))] {
+                let expected = run(1, 1, streaming);
+                for (forward, backward) in [(2, 5), (8, 1)] {
+                    let what = format!("{forward} and {backward} threads on {}", backend.name);
+                    compare(&what, &on, &run(forward, backward, streaming), &expected);
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,10 @@
 use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, WebSocketTransport};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Streaming, class_scores, class_scores_reference, streams_on};
+use burn_losses_kernels::logsumexp::{
+    KeyLabels, Streaming, class_scores, class_scores_reference, streamed_logsumexp, streamed_logsumexp_reference,
+    streams_on,
+};
 use parity::assert_sharded_equals_whole;
 use support::close::{Tolerance, assert_close};
 use support::table::host;
@@ -55,5 +58,31 @@ fn the_engine_streams_on_a_server() {
     for (actual, expected) in run(true).iter().zip(&run(false)) {
         assert!(expected.iter().any(|&number| number != 0.0));
         assert_close("remote", actual, expected, Tolerance::new(1e-4, 1e-4));
+    }
+}
+
+#[test]
+fn labelled_keys_stream_on_a_server() {
+    let [device, _] = two_remote_devices();
+    let numbers = |rows: usize| Tensor::<1, Int>::arange(0..rows as i64 * 5, &device).float().cos().reshape([rows, 5]);
+    let ours = || Tensor::<1, Int>::from_ints([0, 2, -1], &device);
+    let theirs = || {
+        let labels: Vec<i64> = (0..40).map(|key| key % 4 - 1).collect();
+        KeyLabels::Tensor(Tensor::from_data(labels.as_slice(), &device))
+    };
+    let run = |streamed: bool| {
+        let (q, k) = (numbers(3).detach().require_grad(), numbers(40).detach().require_grad());
+        let others = if streamed {
+            let streaming = Streaming::new().with_block(Some(16));
+            streamed_logsumexp(q.clone(), k.clone(), ours(), theirs(), 2.0, streaming)
+        } else {
+            streamed_logsumexp_reference(q.clone(), k.clone(), ours(), theirs(), 2.0)
+        };
+        let gradients = others.clone().powi_scalar(2).sum().backward();
+        [host(others), host(q.grad(&gradients).expect("a gradient")), host(k.grad(&gradients).expect("a gradient"))]
+    };
+    for (actual, expected) in run(true).iter().zip(&run(false)) {
+        assert!(expected.iter().any(|&number| number != 0.0));
+        assert_close("remote", actual, expected, Tolerance::new(1e-5, 1e-5));
     }
 }

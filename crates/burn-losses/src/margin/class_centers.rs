@@ -21,12 +21,6 @@ pub struct ClassCenters {
     pub(crate) streaming: Streaming,
 }
 
-/// A batch and the centers it is compared with, both of unit length and in a precision fit for sums.
-pub(crate) struct Directions {
-    pub(crate) embeddings: Tensor<2>,
-    pub(crate) centers: Tensor<2>,
-}
-
 impl ClassCenters {
     /// Random centers of `[classes, embedding_dim]`, for a head of your own; `head` names it in messages.
     ///
@@ -96,7 +90,9 @@ impl ClassCenters {
             // A product with an empty batch divides by zero on one backend and returns stale memory on another.
             return Tensor::zeros([0, self.classes()], (&embeddings.device(), dtype));
         }
-        cast_to(self.directions(embeddings).cosines(), dtype)
+        let embeddings = widen(embeddings);
+        let centers = unit_rows(cast_to(self.weight.val(), embeddings.dtype()));
+        cast_to(unit_rows(embeddings).matmul(centers.transpose()), dtype)
     }
 
     /// The cosine of every embedding with the center of its own class, `[batch]`; only these centers are looked at.
@@ -104,13 +100,6 @@ impl ClassCenters {
         let embeddings = widen(embeddings);
         let own = cast_to(self.weight.val().select(0, index), embeddings.dtype());
         (unit_rows(embeddings) * unit_rows(own)).sum_dim(1).squeeze_dim(1)
-    }
-
-    pub(crate) fn directions(&self, embeddings: Tensor<2>) -> Directions {
-        let embeddings = widen(embeddings);
-        let weight = cast_to(self.weight.val(), embeddings.dtype());
-
-        Directions { embeddings: unit_rows(embeddings), centers: unit_rows(weight) }
     }
 
     /// Checks the shapes of a batch and makes its labels safe.
@@ -125,17 +114,5 @@ impl ClassCenters {
         assert_shape!(labels, [batch]);
 
         self.labels.sanitise(labels, classes)
-    }
-}
-
-impl Directions {
-    pub(crate) fn cosines(self) -> Tensor<2> {
-        self.embeddings.matmul(self.centers.transpose())
-    }
-
-    /// The cosine of every embedding with the center of its own class, `[batch]`.
-    pub(crate) fn own_cosines(&self, index: Tensor<1, Int>) -> Tensor<1> {
-        let own_centers = self.centers.clone().select(0, index);
-        (self.embeddings.clone() * own_centers).sum_dim(1).squeeze_dim(1)
     }
 }

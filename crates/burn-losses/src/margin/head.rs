@@ -3,7 +3,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::class_scores;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::class_centers::ClassCenters;
 use crate::labels::SafeLabels;
@@ -173,10 +173,11 @@ pub trait MarginHead {
         if batch == 0 {
             return self.logits(embeddings);
         }
-        let directions = self.centers().directions(silence(embeddings, valid.clone()));
-        let target = self.margin(directions.own_cosines(index.clone()));
+        let embeddings = widen(silence(embeddings, valid.clone()));
+        let target = self.margin(self.centers().own_cosines(embeddings.clone(), index.clone()));
         let replaced = own_class(index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
-        let cosines = directions.cosines().mask_where(replaced, target.unsqueeze_dim::<2>(1).expand([batch, classes]));
+        let target = target.unsqueeze_dim::<2>(1).expand([batch, classes]);
+        let cosines = self.centers().cosines(embeddings).mask_where(replaced, target);
 
         cast_to(cosines.mul_scalar(self.scale()), dtype)
     }

@@ -227,9 +227,11 @@ impl Sample {
 }
 
 fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
-    // Neighbouring seeds become unlike ones (the finaliser of SplitMix64), of which 48 bits are kept.
-    let mixed = (seed ^ (seed >> 30)).wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    // Neighbouring seeds become unlike ones (by the step of SplitMix64), of which 48 bits are kept.
+    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let mixed = mixed ^ (mixed >> 31);
     let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
 
     Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))

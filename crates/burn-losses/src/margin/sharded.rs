@@ -164,10 +164,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
-            let home = embeddings.device();
-            let zero = |loss: Tensor<1>, shard: &H| {
-                loss + zero_of(embeddings.clone(), shard.centers().weight.val().narrow(0, 0, 1).to_device(&home))
-            };
+            let zero = |loss: Tensor<1>, shard: &H| loss + zero_of(embeddings.clone(), shard.centers().weight.val());
             return self.shards.iter().fold(embeddings.clone().sum(), zero);
         }
         let losses = self.losses(embeddings, labels.clone());

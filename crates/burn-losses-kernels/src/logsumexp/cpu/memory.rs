@@ -79,7 +79,7 @@ impl<E: Copy> Strided<'_, E> {
 
 /// A backend whose tensors are memory of this process.
 pub(super) trait Host: Backend {
-    /// The numbers of a matrix of type `E`.
+    /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
     fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E>;
 
     fn integers(tensor: IntTensor<Self>) -> Vec<i64>;
