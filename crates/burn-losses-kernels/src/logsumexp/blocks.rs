@@ -157,7 +157,10 @@ impl<B: Backend> Masks<B> {
                 Self { own: Some(own.clone()), excluded: B::bool_or(own, unused()) }
             }
             Exclusion::SameLabel => {
-                let key_labels = B::int_cast(excluded.key_labels.clone(), integers);
+                let key_labels = excluded.key_labels.clone();
+                // Only where it must be: a Burn server stops at any cast of integers.
+                let alike = key_labels.dtype() == labels.dtype();
+                let key_labels = if alike { key_labels } else { B::int_cast(key_labels, integers) };
                 let same = B::int_equal(column(labels.clone()), row(key_labels), bools);
                 Self { own: None, excluded: B::bool_or(same, unused()) }
             }
