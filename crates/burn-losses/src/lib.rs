@@ -47,10 +47,18 @@
 extern crate alloc;
 
 pub mod center;
+pub mod classification;
+pub mod diagnostics;
 pub mod distance;
 pub mod labels;
 pub mod margin;
+pub mod mining;
+pub mod pairwise;
+pub mod proxy;
 pub mod reduction;
+pub mod regression;
+pub mod regularization;
+pub mod sampling;
 
 mod random;
 

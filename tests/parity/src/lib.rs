@@ -29,7 +29,7 @@ impl Tolerances {
     /// Two to ten times what was measured (`docs/parity.md`), except for a real GPU, where WGSL's own bounds on `exp`,
     /// `log` and division count. A head multiplies the rounding error of a cosine with its scale.
     pub fn of(row: &Row, case: &Case, backend: &Backend) -> Self {
-        let (losses, gradients) = match (backend.exactness, row.has_scale) {
+        let (losses, gradients) = match (backend.exactness, row.scale(case).is_some()) {
             (Exactness::Double, _) => ((5e-14, 5e-15), (1e-12, 1e-14)),
             (Exactness::Single, false) => ((1.3e-6, 1e-6), (1e-5, 1e-6)),
             (Exactness::Single, true) => ((1e-5, 1e-6), (1e-4, 1e-6)),
@@ -38,7 +38,7 @@ impl Tolerances {
             (Exactness::Gpu, false) => ((1e-4, 1e-4), (1e-3, 1e-5)),
             (Exactness::Gpu, true) => ((5e-4, 5e-6), (1e-3, 1e-5)),
         };
-        let scale = if row.has_scale { case.number("scale") } else { 1.0 };
+        let scale = row.scale(case).unwrap_or(1.0);
         Self {
             losses: Tolerance::new(losses.0, losses.1 * scale),
             gradients: Tolerance::new(gradients.0, gradients.1 * scale),

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use support::close::compare;
 use support::golden::{Case, cases};
-use support::table::{Call, Row, TABLE, host};
+use support::table::{Call, Row, host, table};
 
 use crate::{Backend, Tolerances};
 
@@ -28,7 +28,7 @@ pub struct Cell {
 /// Runs every golden case of every loss on every backend.
 pub fn golden_cells(backends: &[Backend]) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for row in TABLE {
+    for row in table() {
         let cases: Vec<Case> = cases(row.family).into_iter().filter(|case| case.loss == row.loss).collect();
         for backend in backends {
             cells.push(cell(row, &cases, backend));

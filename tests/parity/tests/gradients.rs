@@ -3,7 +3,7 @@ use parity::backends;
 use support::close::Tolerance;
 use support::golden::{Case, cases};
 use support::gradient::check;
-use support::table::{Call, Row, TABLE};
+use support::table::{Call, Row, table};
 
 /// What the five-point stencil leaves in `f64`: its own error grows with the largest gradient of the case.
 const TOLERANCE: Tolerance = Tolerance::new(1e-6, 1e-7);
@@ -11,7 +11,7 @@ const TOLERANCE: Tolerance = Tolerance::new(1e-6, 1e-7);
 #[test]
 fn gradients_equal_finite_differences_in_f64() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
-        for row in TABLE {
+        for row in table() {
             let cases = cases(row.family);
             // The detached gradient is not the derivative of the loss, on purpose; golden numbers hold it instead.
             let exact = cases.iter().filter(|case| case.loss == row.loss && case.word("gradient", "Exact") == "Exact");
@@ -24,15 +24,6 @@ fn gradients_equal_finite_differences_in_f64() {
 
 fn check_case(row: &Row, case: &Case, device: &burn::tensor::Device, backend: &str) {
     let run = |case: &Case| (row.run)(&Call { case, device, dtype: DType::F64 });
-    // A power below 1 bends the more the smaller a difference is.
-    let root = case.settings.get("distance").is_some_and(|distance| distance["Minkowski"].as_f64() == Some(0.5));
-    let sharpness = if row.has_scale {
-        case.number("scale")
-    } else if root {
-        30.0
-    } else {
-        1.0
-    };
     for (name, gradient) in run(case).gradients(&case.cotangent) {
         let value = |input: &[f64]| {
             let mut moved = case.clone();
@@ -41,7 +32,7 @@ fn check_case(row: &Row, case: &Case, device: &burn::tensor::Device, backend: &s
         };
         let largest = gradient.iter().fold(1.0_f64, |largest, number| largest.max(number.abs()));
         let tolerance = Tolerance::new(TOLERANCE.relative, TOLERANCE.absolute * largest);
-        if let Err(message) = check(value, &case.inputs[name].data, &gradient, sharpness, tolerance) {
+        if let Err(message) = check(value, &case.inputs[name].data, &gradient, row.sharpness(case), tolerance) {
             panic!("{} on {backend}: gradient of {name}: {message}", case.name);
         }
     }

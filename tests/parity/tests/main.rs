@@ -4,12 +4,23 @@
 #![recursion_limit = "256"]
 
 mod center;
+mod classification;
 mod config;
+mod diagnostics;
 mod engine;
 mod golden;
 mod gradients;
 mod hostile;
 mod labels;
 mod laws;
+mod margin_rules;
+mod memory;
+mod mining;
+mod pairwise;
 mod partial_fc;
+mod proxy;
+mod regression;
+mod regularization;
+mod sampling;
 mod sharded;
+mod softmax_pairs;

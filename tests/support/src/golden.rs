@@ -15,6 +15,13 @@ pub struct Array {
     pub data: Vec<f64>,
 }
 
+impl Array {
+    /// Rows and columns; a vector is a column.
+    pub fn sizes(&self) -> [usize; 2] {
+        [self.shape[0], self.shape.get(1).copied().unwrap_or(1)]
+    }
+}
+
 /// What a case should give.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Expected {
@@ -87,6 +94,6 @@ impl Case {
     /// The rows of an input.
     pub fn rows(&self, input: &str) -> Vec<Vec<f64>> {
         let array = &self.inputs[input];
-        array.data.chunks(array.shape[1]).map(<[f64]>::to_vec).collect()
+        array.data.chunks(array.sizes()[1]).map(<[f64]>::to_vec).collect()
     }
 }

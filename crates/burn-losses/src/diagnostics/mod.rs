@@ -1,0 +1,1 @@
+//! What a trainer wants to see beside the loss.

@@ -1,0 +1,81 @@
+use burn::tensor::{Bool, Int, Tensor};
+use burn_losses_kernels::labels::signed;
+
+/// Which anchors and references are a pair, as two masks of `[anchors, references]`.
+///
+/// A mask has the same shape whatever is in the batch, so choosing pairs needs no read-back from the device.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// Where anchor and reference have the same identity and are not the same row.
+    pub positive: Tensor<2, Bool>,
+    /// Where they have different identities.
+    pub negative: Tensor<2, Bool>,
+}
+
+impl Pairs {
+    /// All pairs of a batch with itself, but for rows with themselves.
+    ///
+    /// # Shapes
+    ///
+    /// - labels: `[batch]`; a row with a negative label is in no pair
+    /// - masks: `[batch, batch]`
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use burn_losses::mining::Pairs;
+    ///
+    /// let pairs = Pairs::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
+    /// let count = |mask: Tensor<2, burn::tensor::Bool>| mask.int().sum().into_scalar::<i64>();
+    /// assert_eq!((count(pairs.positive), count(pairs.negative)), (2, 4));
+    /// ```
+    pub fn in_batch(labels: Tensor<1, Int>) -> Self {
+        let [batch] = labels.dims();
+        let Self { positive, negative } = Self::between(labels.clone(), labels);
+        if batch == 0 {
+            return Self { positive, negative };
+        }
+        let rows = Tensor::<1, Int>::arange(0..batch as i64, &positive.device());
+        let column = rows.clone().unsqueeze_dim::<2>(1).expand([batch, batch]);
+        let itself = column.equal(rows.unsqueeze_dim::<2>(0).expand([batch, batch]));
+
+        Self { positive: positive.bool_and(itself.bool_not()), negative }
+    }
+
+    /// All pairs of a batch with other rows, such as those of a memory.
+    ///
+    /// # Shapes
+    ///
+    /// - labels: `[anchors]`; a row with a negative label is in no pair
+    /// - reference_labels: `[references]`, likewise
+    /// - masks: `[anchors, references]`
+    pub fn between(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>) -> Self {
+        let ([anchors], [references]) = (labels.dims(), reference_labels.dims());
+        let shape = [anchors, references];
+        if anchors == 0 || references == 0 {
+            let nothing = Tensor::<2, Bool>::empty(shape, &labels.device());
+            return Self { positive: nothing.clone(), negative: nothing };
+        }
+        let labels = signed(labels).unsqueeze_dim::<2>(1).expand(shape);
+        let references = signed(reference_labels).unsqueeze_dim::<2>(0).expand(shape);
+        let both = labels.clone().greater_equal_scalar(0).bool_and(references.clone().greater_equal_scalar(0));
+        let same = labels.equal(references);
+
+        Self { positive: both.clone().bool_and(same.clone()), negative: both.bool_and(same.bool_not()) }
+    }
+}
+
+/// Anchors with a positive and a negative each, as row numbers; one entry per triplet.
+///
+/// Entries that are not `valid` point somewhere harmless and count for nothing, so that a miner needs no read-back from
+/// the device to say how many triplets it found.
+#[derive(Clone, Debug)]
+pub struct Triplets {
+    /// The row of the anchor, `[triplets]`.
+    pub anchor: Tensor<1, Int>,
+    /// The row of a reference with the same identity, `[triplets]`.
+    pub positive: Tensor<1, Int>,
+    /// The row of a reference with another identity, `[triplets]`.
+    pub negative: Tensor<1, Int>,
+    /// Whether the entry is a triplet, `[triplets]`.
+    pub valid: Tensor<1, Bool>,
+}

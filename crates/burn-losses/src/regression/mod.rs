@@ -1,0 +1,1 @@
+//! Losses of predictions and targets: numbers that should equal numbers.

@@ -1,0 +1,1 @@
+//! What keeps parameters, embeddings and class weights small, sparse or alike: `loss = data_loss + strength·penalty`.

@@ -1,0 +1,1 @@
+//! Which samples meet in a batch.
