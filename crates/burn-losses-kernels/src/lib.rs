@@ -3,6 +3,8 @@
 //!
 //! - [`logsumexp`]: the log-sum-exp of the scores of queries and keys, streamed over blocks of keys, so that the
 //!   `[queries, keys]` scores never exist at once. The denominator of softmax heads and contrastive losses.
+//! - [`rivals`]: the same walk for heads that see the other classes otherwise: hard ones reweighted, a sum of softplus,
+//!   several centers per class.
 //!
 //! Beside it, what the operations and the losses share: [`labels`], [`norm`], [`log_space`] and [`precision`].
 //!
@@ -23,3 +25,4 @@ pub mod log_space;
 pub mod logsumexp;
 pub mod norm;
 pub mod precision;
+pub mod rivals;

@@ -17,7 +17,7 @@ pub fn log_sum_exp(scores: Tensor<2>) -> Tensor<1> {
 }
 
 /// `log(1 + exp(x))`: the loss of a sample whose other classes score `x` above its own.
-pub fn softplus(x: Tensor<1>) -> Tensor<1> {
+pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     // Both halves branch on one mask, so that the slope at 0 is 1/2 and not the 0 that `sign(0)` would give.
     let negative = x.clone().lower_scalar(0.0);
     let positive_part = x.clone().mask_fill(negative.clone(), 0.0);

@@ -21,6 +21,7 @@ mod partial_fc;
 mod proxy;
 mod regression;
 mod regularization;
+mod rivals;
 mod sampling;
 mod sharded;
 mod softmax_pairs;

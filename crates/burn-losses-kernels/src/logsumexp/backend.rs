@@ -13,12 +13,12 @@ use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "fusion")]
 use burn::tensor::Shape;
 
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
+#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
 use super::blocks;
 
 /// Which keys a query leaves out, and which one is its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exclusion {
+pub(crate) enum Exclusion {
     /// The key whose position is the query's label; it is also the query's own.
     OwnKey,
     /// As `OwnKey`, and keys with a negative label.
@@ -40,22 +40,22 @@ impl Exclusion {
 /// How to run the operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    pub(super) exclusion: Exclusion,
+    pub(crate) exclusion: Exclusion,
     /// Whether keys are divided by their length.
-    pub(super) normalise: bool,
+    pub(crate) normalise: bool,
     /// What scores are multiplied with before the exponential.
-    pub(super) scale: f64,
+    pub(crate) scale: f64,
     /// Whether the forward pass hands its scores to the backward pass.
-    pub(super) keep: bool,
+    pub(crate) keep: bool,
     /// Keys per block; `None` to choose.
-    pub(super) block: Option<usize>,
+    pub(crate) block: Option<usize>,
 }
 
 /// Which gradients the backward pass should compute; the others come back with one meaningless element.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    pub(super) queries: bool,
-    pub(super) keys: bool,
+    pub(crate) queries: bool,
+    pub(crate) keys: bool,
 }
 
 /// - `queries`: `[N, D]` in `f32` or `f64`, `N >= 1`, `D >= 1`
@@ -185,6 +185,10 @@ macro_rules! in_blocks {
 #[cfg(feature = "cube")]
 in_blocks!(burn_cubecl::CubeBackend);
 
+#[cfg(feature = "flex")]
+impl blocks::Blocks for burn::backend::Flex {}
+#[cfg(feature = "ndarray")]
+impl blocks::Blocks for burn::backend::NdArray {}
 #[cfg(feature = "tch")]
 impl blocks::Blocks for burn::backend::LibTorch {}
 #[cfg(feature = "tch")]

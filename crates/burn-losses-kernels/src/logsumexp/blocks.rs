@@ -9,14 +9,19 @@
 //! d key[j]   = (d k[j] - <d k[j], k[j]>·k[j]) / |key[j]|
 //! ```
 
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 use alloc::vec;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::{FloatDType, IntDType, Shape, Slice};
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
+use burn::tensor::Shape;
+use burn::tensor::{FloatDType, IntDType, Slice};
 
 use super::NOTHING;
-use super::backend::{Exclusion, Plan, Wanted};
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
+use super::backend::Wanted;
+use super::backend::{Exclusion, Plan};
 use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// What a block may take, scores and keys together: 2048 keys for 256 queries of 512 columns. On lavapipe blocks of a
@@ -27,6 +32,7 @@ const BLOCK_BYTES: usize = 16 << 20;
 const BLOCK_MULTIPLE: usize = 64;
 
 /// What the forward pass leaves for the backward pass.
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) struct Saved<B: Backend> {
     pub(super) queries: FloatTensor<B>,
     pub(super) keys: FloatTensor<B>,
@@ -37,28 +43,28 @@ pub(super) struct Saved<B: Backend> {
 }
 
 /// What is known of every query after some blocks, `[N, 1]` each.
-pub(super) struct Running<B: Backend> {
-    pub(super) own: FloatTensor<B>,
+pub(crate) struct Running<B: Backend> {
+    pub(crate) own: FloatTensor<B>,
     /// The largest scaled score.
-    pub(super) largest: FloatTensor<B>,
+    pub(crate) largest: FloatTensor<B>,
     /// The sum of `exp(scale·score - largest)`; as long as no key counts, `largest` is [`NOTHING`] and this means nothing.
-    pub(super) sum: FloatTensor<B>,
+    pub(crate) sum: FloatTensor<B>,
 }
 
 /// Which keys of a block a query leaves out.
 #[derive(Clone)]
-pub(super) struct Excluded<B: Backend> {
+pub(crate) struct Excluded<B: Backend> {
     /// `[N]`.
-    pub(super) labels: IntTensor<B>,
+    pub(crate) labels: IntTensor<B>,
     /// `[block]`, or anything where the exclusion does not read them.
-    pub(super) key_labels: IntTensor<B>,
+    pub(crate) key_labels: IntTensor<B>,
     /// The position of the first key of the block.
-    pub(super) start: usize,
-    pub(super) exclusion: Exclusion,
+    pub(crate) start: usize,
+    pub(crate) exclusion: Exclusion,
 }
 
 /// The steps of a block. A backend with kernels of its own replaces them.
-pub(super) trait Blocks: Backend {
+pub(crate) trait Blocks: Backend {
     /// Keys `[block, D]` divided by their length, and `1 / length` as `[block, 1]`.
     fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bools = get_or_init_device_settings::<Self>(&keys.device()).bool_dtype;
@@ -127,13 +133,14 @@ pub(super) trait Blocks: Backend {
     }
 }
 
-struct Masks<B: Backend> {
-    own: Option<BoolTensor<B>>,
-    excluded: BoolTensor<B>,
+/// Where in a block a query's own key is, and which keys it leaves out, `[N, block]`.
+pub(crate) struct Masks<B: Backend> {
+    pub(crate) own: Option<BoolTensor<B>>,
+    pub(crate) excluded: BoolTensor<B>,
 }
 
 impl<B: Backend> Masks<B> {
-    fn new(excluded: &Excluded<B>, scores: &FloatTensor<B>) -> Self {
+    pub(crate) fn new(excluded: &Excluded<B>, scores: &FloatTensor<B>) -> Self {
         let shape = scores.shape();
         let [batch, count] = [shape[0], shape[1]];
         let device = scores.device();
@@ -168,6 +175,7 @@ impl<B: Backend> Masks<B> {
     }
 }
 
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) fn forward<B: Blocks>(
     queries: FloatTensor<B>,
     keys: FloatTensor<B>,
@@ -198,6 +206,7 @@ pub(super) fn forward<B: Blocks>(
     (B::float_cat(vec![running.own, others], 1), kept)
 }
 
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) fn backward<B: Blocks>(
     saved: Saved<B>,
     gradient: FloatTensor<B>,
@@ -249,17 +258,17 @@ pub(super) fn backward<B: Blocks>(
 }
 
 /// The way through the keys.
-struct Walk {
-    batch: usize,
-    count: usize,
-    dim: usize,
-    dtype: FloatDType,
+pub(crate) struct Walk {
+    pub(crate) batch: usize,
+    pub(crate) count: usize,
+    pub(crate) dim: usize,
+    pub(crate) dtype: FloatDType,
     plan: Plan,
-    block: usize,
+    pub(crate) block: usize,
 }
 
 impl Walk {
-    fn new<F: TensorMetadata>(queries: &F, keys: &F, plan: Plan) -> Self {
+    pub(crate) fn new<F: TensorMetadata>(queries: &F, keys: &F, plan: Plan) -> Self {
         let (queries_shape, count) = (queries.shape(), keys.shape()[0]);
         let [batch, dim] = [queries_shape[0], queries_shape[1]];
         let per_key = (2 * batch + 3 * dim) * queries.dtype().size();
@@ -269,13 +278,13 @@ impl Walk {
         Self { batch, count, dim, dtype: queries.dtype().into(), plan, block }
     }
 
-    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
         let (count, block) = (self.count, self.block);
         (0..count).step_by(block).map(move |start| (start, (start + block).min(count)))
     }
 
     /// The keys of a block in the precision of the queries, and `1 / length` if they are divided by it.
-    fn keys_of<B: Blocks>(
+    pub(crate) fn keys_of<B: Blocks>(
         &self,
         keys: &FloatTensor<B>,
         start: usize,
@@ -294,6 +303,7 @@ impl Walk {
         (unit, Some(inverse_length))
     }
 
+    #[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
     fn excluded<B: Backend>(
         &self,
         labels: &IntTensor<B>,
@@ -311,6 +321,6 @@ impl Walk {
     }
 }
 
-fn cast<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
+pub(crate) fn cast<B: Backend>(tensor: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
     if FloatDType::from(tensor.dtype()) == dtype { tensor } else { B::float_cast(tensor, dtype) }
 }

@@ -14,9 +14,9 @@
 //! | `autodiff.rs` | the gradient |
 
 mod autodiff;
-mod backend;
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
-mod blocks;
+pub(crate) mod backend;
+#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
+pub(crate) mod blocks;
 #[cfg(feature = "cpu-path")]
 mod cpu;
 #[cfg(feature = "cube")]

@@ -1,0 +1,160 @@
+//! The operation as Burn's backends see it.
+
+#![cfg_attr(
+    not(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote")),
+    allow(dead_code, unused_variables, reason = "without a backend there is nothing to run")
+)]
+#![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn deprecates ndarray; this project supports it"))]
+
+#[cfg(feature = "fusion")]
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+#[cfg(feature = "fusion")]
+use burn::tensor::Shape;
+
+use crate::logsumexp::backend::Wanted;
+
+/// What the other classes weigh; see [`Rivals`](super::Rivals).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Terms {
+    LogSumExp,
+    Reweighted { quadratic: f64 },
+    Softplus { exponent: f64, detached: bool },
+}
+
+#[cfg(feature = "fusion")]
+impl Terms {
+    /// The columns of the output: a sum of softplus is followed by its negative slope by the bias.
+    fn columns(self) -> usize {
+        if matches!(self, Self::Softplus { .. }) { 3 } else { 2 }
+    }
+}
+
+/// How to run the operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(super) sub_centers: usize,
+    pub(super) terms: Terms,
+    pub(super) scale: f64,
+    /// Whether `used` is looked at.
+    pub(super) sampled: bool,
+    /// Keys per block; `None` to choose.
+    pub(super) block: Option<usize>,
+}
+
+/// - `queries`: `[N, D]` unit rows in `f32` or `f64`, `N >= 1`, `D >= 1`
+/// - `keys`: `[classes·sub_centers, D]` in the same type or in half precision, `classes >= 1`
+/// - `row_terms`: `[N, 3]`, what the terms need of every row
+/// - `labels`: `[N]`, `used`: `[classes]`, or anything where it is not looked at
+/// - output: `[N, 2]`, or `[N, 3]` for a sum of softplus
+#[backend_extension(
+    NdArray: cfg(feature = "ndarray"),
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cube"),
+    LibTorch: cfg(feature = "tch"),
+    Remote: cfg(all(feature = "remote", not(feature = "fusion"))),
+    Autodiff,
+    Fusion: cfg(feature = "fusion")
+)]
+#[expect(clippy::too_many_arguments, reason = "Burn wants every tensor of an operation as an argument")]
+pub(crate) trait RivalOps: Backend {
+    #[fusion(meta = forward_meta)]
+    fn rivals(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        row_terms: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        used: IntTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self>;
+
+    /// The gradients of `(queries, keys)`, from the output of the forward pass and its gradient.
+    #[fusion(meta = backward_meta)]
+    fn rivals_backward(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        row_terms: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        used: IntTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        plan: Plan,
+        wanted: Wanted,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+#[cfg(feature = "fusion")]
+fn forward_meta(
+    queries: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    plan: &Plan,
+) -> TensorSpec {
+    TensorSpec::new(Shape::from([queries.shape[0], plan.terms.columns()]), queries.dtype)
+}
+
+#[cfg(feature = "fusion")]
+#[expect(clippy::too_many_arguments, reason = "one per argument of the operation")]
+fn backward_meta(
+    queries: &TensorSpec,
+    keys: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &TensorSpec,
+    _: &Plan,
+    wanted: &Wanted,
+) -> (TensorSpec, TensorSpec) {
+    let of = |wanted: bool, tensor: &TensorSpec| {
+        if wanted { tensor.clone() } else { TensorSpec::new(Shape::from([1]), tensor.dtype) }
+    };
+    (of(wanted.queries, queries), of(wanted.keys, keys))
+}
+
+#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
+macro_rules! in_blocks {
+    ($backend:ty) => {
+        impl RivalOps for $backend {
+            fn rivals(
+                queries: FloatTensor<Self>,
+                keys: FloatTensor<Self>,
+                row_terms: FloatTensor<Self>,
+                labels: IntTensor<Self>,
+                used: IntTensor<Self>,
+                plan: Plan,
+            ) -> FloatTensor<Self> {
+                super::blocks::forward::<Self>(queries, keys, row_terms, labels, used, plan)
+            }
+
+            fn rivals_backward(
+                queries: FloatTensor<Self>,
+                keys: FloatTensor<Self>,
+                row_terms: FloatTensor<Self>,
+                labels: IntTensor<Self>,
+                used: IntTensor<Self>,
+                output: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                plan: Plan,
+                wanted: Wanted,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                let saved = super::blocks::Saved { queries, keys, row_terms, labels, used, output };
+                super::blocks::backward::<Self>(saved, gradient, plan, wanted)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "flex")]
+in_blocks!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+in_blocks!(burn::backend::NdArray);
+#[cfg(feature = "cube")]
+in_blocks!(burn_cubecl::CubeBackend);
+#[cfg(feature = "tch")]
+in_blocks!(burn::backend::LibTorch);
+#[cfg(all(feature = "remote", not(feature = "fusion")))]
+in_blocks!(burn::backend::Remote);

@@ -1,0 +1,267 @@
+//! The operation as a loop over blocks of classes, in operations that every backend has.
+//!
+//! With `f` what the cosines go through, `scale·f` the scores, and `p` the share of a class in a log-sum-exp or the slope
+//! of its softplus, the gradient of the cosines is `scale·g_others[i]·p[i, j]·f'(cosine[i, j])`, or `g_own[i]` for the own
+//! class; it goes to the nearest center of the class, and from there on as in [`logsumexp`](crate::logsumexp).
+
+use alloc::vec;
+
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
+use burn::tensor::{FloatDType, IntDType, Shape, Slice};
+
+use super::backend::{Plan, Terms};
+use crate::logsumexp::NOTHING;
+use crate::logsumexp::backend::{Exclusion, Plan as WalkPlan, Wanted};
+use crate::logsumexp::blocks::{Blocks, Excluded, Masks, Running, Walk, cast};
+
+/// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision.
+const SMALLEST_BASE: f64 = 1e-30;
+
+/// What the forward pass leaves for the backward pass.
+pub(super) struct Saved<B: Backend> {
+    pub(super) queries: FloatTensor<B>,
+    pub(super) keys: FloatTensor<B>,
+    pub(super) row_terms: FloatTensor<B>,
+    pub(super) labels: IntTensor<B>,
+    pub(super) used: IntTensor<B>,
+    pub(super) output: FloatTensor<B>,
+}
+
+pub(super) fn forward<B: Blocks>(
+    queries: FloatTensor<B>,
+    keys: FloatTensor<B>,
+    row_terms: FloatTensor<B>,
+    labels: IntTensor<B>,
+    used: IntTensor<B>,
+    plan: Plan,
+) -> FloatTensor<B> {
+    let walk = walk::<B>(&queries, &keys, plan);
+    let (batch, device) = (walk.batch, queries.device());
+    let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, walk.dtype);
+    let mut running = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
+    let mut slopes = column(0.0);
+
+    for (start, end) in walk.blocks() {
+        let (unit, _) = walk.keys_of::<B>(&keys, start, end);
+        let scores = B::float_matmul(queries.clone(), B::float_transpose(unit));
+        let (cosines, _) = nearest::<B>(scores, plan.sub_centers);
+        let excluded = excluded::<B>(&labels, &used, start, end, plan);
+        match plan.terms {
+            Terms::LogSumExp => running = B::merge(cosines, plan.scale, excluded, running),
+            Terms::Reweighted { quadratic } => {
+                let reweighted = Reweighted::<B>::new(cosines, &row_terms, quadratic, &excluded);
+                running = B::merge(reweighted.cosines, plan.scale, excluded, running);
+            }
+            Terms::Softplus { exponent, .. } => {
+                let masks = Masks::<B>::new(&excluded, &cosines);
+                let own = masks.own.expect("classes have an own one");
+                let own = B::float_mask_fill(cosines.clone(), B::bool_not(own), 0.0.into());
+                let (terms, block_slopes) = softplus_terms::<B>(cosines, &row_terms, exponent, plan.scale);
+                let sum = |terms| B::float_sum_dim(B::float_mask_fill(terms, masks.excluded.clone(), 0.0.into()), 1);
+                running.own = B::float_add(running.own, B::float_sum_dim(own, 1));
+                running.sum = B::float_add(running.sum, sum(terms));
+                slopes = B::float_add(slopes, sum(block_slopes));
+            }
+        }
+    }
+    let columns = match plan.terms {
+        Terms::Softplus { .. } => vec![running.own, running.sum, slopes],
+        _ => vec![running.own, B::float_add(running.largest, B::float_log(running.sum))],
+    };
+    B::float_cat(columns, 1)
+}
+
+pub(super) fn backward<B: Blocks>(
+    saved: Saved<B>,
+    gradient: FloatTensor<B>,
+    plan: Plan,
+    wanted: Wanted,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let Saved { queries, keys, row_terms, labels, used, output } = saved;
+    let walk = walk::<B>(&queries, &keys, plan);
+    let device = queries.device();
+    let others = column::<B>(&output, 1);
+    let upstream = [column::<B>(&gradient, 0), column::<B>(&gradient, 1)];
+    let key_dtype: FloatDType = keys.dtype().into();
+    let shape_of = |wanted: bool, tensor: &FloatTensor<B>| if wanted { tensor.shape() } else { Shape::from([1]) };
+    let mut queries_gradient = B::float_zeros(shape_of(wanted.queries, &queries), &device, walk.dtype);
+    let mut keys_gradient = B::float_zeros(shape_of(wanted.keys, &keys), &device, key_dtype);
+
+    for (start, end) in walk.blocks() {
+        let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
+        let scores = B::float_matmul(queries.clone(), B::float_transpose(unit.clone()));
+        let (cosines, winners) = nearest::<B>(scores, plan.sub_centers);
+        let excluded = excluded::<B>(&labels, &used, start, end, plan);
+        let gradient = match plan.terms {
+            Terms::LogSumExp => B::gradient(cosines, plan.scale, excluded, others.clone(), upstream.clone()),
+            Terms::Reweighted { quadratic } => {
+                let reweighted = Reweighted::<B>::new(cosines, &row_terms, quadratic, &excluded);
+                let slope = reweighted.slope();
+                let upstream = upstream.clone();
+                let gradient = B::gradient(reweighted.cosines, plan.scale, excluded, others.clone(), upstream);
+                B::float_mul(gradient, slope)
+            }
+            Terms::Softplus { exponent, detached } => {
+                let masks = Masks::<B>::new(&excluded, &cosines);
+                let shape = cosines.shape();
+                let (_, slopes) = softplus_terms::<B>(cosines.clone(), &row_terms, exponent, plan.scale);
+                let slopes = if detached { slopes } else { B::float_mul(slopes, curve_slope::<B>(cosines, exponent)) };
+                let [g_own, g_others] = upstream.clone();
+                let gradient = B::float_mul(slopes, B::float_mul_scalar(g_others, plan.scale.into()));
+                let gradient = B::float_mask_fill(gradient, masks.excluded, 0.0.into());
+                let own = masks.own.expect("classes have an own one");
+                B::float_mask_where(gradient, own, B::float_expand(g_own, shape))
+            }
+        };
+        let gradient = to_winners::<B>(gradient, winners);
+        if wanted.queries {
+            let part = B::float_matmul(gradient.clone(), unit.clone());
+            queries_gradient = B::float_add(queries_gradient, part);
+        }
+        if wanted.keys {
+            let part = B::float_matmul(B::float_transpose(gradient), queries.clone());
+            let inverse_length = inverse_length.expect("the keys of classes are divided by their length");
+            let part = cast::<B>(B::project(part, unit, inverse_length), key_dtype);
+            keys_gradient =
+                B::float_slice_assign(keys_gradient, &[Slice::from(start..end), Slice::from(0..walk.dim)], part);
+        }
+    }
+    (queries_gradient, keys_gradient)
+}
+
+/// The way through the centers, in blocks of whole classes.
+fn walk<B: Backend>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan) -> Walk {
+    let exclusion = if plan.sampled { Exclusion::OwnKeyAndUnused } else { Exclusion::OwnKey };
+    let walk_plan = WalkPlan { exclusion, normalise: true, scale: plan.scale, keep: false, block: plan.block };
+    let mut walk = Walk::new(queries, keys, walk_plan);
+    walk.block = walk.block.div_ceil(plan.sub_centers) * plan.sub_centers;
+    walk
+}
+
+/// Which classes of the centers `start..end` a query leaves out.
+fn excluded<B: Backend>(
+    labels: &IntTensor<B>,
+    used: &IntTensor<B>,
+    start: usize,
+    end: usize,
+    plan: Plan,
+) -> Excluded<B> {
+    let (start, end) = (start / plan.sub_centers, end / plan.sub_centers);
+    let labels = labels.clone();
+    if !plan.sampled {
+        return Excluded { labels, key_labels: used.clone(), start, exclusion: Exclusion::OwnKey };
+    }
+    let key_labels = B::int_slice(used.clone(), &[Slice::from(start..end)]);
+    Excluded { labels, key_labels, start, exclusion: Exclusion::OwnKeyAndUnused }
+}
+
+/// The cosine of the nearest center of every class, and where it is, `[N, classes, sub_centers]`.
+fn nearest<B: Backend>(scores: FloatTensor<B>, sub_centers: usize) -> (FloatTensor<B>, Option<BoolTensor<B>>) {
+    if sub_centers == 1 {
+        return (scores, None);
+    }
+    let [batch, count] = [scores.shape()[0], scores.shape()[1]];
+    let classes = count / sub_centers;
+    let device = scores.device();
+    let settings = get_or_init_device_settings::<B>(&device);
+    let integers: IntDType = settings.int_dtype;
+    let by_class = B::float_reshape(scores, [batch, classes, sub_centers].into());
+    let winner = B::float_argmax(by_class.clone(), 2, integers);
+    let cosines = B::float_reshape(B::float_gather(2, by_class, winner.clone()), [batch, classes].into());
+    let all = B::int_arange(0..sub_centers as i64, &device, integers);
+    let shape: Shape = [batch, classes, sub_centers].into();
+    let all = B::int_expand(B::int_reshape(all, [1, 1, sub_centers].into()), shape.clone());
+    let winners = B::int_equal(B::int_expand(winner, shape), all, settings.bool_dtype);
+
+    (cosines, Some(winners))
+}
+
+/// The gradient of all centers from that of the classes: the nearest center has all of it.
+fn to_winners<B: Backend>(gradient: FloatTensor<B>, winners: Option<BoolTensor<B>>) -> FloatTensor<B> {
+    let Some(winners) = winners else { return gradient };
+    let shape = winners.shape();
+    let [batch, classes, sub_centers] = [shape[0], shape[1], shape[2]];
+    let gradient = B::float_expand(B::float_reshape(gradient, [batch, classes, 1].into()), shape);
+    let gradient = B::float_mask_fill(gradient, B::bool_not(winners), 0.0.into());
+    B::float_reshape(gradient, [batch, classes * sub_centers].into())
+}
+
+/// The cosines of a block with those of hard classes replaced.
+struct Reweighted<B: Backend> {
+    cosines: FloatTensor<B>,
+    before: FloatTensor<B>,
+    hard: BoolTensor<B>,
+    linear: FloatTensor<B>,
+    quadratic: f64,
+}
+
+impl<B: Backend> Reweighted<B> {
+    fn new(before: FloatTensor<B>, row_terms: &FloatTensor<B>, quadratic: f64, excluded: &Excluded<B>) -> Self {
+        let shape = before.shape();
+        let bools = get_or_init_device_settings::<B>(&before.device()).bool_dtype;
+        let row_term = |index| B::float_expand(column::<B>(row_terms, index), shape.clone());
+        let own = Masks::<B>::new(excluded, &before).own.expect("classes have an own one");
+        let hard = B::float_greater(before.clone(), row_term(0), bools);
+        let hard = B::bool_and(hard, B::bool_not(own));
+        let linear = row_term(1);
+        let square = B::float_mul_scalar(B::float_mul(before.clone(), before.clone()), quadratic.into());
+        let line = B::float_add(B::float_mul(before.clone(), linear.clone()), row_term(2));
+        let cosines = B::float_mask_where(before.clone(), hard.clone(), B::float_add(square, line));
+
+        Self { cosines, before, hard, linear, quadratic }
+    }
+
+    /// The slope of the replacement, 1 where nothing is replaced.
+    fn slope(&self) -> FloatTensor<B> {
+        let slope = B::float_mul_scalar(self.before.clone(), (2.0 * self.quadratic).into());
+        let slope = B::float_add(slope, self.linear.clone());
+        B::float_mask_fill(slope, B::bool_not(self.hard.clone()), 1.0.into())
+    }
+}
+
+/// `softplus(scale·curve(cosine) - bias)` and its slope.
+fn softplus_terms<B: Backend>(
+    cosines: FloatTensor<B>,
+    row_terms: &FloatTensor<B>,
+    exponent: f64,
+    scale: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let bent = match base::<B>(&cosines, exponent) {
+        None => cosines,
+        Some(base) => {
+            let power = B::float_exp(B::float_mul_scalar(B::float_log(base), exponent.into()));
+            B::float_add_scalar(B::float_mul_scalar(power, 2.0.into()), (-1.0).into())
+        }
+    };
+    let scores = B::float_sub(B::float_mul_scalar(bent, scale.into()), column::<B>(row_terms, 0));
+    let tail = B::float_log1p(B::float_exp(B::float_neg(B::float_abs(scores.clone()))));
+    let terms = B::float_add(B::float_clamp_min(scores.clone(), 0.0.into()), tail);
+    let slopes = B::float_exp(B::float_sub(scores, terms.clone()));
+
+    (terms, slopes)
+}
+
+/// The slope of the curve: `exponent·((cosine + 1) / 2)^(exponent - 1)`.
+fn curve_slope<B: Backend>(cosines: FloatTensor<B>, exponent: f64) -> FloatTensor<B> {
+    match base::<B>(&cosines, exponent) {
+        None => B::float_ones(cosines.shape(), &cosines.device(), cosines.dtype().into()),
+        Some(base) => {
+            let power = B::float_exp(B::float_mul_scalar(B::float_log(base), (exponent - 1.0).into()));
+            B::float_mul_scalar(power, exponent.into())
+        }
+    }
+}
+
+/// What the curve takes the power of; `None` for a straight line.
+fn base<B: Backend>(cosines: &FloatTensor<B>, exponent: f64) -> Option<FloatTensor<B>> {
+    (exponent != 1.0).then(|| {
+        let base = B::float_mul_scalar(B::float_add_scalar(cosines.clone(), 1.0.into()), 0.5.into());
+        B::float_clamp_min(base, SMALLEST_BASE.into())
+    })
+}
+
+fn column<B: Backend>(tensor: &FloatTensor<B>, index: usize) -> FloatTensor<B> {
+    let rows = tensor.shape()[0];
+    B::float_slice(tensor.clone(), &[Slice::from(0..rows), Slice::from(index..index + 1)])
+}

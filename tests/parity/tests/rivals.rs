@@ -1,0 +1,266 @@
+//! What the other classes weigh, against plain loops, against its reference, and against itself with other blocks.
+
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses_kernels::logsumexp::{Streaming, class_scores};
+use burn_losses_kernels::rivals::{Comparison, Curve, Reweighting, Rivals, rival_scores, rival_scores_reference};
+use parity::{Backend, Exactness, backends};
+use support::close::{Tolerance, assert_close, assert_finite};
+use support::gradient::check;
+use support::naive::rivals as naive;
+use support::table::host;
+
+const SCALE: f64 = 8.0;
+
+/// `[queries, classes, sub-centers, columns]`.
+const SIZES: [[usize; 4]; 5] = [[1, 1, 1, 1], [1, 2, 3, 2], [3, 5, 1, 4], [9, 40, 2, 8], [5, 67, 3, 33]];
+
+const RIVALS: [naive::Rivals; 6] = [
+    naive::Rivals::LogSumExp,
+    // CurricularFace, MV-Softmax, and a filter.
+    naive::Rivals::Reweighted { threshold: -0.2, quadratic: 1.0, linear: 0.3, constant: 0.0 },
+    naive::Rivals::Reweighted { threshold: 0.1, quadratic: 0.0, linear: 1.12, constant: 0.12 },
+    naive::Rivals::Reweighted { threshold: 0.0, quadratic: 0.0, linear: 0.0, constant: 0.0 },
+    // UniFace and SphereFace2.
+    naive::Rivals::Softplus { bias: 2.5, exponent: 1.0 },
+    naive::Rivals::Softplus { bias: -1.5, exponent: 3.0 },
+];
+
+/// Rows without a pattern, with lengths from 0.1 to 10.
+fn rows(count: usize, dim: usize, seed: usize) -> Vec<Vec<f64>> {
+    let number = |row: usize, column: usize| {
+        let wave = ((row * 131 + column * 7919 + seed * 31 + 1) as f64 * 0.618_033_988).fract() - 0.5;
+        wave * 10_f64.powf((row % 5) as f64 / 2.0 - 1.0)
+    };
+    (0..count).map(|row| (0..dim).map(|column| number(row, column)).collect()).collect()
+}
+
+/// A third of the labels name no class.
+fn labels(count: usize, classes: usize) -> Vec<i64> {
+    let label = |row: usize| match row % 6 {
+        2 => -1,
+        4 => classes as i64,
+        _ => (row * 7919 % classes) as i64,
+    };
+    (0..count).map(label).collect()
+}
+
+struct On<'a>(&'a Backend);
+
+impl On<'_> {
+    fn matrix(&self, rows: &[Vec<f64>]) -> Tensor<2> {
+        let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
+        Tensor::from_data(data, (&self.0.device, self.0.dtype)).require_grad()
+    }
+
+    fn vector(&self, numbers: Vec<f64>) -> Tensor<1> {
+        Tensor::from_data(TensorData::from(numbers.as_slice()), (&self.0.device, self.0.dtype))
+    }
+
+    fn integers(&self, numbers: &[i64]) -> Tensor<1, Int> {
+        Tensor::from_data(TensorData::from(numbers), &self.0.device)
+    }
+
+    /// The comparison, and its bias as a leaf.
+    fn comparison(&self, rivals: naive::Rivals, batch: usize, sub_centers: usize) -> (Comparison, Tensor<1>) {
+        let bias = match rivals {
+            naive::Rivals::Softplus { bias, .. } => bias,
+            _ => 0.0,
+        };
+        let bias = self.vector(vec![bias]).require_grad();
+        let rivals = match rivals {
+            naive::Rivals::LogSumExp => Rivals::LogSumExp,
+            naive::Rivals::Reweighted { threshold, quadratic, linear, constant } => Rivals::Reweighted(Reweighting {
+                threshold: self.vector((0..batch).map(|row| threshold + 0.1 * row as f64).collect()),
+                quadratic,
+                linear: self.vector(vec![linear; batch]),
+                constant: self.vector(vec![constant; batch]),
+            }),
+            naive::Rivals::Softplus { exponent, .. } => {
+                Rivals::Softplus { bias: bias.clone(), curve: Curve { exponent, detached: false } }
+            }
+        };
+        (Comparison { sub_centers, rivals }, bias)
+    }
+
+    fn tolerance(&self, expected: &[f64]) -> Tolerance {
+        let largest = expected.iter().filter(|number| **number > -1e29).fold(1.0_f64, |most, x| most.max(x.abs()));
+        let share = match self.0.exactness {
+            Exactness::Double => 1e-12,
+            Exactness::Single => 1e-5,
+            Exactness::SoftwareGpu => 2e-5,
+            Exactness::Gpu => 1e-4,
+        };
+        Tolerance::new(share, share * largest)
+    }
+}
+
+/// An upstream gradient that is different for every number, and leaves out what is hugely negative.
+fn weigh(output: Tensor<2>) -> Tensor<1> {
+    let count = output.shape().num_elements();
+    let weights: Vec<f64> = (0..count).map(|place| 0.5 + (place as f64 * 0.37).sin()).collect();
+    let weights = Tensor::<1>::from_data(TensorData::from(weights.as_slice()), (&output.device(), output.dtype()));
+    (output.reshape([count]).clamp_min(-1e6) * weights).sum()
+}
+
+/// The output and the gradients of embeddings, weights and bias.
+fn outcome(output: Tensor<2>, leaves: [&Tensor<2>; 2], bias: &Tensor<1>) -> [Vec<f64>; 4] {
+    let gradients = weigh(output.clone()).backward();
+    let of = |leaf: &Tensor<2>| host(leaf.grad(&gradients).expect("a leaf has a gradient"));
+    let bias = bias.grad(&gradients).map_or_else(|| vec![0.0], host);
+    [host(output), of(leaves[0]), of(leaves[1]), bias]
+}
+
+#[test]
+fn rival_scores_equal_plain_loops_and_the_reference_with_every_block() {
+    for backend in backends() {
+        let on = On(&backend);
+        for [batch, classes, sub_centers, dim] in SIZES {
+            let (x, w, y) = (rows(batch, dim, 0), rows(classes * sub_centers, dim, 1), labels(batch, classes));
+            let some: Vec<i64> = (0..classes as i64).map(|class| if class % 3 == 1 { -1 } else { class }).collect();
+            for rivals in RIVALS {
+                for used in [None, Some(some.as_slice())] {
+                    let what = format!(
+                        "{:?} {rivals:?} {} on {} {:?}",
+                        [batch, classes, sub_centers, dim],
+                        used.is_some(),
+                        backend.name,
+                        backend.dtype
+                    );
+                    let sampled = || used.map(|used| on.integers(used));
+                    let leaves = || (on.matrix(&x), on.matrix(&w));
+
+                    let (comparison, bias) = on.comparison(rivals, batch, sub_centers);
+                    let (a, b) = leaves();
+                    let reference =
+                        rival_scores_reference(a.clone(), b.clone(), on.integers(&y), sampled(), comparison, SCALE);
+                    let expected = outcome(reference, [&a, &b], &bias);
+                    let plain = naive::rival_scores(&x, &w, &y, used, sub_centers, rivals, SCALE);
+                    assert_close(&what, &expected[0], &plain, on.tolerance(&plain));
+
+                    for block in [None, Some(1), Some(7), Some(64)] {
+                        let (comparison, bias) = on.comparison(rivals, batch, sub_centers);
+                        let (a, b) = leaves();
+                        let streaming = Streaming::new().with_block(block);
+                        let output = rival_scores(
+                            a.clone(),
+                            b.clone(),
+                            on.integers(&y),
+                            sampled(),
+                            comparison,
+                            SCALE,
+                            streaming,
+                        );
+                        let actual = outcome(output, [&a, &b], &bias);
+                        for (place, name) in ["scores", "embeddings", "weights", "bias"].into_iter().enumerate() {
+                            let tolerance = on.tolerance(&expected[place]);
+                            assert_close(
+                                &format!("{what} block {block:?}: {name}"),
+                                &actual[place],
+                                &expected[place],
+                                tolerance,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_rival_scores_equal_finite_differences() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        let on = On(backend);
+        let (x, w, y) = (rows(3, 3, 5), rows(8, 3, 6), [1, -1, 3]);
+        for rivals in RIVALS {
+            let run = |x: &[f64], w: &[f64]| {
+                let matrix = |data: &[f64], rows: usize| {
+                    let data = TensorData::new(data.to_vec(), [rows, 3]);
+                    Tensor::<2>::from_data(data, (&backend.device, DType::F64)).require_grad()
+                };
+                let (x, w) = (matrix(x, 3), matrix(w, 8));
+                let (comparison, bias) = on.comparison(rivals, 3, 2);
+                let streaming = Streaming::new();
+                let labels = on.integers(&y);
+                let scores = rival_scores(x.clone(), w.clone(), labels, None, comparison, SCALE, streaming);
+                (scores, x, w, bias)
+            };
+            let (scores, a, b, bias) = run(&x.concat(), &w.concat());
+            let [_, of_x, of_w, _] = outcome(scores, [&a, &b], &bias);
+            let value = |scores: Tensor<2>| host(weigh(scores))[0];
+            let tolerance = Tolerance::new(1e-6, 1e-6);
+            let what = format!("{rivals:?} on {}", backend.name);
+            let x_check = check(|moved| value(run(moved, &w.concat()).0), &x.concat(), &of_x, 10.0 * SCALE, tolerance);
+            assert!(x_check.is_ok(), "{what}: {x_check:?}");
+            let w_check = check(|moved| value(run(&x.concat(), moved).0), &w.concat(), &of_w, 10.0 * SCALE, tolerance);
+            assert!(w_check.is_ok(), "{what}: {w_check:?}");
+        }
+    }
+}
+
+/// Nothing is reweighted below every threshold, and one center per class is the plain comparison.
+#[test]
+fn without_hard_classes_the_scores_are_those_of_the_plain_softmax() {
+    for backend in backends() {
+        let on = On(&backend);
+        let (x, w, y) = (rows(5, 4, 1), rows(9, 4, 2), labels(5, 9));
+        let plain = host(class_scores(on.matrix(&x), on.matrix(&w), on.integers(&y), SCALE, Streaming::new()));
+        let rivals = naive::Rivals::Reweighted { threshold: 2.0, quadratic: 5.0, linear: 5.0, constant: 5.0 };
+        let (comparison, _) = on.comparison(rivals, 5, 1);
+        let streaming = Streaming::new();
+        let scores = rival_scores(on.matrix(&x), on.matrix(&w), on.integers(&y), None, comparison, SCALE, streaming);
+        assert_close(&backend.name, &host(scores), &plain, on.tolerance(&plain));
+    }
+}
+
+/// A detached curve has the value of the curve and the gradient of a straight line under its slope.
+#[test]
+fn a_detached_curve_changes_the_gradient_only() {
+    for backend in backends() {
+        let on = On(&backend);
+        let (x, w, y) = (rows(3, 4, 1), rows(5, 4, 2), [0, 3, -1]);
+        let run = |detached: bool, reference: bool| {
+            let (a, b, bias) = (on.matrix(&x), on.matrix(&w), on.vector(vec![0.5]).require_grad());
+            let rivals = Rivals::Softplus { bias: bias.clone(), curve: Curve { exponent: 3.0, detached } };
+            let comparison = Comparison { sub_centers: 1, rivals };
+            let scores = if reference {
+                rival_scores_reference(a.clone(), b.clone(), on.integers(&y), None, comparison, SCALE)
+            } else {
+                let streaming = Streaming::new();
+                rival_scores(a.clone(), b.clone(), on.integers(&y), None, comparison, SCALE, streaming)
+            };
+            outcome(scores, [&a, &b], &bias)
+        };
+        let (exact, detached, reference) = (run(false, false), run(true, false), run(true, true));
+        assert_close(&backend.name, &detached[0], &exact[0], on.tolerance(&exact[0]));
+        assert_ne!(detached[1], exact[1]);
+        for place in 0..4 {
+            assert_close(&backend.name, &detached[place], &reference[place], on.tolerance(&reference[place]));
+        }
+    }
+}
+
+/// Cosines of exactly 1 and -1, zero rows, equal centers: finite, value and gradient.
+#[test]
+fn rival_scores_of_extreme_rows_are_finite() {
+    for backend in backends() {
+        let on = On(&backend);
+        for length in [0.0, 1e-30, 1.0, 1e20] {
+            let x = [vec![length, 0.0], vec![-length, 0.0], vec![length, length]];
+            let w = [vec![1.0, 0.0], vec![1.0, 0.0], vec![-length, 0.0], vec![0.0, 0.0]];
+            for rivals in RIVALS {
+                for sub_centers in [1, 2] {
+                    let (comparison, bias) = on.comparison(rivals, 3, sub_centers);
+                    let (a, b) = (on.matrix(&x), on.matrix(&w));
+                    let labels = on.integers(&[0, 1, -1]);
+                    let streaming = Streaming::new();
+                    let scores = rival_scores(a.clone(), b.clone(), labels, None, comparison, 64.0, streaming);
+                    let what = format!("{rivals:?} {sub_centers} {length:e} on {}", backend.name);
+                    for numbers in outcome(scores, [&a, &b], &bias) {
+                        assert_finite(&what, &numbers);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the other classes weigh, in plain loops.
+
+use super::dot;
+
+/// What is done with the cosines of the other classes of a row.
+#[derive(Clone, Copy, Debug)]
+pub enum Rivals {
+    /// `log(sum of exp(scale·cosine))`.
+    LogSumExp,
+    /// The same; beyond the threshold of row `i`, which is `threshold + i/10`, a cosine becomes
+    /// `quadratic·cosine² + linear·cosine + constant`.
+    Reweighted {
+        /// Of row 0.
+        threshold: f64,
+        /// Times the square.
+        quadratic: f64,
+        /// Times the cosine.
+        linear: f64,
+        /// Added.
+        constant: f64,
+    },
+    /// `sum of softplus(scale·(2·((cosine + 1) / 2)^exponent - 1) - bias)`.
+    Softplus {
+        /// Taken off.
+        bias: f64,
+        /// Of the power.
+        exponent: f64,
+    },
+}
+
+/// The cosine with the own class and what the others weigh, row by row.
+pub fn rival_scores(
+    embeddings: &[Vec<f64>],
+    weights: &[Vec<f64>],
+    labels: &[i64],
+    used: Option<&[i64]>,
+    sub_centers: usize,
+    rivals: Rivals,
+    scale: f64,
+) -> Vec<f64> {
+    let cosine = |a: &[f64], b: &[f64]| dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt());
+    let mut output = Vec::new();
+    for (row, (embedding, &label)) in embeddings.iter().zip(labels).enumerate() {
+        let (mut own, mut others) = (0.0, Vec::new());
+        for (class, centers) in weights.chunks(sub_centers).enumerate() {
+            let nearest = centers.iter().map(|center| cosine(embedding, center)).fold(f64::NEG_INFINITY, f64::max);
+            if class as i64 == label {
+                own = nearest;
+            } else if used.is_none_or(|used| used[class] >= 0) {
+                others.push(nearest);
+            }
+        }
+        output.push(own);
+        output.push(match rivals {
+            Rivals::LogSumExp => log_sum(others.iter().map(|cosine| scale * cosine)),
+            Rivals::Reweighted { threshold, quadratic, linear, constant } => {
+                let threshold = threshold + 0.1 * row as f64;
+                log_sum(others.iter().map(|&cosine| {
+                    let hard = quadratic * cosine * cosine + linear * cosine + constant;
+                    scale * if cosine > threshold { hard } else { cosine }
+                }))
+            }
+            Rivals::Softplus { bias, exponent } => others
+                .iter()
+                .map(|cosine| scale * (2.0 * ((cosine + 1.0) / 2.0).powf(exponent) - 1.0) - bias)
+                .map(|score| score.max(0.0) + (-score.abs()).exp().ln_1p())
+                .sum(),
+        });
+    }
+    output
+}
+
+fn log_sum(scores: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = scores.clone().fold(f64::NEG_INFINITY, f64::max);
+    if largest == f64::NEG_INFINITY {
+        return -1e30;
+    }
+    largest + scores.map(|score| (score - largest).exp()).sum::<f64>().ln()
+}
