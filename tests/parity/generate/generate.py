@@ -13,6 +13,7 @@ from cases import write
 
 FAMILIES = (
     "margin",
+    "rivals",
     "center",
     "distance",
     "classification",

@@ -1,14 +1,17 @@
 //! Every loss on every backend of the features, against the numbers of other libraries.
 //!
-//! `cargo test -p parity` runs the tests; `cargo run -p parity` prints the matrix of `docs/parity.md`.
+//! `cargo test -p parity` runs the tests; `cargo run -p parity` prints the matrix of `docs/parity.md`, and
+//! `cargo run -p parity -- conformance` the table of `docs/conformance.md`.
 
 #![forbid(unsafe_code)]
 
 mod backends;
+mod conformance;
 mod matrix;
 mod sharded;
 
 pub use backends::{Backend, Exactness, backends};
+pub use conformance::conformance;
 pub use matrix::{Cell, golden_cells, markdown};
 pub use sharded::assert_sharded_equals_whole;
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use support::close::compare;
+use support::close::{compare, worst_error};
 use support::golden::{Case, cases};
 use support::table::{Call, Row, host, table};
 
@@ -21,6 +21,10 @@ pub struct Cell {
     pub worst_loss: f64,
     /// The worst gradient.
     pub worst_gradient: f64,
+    /// The worst error of a loss or other output, as a share of what is expected or of 1.
+    pub loss_error: f64,
+    /// The worst error of a gradient, likewise.
+    pub gradient_error: f64,
     /// What was out of tolerance, or panicked.
     pub failures: Vec<String>,
 }
@@ -45,6 +49,8 @@ fn cell(row: &Row, cases: &[Case], backend: &Backend) -> Cell {
         cases: cases.len(),
         worst_loss: 0.0,
         worst_gradient: 0.0,
+        loss_error: 0.0,
+        gradient_error: 0.0,
         failures: Vec::new(),
     };
     if cases.is_empty() {
@@ -61,22 +67,23 @@ impl Cell {
         let tolerances = Tolerances::of(row, case, backend);
         let run = (row.run)(&Call { case, device: &backend.device, dtype: backend.dtype });
 
-        let losses = compare(&run.loss_values(), &case.expected.losses.data, tolerances.losses);
-        self.worst_loss = self.worst_loss.max(self.note(case, "losses", losses));
+        let outputs = |name: &str| run.outputs.get(name).map(|output| host(output.clone()));
+        let mut values = vec![("losses", Some(run.loss_values()), &case.expected.losses)];
         for (name, expected) in &case.expected.outputs {
-            let output = match run.outputs.get(name.as_str()) {
-                Some(output) => compare(&host(output.clone()), &expected.data, tolerances.losses),
-                None => Err("missing".to_owned()),
-            };
-            self.worst_loss = self.worst_loss.max(self.note(case, name, output));
+            values.push((name, outputs(name), expected));
+        }
+        for (name, actual, expected) in values {
+            let actual = actual.unwrap_or_default();
+            let share = compare(&actual, &expected.data, tolerances.losses);
+            self.worst_loss = self.worst_loss.max(self.note(case, name, share));
+            self.loss_error = self.loss_error.max(worst_error(&actual, &expected.data));
         }
         let gradients: BTreeMap<_, _> = run.gradients(&case.cotangent);
         for (name, expected) in &case.expected.gradients {
-            let gradient = match gradients.get(name.as_str()) {
-                Some(gradient) => compare(gradient, &expected.data, tolerances.gradients),
-                None => Err("missing".to_owned()),
-            };
-            self.worst_gradient = self.worst_gradient.max(self.note(case, &format!("gradient of {name}"), gradient));
+            let actual = gradients.get(name.as_str()).cloned().unwrap_or_default();
+            let share = compare(&actual, &expected.data, tolerances.gradients);
+            self.worst_gradient = self.worst_gradient.max(self.note(case, &format!("gradient of {name}"), share));
+            self.gradient_error = self.gradient_error.max(worst_error(&actual, &expected.data));
         }
     }
 

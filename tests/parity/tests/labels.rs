@@ -21,6 +21,9 @@ fn labelled() -> impl Iterator<Item = (&'static Row, Case)> {
 }
 
 fn classes(case: &Case) -> usize {
+    if let Some(classes) = case.settings.get("classes") {
+        return classes.as_u64().expect("a number of classes") as usize;
+    }
     match case.inputs.get("weights").or_else(|| case.inputs.get("centers")) {
         Some(centers) => centers.shape[0],
         None => case.inputs["logits"].shape[1],

@@ -13,6 +13,7 @@ mod gradients;
 mod hostile;
 mod labels;
 mod laws;
+mod margin_rivals;
 mod margin_rules;
 mod memory;
 mod mining;

@@ -48,6 +48,17 @@ pub fn compare(actual: &[f64], expected: &[f64], tolerance: Tolerance) -> Result
     ))
 }
 
+/// The worst error as a share of what is expected, or of 1 where that is smaller; infinite where numbers are missing or not
+/// finite.
+pub fn worst_error(actual: &[f64], expected: &[f64]) -> f64 {
+    if actual.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let error = |(a, e): (&f64, &f64)| (a - e).abs() / e.abs().max(1.0);
+    let errors = actual.iter().zip(expected).map(error);
+    errors.fold(0.0, |worst, error| if error.is_finite() { error.max(worst) } else { f64::INFINITY })
+}
+
 /// [`compare`], or a panic that says what was compared.
 #[track_caller]
 pub fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: Tolerance) {

@@ -54,6 +54,10 @@ pub struct Case {
     pub expected: Expected,
     /// Which library computed it.
     pub source: String,
+    /// Whether a constant of the gradient depends on the inputs, such as an average of the batch: then finite differences
+    /// say something else than the gradient.
+    #[serde(default)]
+    pub measures_batch: bool,
 }
 
 #[derive(Deserialize)]

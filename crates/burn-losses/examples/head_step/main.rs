@@ -23,7 +23,7 @@ mod products;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
-use burn_losses::margin::{ArcFaceConfig, CosFaceConfig, MarginHead, NormFaceConfig, Streaming};
+use burn_losses::margin::{ArcFaceConfig, CosFaceConfig, MarginHead, NormFaceConfig, OwnClass, Scale, Streaming};
 use burn_losses_kernels::log_space::{log_sum_exp, softplus};
 use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
@@ -277,12 +277,15 @@ fn numbers(gradients: &[Tensor<2>]) -> usize {
 fn plain_margin(head: &dyn MarginHead, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     let weight = head.centers().weight.val();
     let ([batch, _], [classes, _]) = (embeddings.dims(), weight.dims());
+    let Scale::Constant(scale) = head.scale() else { panic!("the heads measured here have a fixed scale") };
+    let rows = embeddings.clone();
     let (embeddings, centers) = (unit_rows(embeddings), unit_rows(weight));
     let own = (embeddings.clone() * centers.clone().select(0, labels.clone())).sum_dim(1).squeeze_dim(1);
-    let scores = embeddings.matmul(centers.transpose()).mul_scalar(head.scale());
+    let scores = embeddings.matmul(centers.transpose()).mul_scalar(scale);
     let others = log_sum_exp(scores.mask_fill(own_column(labels, [batch, classes]), NOTHING));
 
-    softplus(others - head.margin(own).mul_scalar(head.scale())).mean()
+    let own = OwnClass::new(own, Tensor::full([batch], true, &others.device()), rows);
+    softplus(others - head.margin(&own).mul_scalar(scale)).mean()
 }
 
 /// The mean log-denominator of NT-Xent: every row against all others.

@@ -18,6 +18,15 @@ pub(crate) fn shifted_cosine(cosine: Tensor<1>, margin: f64) -> Tensor<1> {
     cosine.clone().mul_scalar(libm::cos(margin)) - sine(cosine).mul_scalar(libm::sin(margin))
 }
 
+/// `cos(angle + margin)`, and where that would rise again, beyond pi, `cosine - margin·sin(margin)`, which goes on falling.
+/// For a margin in `[0, 2.33]`; beyond it the second is the larger one where they meet.
+pub(crate) fn falling_shifted_cosine(cosine: Tensor<1>, margin: f64) -> Tensor<1> {
+    let beyond_pi = cosine.clone().lower_scalar(-libm::cos(margin));
+    let fallen = cosine.clone().sub_scalar(margin * libm::sin(margin));
+
+    shifted_cosine(cosine, margin).mask_where(beyond_pi, fallen)
+}
+
 /// The angle in `[0, pi]` whose cosine this is.
 ///
 /// ```text

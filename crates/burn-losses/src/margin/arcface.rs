@@ -3,11 +3,11 @@ use core::f64::consts::{FRAC_PI_2, PI};
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
-use super::angle::shifted_cosine;
+use super::angle::{falling_shifted_cosine, shifted_cosine};
 use super::head::check_scale;
-use super::{ClassCenters, GradientMode, MarginHead};
+use super::{ClassCenters, GradientMode, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
 
 /// What [`ArcFace`] does at large angles, where `angle + margin` would pass pi and its cosine would rise again.
@@ -128,25 +128,24 @@ impl MarginHead for ArcFace {
         Self { centers, ..self }
     }
 
-    fn scale(&self) -> f64 {
-        self.scale
+    fn scale(&self) -> Scale {
+        self.scale.into()
     }
 
-    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
         let margin = self.margin;
-        let cosine = own_cosine;
-        let shifted = shifted_cosine(cosine.clone(), margin);
-        let beyond_pi = || cosine.clone().lower_scalar(-libm::cos(margin));
-
+        let cosine = own.cosine.clone();
         let target = match self.large_angle {
-            LargeAngle::LinearFall => {
-                shifted.mask_where(beyond_pi(), cosine.clone().sub_scalar(margin * libm::sin(margin)))
-            }
+            LargeAngle::LinearFall => falling_shifted_cosine(cosine.clone(), margin),
             LargeAngle::Fold => {
-                let folded = shifted.clone().neg().sub_scalar(2.0);
-                shifted.mask_where(beyond_pi(), folded)
+                let beyond_pi = cosine.clone().lower_scalar(-libm::cos(margin));
+                let shifted = shifted_cosine(cosine.clone(), margin);
+                shifted.clone().mask_where(beyond_pi, shifted.neg().sub_scalar(2.0))
             }
-            LargeAngle::EasyMargin => shifted.mask_where(cosine.clone().lower_equal_scalar(0.0), cosine.clone()),
+            LargeAngle::EasyMargin => {
+                let behind = cosine.clone().lower_equal_scalar(0.0);
+                shifted_cosine(cosine.clone(), margin).mask_where(behind, cosine.clone())
+            }
         };
         self.gradient.apply(target, cosine)
     }
@@ -159,7 +158,7 @@ mod tests {
     fn margin(large_angle: LargeAngle, cosine: f32) -> f32 {
         let device = Device::flex();
         let head = ArcFaceConfig::new(2, 2).with_large_angle(large_angle).init(&device);
-        head.margin(Tensor::from_data([cosine], &device)).into_scalar::<f32>()
+        head.margin(&OwnClass::of_cosines(&[cosine], &device)).into_scalar::<f32>()
     }
 
     #[test]

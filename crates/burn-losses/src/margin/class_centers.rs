@@ -7,14 +7,18 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use crate::labels::{LabelPolicy, SafeLabels};
 
-/// One trained center per class, compared with embeddings by direction only; what every head is made of.
+/// One trained center per class, or several, compared with embeddings by direction only; what every head is made of.
+///
+/// Where a class has several, its cosine is that of the nearest.
 ///
 /// The weights are free vectors; they are divided by their length whenever they are used, so their length changes
 /// nothing but the speed at which they turn.
 #[derive(Module, Debug)]
 pub struct ClassCenters {
-    /// The centers before normalisation, `[classes, embedding_dim]`. Replace it to start from known centers.
+    /// The centers before normalisation, `[classes, embedding_dim]`, or `[classes·sub_centers, embedding_dim]` with those
+    /// of class 0 first. Replace it to start from known centers.
     pub weight: Param<Tensor<2>>,
+    sub_centers: usize,
     #[module(skip)]
     labels: LabelPolicy,
     #[module(skip)]
@@ -40,9 +44,21 @@ impl ClassCenters {
 
         Self {
             weight: initializer.init([classes, embedding_dim], device),
+            sub_centers: 1,
             labels: labels.clone(),
             streaming: Streaming::new(),
         }
+    }
+
+    /// The same classes with `sub_centers` new random centers each.
+    ///
+    /// # Panics
+    ///
+    /// If `sub_centers` is 0.
+    pub fn with_sub_centers(self, sub_centers: usize, initializer: &Initializer) -> Self {
+        assert!(sub_centers >= 1, "sub_centers must be >= 1, got 0");
+        let size = [self.classes() * sub_centers, self.embedding_dim()];
+        Self { weight: initializer.init(size, &self.weight.device()), sub_centers, ..self }
     }
 
     /// How the comparison with a batch trades memory for time.
@@ -55,20 +71,30 @@ impl ClassCenters {
         Self { streaming, ..self }
     }
 
-    /// Other centers with the same settings, `[classes, embedding_dim]`.
+    /// Other centers with the same settings, `[classes·sub_centers, embedding_dim]`.
     ///
     /// # Panics
     ///
-    /// If the embeddings have another length.
+    /// If the embeddings have another length, or a class would have fewer centers than others.
     pub fn with_weight(self, weight: Param<Tensor<2>>) -> Self {
-        let [_, embedding_dim] = weight.shape().dims::<2>();
+        let [rows, embedding_dim] = weight.shape().dims::<2>();
+        assert!(
+            rows.is_multiple_of(self.sub_centers),
+            "ClassCenters: weight must have {} rows per class",
+            self.sub_centers
+        );
         assert_eq!(embedding_dim, self.embedding_dim(), "ClassCenters: weight must have columns as before");
         Self { weight, ..self }
     }
 
     /// How many classes there are.
     pub fn classes(&self) -> usize {
-        self.weight.shape().dims::<2>()[0]
+        self.weight.shape().dims::<2>()[0] / self.sub_centers
+    }
+
+    /// How many centers a class has.
+    pub fn sub_centers(&self) -> usize {
+        self.sub_centers
     }
 
     /// The length of an embedding.
@@ -76,7 +102,7 @@ impl ClassCenters {
         self.weight.shape().dims::<2>()[1]
     }
 
-    /// The cosine of every embedding with every center.
+    /// The cosine of every embedding with every class.
     ///
     /// # Shapes
     ///
@@ -92,14 +118,45 @@ impl ClassCenters {
         }
         let embeddings = widen(embeddings);
         let centers = unit_rows(cast_to(self.weight.val(), embeddings.dtype()));
-        cast_to(unit_rows(embeddings).matmul(centers.transpose()), dtype)
+        let cosines = self.nearest(unit_rows(embeddings).matmul(centers.transpose()));
+        cast_to(cosines, dtype)
     }
 
-    /// The cosine of every embedding with the center of its own class, `[batch]`; only these centers are looked at.
-    pub(crate) fn own_cosines(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> Tensor<1> {
+    /// The cosine of the nearest center of every class, from those of all centers.
+    fn nearest(&self, cosines: Tensor<2>) -> Tensor<2> {
+        if self.sub_centers == 1 {
+            return cosines;
+        }
+        let [batch, _] = cosines.dims();
+        let by_class = cosines.reshape([batch, self.classes(), self.sub_centers]);
+        by_class.max_dim(2).reshape([batch, self.classes()])
+    }
+
+    /// The rows of the weight that are centers of the given classes: `sub_centers` for each.
+    pub(crate) fn rows_of(&self, classes: Tensor<1, Int>) -> Tensor<1, Int> {
+        let ([count], sub_centers) = (classes.dims(), self.sub_centers);
+        if sub_centers == 1 {
+            return classes;
+        }
+        let shape = [count, sub_centers];
+        let each = Tensor::<1, Int>::arange(0..sub_centers as i64, (&classes.device(), classes.dtype()));
+        let first = classes.mul_scalar(sub_centers as i64).unsqueeze_dim::<2>(1).expand(shape);
+        (first + each.unsqueeze_dim::<2>(0).expand(shape)).reshape([count * sub_centers])
+    }
+
+    /// The cosine of every embedding with each center of its own class, `[batch, sub_centers]`.
+    pub(crate) fn own_center_cosines(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> Tensor<2> {
+        let ([batch, dim], sub_centers) = (embeddings.dims(), self.sub_centers);
         let embeddings = widen(embeddings);
-        let own = cast_to(self.weight.val().select(0, index), embeddings.dtype());
-        (unit_rows(embeddings) * unit_rows(own)).sum_dim(1).squeeze_dim(1)
+        let own = cast_to(self.weight.val().select(0, self.rows_of(index)), embeddings.dtype());
+        let own = unit_rows(own).reshape([batch, sub_centers, dim]);
+        let embeddings = unit_rows(embeddings).unsqueeze_dim::<3>(1).expand([batch, sub_centers, dim]);
+        (embeddings * own).sum_dim(2).squeeze_dim(2)
+    }
+
+    /// The cosine of every embedding with its own class, `[batch]`; only the centers of that are looked at.
+    pub(crate) fn own_cosines(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> Tensor<1> {
+        self.own_center_cosines(embeddings, index).max_dim(1).squeeze_dim(1)
     }
 
     /// Checks the shapes of a batch and makes its labels safe.

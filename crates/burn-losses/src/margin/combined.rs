@@ -1,11 +1,11 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
-use super::{ClassCenters, GradientMode, MarginHead};
+use super::{ClassCenters, GradientMode, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
 
 /// Settings of [`CombinedMargin`].
@@ -111,15 +111,15 @@ impl MarginHead for CombinedMargin {
         Self { centers, ..self }
     }
 
-    fn scale(&self) -> f64 {
-        self.scale
+    fn scale(&self) -> Scale {
+        self.scale.into()
     }
 
-    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
-        let shifted = angle(own_cosine.clone()).mul_scalar(self.angle_factor).add_scalar(self.angle_margin);
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        let shifted = angle(own.cosine.clone()).mul_scalar(self.angle_factor).add_scalar(self.angle_margin);
         let target = folded_cosine(shifted).sub_scalar(self.cosine_margin);
 
-        self.gradient.apply(target, own_cosine)
+        self.gradient.apply(target, own.cosine.clone())
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
                 .with_cosine_margin(0.1)
                 .init(&device);
             let cosines: alloc::vec::Vec<f32> = (0..=300).map(|step| (0.01 * step as f32).cos()).collect();
-            let targets = head.margin(Tensor::from_data(cosines.as_slice(), &device));
+            let targets = head.margin(&OwnClass::of_cosines(&cosines, &device));
             let targets = targets.try_into_vec_as::<f32>().unwrap();
 
             // By hand at angle 1.

@@ -1,10 +1,10 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::head::{check_margin, check_scale};
-use super::{ClassCenters, MarginHead};
+use super::{ClassCenters, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
 
 /// Settings of [`CosFace`].
@@ -84,12 +84,12 @@ impl MarginHead for CosFace {
         Self { centers, ..self }
     }
 
-    fn scale(&self) -> f64 {
-        self.scale
+    fn scale(&self) -> Scale {
+        self.scale.into()
     }
 
-    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
-        own_cosine.sub_scalar(self.margin)
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        own.cosine.clone().sub_scalar(self.margin)
     }
 }
 

@@ -2,7 +2,8 @@ use burn::config::Config;
 use burn::tensor::{Bool, Int, Tensor};
 
 use burn_losses_kernels::log_space::softplus;
-use burn_losses_kernels::logsumexp::class_scores;
+use burn_losses_kernels::logsumexp::{Scale, class_scores, sampled_class_scores};
+use burn_losses_kernels::norm::row_lengths;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::class_centers::ClassCenters;
@@ -56,7 +57,9 @@ pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
 /// ```
 ///
 /// The margin rule sees one number per sample, never the `[batch, classes]` scores: those are streamed over blocks of
-/// classes by [`class_scores`], on every backend whose feature is on in this crate.
+/// classes by [`class_scores`], on every backend whose feature is on in this crate. A head that compares with the other
+/// classes in another way replaces [`compare`](Self::compare), one whose loss has another form
+/// [`row_losses`](Self::row_losses).
 ///
 /// Embeddings and centers are divided by their length inside; an embedding of length 0 has cosine 0 with everything.
 /// Labels that are ignored or out of range give their row loss 0 and gradient 0, see [`labels`](crate::labels).
@@ -69,16 +72,39 @@ pub trait MarginHead {
     where
         Self: Sized;
 
-    /// What the cosines are multiplied with, in `[1e-6, 1e6]`.
-    fn scale(&self) -> f64;
+    /// What the cosines are multiplied with: a number in `[1e-6, 1e6]`, or one that the head measures, on its device.
+    fn scale(&self) -> Scale;
 
     /// The margin rule: what the cosine with the own class is replaced by.
     ///
     /// # Shapes
     ///
-    /// - own_cosine: `[batch]`, in `[-1, 1]` but for rounding
+    /// - own: of `[batch]`
     /// - output: `[batch]`
-    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1>;
+    fn margin(&self, own: &OwnClass) -> Tensor<1>;
+
+    /// What is added to the loss of every row that has a class, `[batch]`, or nothing.
+    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
+        let _ = own;
+        None
+    }
+
+    /// The loss of every row, from what [`compare`](Self::compare) says of it; what it says of rows without a class is
+    /// not looked at.
+    ///
+    /// # Shapes
+    ///
+    /// - others: `[batch]`
+    /// - own: of `[batch]`
+    /// - output: `[batch]`
+    fn row_losses(&self, others: Tensor<1>, own: &OwnClass) -> Tensor<1> {
+        softplus(others - times(self.margin(own), &self.scale()))
+    }
+
+    /// Why the classes of this head cannot be spread over several devices, if they cannot.
+    fn refuses_shards(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The same head with a block of centers, as the shard of this number. A head that draws at random draws differently
     /// in every shard.
@@ -90,15 +116,36 @@ pub trait MarginHead {
         self.with_centers(centers)
     }
 
-    /// What a batch has to do with the centers, before the margin: what a head with another way to compare replaces.
+    /// What a batch has to do with the centers, before the margin: what a head that looks at some of them only replaces.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[batch, embedding_dim]`, of any length, `batch >= 1`
     /// - index: `[batch]`, the class of each row; where it is not in `0..classes`, the row has no class here
     fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
-        let centers = self.centers();
-        ClassScores::new(class_scores(embeddings, centers.weight.val(), index, self.scale(), centers.streaming))
+        self.compare(embeddings, self.centers().weight.val(), index, None)
+    }
+
+    /// How a batch is compared with centers, all of them or a sample: what a head with another way to compare replaces.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length, `batch >= 1`
+    /// - weights: `[classes·sub_centers, embedding_dim]`, the centers or those of a sample of the classes
+    /// - index: `[batch]`, which of these classes is the own one; where it is none of them, the row has no class here
+    /// - used: `[classes]`, negative for a class that is there a second time and does not count; `None` where all do
+    fn compare(
+        &self,
+        embeddings: Tensor<2>,
+        weights: Tensor<2>,
+        index: Tensor<1, Int>,
+        used: Option<Tensor<1, Int>>,
+    ) -> ClassScores {
+        let (scale, streaming) = (self.scale(), self.centers().streaming);
+        ClassScores::new(match used {
+            None => class_scores(embeddings, weights, index, scale, streaming),
+            Some(used) => sampled_class_scores(embeddings, weights, index, used, scale, streaming),
+        })
     }
 
     /// The mean loss of the rows that have a class; 0 when none has.
@@ -151,7 +198,7 @@ pub trait MarginHead {
         let [batch, _] = embeddings.dims();
         let cosines = self.centers().cosines(embeddings);
         // An elementwise operation on an empty matrix overflows in Burn's GPU backends.
-        if batch == 0 { cosines } else { cosines.mul_scalar(self.scale()) }
+        if batch == 0 { cosines } else { times(cosines, &self.scale()) }
     }
 
     /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class are 0.
@@ -174,12 +221,13 @@ pub trait MarginHead {
             return self.logits(embeddings);
         }
         let embeddings = widen(silence(embeddings, valid.clone()));
-        let target = self.margin(self.centers().own_cosines(embeddings.clone(), index.clone()));
+        let cosine = self.centers().own_cosines(embeddings.clone(), index.clone());
+        let target = self.margin(&OwnClass::new(cosine, valid.clone(), embeddings.clone()));
         let replaced = own_class(index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
         let target = target.unsqueeze_dim::<2>(1).expand([batch, classes]);
         let cosines = self.centers().cosines(embeddings).mask_where(replaced, target);
 
-        cast_to(cosines.mul_scalar(self.scale()), dtype)
+        cast_to(times(cosines, &self.scale()), dtype)
     }
 
     /// The cosine of every embedding with the center of its own class, without a margin: what training is about, and
@@ -204,12 +252,48 @@ pub trait MarginHead {
     }
 }
 
+/// What a margin rule may depend on: a row's own class and its length.
+#[derive(Clone, Debug)]
+pub struct OwnClass {
+    /// The cosine of every row with its own class, `[batch]`, in `[-1, 1]` but for rounding; 0 for a row without a class.
+    pub cosine: Tensor<1>,
+    /// Whether the row has a class, `[batch]`.
+    pub valid: Tensor<1, Bool>,
+    embeddings: Tensor<2>,
+}
+
+impl OwnClass {
+    /// Of rows, with what a comparison said of them.
+    ///
+    /// # Shapes
+    ///
+    /// - cosine: `[batch]`
+    /// - valid: `[batch]`
+    /// - embeddings: `[batch, embedding_dim]`, before any normalisation
+    pub fn new(cosine: Tensor<1>, valid: Tensor<1, Bool>, embeddings: Tensor<2>) -> Self {
+        Self { cosine, valid, embeddings }
+    }
+
+    /// Of rows of length 1 with these cosines, for the tests of margins.
+    #[cfg(test)]
+    pub(crate) fn of_cosines(cosines: &[f32], device: &burn::tensor::Device) -> Self {
+        let valid = Tensor::full([cosines.len()], true, device);
+        Self::new(Tensor::from_data(cosines, device), valid, Tensor::ones([cosines.len(), 1], device))
+    }
+
+    /// The length of every embedding before it is divided by it, `[batch]`; 0 for a row without a class.
+    pub fn length(&self) -> Tensor<1> {
+        row_lengths(widen(self.embeddings.clone()))
+    }
+}
+
 /// What a batch has to do with class centers.
 #[derive(Clone, Debug)]
 pub struct ClassScores {
     /// The cosine with the own center, `[batch]`; 0 for a row without a class.
     pub own_cosine: Tensor<1>,
-    /// `log(sum over the other classes of exp(scale·cosine))`, `[batch]`; hugely negative where there is no other class.
+    /// What the other classes weigh, `[batch]`: for most heads `log(sum over them of exp(scale·cosine))`, hugely negative
+    /// where there is none.
     pub others: Tensor<1>,
 }
 
@@ -227,20 +311,38 @@ fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeL
     if batch == 0 {
         return embeddings.reshape([0]);
     }
-    let scores = head.scores(silence(embeddings, labels.valid.clone()), labels.index);
+    let embeddings = silence(embeddings, labels.valid.clone());
+    let scores = head.scores(embeddings.clone(), labels.index);
 
-    margin_losses(head, scores, labels.valid)
+    margin_losses(head, scores, embeddings, labels.valid)
 }
 
 /// The losses from the scores; 0 where a row has no class.
 pub(crate) fn margin_losses<H: MarginHead + ?Sized>(
     head: &H,
     scores: ClassScores,
+    embeddings: Tensor<2>,
     valid: Tensor<1, Bool>,
 ) -> Tensor<1> {
-    let target = head.margin(scores.own_cosine);
+    let own = OwnClass::new(scores.own_cosine, valid.clone(), embeddings);
+    let losses = head.row_losses(scores.others, &own);
+    let losses = match head.penalty(&own) {
+        None => losses,
+        Some(penalty) => losses + penalty,
+    };
+    losses.mask_fill(valid.bool_not(), 0.0)
+}
 
-    softplus(scores.others - target.mul_scalar(head.scale())).mask_fill(valid.bool_not(), 0.0)
+/// Numbers multiplied with a scale.
+pub(crate) fn times<const D: usize>(numbers: Tensor<D>, scale: &Scale) -> Tensor<D> {
+    match scale {
+        Scale::Constant(scale) => numbers.mul_scalar(*scale),
+        Scale::Tensor(scale) => {
+            let shape = numbers.dims();
+            let scale = cast_to(scale.clone().to_device(&numbers.device()), numbers.dtype());
+            numbers * scale.reshape([1; D]).expand(shape)
+        }
+    }
 }
 
 /// Rows without a class become 0, whatever was in them: a NaN there would otherwise reach the class centers.

@@ -11,6 +11,16 @@
 //! | [`CosFace`] | `cosine - margin` | Wang et al. 2018, CosFace; AM-Softmax |
 //! | [`ArcFace`] | `cos(angle + margin)` | Deng et al. 2019, ArcFace |
 //! | [`CombinedMargin`] | `cos(angle_factor·angle + angle_margin) - cosine_margin` | Deng et al. 2019, section 2.3 |
+//! | [`SubCenterArcFace`] | that of ArcFace, to the nearest of several centers of the class | Deng et al. 2020 |
+//!
+//! These see the other classes otherwise than a softmax does:
+//!
+//! | head | other classes | source |
+//! | --- | --- | --- |
+//! | [`CurricularFace`] | hard ones weigh the more, the better the training already is | Huang et al. 2020 |
+//! | [`MvSoftmax`] | those that beat the own class weigh more | Wang et al. 2020, MV-Softmax |
+//! | [`SphereFace2`] | a yes-or-no question each | Wen et al. 2022 |
+//! | [`UniFace`] | each below one threshold for all | Zhou et al. 2023 |
 //!
 //! Two wrap any of these where classes are many: [`PartialFc`] compares with a sample of them, [`ShardedHead`] spreads them
 //! over devices.
@@ -23,17 +33,28 @@ mod arcface;
 mod class_centers;
 mod combined;
 mod cosface;
+mod curricularface;
 mod head;
+mod mv_softmax;
 mod normface;
+mod own_cosines;
 mod partial_fc;
 mod sharded;
+mod sphereface2;
+mod sub_center_arcface;
+mod uniface;
 
 pub use arcface::{ArcFace, ArcFaceConfig, LargeAngle};
-pub use burn_losses_kernels::logsumexp::{Streaming, streams_on};
+pub use burn_losses_kernels::logsumexp::{Scale, Streaming, streams_on};
 pub use class_centers::ClassCenters;
 pub use combined::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};
-pub use head::{ClassScores, GradientMode, MarginHead};
+pub use curricularface::{CurricularFace, CurricularFaceConfig};
+pub use head::{ClassScores, GradientMode, MarginHead, OwnClass};
+pub use mv_softmax::{MvMargin, MvSoftmax, MvSoftmaxConfig, MvWeighting};
 pub use normface::{NormFace, NormFaceConfig};
 pub use partial_fc::{PartialFc, PartialFcConfig};
 pub use sharded::ShardedHead;
+pub use sphereface2::{SphereFace2, SphereFace2Config};
+pub use sub_center_arcface::{Outlier, SubCenterArcFace, SubCenterArcFaceConfig, outliers};
+pub use uniface::{UniFace, UniFaceConfig};

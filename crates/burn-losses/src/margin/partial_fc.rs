@@ -1,9 +1,9 @@
 use burn::config::Config;
 use burn::module::{Module, RunningState};
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::sampled_class_scores;
+use burn_losses_kernels::logsumexp::Scale;
 
-use super::{ClassCenters, ClassScores, MarginHead};
+use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
 use crate::random::Mixer;
 
 /// Settings of [`PartialFc`].
@@ -102,12 +102,24 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
         Self { draws: RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0)), ..whole }
     }
 
-    fn scale(&self) -> f64 {
+    fn scale(&self) -> Scale {
         self.head.scale()
     }
 
-    fn margin(&self, own_cosine: Tensor<1>) -> Tensor<1> {
-        self.head.margin(own_cosine)
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        self.head.margin(own)
+    }
+
+    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
+        self.head.penalty(own)
+    }
+
+    fn row_losses(&self, others: Tensor<1>, own: &OwnClass) -> Tensor<1> {
+        self.head.row_losses(others, own)
+    }
+
+    fn refuses_shards(&self) -> Option<&'static str> {
+        self.head.refuses_shards()
     }
 
     fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
@@ -118,16 +130,19 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
             return self.head.scores(embeddings, index);
         }
         let sample = Sample::of(self.draw(drawn, &index), index, centers.classes());
-        let weights = centers.weight.val().select(0, sample.classes);
+        let weights = centers.weight.val().select(0, centers.rows_of(sample.classes));
 
-        ClassScores::new(sampled_class_scores(
-            embeddings,
-            weights,
-            sample.index,
-            sample.used,
-            self.scale(),
-            centers.streaming,
-        ))
+        self.head.compare(embeddings, weights, sample.index, Some(sample.used))
+    }
+
+    fn compare(
+        &self,
+        embeddings: Tensor<2>,
+        weights: Tensor<2>,
+        index: Tensor<1, Int>,
+        used: Option<Tensor<1, Int>>,
+    ) -> ClassScores {
+        self.head.compare(embeddings, weights, index, used)
     }
 }
 

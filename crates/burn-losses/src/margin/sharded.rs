@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_space::log_sum_exp;
+use burn_losses_kernels::logsumexp::Scale;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::head::{margin_losses, silence};
@@ -25,7 +26,8 @@ use crate::reduction::{Reduction, zero_of};
 /// and of their gradient. The results are on the device of the embeddings; the margin and the settings are those of the
 /// first shard. A transfer between different backends goes through this machine's memory and waits for it.
 ///
-/// Any head can be a shard, a [`PartialFc`](super::PartialFc) too. The centers are ordinary parameters
+/// Most heads can be a shard, a [`PartialFc`](super::PartialFc) too; those that must know all classes of a batch at once
+/// say why they cannot ([`MarginHead::refuses_shards`]). The centers are ordinary parameters
 /// (`shards.0.centers.weight`, ...) that stay on their device when an optimizer steps.
 ///
 /// # What moves a sharded head
@@ -63,13 +65,15 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     ///
     /// # Panics
     ///
-    /// If there are no devices, or more devices than classes.
+    /// If there are no devices, more devices than classes, or the head cannot be spread.
     pub fn new(head: H, devices: &[Device]) -> Self {
+        assert_spreads(&head);
         let sizes = even_sizes(head.centers().classes(), devices.len());
         let weight = head.centers().weight.val().detach();
+        let sub_centers = head.centers().sub_centers();
         let mut start = 0;
         let shards = sizes.into_iter().zip(devices).enumerate().map(|(number, (size, device))| {
-            let block = weight.clone().narrow(0, start, size).to_device(device).detach();
+            let block = weight.clone().narrow(0, start * sub_centers, size * sub_centers).to_device(device).detach();
             start += size;
             with_weight(head.clone(), block, number)
         });
@@ -81,14 +85,30 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     ///
     /// # Panics
     ///
-    /// If there are none, or they differ in the length of an embedding or the scale.
+    /// If there are none, they cannot be shards, or they differ in the length of an embedding, the number of centers per
+    /// class or the scale.
     pub fn from_shards(shards: Vec<H>) -> Self {
         assert!(!shards.is_empty(), "ShardedHead: shards must not be empty");
-        let (dim, scale) = (shards[0].centers().embedding_dim(), shards[0].scale());
+        let first = shards[0].centers();
         for (number, shard) in shards.iter().enumerate() {
-            let its_dim = shard.centers().embedding_dim();
-            assert_eq!(its_dim, dim, "ShardedHead: shard {number} must have the embedding_dim of the first");
-            assert!(shard.scale() == scale, "ShardedHead: shard {number} must have the scale of the first");
+            assert_spreads(shard);
+            let centers = shard.centers();
+            let (dim, sub_centers) = (first.embedding_dim(), first.sub_centers());
+            assert_eq!(
+                centers.embedding_dim(),
+                dim,
+                "ShardedHead: shard {number} must have the embedding_dim of the first"
+            );
+            assert_eq!(
+                centers.sub_centers(),
+                sub_centers,
+                "ShardedHead: shard {number} must have the sub_centers of the first"
+            );
+            let same_scale = match (shard.scale(), shards[0].scale()) {
+                (Scale::Constant(scale), Scale::Constant(first)) => scale == first,
+                _ => false,
+            };
+            assert!(same_scale, "ShardedHead: shard {number} must have the scale of the first");
         }
         Self { shards }
     }
@@ -131,7 +151,8 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         let (classes, dim) = (head.centers().classes(), head.centers().embedding_dim());
         even_sizes(classes, devices.len());
         // What one shard saves says how many there are.
-        let first = with_weight(head.clone(), Tensor::zeros([1, dim], &devices[0]), 0);
+        let sub_centers = head.centers().sub_centers();
+        let first = with_weight(head.clone(), Tensor::zeros([sub_centers, dim], &devices[0]), 0);
         let (held, per_shard) = (record.len(), first.into_record().len().max(1));
         let count = held / per_shard;
         if count == 0 || held % per_shard != 0 || count > classes {
@@ -142,7 +163,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         }
         let shards = even_sizes(classes, count).into_iter().enumerate().map(|(number, size)| {
             let device = &devices[number % devices.len()];
-            with_weight(head.clone(), Tensor::zeros([size, dim], device), number)
+            with_weight(head.clone(), Tensor::zeros([size * sub_centers, dim], device), number)
         });
         let saved = Self { shards: shards.collect() }.try_load_record(record)?;
 
@@ -213,9 +234,10 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         if batch == 0 {
             return embeddings.reshape([0]);
         }
-        let scores = self.scores(silence(embeddings, labels.valid.clone()), labels.index);
+        let embeddings = silence(embeddings, labels.valid.clone());
+        let scores = self.scores(embeddings.clone(), labels.index);
 
-        margin_losses(&self.shards[0], scores, labels.valid)
+        margin_losses(&self.shards[0], scores, embeddings, labels.valid)
     }
 
     fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
@@ -237,6 +259,12 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
             own_cosine: Tensor::cat(own, 1).sum_dim(1).squeeze_dim(1),
             others: log_sum_exp(Tensor::cat(others, 1)),
         }
+    }
+}
+
+fn assert_spreads<H: MarginHead>(head: &H) {
+    if let Some(reason) = head.refuses_shards() {
+        panic!("ShardedHead: {reason}");
     }
 }
 

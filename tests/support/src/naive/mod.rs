@@ -4,6 +4,7 @@ pub mod center;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod rival_heads;
 pub mod rivals;
 
 /// The sum of products.

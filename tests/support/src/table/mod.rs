@@ -8,6 +8,7 @@ mod pairwise;
 mod proxy;
 mod regression;
 mod regularization;
+mod rivals;
 mod softmax_pairs;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ pub enum Labels {
 pub fn table() -> impl Iterator<Item = &'static Row> {
     let families = [
         margin::ROWS,
+        rivals::ROWS,
         center::ROWS,
         distance::ROWS,
         classification::ROWS,

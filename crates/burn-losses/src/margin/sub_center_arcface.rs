@@ -1,0 +1,247 @@
+use alloc::vec::Vec;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::rivals::{Comparison, Rivals, rival_scores};
+
+use super::angle::falling_shifted_cosine;
+use super::head::{check_scale, silence};
+use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
+use crate::labels::{LabelPolicy, SafeLabels};
+
+/// Settings of [`SubCenterArcFace`].
+#[derive(Config, Debug)]
+pub struct SubCenterArcFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// How many centers a class has; `>= 1`.
+    #[config(default = 3)]
+    pub sub_centers: usize,
+    /// What is added to the angle with the own class, in radians; in `[0, 2.33]`.
+    #[config(default = 0.5)]
+    pub margin: f64,
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How many classes are compared with at once.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl SubCenterArcFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> SubCenterArcFace {
+        let Self { margin, scale, sub_centers, .. } = *self;
+        assert!(sub_centers >= 1, "SubCenterArcFace: sub_centers must be >= 1, got 0");
+        assert!((0.0..=2.33).contains(&margin), "SubCenterArcFace: margin must be in [0, 2.33] radians, got {margin}");
+        check_scale("SubCenterArcFace", scale);
+        let size = [self.classes, self.embedding_dim];
+        let centers = ClassCenters::new("SubCenterArcFace", size, &self.initializer, &self.labels, device);
+
+        SubCenterArcFace {
+            centers: centers.with_sub_centers(sub_centers, &self.initializer).with_streaming(self.streaming),
+            margin,
+            scale,
+        }
+    }
+}
+
+/// ArcFace with several centers per class: noisy and odd samples of a class gather at a center of their own.
+///
+/// ```text
+/// cosine[i, j]   = largest over k of <x[i], w[j, k]>
+/// margin(cosine) = cos(angle + margin), and cosine - margin·sin(margin) where angle + margin would pass pi
+/// ```
+///
+/// The centers are `[classes·sub_centers, embedding_dim]`, those of class 0 first. Only the nearest center of a class
+/// learns from a sample. After training, most samples of a class are at one of its centers, the dominant one; what is far
+/// from it is mostly mislabelled: [`center_cosines`](Self::center_cosines) and [`outliers`] find it. Drop those samples
+/// and train on with one center. With `sub_centers` of 1 it is `ArcFace`. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Deng, Guo, Liu, Gong, Zafeiriou: [Sub-center ArcFace](https://ibug.doc.ic.ac.uk/media/uploads/documents/eccv_1445.pdf),
+/// 2020, section 3.
+#[derive(Module, Debug)]
+pub struct SubCenterArcFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    margin: f64,
+    scale: f64,
+}
+
+impl SubCenterArcFace {
+    /// The cosine of every embedding with each center of its own class: what [`outliers`] wants of all samples.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch, sub_centers]`; 0 for rows without a class
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](MarginHead::forward).
+    pub fn center_cosines(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
+        let dtype = embeddings.dtype();
+        let SafeLabels { index, valid } = self.centers.check(&embeddings, labels);
+        let [batch] = valid.dims();
+        if batch == 0 {
+            return Tensor::zeros([0, self.centers.sub_centers()], (&embeddings.device(), dtype));
+        }
+        cast_to(self.centers.own_center_cosines(silence(embeddings, valid), index), dtype)
+    }
+}
+
+impl MarginHead for SubCenterArcFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
+    }
+
+    fn scale(&self) -> Scale {
+        self.scale.into()
+    }
+
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        falling_shifted_cosine(own.cosine.clone(), self.margin)
+    }
+
+    fn compare(
+        &self,
+        embeddings: Tensor<2>,
+        weights: Tensor<2>,
+        index: Tensor<1, Int>,
+        used: Option<Tensor<1, Int>>,
+    ) -> ClassScores {
+        let comparison = Comparison { sub_centers: self.centers.sub_centers(), rivals: Rivals::LogSumExp };
+        let streaming = self.centers.streaming;
+        ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
+    }
+}
+
+/// A sample that is far from where its class is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlier {
+    /// Which sample.
+    pub sample: usize,
+    /// Its class.
+    pub label: usize,
+    /// The angle between it and the dominant center of its class, in radians.
+    pub angle: f64,
+}
+
+/// The samples that are far from the dominant center of their class: the one that most samples of the class are nearest
+/// to, the first of them where several are.
+///
+/// - center_cosines: [`SubCenterArcFace::center_cosines`] of all samples, row by row, `labels.len()·sub_centers` numbers
+/// - labels: the class of every sample; a sample with a negative one is not looked at
+/// - largest_angle: in radians; the paper uses 75°, which is 1.309
+///
+/// # Panics
+///
+/// If the numbers do not divide into a row per label.
+///
+/// # Source
+///
+/// Deng et al. 2020, section 3.3.
+///
+/// ```
+/// use burn_losses::margin::outliers;
+///
+/// // Three samples of class 0; the last is nearest to another center than most.
+/// let cosines = [0.9, 0.1, 0.8, 0.2, -0.1, 0.7];
+/// let found = outliers(&cosines, &[0, 0, 0], 1.309);
+/// assert_eq!((found.len(), found[0].sample), (1, 2));
+/// ```
+pub fn outliers(center_cosines: &[f64], labels: &[i64], largest_angle: f64) -> Vec<Outlier> {
+    if labels.is_empty() {
+        return Vec::new();
+    }
+    let sub_centers = center_cosines.len() / labels.len();
+    assert!(
+        sub_centers >= 1 && sub_centers * labels.len() == center_cosines.len(),
+        "outliers: {} cosines are not as many for each of {} labels",
+        center_cosines.len(),
+        labels.len()
+    );
+    let samples = || {
+        let known = |&(_, &label): &(usize, &i64)| label >= 0;
+        labels.iter().enumerate().filter(known).map(|(sample, &label)| (sample, label as usize))
+    };
+    let cosines_of = |sample: usize| &center_cosines[sample * sub_centers..(sample + 1) * sub_centers];
+    let classes = samples().map(|(_, label)| label + 1).max().unwrap_or(0);
+    let mut at_center = alloc::vec![0_usize; classes * sub_centers];
+    for (sample, label) in samples() {
+        at_center[label * sub_centers + first_largest(cosines_of(sample).iter().copied())] += 1;
+    }
+    let mut found = Vec::new();
+    for (sample, label) in samples() {
+        let counts = &at_center[label * sub_centers..(label + 1) * sub_centers];
+        let dominant = first_largest(counts.iter().map(|&count| count as f64));
+        let angle = libm::acos(cosines_of(sample)[dominant].clamp(-1.0, 1.0));
+        // A sample whose cosine is not a number is nowhere near.
+        if angle > largest_angle || angle.is_nan() {
+            found.push(Outlier { sample, label, angle });
+        }
+    }
+    found
+}
+
+fn first_largest(numbers: impl Iterator<Item = f64>) -> usize {
+    let mut largest = (0, f64::NEG_INFINITY);
+    for (place, number) in numbers.enumerate() {
+        if number > largest.1 {
+            largest = (place, number);
+        }
+    }
+    largest.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dominant_center_is_that_of_most_samples_of_the_class() {
+        // Class 0 is mostly at its second center, class 2 at its first; class 1 has no sample, one sample no class.
+        let cosines = [0.1, 0.9, 0.2, 0.8, 0.95, 0.0, 0.7, 0.3, 0.0, 0.0, f64::NAN, f64::NAN];
+        let labels = [0, 0, 0, 2, -1, 2];
+        let found = outliers(&cosines, &labels, 1.0);
+
+        assert_eq!(found.iter().map(|outlier| outlier.sample).collect::<Vec<_>>(), [2, 5]);
+        assert_eq!((found[0].label, found[0].angle), (0, core::f64::consts::FRAC_PI_2));
+        assert!(outliers(&[], &[], 1.0).is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "outliers: 5 cosines are not as many for each of 2 labels")]
+    fn cosines_that_do_not_divide_are_rejected() {
+        outliers(&[0.0; 5], &[0, 1], 1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "SubCenterArcFace: sub_centers must be >= 1, got 0")]
+    fn a_class_without_a_center_is_rejected() {
+        SubCenterArcFaceConfig::new(2, 2).with_sub_centers(0).init(&Device::flex());
+    }
+}

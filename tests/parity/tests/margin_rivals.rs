@@ -1,0 +1,300 @@
+//! Heads that see the other classes otherwise than a plain softmax does: what they have in common with plain ones, and
+//! their state.
+
+use burn::module::{Module, Param};
+use burn::store::ModuleRecord;
+use burn::tensor::{Int, Tensor, TensorData};
+use burn_losses::margin::{
+    ArcFaceConfig, ClassCenters, CosFaceConfig, CurricularFaceConfig, LargeAngle, MarginHead, MvMargin,
+    MvSoftmaxConfig, MvWeighting, PartialFcConfig, ShardedHead, SphereFace2Config, SubCenterArcFaceConfig,
+    UniFaceConfig,
+};
+use parity::{Backend, backends};
+use support::close::{Tolerance, assert_close, assert_finite};
+use support::table::host;
+
+const CLASSES: usize = 6;
+const DIM: usize = 4;
+const LABELS: [i64; 5] = [0, 5, -1, 3, 3];
+
+fn matrix(rows: usize, seed: usize, backend: &Backend) -> Tensor<2> {
+    let number = |place: usize| ((place * 7919 + seed * 104_729 + 1) as f64 * 0.618_033_988_7).fract() - 0.5;
+    let numbers: Vec<f64> = (0..rows * DIM).map(number).collect();
+    Tensor::from_data(TensorData::new(numbers, [rows, DIM]), (&backend.device, backend.dtype))
+}
+
+fn with_weight<H: MarginHead>(head: H, weight: Tensor<2>) -> H {
+    let centers = head.centers().clone().with_weight(Param::from_tensor(weight));
+    head.with_centers(centers)
+}
+
+fn labels(backend: &Backend) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::from(LABELS), &backend.device)
+}
+
+/// Losses, and the gradients of embeddings and centers.
+fn outcome(head: &impl MarginHead, embeddings: Tensor<2>, backend: &Backend) -> [Vec<f64>; 3] {
+    let embeddings = embeddings.require_grad();
+    let losses = head.forward_no_reduction(embeddings.clone(), labels(backend));
+    let weights = Tensor::<1>::from_data([0.5, 1.5, 7.0, -0.3, 0.8], (&backend.device, backend.dtype));
+    let gradients = (losses.clone() * weights).sum().backward();
+    let of = |leaf: Tensor<2>| host(leaf.grad(&gradients).expect("a gradient"));
+    [host(losses), of(embeddings), of(head.centers().weight.val())]
+}
+
+fn same(what: &str, backend: &Backend, actual: &[Vec<f64>; 3], expected: &[Vec<f64>; 3]) {
+    let tolerance = if backend.is_double() { Tolerance::new(1e-11, 1e-11) } else { Tolerance::new(2e-4, 2e-4) };
+    for (actual, expected) in actual.iter().zip(expected) {
+        assert_close(&format!("{what} on {} {:?}", backend.name, backend.dtype), actual, expected, tolerance);
+    }
+}
+
+#[test]
+fn one_center_per_class_is_arcface_and_equal_centers_are_one() {
+    for backend in backends() {
+        let arcface = ArcFaceConfig::new(CLASSES, DIM).with_scale(16.0).init(&backend.device);
+        let arcface = with_weight(arcface, matrix(CLASSES, 1, &backend));
+        let expected = outcome(&arcface, matrix(5, 2, &backend), &backend);
+        let config = SubCenterArcFaceConfig::new(CLASSES, DIM).with_scale(16.0);
+        let one = with_weight(config.clone().with_sub_centers(1).init(&backend.device), matrix(CLASSES, 1, &backend));
+        same("one center", &backend, &outcome(&one, matrix(5, 2, &backend), &backend), &expected);
+
+        // Every class twice the same center: one of the two gets all of the gradient.
+        let twice = matrix(CLASSES, 1, &backend).repeat_dim(1, 2).reshape([2 * CLASSES, DIM]);
+        let two = with_weight(config.with_sub_centers(2).init(&backend.device), twice);
+        let [losses, embeddings, centers] = outcome(&two, matrix(5, 2, &backend), &backend);
+        let together =
+            |class: usize, column: usize| centers[2 * class * DIM + column] + centers[(2 * class + 1) * DIM + column];
+        let centers = (0..CLASSES * DIM).map(|place| together(place / DIM, place % DIM)).collect();
+        same("equal centers", &backend, &[losses, embeddings, centers], &expected);
+    }
+}
+
+#[test]
+fn without_a_weight_mv_softmax_is_cosface_or_arcface() {
+    for backend in backends() {
+        for weighting in [MvWeighting::Fixed, MvWeighting::Adaptive] {
+            let config = MvSoftmaxConfig::new(CLASSES, DIM).with_weighting(weighting).with_weight(0.0);
+            let config = config.with_scale(16.0).with_margin(0.35);
+            let head = with_weight(config.clone().init(&backend.device), matrix(CLASSES, 1, &backend));
+            let cosface = CosFaceConfig::new(CLASSES, DIM).with_scale(16.0).init(&backend.device);
+            let cosface = with_weight(cosface, matrix(CLASSES, 1, &backend));
+            let expected = outcome(&cosface, matrix(5, 2, &backend), &backend);
+            same("CosFace", &backend, &outcome(&head, matrix(5, 2, &backend), &backend), &expected);
+
+            let head = config.with_margin_kind(MvMargin::Angle).init(&backend.device);
+            let head = with_weight(head, matrix(CLASSES, 1, &backend));
+            let arcface = ArcFaceConfig::new(CLASSES, DIM).with_scale(16.0).with_margin(0.35);
+            let arcface = arcface.with_large_angle(LargeAngle::LinearFall).init(&backend.device);
+            let arcface = with_weight(arcface, matrix(CLASSES, 1, &backend));
+            let expected = outcome(&arcface, matrix(5, 2, &backend), &backend);
+            same("ArcFace", &backend, &outcome(&head, matrix(5, 2, &backend), &backend), &expected);
+        }
+    }
+}
+
+/// Calls `test` with every head of this file.
+macro_rules! for_every_head {
+    ($backend:expr, |$name:ident, $head:ident| $body:block) => {{
+        let device = &$backend.device;
+        macro_rules! each {
+            ($config:expr, $rows:expr) => {{
+                let $head = with_weight($config.with_scale(16.0).init(device), matrix($rows, 1, $backend));
+                let $name = stringify!($config);
+                $body
+            }};
+        }
+        each!(SubCenterArcFaceConfig::new(CLASSES, DIM).with_sub_centers(3), 3 * CLASSES);
+        each!(CurricularFaceConfig::new(CLASSES, DIM).with_momentum(0.0), CLASSES);
+        each!(MvSoftmaxConfig::new(CLASSES, DIM).with_weight(0.3), CLASSES);
+        each!(UniFaceConfig::new(CLASSES, DIM), CLASSES);
+        each!(SphereFace2Config::new(CLASSES, DIM), CLASSES);
+    }};
+}
+
+/// A sample of all classes, and a block of one class at a time, are the head itself.
+#[test]
+fn partial_fc_at_rate_one_and_small_blocks_change_nothing() {
+    for backend in &backends() {
+        for_every_head!(backend, |name, head| {
+            let expected = outcome(&head, matrix(5, 2, backend), backend);
+            let partial = PartialFcConfig::new().with_sample_rate(1.0).init(head.clone());
+            same(name, backend, &outcome(&partial, matrix(5, 2, backend), backend), &expected);
+
+            let streaming = burn_losses::margin::Streaming::new().with_block(Some(1));
+            let centers = head.centers().clone().with_streaming(streaming);
+            same(name, backend, &outcome(&head.with_centers(centers), matrix(5, 2, backend), backend), &expected);
+        });
+    }
+}
+
+/// Of 64 classes a quarter is drawn; the own ones are always among them, so the loss is finite, and at most that of all
+/// classes but for rounding. The gradient of a class that was not drawn is 0.
+#[test]
+fn partial_fc_compares_every_head_with_a_sample() {
+    for backend in &backends() {
+        let device = &backend.device;
+        macro_rules! check {
+            ($config:ident, $sub_centers:expr) => {{
+                let head = $config::new(64, DIM).with_scale(16.0).init(device);
+                let head = with_weight(head, matrix(64 * $sub_centers, 1, backend));
+                let whole = outcome(&head, matrix(5, 2, backend), backend);
+                let partial = PartialFcConfig::new().with_sample_rate(0.25).init(head);
+                let sampled = outcome(&partial, matrix(5, 2, backend), backend);
+                assert_finite(stringify!($config), &sampled.concat());
+                for (less, more) in sampled[0].iter().zip(&whole[0]) {
+                    assert!(*less <= more + 1e-4, "{} on {}: {less} {more}", stringify!($config), backend.name);
+                }
+                let moved =
+                    sampled[2].chunks($sub_centers * DIM).filter(|class| class.iter().any(|&slope| slope != 0.0));
+                let moved = moved.count();
+                assert!((3..=16 + 5).contains(&moved), "{} on {}: {moved}", stringify!($config), backend.name);
+            }};
+        }
+        check!(SubCenterArcFaceConfig, 3);
+        check!(CurricularFaceConfig, 1);
+        check!(MvSoftmaxConfig, 1);
+        check!(UniFaceConfig, 1);
+        check!(SphereFace2Config, 1);
+    }
+}
+
+#[test]
+fn sub_centers_are_sharded_class_by_class() {
+    for backend in backends() {
+        let head = SubCenterArcFaceConfig::new(7, DIM).with_scale(16.0).init(&backend.device);
+        let head = with_weight(head, matrix(21, 1, &backend));
+        let sharded = ShardedHead::new(head.clone(), &[backend.device.clone(), backend.device.clone()]);
+        assert_eq!(sharded.classes(), 7);
+        let losses = |losses: Tensor<1>| host(losses);
+        let tolerance = if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(1e-5, 1e-4) };
+        assert_close(
+            &backend.name,
+            &losses(sharded.forward_no_reduction(matrix(5, 2, &backend), labels(&backend))),
+            &losses(head.forward_no_reduction(matrix(5, 2, &backend), labels(&backend))),
+            tolerance,
+        );
+        let back = sharded.unshard(&backend.device);
+        assert_eq!(host(back.centers.weight.val()), host(head.centers.weight.val()));
+    }
+}
+
+#[test]
+fn heads_that_cannot_be_spread_say_why() {
+    let backend = &backends()[0];
+    let device = &backend.device;
+    macro_rules! refused {
+        ($config:ident, $reason:literal) => {{
+            let head = $config::new(CLASSES, DIM).init(device);
+            let devices = [device.clone(), device.clone()];
+            let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ShardedHead::new(head, &devices)));
+            let message = panic.err().expect("a panic");
+            let message = message.downcast_ref::<String>().expect("a message");
+            assert!(message.contains($reason), "{message}");
+        }};
+    }
+    refused!(CurricularFaceConfig, "CurricularFace must know the own cosine");
+    refused!(MvSoftmaxConfig, "MvSoftmax must know the own cosine");
+    refused!(UniFaceConfig, "UniFace has one bias for all classes");
+    refused!(SphereFace2Config, "SphereFace2 has one bias for all classes");
+}
+
+#[test]
+fn the_average_cosine_is_saved_and_left_alone_in_evaluation_and_when_frozen() {
+    for backend in backends() {
+        let head = || {
+            let config = CurricularFaceConfig::new(CLASSES, DIM).with_momentum(0.5);
+            with_weight(config.init(&backend.device), matrix(CLASSES, 1, &backend))
+        };
+        let trained = head();
+        trained.forward(matrix(5, 2, &backend), labels(&backend));
+        let average = host(trained.average_cosine());
+        assert_ne!(average, [0.0], "{}", backend.name);
+
+        let valid = trained.valid();
+        let inner = backend.device.clone().inner();
+        let bare = matrix(5, 3, &backend).without_autodiff();
+        valid.forward(bare, Tensor::from_data(TensorData::from(LABELS), &inner));
+        assert_eq!(host(valid.average_cosine()), average, "evaluation on {}", backend.name);
+
+        let path = std::env::temp_dir().join(format!("burn-losses-curricular-{}.bpk", std::process::id()));
+        trained.clone().into_record().save(&path).expect("saved");
+        let restored = head().load_record(ModuleRecord::load(&path).expect("loaded"));
+        assert_eq!(host(restored.average_cosine()), average, "saved on {}", backend.name);
+        std::fs::remove_file(&path).expect("removed");
+
+        let frozen = head().freeze();
+        frozen.forward(matrix(5, 2, &backend), labels(&backend));
+        assert_eq!(host(frozen.average_cosine()), [0.0], "frozen on {}", backend.name);
+    }
+}
+
+/// Zero, tiny and huge rows, cosines of 1 and -1, one class: value and gradient finite.
+#[test]
+fn extreme_rows_are_finite_in_every_head() {
+    for backend in &backends() {
+        for_every_head!(backend, |name, head| {
+            for length in [0.0, 1e-30, 1e-12, 1.0, 1e20, 1e36] {
+                let data = [length, 0.0, 0.0, 0.0, -length, 0.0, 0.0, 0.0, length, length, 0.0, 0.0];
+                let all = [data.as_slice(), &[0.3, -0.2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]].concat();
+                let options = (&backend.device, backend.dtype);
+                let rows = Tensor::<2>::from_data(TensorData::new(all, [5, DIM]), options);
+                for numbers in outcome(&head, rows.clone(), backend) {
+                    assert_finite(&format!("{name} {length:e} on {}", backend.name), &numbers);
+                }
+                // The centers are the rows, and one of them a row of zeros.
+                let count = head.centers().weight.shape()[0];
+                let weight = rows.repeat_dim(0, count.div_ceil(5)).narrow(0, 0, count);
+                let head = with_weight(head.clone(), weight);
+                for numbers in outcome(&head, matrix(5, 2, backend), backend) {
+                    assert_finite(&format!("{name}, centers of {length:e} on {}", backend.name), &numbers);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_empty_batch_and_a_single_class_are_finite() {
+    for backend in &backends() {
+        for_every_head!(backend, |name, head| {
+            let empty = Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
+            let none = Tensor::<1, Int>::zeros([0], &backend.device);
+            let loss = head.forward(empty.clone(), none.clone());
+            assert_eq!(host(loss.clone()), [0.0], "{name} on {}", backend.name);
+            let gradient = head.centers().weight.val().grad(&loss.backward()).expect("a gradient");
+            assert!(host(gradient).iter().all(|&slope| slope == 0.0), "{name} on {}", backend.name);
+            assert_eq!(head.forward_no_reduction(empty.clone(), none).dims(), [0]);
+            assert_eq!(head.logits(empty).dims(), [0, CLASSES]);
+
+            let sub_centers = head.centers().sub_centers();
+            let head = with_weight(head.clone(), matrix(sub_centers, 1, backend));
+            for numbers in outcome(&head, matrix(5, 2, backend), backend) {
+                assert_finite(&format!("{name} with one class on {}", backend.name), &numbers);
+            }
+        });
+    }
+}
+
+/// Through the docs of `ClassCenters`: the cosine of a class is that of its nearest center.
+#[test]
+fn cosines_and_own_cosines_are_those_of_the_nearest_center() {
+    for backend in backends() {
+        let config = SubCenterArcFaceConfig::new(2, 2).with_sub_centers(2).with_scale(2.0);
+        let weight = [[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -3.0]];
+        let head = config.init(&backend.device);
+        let head = with_weight(head, Tensor::from_data(weight, (&backend.device, backend.dtype)));
+        let centers: &ClassCenters = head.centers();
+        assert_eq!((centers.classes(), centers.sub_centers()), (2, 2));
+        let rows = Tensor::<2>::from_data([[3.0, 4.0], [-4.0, 3.0]], (&backend.device, backend.dtype));
+        let labels = Tensor::<1, Int>::from_data([0, 1], &backend.device);
+
+        // By hand.
+        let close = |actual: Vec<f64>, expected: &[f64]| {
+            assert_close(&backend.name, &actual, expected, Tolerance::new(1e-6, 1e-6));
+        };
+        close(host(centers.cosines(rows.clone())), &[0.8, -0.6, 0.6, 0.8]);
+        close(host(head.own_cosine(rows.clone(), labels.clone())), &[0.8, 0.8]);
+        close(host(head.center_cosines(rows, labels)), &[0.6, 0.8, 0.8, -0.6]);
+    }
+}
