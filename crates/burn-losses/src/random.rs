@@ -1,6 +1,11 @@
 //! Random numbers as a function of a key: the same on every backend, with nothing kept on the host.
 
+use core::f64::consts::PI;
+
+use burn::module::RunningState;
 use burn::tensor::{DType, Device, Int, Tensor};
+
+use crate::margin::folded_cosine;
 
 /// Numbers have this many bits, so that the product of two halves, and half a number more, stays below 2^31.
 const BITS: u32 = 30;
@@ -46,6 +51,45 @@ impl Mixer {
     pub(crate) fn mix(&self, numbers: Tensor<1, Int>) -> Tensor<1, Int> {
         feistel(numbers, &self.first, &self.second)
     }
+
+    /// `count` numbers of the standard normal distribution, by the polar form of Box and Muller: of two uniform numbers,
+    /// one makes the radius and the other the angle.
+    pub(crate) fn normal(&self, count: usize) -> Tensor<1> {
+        let numbers = Tensor::<1, Int>::arange(0..2 * count as i64, (&self.device(), self.dtype()));
+        // In the middle of the stretches between 0 and 1, so neither end is met.
+        let uniform = self.mix(numbers).float().add_scalar(0.5).mul_scalar(1.0 / f64::from(1_u32 << BITS));
+        let radius = uniform.clone().narrow(0, 0, count).log().mul_scalar(-2.0).clamp_min(0.0).sqrt();
+        // The cosine of an angle in [0, pi] is distributed as that of one in the full circle.
+        radius * folded_cosine(uniform.narrow(0, count, count).mul_scalar(PI))
+    }
+}
+
+/// The state of a module that draws: the two halves of the seed and the number of draws, `[3]`, integers below 2^24, which
+/// `f32` holds exactly.
+pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
+    // Neighbouring seeds become unlike ones (by the step of SplitMix64), of which 48 bits are kept.
+    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let mixed = mixed ^ (mixed >> 31);
+    let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
+
+    Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))
+}
+
+/// The random numbers of the next draw, which is counted.
+pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let state = draws.value().to_device(device);
+    let number = |place: usize| state.clone().narrow(0, place, 1).int().cast(dtype);
+    let mixer = Mixer::new([number(0), number(1), number(2)]);
+
+    let next = state.clone().narrow(0, 2, 1).add_scalar(1.0);
+    let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
+    let next = next.mask_fill(wrapped, 0.0);
+    draws.update(Tensor::cat(alloc::vec![state.narrow(0, 0, 2), next], 0));
+    // Without this the new number would be queued, and a record saved now would hold the old one.
+    draws.value_sync();
+    mixer
 }
 
 fn feistel(numbers: Tensor<1, Int>, first: &Tensor<1, Int>, second: &Tensor<1, Int>) -> Tensor<1, Int> {

@@ -14,6 +14,7 @@ from cases import write
 FAMILIES = (
     "margin",
     "rivals",
+    "adaptive",
     "center",
     "distance",
     "classification",

@@ -1,7 +1,7 @@
 //! Heads that see the other classes otherwise than a plain softmax does: what they have in common with plain ones, and
 //! their state.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::margin::{
@@ -9,45 +9,11 @@ use burn_losses::margin::{
     MvSoftmaxConfig, MvWeighting, PartialFcConfig, ShardedHead, SphereFace2Config, SubCenterArcFaceConfig,
     UniFaceConfig,
 };
-use parity::{Backend, backends};
+use parity::backends;
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-const CLASSES: usize = 6;
-const DIM: usize = 4;
-const LABELS: [i64; 5] = [0, 5, -1, 3, 3];
-
-fn matrix(rows: usize, seed: usize, backend: &Backend) -> Tensor<2> {
-    let number = |place: usize| ((place * 7919 + seed * 104_729 + 1) as f64 * 0.618_033_988_7).fract() - 0.5;
-    let numbers: Vec<f64> = (0..rows * DIM).map(number).collect();
-    Tensor::from_data(TensorData::new(numbers, [rows, DIM]), (&backend.device, backend.dtype))
-}
-
-fn with_weight<H: MarginHead>(head: H, weight: Tensor<2>) -> H {
-    let centers = head.centers().clone().with_weight(Param::from_tensor(weight));
-    head.with_centers(centers)
-}
-
-fn labels(backend: &Backend) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::from(LABELS), &backend.device)
-}
-
-/// Losses, and the gradients of embeddings and centers.
-fn outcome(head: &impl MarginHead, embeddings: Tensor<2>, backend: &Backend) -> [Vec<f64>; 3] {
-    let embeddings = embeddings.require_grad();
-    let losses = head.forward_no_reduction(embeddings.clone(), labels(backend));
-    let weights = Tensor::<1>::from_data([0.5, 1.5, 7.0, -0.3, 0.8], (&backend.device, backend.dtype));
-    let gradients = (losses.clone() * weights).sum().backward();
-    let of = |leaf: Tensor<2>| host(leaf.grad(&gradients).expect("a gradient"));
-    [host(losses), of(embeddings), of(head.centers().weight.val())]
-}
-
-fn same(what: &str, backend: &Backend, actual: &[Vec<f64>; 3], expected: &[Vec<f64>; 3]) {
-    let tolerance = if backend.is_double() { Tolerance::new(1e-11, 1e-11) } else { Tolerance::new(2e-4, 2e-4) };
-    for (actual, expected) in actual.iter().zip(expected) {
-        assert_close(&format!("{what} on {} {:?}", backend.name, backend.dtype), actual, expected, tolerance);
-    }
-}
+use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, outcome, same, with_weight};
 
 #[test]
 fn one_center_per_class_is_arcface_and_equal_centers_are_one() {
@@ -90,41 +56,6 @@ fn without_a_weight_mv_softmax_is_cosface_or_arcface() {
             let expected = outcome(&arcface, matrix(5, 2, &backend), &backend);
             same("ArcFace", &backend, &outcome(&head, matrix(5, 2, &backend), &backend), &expected);
         }
-    }
-}
-
-/// Calls `test` with every head of this file.
-macro_rules! for_every_head {
-    ($backend:expr, |$name:ident, $head:ident| $body:block) => {{
-        let device = &$backend.device;
-        macro_rules! each {
-            ($config:expr, $rows:expr) => {{
-                let $head = with_weight($config.with_scale(16.0).init(device), matrix($rows, 1, $backend));
-                let $name = stringify!($config);
-                $body
-            }};
-        }
-        each!(SubCenterArcFaceConfig::new(CLASSES, DIM).with_sub_centers(3), 3 * CLASSES);
-        each!(CurricularFaceConfig::new(CLASSES, DIM).with_momentum(0.0), CLASSES);
-        each!(MvSoftmaxConfig::new(CLASSES, DIM).with_weight(0.3), CLASSES);
-        each!(UniFaceConfig::new(CLASSES, DIM), CLASSES);
-        each!(SphereFace2Config::new(CLASSES, DIM), CLASSES);
-    }};
-}
-
-/// A sample of all classes, and a block of one class at a time, are the head itself.
-#[test]
-fn partial_fc_at_rate_one_and_small_blocks_change_nothing() {
-    for backend in &backends() {
-        for_every_head!(backend, |name, head| {
-            let expected = outcome(&head, matrix(5, 2, backend), backend);
-            let partial = PartialFcConfig::new().with_sample_rate(1.0).init(head.clone());
-            same(name, backend, &outcome(&partial, matrix(5, 2, backend), backend), &expected);
-
-            let streaming = burn_losses::margin::Streaming::new().with_block(Some(1));
-            let centers = head.centers().clone().with_streaming(streaming);
-            same(name, backend, &outcome(&head.with_centers(centers), matrix(5, 2, backend), backend), &expected);
-        });
     }
 }
 
@@ -226,53 +157,6 @@ fn the_average_cosine_is_saved_and_left_alone_in_evaluation_and_when_frozen() {
         let frozen = head().freeze();
         frozen.forward(matrix(5, 2, &backend), labels(&backend));
         assert_eq!(host(frozen.average_cosine()), [0.0], "frozen on {}", backend.name);
-    }
-}
-
-/// Zero, tiny and huge rows, cosines of 1 and -1, one class: value and gradient finite.
-#[test]
-fn extreme_rows_are_finite_in_every_head() {
-    for backend in &backends() {
-        for_every_head!(backend, |name, head| {
-            for length in [0.0, 1e-30, 1e-12, 1.0, 1e20, 1e36] {
-                let data = [length, 0.0, 0.0, 0.0, -length, 0.0, 0.0, 0.0, length, length, 0.0, 0.0];
-                let all = [data.as_slice(), &[0.3, -0.2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]].concat();
-                let options = (&backend.device, backend.dtype);
-                let rows = Tensor::<2>::from_data(TensorData::new(all, [5, DIM]), options);
-                for numbers in outcome(&head, rows.clone(), backend) {
-                    assert_finite(&format!("{name} {length:e} on {}", backend.name), &numbers);
-                }
-                // The centers are the rows, and one of them a row of zeros.
-                let count = head.centers().weight.shape()[0];
-                let weight = rows.repeat_dim(0, count.div_ceil(5)).narrow(0, 0, count);
-                let head = with_weight(head.clone(), weight);
-                for numbers in outcome(&head, matrix(5, 2, backend), backend) {
-                    assert_finite(&format!("{name}, centers of {length:e} on {}", backend.name), &numbers);
-                }
-            }
-        });
-    }
-}
-
-#[test]
-fn an_empty_batch_and_a_single_class_are_finite() {
-    for backend in &backends() {
-        for_every_head!(backend, |name, head| {
-            let empty = Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
-            let none = Tensor::<1, Int>::zeros([0], &backend.device);
-            let loss = head.forward(empty.clone(), none.clone());
-            assert_eq!(host(loss.clone()), [0.0], "{name} on {}", backend.name);
-            let gradient = head.centers().weight.val().grad(&loss.backward()).expect("a gradient");
-            assert!(host(gradient).iter().all(|&slope| slope == 0.0), "{name} on {}", backend.name);
-            assert_eq!(head.forward_no_reduction(empty.clone(), none).dims(), [0]);
-            assert_eq!(head.logits(empty).dims(), [0, CLASSES]);
-
-            let sub_centers = head.centers().sub_centers();
-            let head = with_weight(head.clone(), matrix(sub_centers, 1, backend));
-            for numbers in outcome(&head, matrix(5, 2, backend), backend) {
-                assert_finite(&format!("{name} with one class on {}", backend.name), &numbers);
-            }
-        });
     }
 }
 

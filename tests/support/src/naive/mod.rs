@@ -1,5 +1,6 @@
 //! Every loss as plain `f64` loops, written from the papers and sharing no code with the library.
 
+pub mod adaptive_heads;
 pub mod center;
 pub mod distance;
 pub mod logsumexp;

@@ -1,5 +1,6 @@
 //! The table of losses: a new loss joins every test by one row here.
 
+mod adaptive;
 mod center;
 mod classification;
 mod distance;
@@ -65,6 +66,7 @@ pub enum Labels {
 pub fn table() -> impl Iterator<Item = &'static Row> {
     let families = [
         margin::ROWS,
+        adaptive::ROWS,
         rivals::ROWS,
         center::ROWS,
         distance::ROWS,

@@ -1,0 +1,218 @@
+use burn::config::Config;
+use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::tensor::{Bool, DType, Device, Tensor};
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn_losses_kernels::precision::cast_to;
+
+use super::angle::{angle, folded_cosine};
+use super::head::check_scale;
+use super::{ClassCenters, MarginHead, OwnClass};
+use crate::labels::LabelPolicy;
+
+/// Lengths count as no shorter and no longer than this, as in the authors' code.
+const LENGTHS: (f64, f64) = (1e-3, 100.0);
+
+/// Added to the deviation of the lengths, as in the authors' code.
+const DEVIATION_FLOOR: f64 = 1e-3;
+
+/// Settings of [`AdaFace`].
+#[derive(Config, Debug)]
+pub struct AdaFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// The size of the margin, in radians and of the cosine; in `[0, 1.5]`.
+    #[config(default = 0.4)]
+    pub margin: f64,
+    /// How many deviations from the average a length must be to count as the best or the worst: its reciprocal (the
+    /// paper's h); in `[0, 1000]`.
+    #[config(default = 0.333)]
+    pub concentration: f64,
+    /// How much of the averages is that of the latest batch (the paper's alpha); in `[0, 1]`.
+    #[config(default = 0.01)]
+    pub momentum: f64,
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl AdaFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> AdaFace {
+        let Self { margin, concentration, momentum, scale, .. } = *self;
+        assert!((0.0..=1.5).contains(&margin), "AdaFace: margin must be in [0, 1.5], got {margin}");
+        assert!(
+            (0.0..=1e3).contains(&concentration),
+            "AdaFace: concentration must be in [0, 1000], got {concentration}"
+        );
+        assert!((0.0..=1.0).contains(&momentum), "AdaFace: momentum must be in [0, 1], got {momentum}");
+        check_scale("AdaFace", scale);
+        let size = [self.classes, self.embedding_dim];
+        // The authors' first averages.
+        let lengths = Tensor::from_data([20.0, 100.0], (&device.clone().inner(), DType::F32));
+
+        AdaFace {
+            centers: ClassCenters::new("AdaFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            lengths: RunningState::new(lengths),
+            training: Param::from_bool(true),
+            margin,
+            concentration,
+            momentum,
+            scale,
+        }
+    }
+}
+
+/// A margin that depends on how good a picture is, of which the length of its embedding tells: hard samples count for good
+/// pictures, and less for bad ones, which nobody could recognise.
+///
+/// ```text
+/// quality        = clamp(concentration·(|embedding| - average) / (deviation + 0.001), -1, 1)
+/// margin(cosine) = cos(max(angle - margin·quality, 0)) - margin·(1 + quality)
+/// average        = momentum·mean(lengths of the batch) + (1 - momentum)·average;  deviation likewise
+/// ```
+///
+/// Good pictures (`quality` 1) have a margin of the cosine, bad ones (-1) one of the angle. The average and the deviation
+/// start at 20 and 100. They are state: saved and loaded with the module, and updated, before they are used, by every
+/// forward (and `margin_logits`) on an autodiff device; never in evaluation, nor when the module is frozen (the authors'
+/// code updates them in evaluation too). Lengths count as no shorter than 0.001 and no longer than 100, and are constants
+/// of the gradient. Rows without a class or with a number that is not finite do not count; a batch of one leaves the
+/// deviation as it is (the authors' becomes NaN for good). Beyond pi the cosine goes on falling, folded as in SphereFace; the
+/// authors' stays flat. With a `margin` of 0 it is `NormFace`. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Kim, Jain, Liu: [AdaFace](https://arxiv.org/abs/2204.00964), 2022, section 3.
+#[derive(Module, Debug)]
+pub struct AdaFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    /// Average and deviation of the lengths, `[2]`.
+    lengths: RunningState<Tensor<1>>,
+    /// Whether a forward may move them; `freeze` turns it off.
+    training: Param<Flag>,
+    margin: f64,
+    concentration: f64,
+    momentum: f64,
+    scale: f64,
+}
+
+impl AdaFace {
+    /// The average length of embeddings and its deviation, `[2]`.
+    pub fn length_statistics(&self) -> Tensor<1> {
+        self.lengths.value()
+    }
+
+    /// Average and deviation, `[1]` each, after the batch with these lengths if it is one of a training.
+    fn statistics(&self, lengths: &Tensor<1>, valid: &Tensor<1, Bool>, training: bool) -> [Tensor<1>; 2] {
+        let statistics = cast_to(self.lengths.value().to_device(&lengths.device()), lengths.dtype());
+        let of = |place: usize| statistics.clone().narrow(0, place, 1);
+        if !(training && self.training.is_enabled()) {
+            return [of(0), of(1)];
+        }
+        let left_out = valid.clone().bool_and(lengths.clone().is_finite()).bool_not();
+        let sum = |numbers: Tensor<1>| numbers.mask_fill(left_out.clone(), 0.0).sum();
+        let count = sum(lengths.ones_like());
+        let mean = sum(lengths.clone()) / count.clone().clamp_min(1.0);
+        let [batch] = lengths.dims();
+        let squares = sum((lengths.clone() - mean.clone().expand([batch])).square());
+        // Of a sample, so divided by one less than its size.
+        let deviation = (squares / count.clone().sub_scalar(1.0).clamp_min(1.0)).sqrt();
+
+        let blend = |latest: Tensor<1>, place: usize, least: f64| {
+            let blended = latest.mul_scalar(self.momentum) + of(place).mul_scalar(1.0 - self.momentum);
+            blended.mask_where(count.clone().lower_scalar(least), of(place))
+        };
+        let (mean, deviation) = (blend(mean, 0, 1.0), blend(deviation, 1, 2.0));
+        self.lengths.update(Tensor::cat(alloc::vec![mean.clone(), deviation.clone()], 0));
+        // Without this the new averages would be queued, and a record saved now would hold the old ones.
+        self.lengths.value_sync();
+        [mean, deviation]
+    }
+}
+
+impl MarginHead for AdaFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
+    }
+
+    fn scale(&self) -> Scale {
+        self.scale.into()
+    }
+
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        let cosine = own.cosine.clone();
+        let [batch] = cosine.dims();
+        let lengths = own.length().detach().clamp(LENGTHS.0, LENGTHS.1);
+        let [average, deviation] = self.statistics(&lengths, &own.valid, cosine.device().is_autodiff());
+        let unit = deviation.add_scalar(DEVIATION_FLOOR).recip().mul_scalar(self.concentration);
+        let quality = ((lengths - average.expand([batch])) * unit.expand([batch])).clamp(-1.0, 1.0);
+        let by_angle = quality.clone().mul_scalar(-self.margin);
+        let by_cosine = quality.mul_scalar(self.margin).add_scalar(self.margin);
+
+        folded_cosine((angle(cosine) + by_angle).clamp_min(0.0)) - by_cosine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(rows: [[f32; 1]; 3], device: &Device) -> OwnClass {
+        let cosine = Tensor::from_data([0.5_f32; 3], device);
+        let valid = Tensor::from_data([true, true, false], device);
+        OwnClass::new(cosine, valid, Tensor::from_data(rows, device))
+    }
+
+    #[test]
+    fn the_averages_follow_the_lengths_of_rows_with_a_class() {
+        let device = Device::flex().autodiff();
+        let head = AdaFaceConfig::new(2, 1).with_momentum(0.5).init(&device);
+        let _ = head.margin(&own([[30.0], [-50.0], [f32::NAN]], &device));
+        let statistics = head.length_statistics().try_into_vec_as::<f32>().unwrap();
+
+        // By hand: half of 40 and 20, half of sqrt(200) and 100.
+        assert!((statistics[0] - 30.0).abs() < 1e-4, "{statistics:?}");
+        assert!((statistics[1] - (50.0 + 0.5 * 200.0_f32.sqrt())).abs() < 1e-4, "{statistics:?}");
+    }
+
+    #[test]
+    fn a_long_embedding_has_a_margin_of_the_cosine_and_a_short_one_of_the_angle() {
+        let device = Device::flex();
+        let head = AdaFaceConfig::new(2, 1).with_concentration(10.0).init(&device);
+        let targets = head.margin(&own([[90.0], [1.0], [20.0]], &device)).try_into_vec_as::<f32>().unwrap();
+
+        // By hand: qualities 1, -1 and 0 around the average 20.
+        let third = core::f32::consts::FRAC_PI_3;
+        let expected = [(third - 0.4).cos() - 0.8, (third + 0.4).cos(), 0.5 - 0.4];
+        for (target, expected) in targets.into_iter().zip(expected) {
+            assert!((target - expected).abs() < 1e-5, "{target} is not {expected}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "AdaFace: margin must be in [0, 1.5], got 28.6")]
+    fn a_margin_in_degrees_is_rejected() {
+        AdaFaceConfig::new(2, 2).with_margin(28.6).init(&Device::flex());
+    }
+}

@@ -1,0 +1,242 @@
+use burn::config::Config;
+use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::tensor::{DType, Device, Int, Tensor};
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn_losses_kernels::precision::cast_to;
+
+use super::angle::{angle, folded_cosine};
+use super::head::{check_margin, check_scale};
+use super::{ClassCenters, MarginHead, OwnClass};
+use crate::labels::LabelPolicy;
+use crate::random::{first_draw, next_draw};
+
+/// What the margin of an [`ElasticFace`] is of.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum ElasticMargin {
+    /// The angle, in radians: ElasticFace-Arc.
+    Angle,
+    /// The cosine: ElasticFace-Cos.
+    Cosine,
+}
+
+/// Which of the drawn margins an [`ElasticFace`] gives to which row.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum ElasticOrder {
+    /// Any.
+    Drawn,
+    /// The largest to the row that is farthest from its own class, and so on: ElasticFace+.
+    FarthestLargest,
+}
+
+/// Settings of [`ElasticFace`].
+#[derive(Config, Debug)]
+pub struct ElasticFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What the margin is of.
+    #[config(default = "ElasticMargin::Angle")]
+    pub margin_kind: ElasticMargin,
+    /// The mean margin; in `[-1000, 1000]`, or `[0, pi]` radians for an angle. The paper has 0.5 for angles and 0.35 for
+    /// cosines.
+    #[config(default = 0.5)]
+    pub margin: f64,
+    /// The standard deviation of the margins; in `[0, 10]`. The paper has 0.05 for both, and 0.0175 and 0.02 with
+    /// `FarthestLargest`.
+    #[config(default = 0.05)]
+    pub deviation: f64,
+    /// Which row gets which margin.
+    #[config(default = "ElasticOrder::Drawn")]
+    pub order: ElasticOrder,
+    /// What the margins follow from, together with the number of draws before.
+    #[config(default = 0)]
+    pub seed: u64,
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl ElasticFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> ElasticFace {
+        let Self { margin, deviation, scale, seed, .. } = *self;
+        check_margin("ElasticFace", "margin", margin);
+        if self.margin_kind == ElasticMargin::Angle {
+            let pi = core::f64::consts::PI;
+            assert!((0.0..=pi).contains(&margin), "ElasticFace: margin must be in [0, pi] for Angle, got {margin}");
+        }
+        assert!((0.0..=10.0).contains(&deviation), "ElasticFace: deviation must be in [0, 10], got {deviation}");
+        check_scale("ElasticFace", scale);
+        let size = [self.classes, self.embedding_dim];
+
+        ElasticFace {
+            centers: ClassCenters::new("ElasticFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            draws: RunningState::new(first_draw(seed, &device.clone().inner())),
+            training: Param::from_bool(true),
+            margin_kind: self.margin_kind,
+            margin,
+            deviation,
+            order: self.order,
+            scale,
+        }
+    }
+}
+
+/// ArcFace or CosFace with a random margin for every row, so that no class is pressed into one form.
+///
+/// ```text
+/// margin[i]         drawn from a normal distribution of mean `margin` and standard deviation `deviation`
+/// margin(cosine[i]) = folded_cos(angle[i] + margin[i]), or cosine[i] - margin[i]
+/// ```
+///
+/// With [`ElasticOrder::FarthestLargest`] the drawn margins are dealt out by rank: the row with the smallest own cosine gets
+/// the largest (the public code deals them out by a permutation where its inverse is meant).
+///
+/// Margins are drawn in training only; in evaluation, and when the module is frozen, all rows have the mean. What is drawn
+/// follows from `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded
+/// with the module, and repeats after 2^24 draws. Margins of both signs can be drawn where the deviation is large. With a
+/// `deviation` of 0 it is `ArcFace` with `LargeAngle::Fold`, or `CosFace`. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Boutros, Damer, Kirchbuchner, Kuijper: [ElasticFace](https://arxiv.org/abs/2109.09416), 2022, section 3.
+#[derive(Module, Debug)]
+pub struct ElasticFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    /// The two halves of the seed and the number of draws, `[3]`.
+    draws: RunningState<Tensor<1>>,
+    /// Whether a forward may draw; `freeze` turns it off.
+    training: Param<Flag>,
+    #[module(skip)]
+    margin_kind: ElasticMargin,
+    margin: f64,
+    deviation: f64,
+    #[module(skip)]
+    order: ElasticOrder,
+    scale: f64,
+}
+
+impl ElasticFace {
+    /// The margins of a batch.
+    fn margins(&self, cosine: &Tensor<1>) -> Tensor<1> {
+        let [batch] = cosine.dims();
+        let mean = cosine.clone().detach().ones_like().mul_scalar(self.margin);
+        if self.deviation == 0.0 || !cosine.device().is_autodiff() || !self.training.is_enabled() {
+            return mean;
+        }
+        let device = cosine.device().inner();
+        let mixer = next_draw(&self.draws, &device, DType::I32);
+        let normal = cast_to(mixer.normal(batch), cosine.dtype()).to_device(&cosine.device());
+        let margins = normal.mul_scalar(self.deviation) + mean;
+        match self.order {
+            ElasticOrder::Drawn => margins,
+            ElasticOrder::FarthestLargest => dealt_by_rank(margins, cosine.clone().detach()),
+        }
+    }
+}
+
+/// The margins, the largest where the cosine is smallest.
+fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
+    let [batch] = margins.dims();
+    let shape = [batch, batch];
+    let far = ranks(cosine).unsqueeze_dim::<2>(1).expand(shape);
+    let large = ranks(margins.clone().neg()).unsqueeze_dim::<2>(0).expand(shape);
+    let dealt = margins.unsqueeze_dim::<2>(0).expand(shape).mask_fill(far.not_equal(large), 0.0);
+    dealt.sum_dim(1).squeeze_dim(1)
+}
+
+/// How many numbers are smaller, and before it among equals: a rank per number, without a sort, which some backends do on
+/// the host.
+fn ranks(numbers: Tensor<1>) -> Tensor<1, Int> {
+    let [count] = numbers.dims();
+    let shape = [count, count];
+    let rows = numbers.clone().unsqueeze_dim::<2>(1).expand(shape);
+    let columns = numbers.unsqueeze_dim::<2>(0).expand(shape);
+    let places = Tensor::<1, Int>::arange(0..count as i64, &rows.device());
+    let before = places.clone().unsqueeze_dim::<2>(0).expand(shape).lower(places.unsqueeze_dim::<2>(1).expand(shape));
+    let smaller = columns.clone().lower(rows.clone());
+    let counts = smaller.bool_or(columns.equal(rows).bool_and(before)).int();
+
+    counts.sum_dim(1).squeeze_dim(1)
+}
+
+impl MarginHead for ElasticFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
+    }
+
+    fn scale(&self) -> Scale {
+        self.scale.into()
+    }
+
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        let margins = self.margins(&own.cosine);
+        match self.margin_kind {
+            ElasticMargin::Angle => folded_cosine(angle(own.cosine.clone()) + margins),
+            ElasticMargin::Cosine => own.cosine.clone() - margins,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_margin_goes_to_the_smallest_cosine() {
+        let device = Device::flex();
+        let margins = Tensor::<1>::from_data([0.1_f32, 0.5, 0.3, 0.2], &device);
+        let cosines = Tensor::<1>::from_data([0.9_f32, -0.2, 0.9, 0.4], &device);
+        let dealt = dealt_by_rank(margins, cosines).try_into_vec_as::<f32>().unwrap();
+
+        // By hand; among equals the first is the smaller.
+        assert_eq!(dealt, [0.2, 0.5, 0.1, 0.3]);
+    }
+
+    #[test]
+    fn margins_are_drawn_anew_in_training_and_fixed_in_evaluation() {
+        let device = Device::flex().autodiff();
+        let head = ElasticFaceConfig::new(2, 2).init(&device);
+        let draw = |head: &ElasticFace, device: &Device| {
+            head.margins(&Tensor::zeros([4000], device)).try_into_vec_as::<f32>().unwrap()
+        };
+        let (first, second) = (draw(&head, &device), draw(&head, &device));
+        assert_ne!(first, second);
+        let mean = first.iter().sum::<f32>() / 4000.0;
+        let square = first.iter().map(|margin| (margin - 0.5).powi(2)).sum::<f32>() / 4000.0;
+        // Five standard errors: 0.05/sqrt(4000) and 0.05/sqrt(8000).
+        assert!((mean - 0.5).abs() < 0.004 && (square.sqrt() - 0.05).abs() < 0.0028, "{mean} {square}");
+        // A normal distribution has 4.55 % beyond two deviations; five standard errors are 1.65 %.
+        let beyond = first.iter().filter(|margin| (*margin - 0.5).abs() > 0.1).count();
+        assert!((116..=248).contains(&beyond), "{beyond}");
+
+        assert_eq!(draw(&head.valid(), &Device::flex()), [0.5; 4000]);
+    }
+
+    #[test]
+    #[should_panic(expected = "ElasticFace: deviation must be in [0, 10], got -1")]
+    fn a_negative_deviation_is_rejected() {
+        ElasticFaceConfig::new(2, 2).with_deviation(-1.0).init(&Device::flex());
+    }
+}

@@ -1,0 +1,198 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
+
+use super::angle::{angle, folded_cosine};
+use super::head::check_scale;
+use super::{ClassCenters, MarginHead, OwnClass};
+use crate::labels::LabelPolicy;
+
+/// Settings of [`MagFace`].
+#[derive(Config, Debug)]
+pub struct MagFaceConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// The length of an embedding that has the smallest margin; `> 0`. Shorter ones count as this long.
+    #[config(default = 10.0)]
+    pub shortest: f64,
+    /// The length of an embedding that has the largest margin; above `shortest`. Longer ones count as this long.
+    #[config(default = 110.0)]
+    pub longest: f64,
+    /// The margin at the shortest length, in radians; in `[0, pi]`.
+    #[config(default = 0.45)]
+    pub smallest_margin: f64,
+    /// The margin at the longest length, in radians; in `[smallest_margin, pi]`.
+    #[config(default = 0.8)]
+    pub largest_margin: f64,
+    /// What the penalty of short embeddings is multiplied with (the paper's lambda_g); at least
+    /// `scale·slope·longest²·shortest² / (longest² - shortest²)` with `slope` that of the margin, 22.6 with the other
+    /// defaults: below it the loss has no best length.
+    #[config(default = 35.0)]
+    pub length_weight: f64,
+    /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
+    /// hundreds.
+    #[config(default = 64.0)]
+    pub scale: f64,
+    /// How the class centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl MagFaceConfig {
+    /// Builds the head with random class centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> MagFace {
+        let Self { shortest, longest, smallest_margin, largest_margin, length_weight, scale, .. } = *self;
+        let pi = core::f64::consts::PI;
+        assert!(shortest > 0.0 && shortest.is_finite(), "MagFace: shortest must be > 0, got {shortest}");
+        assert!(longest > shortest && longest <= 1e6, "MagFace: longest must be in ({shortest}, 1e6], got {longest}");
+        assert!(
+            (0.0..=pi).contains(&smallest_margin),
+            "MagFace: smallest_margin must be in [0, pi], got {smallest_margin}"
+        );
+        assert!(
+            (smallest_margin..=pi).contains(&largest_margin),
+            "MagFace: largest_margin must be in [{smallest_margin}, pi], got {largest_margin}"
+        );
+        check_scale("MagFace", scale);
+        let least = self.least_length_weight();
+        assert!(
+            length_weight >= least && length_weight <= 1e9,
+            "MagFace: length_weight must be in [{least:.4}, 1e9] with this scale, these lengths and margins, got {length_weight}"
+        );
+        let size = [self.classes, self.embedding_dim];
+
+        MagFace {
+            centers: ClassCenters::new("MagFace", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            shortest,
+            longest,
+            smallest_margin,
+            slope: self.slope(),
+            length_weight,
+            scale,
+        }
+    }
+
+    /// How much the margin grows with the length.
+    fn slope(&self) -> f64 {
+        (self.largest_margin - self.smallest_margin) / (self.longest - self.shortest)
+    }
+
+    /// Where the penalty outweighs what a longer embedding costs in margin, at every length (the paper's appendix).
+    fn least_length_weight(&self) -> f64 {
+        let (short, long) = (self.shortest * self.shortest, self.longest * self.longest);
+        self.scale * self.slope() * long * short / (long - short)
+    }
+}
+
+/// ArcFace whose margin grows with the length of the embedding, so that the length says how good a picture is.
+///
+/// ```text
+/// length         = clamp(|embedding|, shortest, longest)
+/// margin         = smallest_margin + slope·(length - shortest)
+/// margin(cosine) = folded_cos(angle + margin)
+/// penalty        = length_weight·(length / longest² + 1 / length)
+/// ```
+///
+/// The gradient goes through the length, too. Easy samples gain by being long; after training a long embedding is one of a
+/// good picture. The lengths must suit the trunk: watch them (the pack's `diagnostics` give them), and choose `shortest`
+/// and `longest` around what they are. The folded cosine goes on falling beyond pi; the authors' default leaves the margin
+/// out beyond 90° instead. See [`MarginHead`] for the loss.
+///
+/// # Source
+///
+/// Meng, Zhao, Huang, Zhou: [MagFace](https://arxiv.org/abs/2103.06627), 2021, section 3.
+#[derive(Module, Debug)]
+pub struct MagFace {
+    /// The trained class centers.
+    pub centers: ClassCenters,
+    shortest: f64,
+    longest: f64,
+    smallest_margin: f64,
+    slope: f64,
+    length_weight: f64,
+    scale: f64,
+}
+
+impl MagFace {
+    fn length(&self, own: &OwnClass) -> Tensor<1> {
+        own.length().clamp(self.shortest, self.longest)
+    }
+}
+
+impl MarginHead for MagFace {
+    fn centers(&self) -> &ClassCenters {
+        &self.centers
+    }
+
+    fn with_centers(self, centers: ClassCenters) -> Self {
+        Self { centers, ..self }
+    }
+
+    fn scale(&self) -> Scale {
+        self.scale.into()
+    }
+
+    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+        let beyond = self.length(own).sub_scalar(self.shortest);
+        let margin = beyond.mul_scalar(self.slope).add_scalar(self.smallest_margin);
+        folded_cosine(angle(own.cosine.clone()) + margin)
+    }
+
+    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
+        let length = self.length(own);
+        let long = length.clone().mul_scalar(1.0 / (self.longest * self.longest));
+        Some((long + length.recip()).mul_scalar(self.length_weight))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Tensor;
+
+    #[test]
+    fn a_longer_embedding_has_a_larger_margin_and_a_smaller_penalty() {
+        let device = Device::flex();
+        let head = MagFaceConfig::new(2, 2).init(&device);
+        let rows = Tensor::<2>::from_data([[1.0_f32, 0.0], [0.0, 60.0], [300.0, 400.0]], &device);
+        let cosine = Tensor::from_data([0.5_f32; 3], &device);
+        let own = OwnClass::new(cosine, Tensor::full([3], true, &device), rows);
+        let targets = head.margin(&own).try_into_vec_as::<f32>().unwrap();
+        let penalties = head.penalty(&own).unwrap().try_into_vec_as::<f32>().unwrap();
+
+        // By hand: the lengths count as 10, 60 and 110, the margins are 0.45, 0.625 and 0.8.
+        let third = core::f32::consts::FRAC_PI_3;
+        for (target, margin) in targets.into_iter().zip([0.45, 0.625, 0.8]) {
+            assert!((target - (third + margin).cos()).abs() < 1e-6, "{target}");
+        }
+        for (penalty, length) in penalties.into_iter().zip([10.0_f32, 60.0, 110.0]) {
+            assert!((penalty - 35.0 * (length / 12100.0 + 1.0 / length)).abs() < 1e-5, "{penalty}");
+        }
+    }
+
+    #[test]
+    fn the_least_length_weight_is_that_of_the_authors() {
+        // The authors' own figure for their defaults is 22.5867.
+        assert!((MagFaceConfig::new(2, 2).least_length_weight() - 22.5867).abs() < 1e-4);
+    }
+
+    #[test]
+    #[should_panic(expected = "MagFace: length_weight must be in [22.5867, 1e9] with this scale")]
+    fn a_penalty_that_leaves_no_best_length_is_rejected() {
+        MagFaceConfig::new(2, 2).with_length_weight(20.0).init(&Device::flex());
+    }
+}
