@@ -70,25 +70,45 @@
 //! ```
 //!
 //! With a data loss that is a mean over `rows`, the prior has the strength `rows·strength`.
+//!
+//! # Embeddings and class weights
+//!
+//! | loss | of every | formula |
+//! | --- | --- | --- |
+//! | [`LpRegularizer`] | embedding | `length^power`, in any Lp norm |
+//! | [`ZeroMeanRegularizer`] | embedding | `abs(sum over k of embedding[k])` |
+//! | [`CenterInvariantRegularizer`] | class | `1/4·(length² - mean of length²)²` |
+//! | [`RegularFaceRegularizer`] | class | the cosine with the nearest other class |
+//! | [`SparseCentersRegularizer`] | two centers of one class | half the distance of their directions |
 
+mod center_invariant;
 mod decoupled_l2;
 mod elastic_net;
 mod l1;
 mod l2;
+mod lp;
 mod parameters;
 mod penalty;
 mod proximal;
 mod proximal_elastic_net;
 mod proximal_l1;
 mod proximal_row_groups;
+mod regular_face;
+mod sparse_centers;
+mod zero_mean;
 
+pub use center_invariant::{CenterInvariantRegularizer, CenterInvariantRegularizerConfig};
 pub use decoupled_l2::{DecoupledL2, DecoupledL2Config};
 pub use elastic_net::{ElasticNetPenalty, ElasticNetPenaltyConfig};
 pub use l1::{L1Penalty, L1PenaltyConfig};
 pub use l2::{L2Penalty, L2PenaltyConfig};
+pub use lp::{LpRegularizer, LpRegularizerConfig};
 pub use parameters::{BiasesAndNorms, ParameterChoice};
 pub use penalty::ParameterPenalty;
 pub use proximal::{ShrinkageStep, soft_threshold};
 pub use proximal_elastic_net::{ProximalElasticNet, ProximalElasticNetConfig};
 pub use proximal_l1::{ProximalL1, ProximalL1Config};
 pub use proximal_row_groups::{ProximalRowGroups, ProximalRowGroupsConfig};
+pub use regular_face::{RegularFaceRegularizer, RegularFaceRegularizerConfig};
+pub use sparse_centers::{SparseCentersRegularizer, SparseCentersRegularizerConfig};
+pub use zero_mean::{ZeroMeanRegularizer, ZeroMeanRegularizerConfig};
