@@ -3,6 +3,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::empty::losses_of_nothing;
 use crate::reduction::Reduction;
 
 /// Squared lengths count no further, so that their fourth power is a number of `f32`.
@@ -32,7 +33,7 @@ impl CenterInvariantRegularizerConfig {
 ///
 /// # Source
 ///
-/// Wu, Liu, Li, Fu: Deep Face Recognition with Center Invariant Loss, 2017, section 3.2, as
+/// Wu, Liu, Li, Fu: Deep Face Recognition with Center Invariant Loss, 2017, section 3, as
 /// `CenterInvariantRegularizer` of pytorch-metric-learning has it.
 #[derive(Module, Debug)]
 pub struct CenterInvariantRegularizer {}
@@ -50,8 +51,8 @@ impl CenterInvariantRegularizer {
     /// - weights: `[classes, embedding_dim]`
     /// - output: `[classes]`
     pub fn forward_no_reduction(&self, weights: Tensor<2>) -> Tensor<1> {
-        if weights.shape().num_elements() == 0 {
-            return weights.sum_dim(1).squeeze_dim(1);
+        if let Some(nothing) = losses_of_nothing(&weights) {
+            return nothing;
         }
         let dtype = weights.dtype();
         let squares = widen(weights).square().sum_dim(1).squeeze_dim::<1>(1).clamp_max(LARGEST_SQUARE);

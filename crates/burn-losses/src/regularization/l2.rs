@@ -40,7 +40,7 @@ impl L2PenaltyConfig {
 /// # Source
 ///
 /// Hoerl, Kennard: Ridge Regression, 1970, section 2; with the factor 1/2 of Krogh, Hertz: A Simple Weight Decay Can
-/// Improve Generalization, 1991, equation 2.
+/// Improve Generalization, 1991.
 #[derive(Module, Debug)]
 pub struct L2Penalty {
     strength: f64,

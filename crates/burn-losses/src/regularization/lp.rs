@@ -3,6 +3,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::empty::losses_of_nothing;
 use crate::distance::Distance;
 use crate::reduction::Reduction;
 
@@ -68,8 +69,8 @@ impl LpRegularizer {
     ///
     /// If a `Minkowski` exponent is not in `[0.1, 1000]`.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>) -> Tensor<1> {
-        if embeddings.shape().num_elements() == 0 {
-            return embeddings.sum_dim(1).squeeze_dim(1);
+        if let Some(nothing) = losses_of_nothing(&embeddings) {
+            return nothing;
         }
         let dtype = embeddings.dtype();
         let embeddings = widen(embeddings);

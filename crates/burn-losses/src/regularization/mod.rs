@@ -84,6 +84,7 @@
 mod center_invariant;
 mod decoupled_l2;
 mod elastic_net;
+mod empty;
 mod l1;
 mod l2;
 mod lp;

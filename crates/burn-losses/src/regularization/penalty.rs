@@ -48,6 +48,9 @@ struct Total<'a, P: ?Sized> {
 
 impl<P: ParameterPenalty + ?Sized> WeightVisitor for Total<'_, P> {
     fn visit<const D: usize>(&mut self, _path: &[String], weights: Tensor<D>) {
+        if weights.shape().num_elements() == 0 {
+            return;
+        }
         let dtype = weights.dtype();
         let own = self.penalty.of(widen(weights));
         self.sum = Some(match self.sum.take() {

@@ -46,7 +46,7 @@ impl ProximalElasticNetConfig {
 ///
 /// # Source
 ///
-/// Parikh, Boyd: Proximal Algorithms, 2014, section 6.5.3.
+/// Parikh, Boyd: Proximal Algorithms, 2014, section 6.5.
 #[derive(Module, Debug)]
 pub struct ProximalElasticNet {
     strength: f64,

@@ -41,7 +41,7 @@ impl ProximalL1Config {
 /// # Source
 ///
 /// Daubechies, Defrise, De Mol: An Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity
-/// Constraint, 2004, section 1.4; Parikh, Boyd: Proximal Algorithms, 2014, sections 4.2 and 6.5.2.
+/// Constraint, 2004; Parikh, Boyd: Proximal Algorithms, 2014, sections 4.2 and 6.5.
 #[derive(Module, Debug)]
 pub struct ProximalL1 {
     strength: f64,

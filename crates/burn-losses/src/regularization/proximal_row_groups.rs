@@ -42,8 +42,8 @@ impl ProximalRowGroupsConfig {
 ///
 /// # Source
 ///
-/// Yuan, Lin: Model Selection and Estimation in Regression with Grouped Variables, 2006, section 2.2; Parikh, Boyd:
-/// Proximal Algorithms, 2014, section 6.5.4.
+/// Yuan, Lin: Model Selection and Estimation in Regression with Grouped Variables, 2006, section 2; Parikh, Boyd:
+/// Proximal Algorithms, 2014, section 6.5.
 #[derive(Module, Debug)]
 pub struct ProximalRowGroups {
     strength: f64,

@@ -6,6 +6,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::empty::losses_of_nothing;
 use crate::reduction::Reduction;
 
 /// How many cosines exist at a time, if a class has no more of them than that: 64 MiB.
@@ -29,14 +30,14 @@ impl RegularFaceRegularizerConfig {
 /// ```
 ///
 /// Beside the loss of a margin head, for classes that are spread evenly; of the head it takes `centers.weight.val()`.
-/// The nearest class is found block by block and without gradients, so at most 16 million cosines exist at a time, or
+/// The nearest class is found block by block and without gradients, so no more than 16 million cosines exist at a time, or
 /// those of one class; the gradient flows through the cosine with that class only. A single class has loss 0, and the
 /// cosine with a zero row is 0.
 ///
 /// # Source
 ///
 /// Zhao, Xu, Cheng: [RegularFace](https://openaccess.thecvf.com/content_CVPR_2019/html/Zhao_RegularFace_Deep_Face_Recognition_via_Exclusive_Regularization_CVPR_2019_paper.html),
-/// 2019, section 3.3.
+/// 2019, section 3.
 #[derive(Module, Debug)]
 pub struct RegularFaceRegularizer {}
 
@@ -54,8 +55,8 @@ impl RegularFaceRegularizer {
     /// - output: `[classes]`
     pub fn forward_no_reduction(&self, weights: Tensor<2>) -> Tensor<1> {
         let [classes, dim] = weights.dims();
-        if classes == 0 || dim == 0 {
-            return weights.sum_dim(1).squeeze_dim(1);
+        if let Some(nothing) = losses_of_nothing(&weights) {
+            return nothing;
         }
         let dtype = weights.dtype();
         let unit = unit_rows(widen(weights));

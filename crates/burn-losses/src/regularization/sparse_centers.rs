@@ -45,7 +45,7 @@ impl SparseCentersRegularizerConfig {
 ///
 /// # Source
 ///
-/// Qian, Shang, Sun, Hu, Li, Jin: [SoftTriple Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3, equation 8.
+/// Qian, Shang, Sun, Hu, Li, Jin: [SoftTriple Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3.
 #[derive(Module, Debug)]
 pub struct SparseCentersRegularizer {
     classes: usize,

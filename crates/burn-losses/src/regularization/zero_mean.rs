@@ -3,6 +3,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::empty::losses_of_nothing;
 use crate::reduction::Reduction;
 
 /// Settings of [`ZeroMeanRegularizer`]: there are none.
@@ -44,10 +45,12 @@ impl ZeroMeanRegularizer {
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch]`
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>) -> Tensor<1> {
+        if let Some(nothing) = losses_of_nothing(&embeddings) {
+            return nothing;
+        }
         let dtype = embeddings.dtype();
-        let sums = widen(embeddings).sum_dim(1).squeeze_dim::<1>(1);
 
-        if sums.dims() == [0] { cast_to(sums, dtype) } else { cast_to(sums.abs(), dtype) }
+        cast_to(widen(embeddings).sum_dim(1).squeeze_dim::<1>(1).abs(), dtype)
     }
 }
 
