@@ -23,7 +23,8 @@ pub enum BiasesAndNorms {
 ///
 /// Only those that are trained: a frozen parameter and a running state (of a batch normalization, of a center loss) is
 /// never chosen, and neither is any parameter of a module without autodiff, such as the one of `valid()`. Of a parameter
-/// with a LoRA adapter it is the adapter that is trained.
+/// with a LoRA adapter it is the adapter that is trained. An embedding and the class centers of a margin head are chosen
+/// like any other matrix: `ParamGroup::exclude` leaves them out.
 #[derive(Config, Debug)]
 pub struct ParameterChoice {
     /// The paths, such as `ParamGroup::from_predicate("encoder")` or `ParamGroup::from_regex(r"^head\.")`.

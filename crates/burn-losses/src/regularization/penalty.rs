@@ -24,9 +24,10 @@ pub trait ParameterPenalty {
     /// - output: `[1]`
     fn of<const D: usize>(&self, weights: Tensor<D>) -> Tensor<1>;
 
-    /// The sum of the penalties of all chosen parameters, times the strength; 0 when none is chosen.
+    /// The sum of the penalties of all chosen parameters, times the strength.
     ///
-    /// On the device and in the precision of the first of them. Parameters in half precision are summed in `f32`.
+    /// On the device and in the precision of the first of them; parameters in half precision are summed in `f32`. When none
+    /// is chosen it is 0, in the precision that is the device's default.
     ///
     /// # Shapes
     ///

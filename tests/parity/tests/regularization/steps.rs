@@ -59,8 +59,11 @@ fn a_proximal_step_is_firmly_non_expansive() {
     for backend in backends() {
         for strength in [0.1, 2.0, 9.0] {
             for (name, step, _) in proximal_steps(strength, &backend) {
-                for seed in 0..20 {
-                    let (x, y) = (numbers(12, 2 * seed), numbers(12, 2 * seed + 1));
+                for seed in 0..40 {
+                    // Rows that are far apart, and rows on the two sides of the threshold that almost touch.
+                    let (x, other) = (numbers(3, 2 * seed), numbers(3, 2 * seed + 1));
+                    let near = if seed % 2 == 0 { 1.0 } else { 0.05 };
+                    let y: Vec<f64> = x.iter().zip(&other).map(|(x, other)| x + near * (other - x)).collect();
                     let (from, to) = (step(&x), step(&y));
                     let moved: Vec<f64> = from.iter().zip(&to).map(|(a, b)| a - b).collect();
                     let square: f64 = moved.iter().map(|a| a * a).sum();
