@@ -1,6 +1,6 @@
 use alloc::string::String;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Tensor};
 use burn_losses_kernels::precision::{cast_to, widen};
 
@@ -27,7 +27,7 @@ pub trait ParameterPenalty {
     /// The sum of the penalties of all chosen parameters, times the strength.
     ///
     /// On the device and in the precision of the first of them; parameters in half precision are summed in `f32`. When none
-    /// is chosen it is 0, in the precision that is the device's default.
+    /// is chosen it is 0, on the device and in the precision of the first parameter of all.
     ///
     /// # Shapes
     ///
@@ -36,7 +36,7 @@ pub trait ParameterPenalty {
         let Total { sum, .. } = self.parameters().walk(module, Total { penalty: self, sum: None });
         match sum {
             Some((sum, dtype)) => cast_to(sum, dtype),
-            None => Tensor::zeros([1], &module.devices().into_iter().next().unwrap_or_default()),
+            None => zero_beside(module),
         }
     }
 }
@@ -61,6 +61,24 @@ impl<P: ParameterPenalty + ?Sized> WeightVisitor for Total<'_, P> {
                 (sum + own, dtype)
             }
         });
+    }
+}
+
+/// A zero that can be added to a loss of the module.
+fn zero_beside<M: Module>(module: &M) -> Tensor<1> {
+    let mut zero = Zero(None);
+    module.visit(&mut zero);
+    zero.0.unwrap_or_else(|| Tensor::zeros([1], &module.devices().into_iter().next().unwrap_or_default()))
+}
+
+/// A zero beside the first parameter that is seen.
+struct Zero(Option<Tensor<1>>);
+
+impl ModuleVisitor for Zero {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.0.is_none() && param.dtype().is_float() {
+            self.0 = Some(Tensor::zeros([1], (&param.device(), param.dtype())));
+        }
     }
 }
 
@@ -114,7 +132,6 @@ pub(super) fn reach(name: &str, learning_rate: f64, strength: f64) -> f64 {
 mod tests {
     use super::super::L1PenaltyConfig;
     use super::*;
-    use burn::module::Param;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
 
