@@ -1,6 +1,77 @@
 //! Penalties on embeddings and class weights.
 
-use super::Row;
+use burn::tensor::Tensor;
+use burn_losses::regularization::{
+    CenterInvariantRegularizerConfig, LpRegularizerConfig, RegularFaceRegularizerConfig,
+    SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
+};
+
+use super::{Call, Labels, Row, Run, Steepness};
+use crate::golden::Case;
+use crate::naive::regularization as naive;
 
 /// One row per loss.
-pub(super) const ROWS: &[Row] = &[];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        steepness: Steepness::Bent(|case| {
+            // A power below 1 bends the more the smaller a number is.
+            let root = case.settings["norm"]["Minkowski"].as_f64() == Some(0.5);
+            if root { 30.0 } else { 1.0 }
+        }),
+        ..row("LpRegularizer", lp, naive::lp, "")
+    },
+    row("ZeroMeanRegularizer", zero_mean, naive::zero_mean, ""),
+    row(
+        "CenterInvariantRegularizer",
+        center_invariant,
+        naive::center_invariant,
+        "a squared length above 1e15 counts as 1e15: the fourth power of a length overflows f32",
+    ),
+    row("RegularFaceRegularizer", regular_face, naive::regular_face, ""),
+    row(
+        "SparseCentersRegularizer",
+        sparse_centers,
+        naive::sparse_centers,
+        "the 1/2 of the source's divisor is in every loss, so that their mean is the number of the paper",
+    ),
+];
+
+const fn row(
+    loss: &'static str,
+    run: fn(&Call<'_>) -> Run,
+    naive: fn(&Case) -> Vec<f64>,
+    deviation: &'static str,
+) -> Row {
+    let (steepness, labels) = (Steepness::Ordinary, Labels::None);
+    Row { loss, family: "regularization", run, naive, steepness, labels, deviation }
+}
+
+fn run_on(call: &Call<'_>, input: &'static str, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> Run {
+    let leaf = call.leaf(input);
+    Run::new(loss(leaf.clone()), [(input, leaf)])
+}
+
+fn lp(call: &Call<'_>) -> Run {
+    let loss = call.config(LpRegularizerConfig::new()).init();
+    run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
+}
+
+fn zero_mean(call: &Call<'_>) -> Run {
+    let loss = call.config(ZeroMeanRegularizerConfig::new()).init();
+    run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
+}
+
+fn center_invariant(call: &Call<'_>) -> Run {
+    let loss = call.config(CenterInvariantRegularizerConfig::new()).init();
+    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+}
+
+fn regular_face(call: &Call<'_>) -> Run {
+    let loss = call.config(RegularFaceRegularizerConfig::new()).init();
+    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+}
+
+fn sparse_centers(call: &Call<'_>) -> Run {
+    let loss = call.config(SparseCentersRegularizerConfig::new(1, 2)).init();
+    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+}

@@ -1,0 +1,86 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::penalty::{check_strength, reach};
+use super::{ParameterChoice, ShrinkageStep};
+
+/// Settings of [`DecoupledL2`].
+#[derive(Config, Debug)]
+pub struct DecoupledL2Config {
+    /// The share of a weight that a step with the learning rate 1 takes off; in `[0, 1e30]`. Its product with the
+    /// learning rate must not be above 1.
+    pub strength: f64,
+    /// Which parameters are shrunk.
+    #[config(default = "ParameterChoice::new()")]
+    pub parameters: ParameterChoice,
+}
+
+impl DecoupledL2Config {
+    /// Builds the step.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> DecoupledL2 {
+        check_strength("DecoupledL2", self.strength);
+        DecoupledL2 { strength: self.strength, parameters: self.parameters.clone() }
+    }
+}
+
+/// Weight decay that no optimizer divides: every weight shrinks by the same share.
+///
+/// ```text
+/// w = w·(1 - learning_rate·strength)
+/// ```
+///
+/// AdamW shrinks the weights before its step and this one after it; the two differ by
+/// `learning_rate·strength` times the change of that step. Any optimizer will do here.
+///
+/// # Source
+///
+/// Loshchilov, Hutter: [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101), 2019, section 2,
+/// equation 1, with the learning rate in the product, as PyTorch's AdamW has it.
+#[derive(Module, Debug)]
+pub struct DecoupledL2 {
+    strength: f64,
+    #[module(skip)]
+    parameters: ParameterChoice,
+}
+
+impl ShrinkageStep for DecoupledL2 {
+    fn parameters(&self) -> &ParameterChoice {
+        &self.parameters
+    }
+
+    /// # Panics
+    ///
+    /// If `learning_rate·strength` is above 1: the weights would change their signs.
+    fn shrink<const D: usize>(&self, learning_rate: f64, weights: Tensor<D>) -> Tensor<D> {
+        let share = reach("DecoupledL2", learning_rate, self.strength);
+        assert!(share <= 1.0, "DecoupledL2: learning_rate·strength must be in [0, 1], got {share}");
+
+        weights.mul_scalar(1.0 - share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn every_weight_shrinks_by_the_same_share() {
+        let weights = Tensor::<1>::from_data([4.0_f32, -2.0], &Device::flex());
+        let moved = DecoupledL2Config::new(0.5).init().shrink(0.5, weights).try_into_vec_as::<f32>().unwrap();
+
+        assert_eq!(moved, [3.0, -1.5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "DecoupledL2: learning_rate·strength must be in [0, 1], got 1.5")]
+    fn a_share_above_one_is_rejected() {
+        let weights = Tensor::<1>::zeros([1], &Device::flex());
+        DecoupledL2Config::new(3.0).init().shrink(0.5, weights);
+    }
+}

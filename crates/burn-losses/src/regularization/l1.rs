@@ -1,0 +1,80 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::penalty::{absolute_sum, check_strength};
+use super::{ParameterChoice, ParameterPenalty};
+
+/// Settings of [`L1Penalty`].
+#[derive(Config, Debug)]
+pub struct L1PenaltyConfig {
+    /// What the sum is multiplied with; in `[0, 1e30]`.
+    pub strength: f64,
+    /// Which parameters are penalised.
+    #[config(default = "ParameterChoice::new()")]
+    pub parameters: ParameterChoice,
+}
+
+impl L1PenaltyConfig {
+    /// Builds the penalty.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> L1Penalty {
+        check_strength("L1Penalty", self.strength);
+        L1Penalty { strength: self.strength, parameters: self.parameters.clone() }
+    }
+}
+
+/// Pulls every parameter towards 0 with the same force.
+///
+/// ```text
+/// penalty = strength·sum(abs(w))
+/// ```
+///
+/// The gradient is `strength·sign(w)`, and 0 where a weight is 0. It makes weights small, and hardly ever 0: where zeros
+/// are wanted, take [`ProximalL1`](super::ProximalL1). It is the negative logarithm of a Laplace density of scale
+/// `1 / strength`, up to a constant.
+///
+/// # Source
+///
+/// Tibshirani: Regression Shrinkage and Selection via the Lasso, 1996, section 2; the prior in section 5.
+#[derive(Module, Debug)]
+pub struct L1Penalty {
+    strength: f64,
+    #[module(skip)]
+    parameters: ParameterChoice,
+}
+
+impl ParameterPenalty for L1Penalty {
+    fn parameters(&self) -> &ParameterChoice {
+        &self.parameters
+    }
+
+    fn of<const D: usize>(&self, weights: Tensor<D>) -> Tensor<1> {
+        absolute_sum(weights, self.strength)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn the_gradient_is_the_sign_and_zero_at_zero() {
+        let weights = Tensor::<2>::from_data([[2.0_f32, -3.0], [0.0, -0.0]], &Device::flex().autodiff()).require_grad();
+        let penalty = L1PenaltyConfig::new(0.5).init().of(weights.clone());
+        let gradient = weights.grad(&penalty.clone().backward()).unwrap();
+
+        assert_eq!(penalty.into_scalar::<f32>(), 2.5);
+        assert_eq!(gradient.try_into_vec_as::<f32>().unwrap(), [0.5, -0.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "L1Penalty: strength must be in [0, 1e30], got -1")]
+    fn a_negative_strength_is_rejected() {
+        L1PenaltyConfig::new(-1.0).init();
+    }
+}

@@ -1,0 +1,91 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::penalty::{check_l1_share, check_strength, reach};
+use super::proximal::soft_threshold;
+use super::{ParameterChoice, ShrinkageStep};
+
+/// Settings of [`ProximalElasticNet`].
+#[derive(Config, Debug)]
+pub struct ProximalElasticNetConfig {
+    /// What the elastic net penalty would be multiplied with in the loss; in `[0, 1e30]`.
+    pub strength: f64,
+    /// How much of the strength is on the absolute values; in `[0, 1]`.
+    #[config(default = 0.5)]
+    pub l1_share: f64,
+    /// Which parameters are shrunk.
+    #[config(default = "ParameterChoice::new()")]
+    pub parameters: ParameterChoice,
+}
+
+impl ProximalElasticNetConfig {
+    /// Builds the step.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> ProximalElasticNet {
+        let Self { strength, l1_share, .. } = *self;
+        check_strength("ProximalElasticNet", strength);
+        check_l1_share("ProximalElasticNet", l1_share);
+
+        ProximalElasticNet { strength, l1_share, parameters: self.parameters.clone() }
+    }
+}
+
+/// The elastic net penalty as a step, with exact zeros.
+///
+/// ```text
+/// w = soft_threshold(w, learning_rate·strength·l1_share) / (1 + learning_rate·strength·(1 - l1_share))
+/// ```
+///
+/// Beside plain gradient descent on the whole data this converges to the minimum with an
+/// [`ElasticNetPenalty`](super::ElasticNetPenalty) of the same numbers. With an `l1_share` of 0 it is the proximal step of
+/// the L2 penalty.
+///
+/// # Source
+///
+/// Parikh, Boyd: Proximal Algorithms, 2014, section 6.5.
+#[derive(Module, Debug)]
+pub struct ProximalElasticNet {
+    strength: f64,
+    l1_share: f64,
+    #[module(skip)]
+    parameters: ParameterChoice,
+}
+
+impl ShrinkageStep for ProximalElasticNet {
+    fn parameters(&self) -> &ParameterChoice {
+        &self.parameters
+    }
+
+    fn shrink<const D: usize>(&self, learning_rate: f64, weights: Tensor<D>) -> Tensor<D> {
+        let reach = reach("ProximalElasticNet", learning_rate, self.strength);
+        let moved = soft_threshold(weights, reach * self.l1_share);
+
+        moved.mul_scalar(1.0 / (1.0 + reach * (1.0 - self.l1_share)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn a_soft_threshold_and_then_a_division() {
+        let weights = Tensor::<1>::from_data([5.0_f32, -0.25, -3.0], &Device::flex());
+        let step = ProximalElasticNetConfig::new(10.0).with_l1_share(0.5).init();
+        let moved = step.shrink(0.2, weights).try_into_vec_as::<f32>().unwrap();
+
+        // By hand: threshold 1, divisor 2.
+        assert_eq!(moved, [2.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "ProximalElasticNet: l1_share must be in [0, 1], got NaN")]
+    fn a_share_that_is_no_number_is_rejected() {
+        ProximalElasticNetConfig::new(1.0).with_l1_share(f64::NAN).init();
+    }
+}

@@ -1,0 +1,97 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn_losses_kernels::norm::row_lengths;
+
+use super::penalty::{check_strength, reach};
+use super::{ParameterChoice, ShrinkageStep};
+
+/// Settings of [`ProximalRowGroups`].
+#[derive(Config, Debug)]
+pub struct ProximalRowGroupsConfig {
+    /// What the sum of the lengths of the rows would be multiplied with in the loss; in `[0, 1e30]`. Yuan and Lin
+    /// multiply it with the root of the length of a row, so that long rows get no advantage.
+    pub strength: f64,
+    /// Which parameters are shrunk.
+    #[config(default = "ParameterChoice::new()")]
+    pub parameters: ParameterChoice,
+}
+
+impl ProximalRowGroupsConfig {
+    /// Builds the step.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> ProximalRowGroups {
+        check_strength("ProximalRowGroups", self.strength);
+        ProximalRowGroups { strength: self.strength, parameters: self.parameters.clone() }
+    }
+}
+
+/// Row-group sparsity: rows that the data do not hold become exactly 0, as a whole.
+///
+/// ```text
+/// row = row·max(0, 1 - learning_rate·strength / length(row))
+/// ```
+///
+/// A row is everything at one place of the first dimension: an input of a Burn `Linear` (whose weight is
+/// `[inputs, outputs]`), a token of an `Embedding`, an output channel of a convolution, a class of a margin head. Beside
+/// plain gradient descent on the whole data this converges to the minimum of
+/// `data_loss + strength·sum over rows of length(row)`, the group lasso.
+///
+/// # Source
+///
+/// Yuan, Lin: Model Selection and Estimation in Regression with Grouped Variables, 2006, section 2; Parikh, Boyd:
+/// Proximal Algorithms, 2014, section 6.5.
+#[derive(Module, Debug)]
+pub struct ProximalRowGroups {
+    strength: f64,
+    #[module(skip)]
+    parameters: ParameterChoice,
+}
+
+impl ShrinkageStep for ProximalRowGroups {
+    fn parameters(&self) -> &ParameterChoice {
+        &self.parameters
+    }
+
+    fn shrink<const D: usize>(&self, learning_rate: f64, weights: Tensor<D>) -> Tensor<D> {
+        let threshold = reach("ProximalRowGroups", learning_rate, self.strength);
+        let dims = weights.dims();
+        let count = weights.shape().num_elements();
+        if threshold == 0.0 || count == 0 {
+            return weights;
+        }
+        let size = [dims[0], count / dims[0]];
+        let rows = weights.reshape(size);
+        let lengths = row_lengths(rows.clone()).unsqueeze_dim::<2>(1);
+        let gone = lengths.clone().lower_equal_scalar(threshold);
+        let kept = lengths.clone().sub_scalar(threshold) / lengths.mask_fill(gone.clone(), 1.0);
+
+        (rows * kept.expand(size)).mask_fill(gone.expand(size), 0.0).reshape(dims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn a_row_shrinks_as_a_whole_or_vanishes() {
+        let weights = Tensor::<2>::from_data([[3.0_f32, -4.0], [0.3, 0.4], [0.0, 0.0]], &Device::flex());
+        let moved = ProximalRowGroupsConfig::new(10.0).init().shrink(0.25, weights);
+
+        // By hand: lengths 5, 0.5 and 0; the first is left with half of its length.
+        assert_eq!(moved.try_into_vec_as::<f32>().unwrap(), [1.5, -2.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_row_of_a_convolution_is_an_output_channel() {
+        let weights = Tensor::<1>::from_data([3.0_f32, 0.0, 4.0, 0.0, 1.0, 1.0, 1.0, 1.0], &Device::flex());
+        let moved = ProximalRowGroupsConfig::new(2.5).init().shrink(1.0, weights.reshape([2, 2, 2]));
+
+        assert_eq!(moved.try_into_vec_as::<f32>().unwrap(), [1.5, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+}

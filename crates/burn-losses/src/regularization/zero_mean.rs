@@ -1,0 +1,72 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn_losses_kernels::precision::{cast_to, widen};
+
+use super::empty::losses_of_nothing;
+use crate::reduction::Reduction;
+
+/// Settings of [`ZeroMeanRegularizer`]: there are none.
+#[derive(Config, Debug)]
+pub struct ZeroMeanRegularizerConfig {}
+
+impl ZeroMeanRegularizerConfig {
+    /// Builds the loss.
+    pub fn init(&self) -> ZeroMeanRegularizer {
+        ZeroMeanRegularizer {}
+    }
+}
+
+/// Asks the numbers of every embedding to sum to 0.
+///
+/// ```text
+/// loss[i] = abs(sum over k of embeddings[i, k])
+/// ```
+///
+/// Beside a loss that compares angles, it keeps embeddings from sharing a large common part. The gradient is the sign of
+/// the sum, and 0 where the sum is 0.
+///
+/// # Source
+///
+/// `ZeroMeanRegularizer` of pytorch-metric-learning.
+#[derive(Module, Debug)]
+pub struct ZeroMeanRegularizer {}
+
+impl ZeroMeanRegularizer {
+    /// One value for the whole batch; see [`forward_no_reduction`](Self::forward_no_reduction).
+    pub fn forward(&self, embeddings: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+        reduction.apply(self.forward_no_reduction(embeddings))
+    }
+
+    /// One value per row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - output: `[batch]`
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>) -> Tensor<1> {
+        if let Some(nothing) = losses_of_nothing(&embeddings) {
+            return nothing;
+        }
+        let dtype = embeddings.dtype();
+
+        cast_to(widen(embeddings).sum_dim(1).squeeze_dim::<1>(1).abs(), dtype)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn the_sum_counts_whatever_its_sign() {
+        let embeddings = Tensor::<2>::from_data([[1.0_f32, -4.0], [2.0, 0.5], [1.0, -1.0]], &Device::flex().autodiff())
+            .require_grad();
+        let loss = ZeroMeanRegularizerConfig::new().init().forward(embeddings.clone(), Reduction::Sum);
+        let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
+
+        assert_eq!(loss.into_scalar::<f32>(), 5.5);
+        assert_eq!(gradient.try_into_vec_as::<f32>().unwrap(), [-1.0, -1.0, 1.0, 1.0, 0.0, 0.0]);
+    }
+}
