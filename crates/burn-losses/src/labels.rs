@@ -12,7 +12,7 @@
 use core::fmt;
 
 use burn::config::Config;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 use burn_losses_kernels::labels::signed;
 
 /// What the losses do about labels that name no class.
@@ -66,6 +66,17 @@ impl LabelPolicy {
             invalid = invalid.bool_or(labels.clone().equal_scalar(ignore_label));
         }
         SafeLabels { index: labels.mask_fill(invalid.clone(), 0), valid: invalid.bool_not() }
+    }
+
+    /// The labels of the rows of logits, made safe.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many labels as rows, or by a strict policy.
+    pub(crate) fn of_rows(&self, logits: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
+        let [batch, classes] = logits.dims();
+        assert_shape!(labels, [batch]);
+        self.sanitise(labels, classes)
     }
 
     /// # Panics
@@ -172,6 +183,12 @@ impl fmt::Display for LabelError {
 }
 
 impl core::error::Error for LabelError {}
+
+/// Rows without a class become 0, whatever was in them: a NaN there would otherwise reach what they are compared with.
+pub(crate) fn silence(rows: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
+    let dims = rows.dims();
+    rows.mask_fill(valid.bool_not().unsqueeze_dim::<2>(1).expand(dims), 0.0)
+}
 
 fn out_of_range(labels: Tensor<1, Int>, classes: usize) -> Tensor<1, Bool> {
     let negative = labels.clone().lower_scalar(0);

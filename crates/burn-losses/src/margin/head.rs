@@ -7,7 +7,7 @@ use burn_losses_kernels::norm::row_lengths;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::class_centers::ClassCenters;
-use crate::labels::SafeLabels;
+use crate::labels::{SafeLabels, silence};
 use crate::reduction::{Reduction, zero_of};
 
 /// Which gradient the margin has.
@@ -343,12 +343,6 @@ pub(crate) fn times<const D: usize>(numbers: Tensor<D>, scale: &Scale) -> Tensor
             numbers * scale.reshape([1; D]).expand(shape)
         }
     }
-}
-
-/// Rows without a class become 0, whatever was in them: a NaN there would otherwise reach the class centers.
-pub(crate) fn silence(embeddings: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
-    let dims = embeddings.dims();
-    embeddings.mask_fill(valid.bool_not().unsqueeze_dim::<2>(1).expand(dims), 0.0)
 }
 
 /// Where a class is the row's own, `[batch, classes]`.

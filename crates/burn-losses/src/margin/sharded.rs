@@ -7,9 +7,9 @@ use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::logsumexp::Scale;
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::head::{margin_losses, silence};
+use super::head::margin_losses;
 use super::{ClassScores, MarginHead};
-use crate::labels::SafeLabels;
+use crate::labels::{SafeLabels, silence};
 use crate::reduction::{Reduction, zero_of};
 
 /// A head whose classes are spread over several devices, of any backends, also on other machines.

@@ -8,9 +8,9 @@ use burn_losses_kernels::precision::cast_to;
 use burn_losses_kernels::rivals::{Comparison, Rivals, rival_scores};
 
 use super::angle::falling_shifted_cosine;
-use super::head::{check_scale, silence};
+use super::head::check_scale;
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{LabelPolicy, SafeLabels, silence};
 
 /// Settings of [`SubCenterArcFace`].
 #[derive(Config, Debug)]
