@@ -33,6 +33,7 @@ pub use burn_losses_kernels::logsumexp::{Streaming, streams_on};
 pub use class_centers::ClassCenters;
 pub use combined::{CombinedMargin, CombinedMarginConfig};
 pub use cosface::{CosFace, CosFaceConfig};
+pub(crate) use head::silence;
 pub use head::{ClassScores, GradientMode, MarginHead};
 pub use normface::{NormFace, NormFaceConfig};
 pub use partial_fc::{PartialFc, PartialFcConfig};
