@@ -60,6 +60,7 @@ pub mod regression;
 pub mod regularization;
 pub mod sampling;
 
+mod identities;
 mod random;
 
 // Compiles the example of the README.
