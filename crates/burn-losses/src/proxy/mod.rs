@@ -1,1 +1,17 @@
 //! Losses that compare embeddings with a few trained vectors per class, the proxies, instead of with each other.
+//!
+//! The proxies are parameters of the loss: make it a field of the model, or nothing trains them. Proxies often want a
+//! larger learning rate than the model, by a parameter group such as `^loss\.proxies`.
+//!
+//! Labels are classes, as in the [heads](crate::margin): ignored and bad ones are as if their rows were not there.
+
+mod anchor;
+mod nca;
+mod normalized_softmax;
+mod soft_triple;
+mod softmax;
+
+pub use anchor::{ProxyAnchor, ProxyAnchorConfig};
+pub use nca::{Denominator, ProxyNca, ProxyNcaConfig};
+pub use normalized_softmax::{NormalizedSoftmax, NormalizedSoftmaxConfig};
+pub use soft_triple::{SoftTriple, SoftTripleConfig};

@@ -4,6 +4,7 @@ pub mod center;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod proxy;
 pub mod softmax_pairs;
 
 /// The sum of products.
