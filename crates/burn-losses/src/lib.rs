@@ -52,6 +52,7 @@ pub mod diagnostics;
 pub mod distance;
 pub mod labels;
 pub mod margin;
+pub mod memory;
 pub mod mining;
 pub mod pairwise;
 pub mod proxy;
