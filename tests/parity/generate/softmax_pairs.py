@@ -51,8 +51,10 @@ def with_references(build, labels, reference_labels, place):
 
 
 def pair_matrix(found, embeddings, references):
+    """Every pair of a batch; with references, the sum of each row."""
     count = len(embeddings) if references is None else len(references)
-    return scattered(found["losses"], (len(embeddings), count), *found["indices"])
+    pairs = scattered(found["losses"], (len(embeddings), count), *found["indices"])
+    return pairs if references is None else pairs.reshape(-1, count).sum(1)
 
 
 def per_row(found, embeddings, _):
@@ -63,7 +65,7 @@ def at_anchor(found, embeddings, _):
     return scattered(found["losses"], (len(embeddings),), found["indices"])
 
 
-def finished(name, loss, settings, inputs, labels, function, rng, source, count=None):
+def finished(name, loss, settings, inputs, labels, function, rng, source):
     shape = function(*(torch.tensor(value) for value in inputs.values())).shape
     upstream = cotangent(rng, *shape)
     results = differentiate(function, inputs, inputs, upstream)

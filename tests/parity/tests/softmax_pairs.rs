@@ -211,6 +211,7 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
                 }};
             }
             check!(InfoNceConfig::new().init(&backend.device));
+            check!(InfoNceConfig::new().with_positives_per_row(Some(2)).init(&backend.device));
             check!(SupConConfig::new().init());
             check!(NPairsConfig::new().init());
             check!(MultiSimilarityConfig::new().init());
@@ -223,6 +224,11 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
             let one = || tensor(&rows(1, 1), &backend);
             assert_eq!(host(loss.forward_views(one(), one(), reduction)), [0.0]);
             assert_eq!(host(loss.forward_aligned(one(), one(), reduction)), [0.0]);
+            let pairs = Pairs::between(nobody(), labels());
+            let none = || Tensor::<2>::zeros([0, 6], (&backend.device, backend.dtype));
+            assert_eq!(host(CircleLossConfig::new().init().forward_similarities(none(), &pairs, reduction)), [0.0]);
+            let loss_of_none = MultiSimilarityConfig::new().init().forward_similarities(none(), &pairs, reduction);
+            assert_eq!(host(loss_of_none), [0.0]);
             assert_eq!(host(loss.forward_queue(one(), one(), empty(), nobody(), reduction)), [0.0]);
         }
     }
@@ -411,6 +417,58 @@ fn a_learned_temperature_starts_as_the_fixed_one() {
     }
 }
 
+/// Up to the largest class, and beyond it; with and without references.
+#[test]
+fn the_first_positives_are_all_of_them_where_they_are_enough() {
+    for backend in backends() {
+        let labels = || integers(&[5, 2, 5, -1, 2, 5, 8], &backend.device);
+        let references = || (tensor(&rows(4, 5), &backend), integers(&[5, 5, 2, -1], &backend.device));
+        let run = |count: Option<usize>, reduction: Reduction| {
+            let config = InfoNceConfig::new().with_temperature(0.2).with_positives_per_row(count);
+            let loss = config.init(&backend.device);
+            let leaf = tensor(&rows(7, 4), &backend).require_grad();
+            let (keys, key_labels) = references();
+            let value = loss.forward(leaf.clone(), labels(), reduction);
+            let other = loss.forward_with_references(leaf.clone(), labels(), keys, key_labels, reduction);
+            let gradients = (value.clone() + other.clone()).backward();
+            [host(value), host(other), host(leaf.grad(&gradients).expect("a gradient"))].concat()
+        };
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+            for count in [2, 3, 9] {
+                let what = format!("{count} on {}", backend.name);
+                assert_close(&what, &run(Some(count), reduction), &run(None, reduction), tolerance(&backend));
+            }
+        }
+        // One positive of three rows of a class: the next one each, but the first one for the others.
+        let config = InfoNceConfig::new().with_temperature(0.2);
+        let same = || integers(&[5, 5, 5, 1], &backend.device);
+        let pairs = config.clone().init(&backend.device).forward_no_reduction(tensor(&rows(4, 4), &backend), same());
+        let pairs = host(pairs);
+        let one = config.with_positives_per_row(Some(1)).init(&backend.device);
+        let sum = host(one.forward(tensor(&rows(4, 4), &backend), same(), Reduction::Sum));
+        assert_close(&backend.name, &sum, &[pairs[1] + pairs[4] + pairs[8]], tolerance(&backend));
+    }
+}
+
+/// References labelled in another integer type, such as those of a memory.
+#[test]
+fn labels_of_two_integer_types_are_compared() {
+    for backend in backends() {
+        for dtype in [DType::I8, DType::U8, DType::I32, DType::I64] {
+            if !backend.device.supports_dtype(dtype) {
+                continue;
+            }
+            let labels = Tensor::<1, Int>::from_data(TensorData::from([5_i64, 2, 9]), (&backend.device, dtype));
+            let loss = SupConConfig::new().init();
+            let run = |labels: Tensor<1, Int>| {
+                let (keys, of) = (tensor(&rows(4, 5), &backend), integers(&[5, 9, 2, -1], &backend.device));
+                host(loss.forward_with_references(tensor(&rows(3, 4), &backend), labels, keys, of, Reduction::Sum))
+            };
+            assert_eq!(run(labels), run(integers(&[5, 2, 9], &backend.device)), "{dtype:?} on {}", backend.name);
+        }
+    }
+}
+
 /// Rows of a batch against themselves as references: each finds itself among its positives.
 #[test]
 fn references_are_rows_of_their_own() {
@@ -452,10 +510,10 @@ fn pairs_of_labels_on_similarities_are_the_labels_on_embeddings() {
         let pairs = Pairs::in_batch(labels());
         for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
             let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
-            let value = host(loss.forward_with_pairs(similarities(), &pairs, reduction));
+            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
             assert_close("MS", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
             let loss = CircleLossConfig::new().with_scale(10.0).init();
-            let value = host(loss.forward_with_pairs(similarities(), &pairs, reduction));
+            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
             assert_close("circle", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
         }
     }
@@ -565,7 +623,7 @@ fn configs_survive_json() {
         }};
     }
     let learned = InfoNceConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
-    round_trip!(learned, InfoNceConfig);
+    round_trip!(learned.with_positives_per_row(Some(3)), InfoNceConfig);
     round_trip!(SupConConfig::new().with_temperature(0.07), SupConConfig);
     round_trip!(NPairsConfig::new().with_score(PairScore::Cosine), NPairsConfig);
     round_trip!(MultiSimilarityConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25), MultiSimilarityConfig);

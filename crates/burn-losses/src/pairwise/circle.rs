@@ -139,27 +139,27 @@ impl CircleLoss {
     ///
     /// # Shapes
     ///
-    /// - similarities: `[anchors, references]`, in `[-1, 1]`; those of no pair are not looked at
+    /// - similarities: `[anchors, references]`, cosines; those of no pair are not looked at
     /// - pairs: `[anchors, references]`
     /// - output: `[1]`
     ///
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_with_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
         let [anchors, references] = similarities.dims();
         assert_shape!(pairs.positive, [anchors, references]);
         assert_shape!(pairs.negative, [anchors, references]);
         let dtype = similarities.dtype();
         if anchors == 0 || references == 0 {
-            return reduction.apply(similarities.reshape([0]));
+            return similarities.sum().add_scalar(0.0);
         }
         cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
     }
 
     fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
         if rows.is_empty() {
-            return reduction.apply(rows.no_losses());
+            return rows.no_loss();
         }
         let rows = rows.unit();
         self.reduced_pairs(rows.products(), &rows.pairs(), reduction)

@@ -1,12 +1,15 @@
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn_losses_kernels::logsumexp::{KeyLabels, Scale, Streaming, streamed_logsumexp};
 use burn_losses_kernels::precision::cast_to;
 
 use super::compared::Compared;
 use super::temperature::{Temperature, TemperatureMode, times};
+use crate::identities::{first_match, from_the_start};
 use crate::reduction::Reduction;
 
 /// Settings of [`InfoNce`].
@@ -18,6 +21,11 @@ pub struct InfoNceConfig {
     /// Whether the temperature is trained.
     #[config(default = "TemperatureMode::Fixed")]
     pub temperature_mode: TemperatureMode,
+    /// How many positives of an anchor count where they are found by labels: `None` for all, in a matrix of
+    /// `[batch, references]`; `Some(count)`, with `count >= 1`, for the first ones in the order of the rows, without that
+    /// matrix. With `K` rows of every class in a batch, `K - 1` are all.
+    #[config(default = "None")]
+    pub positives_per_row: Option<usize>,
 }
 
 impl InfoNceConfig {
@@ -27,7 +35,11 @@ impl InfoNceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> InfoNce {
-        InfoNce { temperature: Temperature::new("InfoNce", self.temperature, self.temperature_mode, device) }
+        assert!(self.positives_per_row != Some(0), "InfoNce: positives_per_row must be >= 1, got 0");
+        InfoNce {
+            temperature: Temperature::new("InfoNce", self.temperature, self.temperature_mode, device),
+            positives_per_row: self.positives_per_row,
+        }
     }
 }
 
@@ -46,15 +58,15 @@ impl InfoNceConfig {
 ///
 /// | form | positives | negatives | memory |
 /// | --- | --- | --- | --- |
-/// | [`forward`](Self::forward) | rows of the same label | rows of another label | `O(batch²)`, for the positive pairs |
-/// | [`forward_with_references`](Self::forward_with_references) | references of the same label | of another | `O(batch·references)` |
+/// | [`forward`](Self::forward) | rows of the same label | rows of another label | `O(batch²)`, see below |
+/// | [`forward_with_references`](Self::forward_with_references) | references of the same label | of another | `O(batch·references)`, see below |
 /// | [`forward_views`](Self::forward_views) (SimCLR) | the other view | both views of all others | `O(batch·dim)` |
 /// | [`forward_aligned`](Self::forward_aligned) (CLIP) | the key in the same row | all other keys | `O(batch·dim)` |
 /// | [`forward_queue`](Self::forward_queue) (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
 ///
-/// The denominators are streamed in every form, so a positive is never paired with every negative, and where a row has
-/// one positive no matrix of `[batch, batch]` is made beyond the budget of
-/// [`Streaming`].
+/// The denominators are streamed in every form, so a positive is never paired with every negative. Which pairs are
+/// positive is a matrix where labels say it, unless `positives_per_row` is set: then the positives are looked up one after
+/// the other, and the memory is `O(positives_per_row·batch·dim)`.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -83,6 +95,8 @@ impl InfoNceConfig {
 pub struct InfoNce {
     /// What cosines are divided by.
     pub temperature: Temperature,
+    #[module(skip)]
+    positives_per_row: Option<usize>,
 }
 
 impl InfoNce {
@@ -102,7 +116,7 @@ impl InfoNce {
         cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
     }
 
-    /// The loss of every pair; 0 where it is not positive.
+    /// The loss of every pair, whatever `positives_per_row` is; 0 where it is not positive.
     ///
     /// # Shapes
     ///
@@ -150,12 +164,17 @@ impl InfoNce {
 
     fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
         if rows.is_empty() {
-            return reduction.apply(rows.no_losses());
+            return rows.no_loss();
         }
-        let (losses, positive) = self.pair_losses(rows);
-        let count = losses.shape().num_elements();
-
-        reduction.apply_valid(losses.reshape([count]), positive.reshape([count]))
+        let (losses, valid) = match self.positives_per_row {
+            Some(count) => self.first_losses(rows, count),
+            None => {
+                let (losses, positive) = self.pair_losses(rows);
+                let count = losses.shape().num_elements();
+                (losses.reshape([count]), positive.reshape([count]))
+            }
+        };
+        reduction.apply_valid(losses, valid)
     }
 
     /// The losses of all pairs, and where these are positive.
@@ -165,20 +184,54 @@ impl InfoNce {
         let positive = rows.pairs().positive;
         let dims = positive.dims();
         let scores = times(rows.products(), &scale);
-        let negatives = streamed_logsumexp(
-            rows.anchors,
-            rows.references,
-            rows.labels,
-            KeyLabels::Tensor(rows.reference_labels),
-            scale,
-            Streaming::new(),
-        );
         let not_positive = positive.clone().bool_not();
-        let behind = (negatives.unsqueeze_dim::<2>(1).expand(dims) - scores).mask_fill(not_positive.clone(), 0.0);
+        let negatives = negatives(rows, scale).unsqueeze_dim::<2>(1).expand(dims);
+        let behind = (negatives - scores).mask_fill(not_positive.clone(), 0.0);
         let losses = softplus(behind.reshape([dims[0] * dims[1]])).reshape(dims);
 
         (losses.mask_fill(not_positive, 0.0), positive)
     }
+
+    /// The losses of the first positives of every row, `[count·batch]`, and which of them there are.
+    fn first_losses(&self, rows: Compared, count: usize) -> (Tensor<1>, Tensor<1, Bool>) {
+        let rows = rows.unit();
+        let scale = self.temperature.scale();
+        let [references, _] = rows.references.dims();
+        let place =
+            Tensor::<1, Int>::arange(0..rows.labels.dims()[0] as i64, (&rows.labels.device(), rows.labels.dtype()));
+        let in_no_pair = rows.labels.clone().lower_scalar(0);
+        let (anchors, keys) = (rows.anchors.clone(), rows.references.clone());
+        let mut after = from_the_start(&rows.labels);
+        let mut positives = Vec::new();
+        for _ in 0..count {
+            let mut found = first_match(rows.labels.clone(), rows.reference_labels.clone(), after);
+            if rows.in_batch {
+                // A row is not its own positive: the next one is.
+                let next = first_match(rows.labels.clone(), rows.reference_labels.clone(), found.clone());
+                let itself = found.clone().equal(place.clone());
+                found = found.mask_where(itself, next);
+            }
+            after = found.clone();
+            let none = found.clone().greater_equal_scalar(references as i64).bool_or(in_no_pair.clone());
+            positives.push((found.mask_fill(none.clone(), 0), none));
+        }
+        let negatives = negatives(rows, scale.clone());
+        let (losses, valid): (Vec<_>, Vec<_>) = positives
+            .into_iter()
+            .map(|(positive, none)| {
+                let own = (anchors.clone() * keys.clone().select(0, positive)).sum_dim(1).squeeze_dim::<1>(1);
+                let losses = softplus(negatives.clone() - times(own, &scale)).mask_fill(none.clone(), 0.0);
+                (losses, none.bool_not())
+            })
+            .unzip();
+        (Tensor::cat(losses, 0), Tensor::cat(valid, 0))
+    }
+}
+
+/// `log(sum over the negatives of exp(score))` of every anchor.
+fn negatives(rows: Compared, scale: Scale) -> Tensor<1> {
+    let keys = KeyLabels::Tensor(rows.reference_labels);
+    streamed_logsumexp(rows.anchors, rows.references, rows.labels, keys, scale, Streaming::new())
 }
 
 #[cfg(test)]

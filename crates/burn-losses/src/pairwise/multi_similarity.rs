@@ -48,7 +48,7 @@ impl MultiSimilarityConfig {
 ///
 /// The similarity is the cosine. A row with negatives and no positive still has the loss `near`, as in the paper; a row
 /// in no pair has loss 0. Memory is `O(batch·references)`. The paper drops easy pairs first: give the pairs of a miner
-/// to [`forward_with_pairs`](Self::forward_with_pairs).
+/// to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)` as the similarities.
 ///
 /// # Source
 ///
@@ -142,27 +142,27 @@ impl MultiSimilarity {
     ///
     /// # Shapes
     ///
-    /// - similarities: `[anchors, references]`, in `[-1, 1]`; those of no pair are not looked at
+    /// - similarities: `[anchors, references]`, cosines; those of no pair are not looked at
     /// - pairs: `[anchors, references]`
     /// - output: `[1]`
     ///
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_with_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
         let [anchors, references] = similarities.dims();
         assert_shape!(pairs.positive, [anchors, references]);
         assert_shape!(pairs.negative, [anchors, references]);
         let dtype = similarities.dtype();
         if anchors == 0 || references == 0 {
-            return reduction.apply(similarities.reshape([0]));
+            return similarities.sum().add_scalar(0.0);
         }
         cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
     }
 
     fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
         if rows.is_empty() {
-            return reduction.apply(rows.no_losses());
+            return rows.no_loss();
         }
         let rows = rows.unit();
         self.reduced_pairs(rows.products(), &rows.pairs(), reduction)
@@ -197,7 +197,7 @@ mod tests {
             negative: mask([[true, false, false], [false; 3]]),
         };
         let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
-        let value = loss.forward_with_pairs(similarities, &pairs, Reduction::Mean).into_scalar::<f32>();
+        let value = loss.forward_similarities(similarities, &pairs, Reduction::Mean).into_scalar::<f32>();
 
         // By hand: the first anchor has a positive at 0.1 and a negative at 0.9; the second is in no pair.
         let expected = (1.0 + 0.8_f32.exp()).ln() / 2.0 + (1.0 + 4.0_f32.exp()).ln() / 10.0;

@@ -87,8 +87,7 @@ impl NPairs {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let (losses, valid) = self.losses(Compared::in_batch(embeddings, labels));
-        cast_to(reduction.apply_valid(losses, valid), dtype)
+        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
     }
 
     /// The loss of every row; 0 where it is no anchor.
@@ -104,7 +103,9 @@ impl NPairs {
     /// As [`forward`](Self::forward).
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        cast_to(self.losses(Compared::in_batch(embeddings, labels)).0, dtype)
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = if rows.is_empty() { rows.no_losses() } else { self.losses(rows).0 };
+        cast_to(losses, dtype)
     }
 
     /// As [`forward`](Self::forward), where the positive of a class is its first reference, such as in a
@@ -130,8 +131,7 @@ impl NPairs {
         reduction: Reduction,
     ) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let (losses, valid) = self.losses(Compared::between(embeddings, labels, references, reference_labels));
-        cast_to(reduction.apply_valid(losses, valid), dtype)
+        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
     }
 
     /// The reduced loss of pairs that are laid out already, each of a class of its own.
@@ -150,7 +150,7 @@ impl NPairs {
         assert_shape!(positives, [pairs, dim]);
         let dtype = anchors.dtype();
         if pairs == 0 {
-            return reduction.apply(anchors.reshape([0]));
+            return anchors.sum().add_scalar(0.0);
         }
         let anchors = widen(anchors);
         let positives = cast_to(widen(positives), anchors.dtype());
@@ -162,13 +162,16 @@ impl NPairs {
         cast_to(reduction.apply(pair_losses(anchors, positives, class, KeyLabels::Position)), dtype)
     }
 
+    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        if rows.is_empty() {
+            return rows.no_loss();
+        }
+        let (losses, valid) = self.losses(rows);
+        reduction.apply_valid(losses, valid)
+    }
+
     /// The losses, and which rows are anchors.
     fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
-        if rows.is_empty() {
-            let losses = rows.no_losses();
-            let valid = losses.clone().not_equal_scalar(0.0);
-            return (losses, valid);
-        }
         let rows = match self.score {
             PairScore::Product => rows,
             PairScore::Cosine => rows.unit(),

@@ -49,7 +49,7 @@ impl SupConConfig {
 ///
 /// pytorch-metric-learning's loss is 0 for a batch without a single negative; this is the paper's formula there. Its
 /// default mean is over the losses that are not 0, which is [`Reduction::MeanNonZero`]; it differs from
-/// [`Reduction::Mean`] only where a row with one positive and no negative has loss 0.
+/// [`Reduction::Mean`] only where a row with one positive and no negative has loss 0, which here is 0 but for rounding.
 ///
 /// # Source
 ///
@@ -86,8 +86,7 @@ impl SupCon {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let (losses, valid) = self.losses(Compared::in_batch(embeddings, labels));
-        cast_to(reduction.apply_valid(losses, valid), dtype)
+        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
     }
 
     /// The loss of every row.
@@ -103,7 +102,9 @@ impl SupCon {
     /// As [`forward`](Self::forward).
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        cast_to(self.losses(Compared::in_batch(embeddings, labels)).0, dtype)
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = if rows.is_empty() { rows.no_losses() } else { self.losses(rows).0 };
+        cast_to(losses, dtype)
     }
 
     /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
@@ -129,17 +130,19 @@ impl SupCon {
         reduction: Reduction,
     ) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let (losses, valid) = self.losses(Compared::between(embeddings, labels, references, reference_labels));
-        cast_to(reduction.apply_valid(losses, valid), dtype)
+        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    }
+
+    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        if rows.is_empty() {
+            return rows.no_loss();
+        }
+        let (losses, valid) = self.losses(rows);
+        reduction.apply_valid(losses, valid)
     }
 
     /// The losses, and which rows have a positive.
     fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
-        if rows.is_empty() {
-            let losses = rows.no_losses();
-            let valid = losses.clone().not_equal_scalar(0.0);
-            return (losses, valid);
-        }
         let rows = rows.unit();
         let positives = IdentitySums::new(rows.labels.clone(), rows.references.clone(), rows.reference_labels.clone());
         let (sums, counts) = if rows.in_batch {

@@ -24,6 +24,9 @@ impl InfoNce {
     ///
     /// If the shapes do not agree.
     pub fn forward_views(&self, first: Tensor<2>, second: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+        if first.dims()[0] == 0 {
+            return nothing(first, second);
+        }
         reduction.apply(self.forward_views_no_reduction(first, second))
     }
 
@@ -40,14 +43,12 @@ impl InfoNce {
     /// As [`forward_views`](Self::forward_views).
     pub fn forward_views_no_reduction(&self, first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
         let dtype = first.dtype();
-        let [batch, _] = first.dims();
         let Some((first, second)) = unit(first.clone(), second) else { return first.reshape([0]) };
         let sample = samples(&first);
         let sample = Tensor::cat(alloc::vec![sample.clone(), sample], 0);
         let own = own(&first, &second);
         let own = Tensor::cat(alloc::vec![own.clone(), own], 0);
         let views = Tensor::cat(alloc::vec![first, second], 0);
-        debug_assert_eq!(views.dims()[0], 2 * batch);
 
         cast_to(self.losses(own, views.clone(), views, sample.clone(), KeyLabels::Tensor(sample)), dtype)
     }
@@ -65,6 +66,9 @@ impl InfoNce {
     ///
     /// If the shapes do not agree.
     pub fn forward_aligned(&self, queries: Tensor<2>, keys: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+        if queries.dims()[0] == 0 {
+            return nothing(queries, keys);
+        }
         reduction.apply(self.forward_aligned_no_reduction(queries, keys))
     }
 
@@ -109,6 +113,9 @@ impl InfoNce {
         queue_labels: Tensor<1, Int>,
         reduction: Reduction,
     ) -> Tensor<1> {
+        if queries.dims()[0] == 0 {
+            return nothing(queries, keys);
+        }
         reduction.apply(self.forward_queue_no_reduction(queries, keys, queue, queue_labels))
     }
 
@@ -164,6 +171,13 @@ impl InfoNce {
         let own = times(own, &scale);
         softplus(streamed_logsumexp(queries, keys, labels, key_labels, scale, Streaming::new()) - own)
     }
+}
+
+/// The reduced loss of no rows, connected to them.
+fn nothing(first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
+    let dims = first.dims();
+    assert_shape!(second, [dims[0], dims[1]]);
+    first.sum().add_scalar(0.0)
 }
 
 /// Both divided by their lengths, if there are any.

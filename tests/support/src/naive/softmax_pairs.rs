@@ -59,7 +59,7 @@ fn log_of_one_more(exponents: impl Iterator<Item = f64>) -> f64 {
     picked(0.0, &exponents.collect::<Vec<f64>>())
 }
 
-/// InfoNCE in the form that the inputs say.
+/// InfoNCE in the form that the inputs say; with references, the sum of the pairs of each row.
 pub fn info_nce(case: &Case) -> Vec<f64> {
     let scale = match case.inputs.get("log_scale") {
         Some(log_scale) => log_scale.data[0].exp(),
@@ -97,9 +97,15 @@ pub fn info_nce(case: &Case) -> Vec<f64> {
     let mut losses = Vec::new();
     for i in 0..batch.rows.len() {
         let negatives: Vec<f64> = batch.negatives(i).into_iter().map(|cosine| scale * cosine).collect();
-        for j in 0..batch.references.len() {
+        let pair = |j: usize| {
             let positive = batch.is_positive(i, j);
-            losses.push(if positive { picked(score(&batch.rows[i], &batch.references[j]), &negatives) } else { 0.0 });
+            if positive { picked(score(&batch.rows[i], &batch.references[j]), &negatives) } else { 0.0 }
+        };
+        let pairs = (0..batch.references.len()).map(pair);
+        if batch.itself {
+            losses.extend(pairs);
+        } else {
+            losses.push(pairs.sum());
         }
     }
     losses

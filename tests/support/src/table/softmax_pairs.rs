@@ -95,8 +95,8 @@ impl Batch {
     }
 }
 
-/// Runs a loss whose losses are one per row.
-macro_rules! per_row {
+/// Runs a loss on a batch, or on a batch and references.
+macro_rules! on_batch {
     ($batch:expr, $loss:expr) => {{
         let (batch, loss) = ($batch, $loss);
         let losses = if batch.references.is_some() {
@@ -104,7 +104,9 @@ macro_rules! per_row {
                 loss.forward_with_references(rows, labels, references, reference_labels, Reduction::Sum)
             })
         } else {
-            loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone())
+            let losses = loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone());
+            let count = losses.shape().num_elements();
+            losses.reshape([count])
         };
         batch.run(losses)
     }};
@@ -136,39 +138,23 @@ fn info_nce(call: &Call<'_>) -> Run {
         run.leaves.insert("log_scale", log_scale);
         return run;
     }
-    if batch.references.is_none() {
-        let losses = loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone());
-        return batch.run(losses);
-    }
-    // Pair by pair: the other positives of an anchor are in no denominator, so they can be taken away.
-    let (_, reference_labels) = batch.references.clone().expect("references");
-    let count = reference_labels.dims()[0];
-    let one = |rows: Tensor<2>, label: Tensor<1, Int>, references: Tensor<2>, labels: Tensor<1, Int>| {
-        let pair = |place: usize| {
-            let others = label.clone().expand([count]).equal(labels.clone());
-            let own = Tensor::<1, Int>::arange(0..count as i64, call.device).equal_scalar(place as i64);
-            let kept = labels.clone().mask_fill(others.bool_and(own.bool_not()), -1);
-            loss.forward_with_references(rows.clone(), label.clone(), references.clone(), kept, Reduction::Sum)
-        };
-        Tensor::cat((0..count).map(pair).collect(), 0)
-    };
-    let losses = batch.row_by_row(one);
-    batch.run(losses)
+    // With references, the sum of the pairs of each row.
+    on_batch!(batch, loss)
 }
 
 fn sup_con(call: &Call<'_>) -> Run {
-    per_row!(Batch::of(call), call.config(SupConConfig::new()).init())
+    on_batch!(Batch::of(call), call.config(SupConConfig::new()).init())
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {
-    per_row!(Batch::of(call), call.config(MultiSimilarityConfig::new()).init())
+    on_batch!(Batch::of(call), call.config(MultiSimilarityConfig::new()).init())
 }
 
 fn circle(call: &Call<'_>) -> Run {
     // Not a field: it tells the tests that the gradient is not the derivative of the value.
     let mut case: Case = call.case.clone();
     case.settings.remove("gradient");
-    per_row!(Batch::of(call), Call { case: &case, ..*call }.config(CircleLossConfig::new()).init())
+    on_batch!(Batch::of(call), Call { case: &case, ..*call }.config(CircleLossConfig::new()).init())
 }
 
 fn n_pairs(call: &Call<'_>) -> Run {
