@@ -47,41 +47,59 @@ pub(crate) fn from_the_start(labels: &Tensor<1, Int>) -> Tensor<1, Int> {
     Tensor::<1, Int>::full(labels.dims(), -1, (&labels.device(), labels.dtype()))
 }
 
-/// The sum of the references that have a row's label, and their number.
-pub(crate) struct IdentitySums {
-    /// `[rows, dim]`; 0 where there is none.
-    pub sums: Tensor<2>,
-    /// `[rows]`.
-    pub counts: Tensor<1>,
+/// References added up by label, in memory of `[references, dim]`: the sum of a label stands at its first reference.
+pub(crate) struct LabelSums {
+    /// `[references, dim]`.
+    sums: Tensor<2>,
+    /// `[references]`.
+    counts: Tensor<1>,
+    labels: Tensor<1, Int>,
+    /// Where the sum of the reference's label stands, `[references]`.
+    slots: Tensor<1, Int>,
 }
 
-impl IdentitySums {
-    /// In memory of `[rows + references, dim]`.
+impl LabelSums {
+    /// # Shapes
+    ///
+    /// - references: `[references, dim]`, at least one; 0 where the label is negative
+    /// - labels: `[references]`
+    pub(crate) fn new(references: Tensor<2>, labels: Tensor<1, Int>) -> Self {
+        let [count, dim] = references.dims();
+        let options = (&references.device(), references.dtype());
+        let labels = signed(labels);
+        let slots = first_match(labels.clone(), labels.clone(), from_the_start(&labels));
+        let one = Tensor::<1>::ones([count], options).mask_fill(labels.clone().lower_scalar(0), 0.0);
+        let add = || IndexingUpdateOp::Add;
+
+        Self {
+            sums: Tensor::<2>::zeros([count, dim], options).select_assign(0, slots.clone(), references, add()),
+            counts: Tensor::<1>::zeros([count], options).select_assign(0, slots.clone(), one, add()),
+            labels,
+            slots,
+        }
+    }
+
+    /// The sum and the number of the references with each reference's own label, itself among them: `[references, dim]`
+    /// and `[references]`. Both are 0 for a negative label.
+    pub(crate) fn of_references(self) -> (Tensor<2>, Tensor<1>) {
+        (self.sums.select(0, self.slots.clone()), self.counts.select(0, self.slots))
+    }
+
+    /// The sum and the number of the references with each row's label: `[rows, dim]` and `[rows]`. Both are 0 where there
+    /// is none, and for a negative label.
     ///
     /// # Shapes
     ///
-    /// - labels: `[rows]`, at least one; a row with a negative label has no references
-    /// - references: `[references, dim]`, at least one; 0 where the label is negative
-    /// - reference_labels: `[references]`
-    pub(crate) fn new(labels: Tensor<1, Int>, references: Tensor<2>, reference_labels: Tensor<1, Int>) -> Self {
-        let [count, dim] = references.dims();
-        let options = (&references.device(), references.dtype());
-        let start = from_the_start(&reference_labels);
-        let slots = first_match(reference_labels.clone(), reference_labels.clone(), start);
-        let one = Tensor::<1>::ones([count], options).mask_fill(signed(reference_labels.clone()).lower_scalar(0), 0.0);
-        let add = IndexingUpdateOp::Add;
-        let sums = Tensor::<2>::zeros([count, dim], options).select_assign(0, slots.clone(), references, add);
-        let counts = Tensor::<1>::zeros([count], options).select_assign(0, slots, one, IndexingUpdateOp::Add);
-
-        let start = from_the_start(&labels);
-        let slot = first_match(labels.clone(), reference_labels, start);
+    /// - labels: `[rows]`, at least one
+    pub(crate) fn of(self, labels: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>) {
+        let [count, dim] = self.sums.dims();
+        let slot = first_match(labels.clone(), self.labels, from_the_start(&labels));
         let none = slot.clone().greater_equal_scalar(count as i64).bool_or(signed(labels).lower_scalar(0));
         let slot = slot.mask_fill(none.clone(), 0);
         let [rows] = none.dims();
-        Self {
-            sums: sums.select(0, slot.clone()).mask_fill(none.clone().unsqueeze_dim::<2>(1).expand([rows, dim]), 0.0),
-            counts: counts.select(0, slot).mask_fill(none, 0.0),
-        }
+        let silent = none.clone().unsqueeze_dim::<2>(1).expand([rows, dim]);
+
+        (self.sums.select(0, slot.clone()).mask_fill(silent, 0.0), self.counts.select(0, slot).mask_fill(none, 0.0))
     }
 }
 
@@ -119,9 +137,13 @@ mod tests {
     fn sums_are_those_of_the_same_label() {
         let references =
             Tensor::<2>::from_data([[1.0_f32, 2.0], [10.0, 20.0], [0.0, 0.0], [4.0, 8.0]], &Device::flex());
-        let found = IdentitySums::new(labels(&[5, -1, 6, 8]), references, labels(&[5, 6, -1, 5]));
+        let sums = || LabelSums::new(references.clone(), labels(&[5, 6, -1, 5]));
 
-        assert_eq!(found.sums.try_into_vec_as::<f32>().unwrap(), [5.0, 10.0, 0.0, 0.0, 10.0, 20.0, 0.0, 0.0]);
-        assert_eq!(found.counts.try_into_vec_as::<f32>().unwrap(), [2.0, 0.0, 1.0, 0.0]);
+        let (found, counts) = sums().of(labels(&[5, -1, 6, 8]));
+        assert_eq!(found.try_into_vec_as::<f32>().unwrap(), [5.0, 10.0, 0.0, 0.0, 10.0, 20.0, 0.0, 0.0]);
+        assert_eq!(counts.try_into_vec_as::<f32>().unwrap(), [2.0, 0.0, 1.0, 0.0]);
+        let (own, counts) = sums().of_references();
+        assert_eq!(own.try_into_vec_as::<f32>().unwrap(), [5.0, 10.0, 10.0, 20.0, 0.0, 0.0, 5.0, 10.0]);
+        assert_eq!(counts.try_into_vec_as::<f32>().unwrap(), [2.0, 1.0, 0.0, 2.0]);
     }
 }

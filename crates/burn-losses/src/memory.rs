@@ -47,20 +47,21 @@ impl CrossBatchMemoryConfig {
 /// memory.enqueue(embeddings, labels)
 /// ```
 ///
-/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached; one
-/// that was made a thousand steps ago is still about right, if the model moves slowly (the paper: after a warm-up).
+/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached;
+/// one of a few hundred steps ago is still about right if the model moves slowly, which in the paper is after a warm-up.
 ///
 /// A row is never a pair with itself: take the references before a batch is put in. Empty slots have label -1, so they
 /// are in no pair from the first step on.
 ///
-/// The memory is state: saved and loaded with the module, so that a resumed run goes on as if it had not stopped; moved by
-/// `to_device`; not trained. There is no cursor that could be lost. [`enqueue`](Self::enqueue) writes on an autodiff
-/// device only, never in evaluation (`valid()`), nor when the module is frozen. Clones share their memory, as they share
-/// every running state in Burn; `valid()` takes a copy. A step copies the memory once, `capacity·embedding_dim` numbers.
+/// The memory is state: saved and loaded with the module, so that a resumed run goes on as if it had not stopped; moved
+/// by `to_device`; not trained. There is no cursor that could be lost. [`enqueue`](Self::enqueue) writes on an autodiff
+/// device only, never in evaluation (`valid()`), nor when the module is frozen. Clones share their memory, as they
+/// share every running state in Burn; `valid()` takes a copy. A step copies the memory once,
+/// `capacity·embedding_dim` numbers.
 ///
 /// # Source
 ///
-/// Wang et al.: [Cross-Batch Memory for Embedding Learning](https://arxiv.org/abs/1912.06798), 2020, section 3.2. The
+/// Wang et al.: [Cross-Batch Memory for Embedding Learning](https://arxiv.org/abs/1912.06798), 2020, section 3. The
 /// paper puts a batch in before it is compared and so compares it with itself; here that is a loss of its own.
 ///
 /// ```
@@ -116,9 +117,9 @@ impl CrossBatchMemory {
         self.slots.value().dims()[0]
     }
 
-    /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last rows
-    /// stay, as if they had been put in one by one. A row with a negative label, or with a number that is not finite,
-    /// takes a slot and leaves it empty.
+    /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last
+    /// rows stay, as if they had been put in one by one. A row with a negative label, or with a number that is not
+    /// finite, takes a slot and leaves it empty.
     ///
     /// # Shapes
     ///

@@ -49,7 +49,7 @@ impl CircleLossConfig {
 ///
 /// # Source
 ///
-/// Sun et al.: [Circle Loss](https://arxiv.org/abs/2002.10857), 2020, section 3.2, equations 4 to 6 and 8.
+/// Sun et al.: [Circle Loss](https://arxiv.org/abs/2002.10857), 2020, sections 3.2 and 3.3.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};

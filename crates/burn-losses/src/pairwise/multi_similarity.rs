@@ -52,8 +52,8 @@ impl MultiSimilarityConfig {
 ///
 /// # Source
 ///
-/// Wang et al.: [Multi-Similarity Loss with General Pair Weighting](https://arxiv.org/abs/1904.06627), 2019, section
-/// 4.2, equation 15.
+/// Wang et al.: [Multi-Similarity Loss with General Pair Weighting](https://arxiv.org/abs/1904.06627), 2019,
+/// equation 15.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};

@@ -41,20 +41,19 @@ impl NPairsConfig {
 /// loss[i] = log(1 + sum over j != i of exp(score(anchor[i], positive[j]) - score(anchor[i], positive[i])))
 /// ```
 ///
-/// From labels, the anchor of a class is its first row and the positive its second; further rows are not used, which is
-/// what makes the loss cheap: build batches of many classes with two rows each. All other rows have loss 0 and no part in
-/// a mean. Memory is `O(batch·dim)`.
+/// From labels, the anchor of a class is its first row and the positive its second; further rows are not used, so build
+/// batches of many classes with two rows each. All other rows have loss 0 and no part in a mean. Memory is
+/// `O(batch·dim)`.
 ///
 /// # Deviations
 ///
-/// The paper adds a penalty on the squared lengths of the embeddings, weight 0.002: it is a loss of its own here, see
-/// [`regularization`](crate::regularization).
+/// The paper adds a penalty on the squared lengths of the embeddings, which is a loss of its own here.
 ///
 /// # Source
 ///
 /// Sohn: [Improved Deep Metric Learning with Multi-class N-pair Loss
 /// Objective](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective),
-/// 2016, section 3.2, equation 10.
+/// 2016, section 3.2.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -6,13 +6,13 @@ use burn_losses_kernels::precision::cast_to;
 
 use super::compared::Compared;
 use super::temperature::check_temperature;
-use crate::identities::IdentitySums;
+use crate::identities::LabelSums;
 use crate::reduction::Reduction;
 
 /// Settings of [`SupCon`].
 #[derive(Config, Debug)]
 pub struct SupConConfig {
-    /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its figures 0.07.
+    /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its public code 0.07.
     #[config(default = 0.1)]
     pub temperature: f64,
 }
@@ -144,12 +144,13 @@ impl SupCon {
     /// The losses, and which rows have a positive.
     fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
         let rows = rows.unit();
-        let positives = IdentitySums::new(rows.labels.clone(), rows.references.clone(), rows.reference_labels.clone());
+        let positives = LabelSums::new(rows.references.clone(), rows.reference_labels.clone());
         let (sums, counts) = if rows.in_batch {
-            // Its own label always has the row itself; rows in no pair stay at 0.
-            (positives.sums - rows.anchors.clone(), positives.counts.sub_scalar(1.0).clamp_min(0.0))
+            let (sums, counts) = positives.of_references();
+            // Without the row itself; rows in no pair stay at 0.
+            (sums - rows.anchors.clone(), counts.sub_scalar(1.0).clamp_min(0.0))
         } else {
-            (positives.sums, positives.counts)
+            positives.of(rows.labels.clone())
         };
         let scale = 1.0 / self.temperature;
         let mean = (rows.anchors.clone() * sums).sum_dim(1).squeeze_dim::<1>(1) / counts.clone().clamp_min(1.0);

@@ -53,8 +53,8 @@ impl InfoNce {
         cast_to(self.losses(own, views.clone(), views, sample.clone(), KeyLabels::Tensor(sample)), dtype)
     }
 
-    /// The reduced loss of picking each query's key out among all keys: one direction of CLIP, whose loss is the mean of
-    /// this and of the same with queries and keys exchanged.
+    /// The reduced loss of picking each query's key out among all keys: one direction of CLIP, whose loss is the mean
+    /// of this and of the same with queries and keys exchanged.
     ///
     /// # Shapes
     ///

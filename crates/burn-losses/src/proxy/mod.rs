@@ -4,6 +4,19 @@
 //! larger learning rate than the model, by a parameter group such as `^loss\.proxies`.
 //!
 //! Labels are classes, as in the [heads](crate::margin): ignored and bad ones are as if their rows were not there.
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use burn_losses::proxy::ProxyAnchorConfig;
+//! use burn_losses::reduction::Reduction;
+//!
+//! let device = Device::default().autodiff();
+//! let loss = ProxyAnchorConfig::new(10, 4).init(&device);
+//! let embeddings = Tensor::<2>::ones([3, 4], &device).require_grad();
+//! let labels = Tensor::<1, Int>::from_ints([0, 9, 0], &device);
+//! let gradients = loss.forward(embeddings, labels, Reduction::Mean).backward();
+//! assert!(loss.proxies.weight.val().grad(&gradients).is_some());
+//! ```
 
 mod anchor;
 mod nca;

@@ -82,7 +82,7 @@ impl ProxyNcaConfig {
 /// # Source
 ///
 /// Movshovitz-Attias et al.: [No Fuss Distance Metric Learning using Proxies](https://arxiv.org/abs/1703.07464), 2017,
-/// section 3.2, equation 5.
+/// section 3.
 #[derive(Module, Debug)]
 pub struct ProxyNca {
     /// The trained proxies.

@@ -67,7 +67,7 @@ impl NormalizedSoftmaxConfig {
 /// # Source
 ///
 /// Zhai, Wu: [Classification is a Strong Baseline for Deep Metric Learning](https://arxiv.org/abs/1811.12649), 2018,
-/// section 3.1, equation 4.
+/// section 3.
 #[derive(Module, Debug)]
 pub struct NormalizedSoftmax {
     /// The trained proxies.

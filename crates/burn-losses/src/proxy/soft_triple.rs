@@ -85,8 +85,8 @@ impl SoftTripleConfig {
 ///
 /// # Source
 ///
-/// Qian et al.: [SoftTriple Loss: Deep Metric Learning Without Triplet Sampling](https://arxiv.org/abs/1909.05235), 2019,
-/// section 3.2, equations 5 and 6; section 3.3, equation 7 for the regularizer.
+/// Qian et al.: [SoftTriple Loss: Deep Metric Learning Without Triplet Sampling](https://arxiv.org/abs/1909.05235),
+/// 2019, section 3.
 #[derive(Module, Debug)]
 pub struct SoftTriple {
     /// The trained centers, those of a class one after the other: `[classes·centers_per_class, embedding_dim]`.

@@ -179,7 +179,7 @@ pub fn multi_similarity(case: &Case) -> Vec<f64> {
     (0..batch.rows.len()).map(loss).collect()
 }
 
-/// Circle loss, equation 6: one plus the sum over all pairs of a positive and a negative.
+/// Circle loss: one plus the sum over all pairs of a positive and a negative.
 pub fn circle(case: &Case) -> Vec<f64> {
     let (batch, margin, scale) = (Batch::of(case), case.number("margin"), case.number("scale"));
     let loss = |i: usize| {
