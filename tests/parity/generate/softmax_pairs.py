@@ -14,6 +14,8 @@ FEATURES = 4
 LABELS = [4, 9, 4, 2, 9, 4, 30]
 # References: two of 4, one of 9, none of 2; -1 is an empty slot.
 REFERENCE_LABELS = [4, 7, -1, 9, 4]
+# What is compared with them: a row of 2 has no positive.
+ANCHOR_LABELS = [9, 4, 2, 4]
 QUEUE_LABELS = [3, -1, 0, 3]
 
 
@@ -212,20 +214,20 @@ def n_pairs_laid_out(name, score, count=4):
 def n_pairs_with_references(name):
     rng = next(draws(name))
     inputs = {
-        "embeddings": embeddings_of(rng, len(LABELS), 2.0),
+        "embeddings": embeddings_of(rng, len(ANCHOR_LABELS), 2.0),
         "references": embeddings_of(rng, len(REFERENCE_LABELS), 2.0),
     }
 
     def losses(embeddings, references):
         labels = [label for label in dict.fromkeys(REFERENCE_LABELS) if label >= 0]
         keys = references[[REFERENCE_LABELS.index(label) for label in labels]]
-        anchors = [LABELS.index(label) for label in labels if label in LABELS]
-        targets = [labels.index(LABELS[row]) for row in anchors]
+        anchors = [ANCHOR_LABELS.index(label) for label in labels if label in ANCHOR_LABELS]
+        targets = [labels.index(ANCHOR_LABELS[row]) for row in anchors]
         values = functional.cross_entropy(embeddings[anchors] @ keys.T, torch.tensor(targets), reduction="none")
         return values.mean()[None]
 
     source = f"{TORCH} cross_entropy of the products with the first reference of every label, mean"
-    every = LABELS + REFERENCE_LABELS
+    every = ANCHOR_LABELS + REFERENCE_LABELS
     return finished(name, "NPairs", {"score": "Product"}, inputs, every, losses, rng, source)
 
 
@@ -237,7 +239,7 @@ def cases():
         info_nce("info-nce/warm", 0.5),
         info_nce("info-nce/default", 0.07),
         info_nce("info-nce/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
-        info_nce("info-nce/references", 0.1, references=True),
+        info_nce("info-nce/references", 0.1, labels=ANCHOR_LABELS, references=True),
         learned("info-nce/learned", 1.5),
         views("info-nce/views", 0.1),
         views("info-nce/views-warm", 0.5),
@@ -246,7 +248,7 @@ def cases():
         sup_con("sup-con/default", 0.1),
         sup_con("sup-con/warm", 0.5),
         sup_con("sup-con/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
-        sup_con("sup-con/references", 0.1, references=True),
+        sup_con("sup-con/references", 0.1, labels=ANCHOR_LABELS, references=True),
         n_pairs("n-pairs/product", "Product"),
         n_pairs("n-pairs/cosine", "Cosine"),
         n_pairs("n-pairs/many", "Product", labels=[3, 1, 3, 1, 8, 0, 8]),
@@ -256,9 +258,9 @@ def cases():
         multi_similarity("multi-similarity/default", 2.0, 50.0, 0.5),
         multi_similarity("multi-similarity/paper", 2.0, 40.0, 1.0),
         multi_similarity("multi-similarity/gentle", 1.5, 4.0, 0.1, labels=ALONE_LABELS),
-        multi_similarity("multi-similarity/references", 2.0, 10.0, 0.5, references=True),
+        multi_similarity("multi-similarity/references", 2.0, 10.0, 0.5, labels=ANCHOR_LABELS, references=True),
         circle("circle/default", 0.4, 80.0),
         circle("circle/faces", 0.25, 256.0),
         circle("circle/gentle", 0.1, 5.0, labels=ALONE_LABELS),
-        circle("circle/references", 0.4, 16.0, references=True),
+        circle("circle/references", 0.4, 16.0, labels=ANCHOR_LABELS, references=True),
     ]

@@ -356,8 +356,8 @@ fn the_center_regularizer_of_equal_and_of_zero_centers_is_zero_with_a_finite_gra
 fn half_precision_is_as_exact_as_its_inputs() {
     for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
         for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
-            let weights = vec![vec![1.0, 0.5, 0.0], vec![0.0, 2.0, -0.5], vec![0.5, 0.0, 0.25], vec![1.0, -1.0, 1.0]];
-            let embeddings = vec![vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0]];
+            let weights = [vec![1.0, 0.5, 0.0], vec![0.0, 2.0, -0.5], vec![0.5, 0.0, 0.25], vec![1.0, -1.0, 1.0]];
+            let embeddings = [vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0]];
             macro_rules! check {
                 ($config:expr, $field:ident) => {{
                     let run = |dtype: DType| {

@@ -571,8 +571,7 @@ fn a_mean_counts_what_has_a_loss() {
 fn half_precision_is_as_exact_as_its_inputs() {
     for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
         for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
-            let embeddings =
-                vec![vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.5, 0.5], vec![-1.0, 2.0, 0.25]];
+            let embeddings = [vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.5, 0.5], vec![-1.0, 2.0, 0.25]];
             macro_rules! check {
                 ($loss:expr) => {{
                     let run = |dtype: DType| {
