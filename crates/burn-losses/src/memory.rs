@@ -47,8 +47,9 @@ impl CrossBatchMemoryConfig {
 /// memory.enqueue(embeddings, labels)
 /// ```
 ///
-/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached;
-/// one of a few hundred steps ago is still about right if the model moves slowly, which in the paper is after a warm-up.
+/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached, and
+/// kept in the default precision of the device; one of a few hundred steps ago is still about right if the model moves
+/// slowly, which in the paper is after a warm-up.
 ///
 /// A row is never a pair with itself: take the references before a batch is put in. Empty slots have label -1, so they
 /// are in no pair from the first step on.
