@@ -52,6 +52,7 @@ pub mod diagnostics;
 pub mod distance;
 pub mod labels;
 pub mod margin;
+pub mod memory;
 pub mod mining;
 pub mod pairwise;
 pub mod proxy;
@@ -60,6 +61,7 @@ pub mod regression;
 pub mod regularization;
 pub mod sampling;
 
+mod identities;
 mod random;
 
 // Compiles the example of the README.

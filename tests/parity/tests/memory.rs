@@ -1,1 +1,220 @@
+use std::collections::VecDeque;
 
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::memory::{CrossBatchMemory, CrossBatchMemoryConfig};
+use burn_losses::pairwise::{CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, SupConConfig};
+use burn_losses::reduction::Reduction;
+use parity::{Backend, backends};
+use support::table::host;
+
+const CAPACITY: usize = 5;
+
+fn memory(device: &Device) -> CrossBatchMemory {
+    CrossBatchMemoryConfig::new(2).with_capacity(CAPACITY).init(device)
+}
+
+fn tensor(data: &[f64], backend: &Backend) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(data.to_vec(), [data.len() / 2, 2]), (&backend.device, backend.dtype))
+}
+
+fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::from(labels), device)
+}
+
+fn contents(memory: &CrossBatchMemory) -> (Vec<f64>, Vec<i64>) {
+    let (embeddings, labels) = memory.references();
+    (host(embeddings), labels.try_into_vec_as::<i64>().expect("readable"))
+}
+
+/// A batch whose numbers say which step and row they are from; exact in every precision.
+fn batch(step: usize, rows: usize) -> (Vec<f64>, Vec<i64>) {
+    let row = |row: usize| [step as f64, row as f64 + 0.5];
+    ((0..rows).flat_map(row).collect(), (0..rows).map(|row| (10 * step + row) as i64).collect())
+}
+
+fn enqueue(memory: &CrossBatchMemory, (embeddings, labels): &(Vec<f64>, Vec<i64>), backend: &Backend) {
+    memory.enqueue(tensor(embeddings, backend), integers(labels, &backend.device));
+}
+
+/// Against a queue of the standard library, with batches smaller than, as large as and larger than the memory.
+#[test]
+fn rows_go_in_at_the_end_and_fall_out_at_the_start() {
+    for backend in backends() {
+        let memory = memory(&backend.device);
+        let mut expected: VecDeque<([f64; 2], i64)> = VecDeque::from(vec![([0.0, 0.0], -1); CAPACITY]);
+        for (step, rows) in [2, 0, 2, 3, 1, 5, 4, 7, 1, 12, 5].into_iter().enumerate() {
+            let (embeddings, labels) = batch(step, rows);
+            if rows > 0 {
+                enqueue(&memory, &(embeddings.clone(), labels.clone()), &backend);
+            } else {
+                let nothing = Tensor::<2>::zeros([0, 2], (&backend.device, backend.dtype));
+                memory.enqueue(nothing, Tensor::zeros([0], &backend.device));
+            }
+            for (row, label) in embeddings.chunks(2).zip(labels) {
+                expected.pop_front();
+                expected.push_back(([row[0], row[1]], label));
+            }
+            let embeddings: Vec<f64> = expected.iter().flat_map(|(row, _)| *row).collect();
+            let labels: Vec<i64> = expected.iter().map(|(_, label)| *label).collect();
+            assert_eq!(contents(&memory), (embeddings, labels), "step {step} on {}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn labels_of_31_bits_come_back() {
+    for backend in backends() {
+        let memory = memory(&backend.device);
+        let labels = [0, 255, 65_536, 16_777_217, i64::from(i32::MAX)];
+        enqueue(&memory, &([0.5; 10].to_vec(), labels.to_vec()), &backend);
+        assert_eq!(contents(&memory).1, labels, "{}", backend.name);
+    }
+}
+
+#[test]
+fn a_row_in_no_pair_or_not_finite_leaves_its_slot_empty() {
+    for backend in backends() {
+        let memory = memory(&backend.device);
+        let embeddings = [1.0, 2.0, f64::NAN, 4.0, 5.0, f64::NEG_INFINITY, 7.0, 8.0, 9.0, 10.0];
+        enqueue(&memory, &(embeddings.to_vec(), vec![3, 4, 5, -6, 7]), &backend);
+        let expected = vec![1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 10.0];
+        assert_eq!(contents(&memory), (expected, vec![3, -1, -1, -1, 7]), "{}", backend.name);
+    }
+}
+
+#[test]
+fn evaluation_and_a_frozen_module_never_change_the_memory() {
+    for backend in backends() {
+        let memory = memory(&backend.device);
+        enqueue(&memory, &batch(1, 3), &backend);
+        let before = contents(&memory);
+
+        let valid = memory.valid();
+        let device = backend.device.clone().inner();
+        let (embeddings, labels) = batch(2, 3);
+        valid.enqueue(tensor(&embeddings, &backend).without_autodiff(), integers(&labels, &device));
+        assert_eq!(contents(&valid), before, "evaluation on {}", backend.name);
+        assert_eq!(contents(&memory), before, "after evaluation on {}", backend.name);
+
+        let frozen = memory.freeze();
+        enqueue(&frozen, &batch(2, 3), &backend);
+        assert_eq!(contents(&frozen), before, "frozen on {}", backend.name);
+    }
+}
+
+#[test]
+fn a_run_that_is_saved_and_resumed_goes_on_as_if_it_had_not_stopped() {
+    let backends = backends();
+    for backend in &backends {
+        let (saved, twin) = (memory(&backend.device), memory(&backend.device));
+        for step in 0..3 {
+            enqueue(&saved, &batch(step, 3), backend);
+            enqueue(&twin, &batch(step, 3), backend);
+        }
+        let path = std::env::temp_dir().join(format!("burn-losses-memory-{}.bpk", std::process::id()));
+        saved.clone().into_record().save(&path).expect("saved");
+        let resumed = memory(&backend.device).load_record(ModuleRecord::load(&path).expect("loaded"));
+        assert_eq!(contents(&resumed), contents(&twin), "{}", backend.name);
+        std::fs::remove_file(&path).expect("removed");
+
+        for step in 3..5 {
+            enqueue(&resumed, &batch(step, 2), backend);
+            enqueue(&twin, &batch(step, 2), backend);
+            assert_eq!(contents(&resumed), contents(&twin), "step {step} on {}", backend.name);
+        }
+        let latest = contents(&resumed);
+        for other in backends.iter().filter(|other| other.dtype == backend.dtype) {
+            let moved = resumed.clone().fork(&other.device);
+            assert_eq!(contents(&moved), latest, "{} to {}", backend.name, other.name);
+        }
+    }
+}
+
+/// Clones share the memory, wherever they are.
+#[test]
+fn a_clone_on_another_device_goes_on_with_the_same_memory() {
+    let backends = backends();
+    for (backend, other) in backends.iter().zip(backends.iter().skip(1)) {
+        let original = memory(&backend.device);
+        let moved = original.clone().fork(&other.device);
+        enqueue(&original, &batch(1, 2), backend);
+        enqueue(&moved, &batch(2, 2), other);
+        for memory in [original, moved] {
+            assert_eq!(contents(&memory).1, [-1, 10, 11, 20, 21], "{} and {}", backend.name, other.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_has_no_gradient() {
+    for backend in backends() {
+        let memory = memory(&backend.device);
+        let (embeddings, labels) = batch(1, 4);
+        let leaf = tensor(&embeddings, &backend).require_grad();
+        memory.enqueue(leaf.clone().mul_scalar(2.0), integers(&labels, &backend.device));
+        let (references, _) = memory.references();
+        assert!(!references.is_require_grad(), "{}", backend.name);
+        let anchor = tensor(&[1.0, 1.0], &backend).require_grad();
+        let gradients = (anchor.clone().expand([CAPACITY, 2]) * references.cast(backend.dtype)).sum().backward();
+        assert!(leaf.grad(&gradients).is_none(), "{}", backend.name);
+        assert!(anchor.grad(&gradients).is_some(), "{}", backend.name);
+    }
+}
+
+/// Every loss with references takes the memory as it is: an empty one costs nothing, a full one is references like any.
+#[test]
+fn the_pair_losses_take_the_memory_as_references() {
+    for backend in backends() {
+        let rows = [0.6, 0.8, 1.0, 0.0, -0.6, 0.8, 0.0, -1.0, 0.8, -0.6];
+        let (labels, own) = (vec![1, 2, 1, 3, 2], [1.0, 0.5, -0.5, 1.0]);
+        macro_rules! check {
+            ($loss:expr) => {{
+                let memory = memory(&backend.device);
+                let anchors = || tensor(&own, &backend).require_grad();
+                let of_anchors = || integers(&[2, 1], &backend.device);
+                let value = |anchors: Tensor<2>| {
+                    let (references, of) = memory.references();
+                    $loss.forward_with_references(anchors, of_anchors(), references, of, Reduction::Sum)
+                };
+                assert_eq!(host(value(anchors())), [0.0], "{}", backend.name);
+                memory.enqueue(anchors(), of_anchors());
+                enqueue(&memory, &(rows.to_vec(), labels.clone()), &backend);
+                let leaf = anchors();
+                let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
+                let (plain, of) = (tensor(&rows, &backend), integers(&labels, &backend.device));
+                let expected = $loss.forward_with_references(anchors(), of_anchors(), plain, of, Reduction::Sum);
+                // The memory is f32.
+                let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
+                assert!((value - expected).abs() <= 1e-5 * expected.abs(), "{value} {expected} on {}", backend.name);
+                assert!(value > 0.0 && gradient.iter().any(|&slope| slope != 0.0), "{}", backend.name);
+            }};
+        }
+        check!(InfoNceConfig::new().with_temperature(0.5).init(&backend.device));
+        check!(SupConConfig::new().with_temperature(0.5).init());
+        check!(NPairsConfig::new().init());
+        check!(MultiSimilarityConfig::new().init());
+        check!(CircleLossConfig::new().with_scale(5.0).init());
+    }
+}
+
+#[test]
+fn half_precision_batches_are_remembered() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
+        for dtype in [DType::F16, DType::BF16] {
+            let memory = memory(&backend.device);
+            let (embeddings, labels) = batch(3, 5);
+            memory.enqueue(tensor(&embeddings, backend).cast(dtype), integers(&labels, &backend.device));
+            assert_eq!(contents(&memory), (embeddings, labels), "{dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn a_config_survives_json() {
+    let config = CrossBatchMemoryConfig::new(7).with_capacity(300);
+    let json = serde_json::to_string(&config).expect("JSON");
+    let back: CrossBatchMemoryConfig = serde_json::from_str(&json).expect("the config");
+    assert_eq!((back.capacity, back.embedding_dim), (300, 7));
+}

@@ -1,1 +1,653 @@
+use std::collections::BTreeMap;
 
+use burn::module::{Module, Param, ParamId};
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::store::ModuleRecord;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::mining::Pairs;
+use burn_losses::pairwise::{
+    CircleLossConfig, InfoNce, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairScore, SupConConfig,
+    TemperatureMode,
+};
+use burn_losses::reduction::Reduction;
+use parity::{Backend, backends};
+use serde_json::{Value, json};
+use support::close::{Tolerance, assert_close, assert_finite};
+use support::golden::Case;
+use support::table::{Call, host, row};
+
+const DIM: usize = 3;
+const LABELS: [i64; 6] = [5, 2, 5, 9, 2, 5];
+const EXACT: Tolerance = Tolerance::new(1e-11, 1e-11);
+
+/// Every loss that divides rows by their length, gentle and at its sharpest.
+fn losses() -> Vec<(&'static str, Value)> {
+    vec![
+        ("InfoNce", json!({"temperature": 0.5})),
+        ("InfoNce", json!({"temperature": 0.01})),
+        ("InfoNce", json!({"temperature": 1e-4})),
+        ("SupCon", json!({"temperature": 0.5})),
+        ("SupCon", json!({"temperature": 0.01})),
+        ("SupCon", json!({"temperature": 1e-4})),
+        ("NPairs", json!({"score": "Cosine"})),
+        ("MultiSimilarity", json!({"alpha": 2.0, "beta": 50.0, "base": 0.5})),
+        ("MultiSimilarity", json!({"alpha": 1e4, "beta": 1e4, "base": 0.5})),
+        ("CircleLoss", json!({"margin": 0.4, "scale": 80.0})),
+        ("CircleLoss", json!({"margin": 0.25, "scale": 1e4})),
+    ]
+}
+
+/// Those gentle enough for laws of rounding.
+fn gentle() -> impl Iterator<Item = (&'static str, Value)> {
+    losses().into_iter().filter(|(_, settings)| {
+        let sharp = |field: &str| settings.get(field).and_then(Value::as_f64);
+        sharp("temperature").is_none_or(|number| number > 0.1)
+            && ["beta", "scale"].into_iter().filter_map(sharp).all(|number| number < 100.0)
+    })
+}
+
+fn case(loss: &str, settings: Value, embeddings: &[Vec<f64>], labels: &[i64]) -> Case {
+    let (rows, dim) = (embeddings.len(), embeddings[0].len());
+    let count = if loss == "InfoNce" { rows * rows } else { rows };
+    let case = json!({
+        "name": loss, "loss": loss, "settings": settings, "labels": labels,
+        "inputs": {"embeddings": {"shape": [rows, dim], "data": embeddings.concat()}},
+        "cotangent": (0..count).map(|place| 0.5 + 0.3 * (place % 7) as f64).collect::<Vec<_>>(),
+        "expected": {"losses": {"shape": [0], "data": []}, "gradients": {}}, "source": "none",
+    });
+    serde_json::from_value(case).expect("a case")
+}
+
+struct Outcome {
+    losses: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+fn run(case: &Case, backend: &Backend) -> Outcome {
+    let run = (row(&case.loss).run)(&Call { case, device: &backend.device, dtype: backend.dtype });
+    let mut gradients: BTreeMap<_, _> = run.gradients(&case.cotangent);
+    Outcome { losses: run.loss_values(), gradient: gradients.remove("embeddings").expect("a gradient") }
+}
+
+fn on_every_backend(embeddings: &[Vec<f64>], labels: &[i64], test: impl Fn(&str, &str, Outcome)) {
+    for backend in backends() {
+        for (loss, settings) in losses() {
+            let case = case(loss, settings, embeddings, labels);
+            let what = format!("{loss} {:?} on {} {:?}", case.settings, backend.name, backend.dtype);
+            test(loss, &what, run(&case, &backend));
+        }
+    }
+}
+
+fn finite(embeddings: &[Vec<f64>], labels: &[i64]) {
+    on_every_backend(embeddings, labels, |_, what, outcome| {
+        assert_finite(what, &outcome.losses);
+        assert_finite(&format!("{what}: gradient"), &outcome.gradient);
+    });
+}
+
+fn zero(embeddings: &[Vec<f64>], labels: &[i64], but_for: &[&str]) {
+    on_every_backend(embeddings, labels, |loss, what, outcome| {
+        assert_finite(what, &outcome.losses);
+        assert_finite(&format!("{what}: gradient"), &outcome.gradient);
+        if !but_for.contains(&loss) {
+            assert!(outcome.losses.iter().all(|&loss| loss == 0.0), "{what}: {:?}", outcome.losses);
+            assert!(outcome.gradient.iter().all(|&slope| slope == 0.0), "{what}: {:?}", outcome.gradient);
+        }
+    });
+}
+
+/// Reproducible numbers in (-1, 1) that nobody chose.
+fn rows(count: usize, seed: usize) -> Vec<Vec<f64>> {
+    let number = |place: usize| 2.0 * ((place * 7919 + seed * 31 + 1) as f64 * 0.618_033_988_7).fract() - 1.0;
+    (0..count).map(|row| (0..DIM).map(|column| number(row * DIM + column)).collect()).collect()
+}
+
+fn tensor(rows: &[Vec<f64>], backend: &Backend) -> Tensor<2> {
+    let columns = rows.first().map_or(DIM, Vec::len);
+    Tensor::from_data(TensorData::new(rows.concat(), [rows.len(), columns]), (&backend.device, backend.dtype))
+}
+
+fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::from(labels), device)
+}
+
+fn tolerance(backend: &Backend) -> Tolerance {
+    if backend.is_double() { EXACT } else { Tolerance::new(3e-5, 3e-5) }
+}
+
+#[test]
+fn zero_tiny_and_huge_rows_are_finite() {
+    for length in [0.0, 1e-30, 1e-20, 1e-12, 1e20, 1e36] {
+        let mut embeddings = rows(6, 1);
+        embeddings[0] = vec![length, 0.0, 0.0];
+        embeddings[2] = vec![0.0, -length, length];
+        finite(&embeddings, &LABELS);
+    }
+}
+
+#[test]
+fn duplicate_and_opposite_rows_are_finite() {
+    finite(&vec![vec![1.0, 1.0, 1.0]; 6], &LABELS);
+    finite(&vec![vec![0.0; 3]; 6], &LABELS);
+    let signs = [1.0, -1.0, -2.0, 1.0, 0.5, -1.0];
+    finite(&signs.map(|sign| vec![sign * 0.1, sign * 0.7, sign * -0.3]), &LABELS);
+    finite(&signs.map(|sign| vec![sign]), &LABELS);
+}
+
+#[test]
+fn perfectly_separated_and_perfectly_wrong_classes_are_finite() {
+    let axis = |axis: usize, sign: f64| (0..3).map(|k| if k == axis { sign } else { 0.0 }).collect::<Vec<f64>>();
+    finite(&LABELS.map(|label| axis(label as usize % 3, 1.0)), &LABELS);
+    let wrong = [axis(0, 1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0)];
+    finite(&wrong, &LABELS);
+}
+
+/// Only multi-similarity pushes rows apart that have nothing to be pulled to.
+#[test]
+fn rows_without_a_positive_have_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[1, 2, 3, 4, 5, 6], &["MultiSimilarity"]);
+    zero(&rows(1, 2), &[1], &[]);
+}
+
+/// The denominator of SupCon holds the positives, and multi-similarity pulls without pushing.
+#[test]
+fn a_batch_without_a_negative_has_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[1; 6], &["SupCon", "MultiSimilarity"]);
+}
+
+#[test]
+fn a_batch_of_negative_labels_has_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[-1, -1, -5, -1, -5, -100], &[]);
+}
+
+#[test]
+fn a_row_with_a_negative_label_is_as_if_it_were_not_there_even_if_it_is_not_a_number() {
+    for backend in backends() {
+        for (loss, settings) in losses() {
+            let mut labels = LABELS;
+            labels[2] = -3;
+            let clean = case(loss, settings.clone(), &rows(6, 3), &labels);
+            let mut broken = clean.clone();
+            broken.inputs.get_mut("embeddings").unwrap().data[2 * DIM..3 * DIM].fill(f64::NAN);
+            let (clean, broken) = (run(&clean, &backend), run(&broken, &backend));
+            let what = format!("{loss} {settings} on {}", backend.name);
+            assert_eq!(clean.losses, broken.losses, "{what}");
+            assert_eq!(clean.gradient, broken.gradient, "{what}");
+            assert!(broken.gradient[2 * DIM..3 * DIM].iter().all(|&slope| slope == 0.0), "{what}");
+
+            let kept = [0, 1, 3, 4, 5];
+            let without: Vec<Vec<f64>> = kept.iter().map(|&row| rows(6, 3)[row].clone()).collect();
+            let without = run(&case(loss, settings, &without, &kept.map(|row| LABELS[row])), &backend);
+            let places: Vec<usize> = if loss == "InfoNce" {
+                kept.iter().flat_map(|row| kept.map(|column| row * 6 + column)).collect()
+            } else {
+                kept.to_vec()
+            };
+            let losses: Vec<f64> = places.iter().map(|&place| clean.losses[place]).collect();
+            let largest = losses.iter().fold(1.0_f64, |largest, loss| largest.max(loss.abs()));
+            let rounding = if backend.is_double() { 1e-12 } else { 5e-5 };
+            assert_close(&what, &losses, &without.losses, Tolerance::new(rounding, rounding * largest));
+        }
+    }
+}
+
+#[test]
+fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
+    for backend in backends() {
+        let empty = || Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
+        let nobody = || Tensor::<1, Int>::zeros([0], &backend.device);
+        let labels = || integers(&LABELS, &backend.device);
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+            macro_rules! check {
+                ($loss:expr) => {{
+                    let loss = $loss;
+                    assert_eq!(host(loss.forward(empty().require_grad(), nobody(), reduction)), [0.0]);
+                    loss.forward(empty().require_grad(), nobody(), reduction).backward();
+                    let rows = tensor(&rows(6, 1), &backend).require_grad();
+                    let value = loss.forward_with_references(rows.clone(), labels(), empty(), nobody(), reduction);
+                    let gradient = host(rows.grad(&value.backward()).expect("a gradient"));
+                    assert_eq!(host(value), [0.0], "{}", backend.name);
+                    assert!(gradient.iter().all(|&slope| slope == 0.0), "{}", backend.name);
+                    let value = loss.forward_with_references(empty(), nobody(), rows, labels(), reduction);
+                    assert_eq!(host(value), [0.0], "{}", backend.name);
+                }};
+            }
+            check!(InfoNceConfig::new().init(&backend.device));
+            check!(InfoNceConfig::new().with_positives_per_row(Some(2)).init(&backend.device));
+            check!(SupConConfig::new().init());
+            check!(NPairsConfig::new().init());
+            check!(MultiSimilarityConfig::new().init());
+            check!(CircleLossConfig::new().init());
+            let loss = InfoNceConfig::new().init(&backend.device);
+            assert_eq!(host(loss.forward_views(empty(), empty(), reduction)), [0.0]);
+            assert_eq!(host(loss.forward_aligned(empty(), empty(), reduction)), [0.0]);
+            assert_eq!(host(NPairsConfig::new().init().forward_pairs(empty(), empty(), reduction)), [0.0]);
+            // One view, one key: nothing to tell it from. And a queue of nothing.
+            let one = || tensor(&rows(1, 1), &backend);
+            assert_eq!(host(loss.forward_views(one(), one(), reduction)), [0.0]);
+            assert_eq!(host(loss.forward_aligned(one(), one(), reduction)), [0.0]);
+            let pairs = Pairs::between(nobody(), labels());
+            let none = || Tensor::<2>::zeros([0, 6], (&backend.device, backend.dtype));
+            assert_eq!(host(CircleLossConfig::new().init().forward_similarities(none(), &pairs, reduction)), [0.0]);
+            let loss_of_none = MultiSimilarityConfig::new().init().forward_similarities(none(), &pairs, reduction);
+            assert_eq!(host(loss_of_none), [0.0]);
+            assert_eq!(host(loss.forward_queue(one(), one(), empty(), nobody(), reduction)), [0.0]);
+        }
+    }
+}
+
+#[test]
+fn references_that_are_all_empty_slots_give_loss_zero() {
+    for backend in backends() {
+        let references = || tensor(&vec![vec![f64::NAN; DIM]; 4], &backend);
+        let slots = || integers(&[-1; 4], &backend.device);
+        let (rows, labels) = (|| tensor(&rows(6, 1), &backend), || integers(&LABELS, &backend.device));
+        macro_rules! check {
+            ($loss:expr) => {{
+                let leaf = rows().require_grad();
+                let value =
+                    $loss.forward_with_references(leaf.clone(), labels(), references(), slots(), Reduction::Mean);
+                let gradient = host(leaf.grad(&value.backward()).expect("a gradient"));
+                assert_eq!(host(value), [0.0], "{}", backend.name);
+                assert!(gradient.iter().all(|&slope| slope == 0.0), "{}", backend.name);
+            }};
+        }
+        check!(InfoNceConfig::new().init(&backend.device));
+        check!(SupConConfig::new().init());
+        check!(NPairsConfig::new().init());
+        check!(MultiSimilarityConfig::new().init());
+        check!(CircleLossConfig::new().init());
+        let loss = InfoNceConfig::new().init(&backend.device);
+        assert_eq!(host(loss.forward_queue(rows(), rows(), references(), slots(), Reduction::Sum)), [0.0]);
+    }
+}
+
+/// Products that overflow are beyond `PairScore::Product`; these do not.
+#[test]
+fn products_of_long_and_of_short_rows_are_finite() {
+    for backend in backends() {
+        for length in [0.0, 1e-30, 1.0, 1e4, 1e12] {
+            let embeddings: Vec<Vec<f64>> =
+                rows(6, 1).into_iter().map(|row| row.into_iter().map(|number| length * number).collect()).collect();
+            let outcome = run(&case("NPairs", json!({"score": "Product"}), &embeddings, &LABELS), &backend);
+            assert_finite("losses", &outcome.losses);
+            assert_finite("gradient", &outcome.gradient);
+        }
+    }
+}
+
+#[test]
+fn permuting_the_batch_permutes_losses_and_gradients() {
+    // Rows of a class keep their order: N-pairs takes the first two.
+    let order = [1, 0, 3, 2, 4, 5];
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let before = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), backend);
+            let embeddings: Vec<Vec<f64>> = order.iter().map(|&row| rows(6, 4)[row].clone()).collect();
+            let mut permuted = case(loss, settings, &embeddings, &order.map(|row| LABELS[row]));
+            let places: Vec<usize> = if loss == "InfoNce" {
+                order.iter().flat_map(|row| order.map(|column| row * 6 + column)).collect()
+            } else {
+                order.to_vec()
+            };
+            permuted.cotangent = places.iter().map(|&place| permuted.cotangent[place]).collect();
+            let after = run(&permuted, backend);
+
+            let expected: Vec<f64> = places.iter().map(|&place| before.losses[place]).collect();
+            assert_close(loss, &after.losses, &expected, EXACT);
+            let expected: Vec<f64> =
+                order.iter().flat_map(|&row| before.gradient[row * DIM..(row + 1) * DIM].to_vec()).collect();
+            assert_close(loss, &after.gradient, &expected, EXACT);
+        }
+    }
+}
+
+#[test]
+fn identities_may_be_any_numbers() {
+    for backend in backends() {
+        for (loss, settings) in gentle() {
+            let one = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), &backend);
+            let renamed = LABELS.map(|label| i64::from(i32::MAX) - 3 * label);
+            let other = run(&case(loss, settings, &rows(6, 4), &renamed), &backend);
+            assert_eq!(one.losses, other.losses, "{loss} on {}", backend.name);
+            assert_eq!(one.gradient, other.gradient, "{loss} on {}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn lengths_do_not_matter_and_gradients_are_perpendicular() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let embeddings = rows(6, 5);
+            let factors = [0.1, 3.0, 40.0, 0.02, 1.0, 7.0];
+            let scaled: Vec<Vec<f64>> =
+                embeddings.iter().zip(factors).map(|(row, f)| row.iter().map(|x| f * x).collect()).collect();
+            let before = run(&case(loss, settings.clone(), &embeddings, &LABELS), backend);
+            let after = run(&case(loss, settings, &scaled, &LABELS), backend);
+            assert_close(loss, &after.losses, &before.losses, EXACT);
+            for (slope, row) in before.gradient.chunks(DIM).zip(&embeddings) {
+                let along: f64 = slope.iter().zip(row).map(|(a, b)| a * b).sum();
+                let size: f64 = slope.iter().map(|a| a * a).sum::<f64>().sqrt();
+                assert!(along.abs() <= 1e-11 * size.max(1.0), "{loss}: {along}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rotating_all_rows_changes_no_loss() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let (sine, cosine) = 0.7_f64.sin_cos();
+            let turn = |row: Vec<f64>| vec![cosine * row[0] - sine * row[2], row[1], sine * row[0] + cosine * row[2]];
+            let turned: Vec<Vec<f64>> = rows(6, 5).into_iter().map(turn).collect();
+            let before = run(&case(loss, settings.clone(), &rows(6, 5), &LABELS), backend);
+            let after = run(&case(loss, settings, &turned, &LABELS), backend);
+            assert_close(loss, &after.losses, &before.losses, Tolerance::new(1e-10, 1e-10));
+        }
+    }
+}
+
+/// One positive per row, which stands in both denominators.
+#[test]
+fn with_one_positive_per_row_supervised_contrastive_is_info_nce() {
+    for backend in backends() {
+        let labels = [4, 7, 4, 1, 7, 1];
+        let settings = json!({"temperature": 0.2});
+        let pairs = run(&case("InfoNce", settings.clone(), &rows(6, 6), &labels), &backend).losses;
+        let per_row: Vec<f64> = pairs.chunks(6).map(|row| row.iter().sum()).collect();
+        let sup_con = run(&case("SupCon", settings, &rows(6, 6), &labels), &backend).losses;
+        assert_close(&backend.name, &sup_con, &per_row, tolerance(&backend));
+    }
+}
+
+#[test]
+fn views_are_pairs_by_position() {
+    for backend in backends() {
+        let loss = InfoNceConfig::new().with_temperature(0.2).init(&backend.device);
+        let (first, second) = (rows(3, 1), rows(3, 2));
+        let views = loss.forward_views_no_reduction(tensor(&first, &backend), tensor(&second, &backend));
+        let both = tensor(&[first, second].concat(), &backend);
+        let pairs = loss.forward_no_reduction(both, integers(&[0, 1, 2, 0, 1, 2], &backend.device));
+        let per_row = host(pairs.sum_dim(1));
+        assert_close(&backend.name, &host(views), &per_row, tolerance(&backend));
+    }
+}
+
+#[test]
+fn aligned_rows_at_temperature_one_are_n_pairs_of_cosines() {
+    for backend in backends() {
+        let (queries, keys) = (|| tensor(&rows(4, 1), &backend), || tensor(&rows(4, 2), &backend));
+        let info_nce = InfoNceConfig::new().with_temperature(1.0).init(&backend.device);
+        let n_pairs = NPairsConfig::new().with_score(PairScore::Cosine).init();
+        let one = host(info_nce.forward_aligned(queries(), keys(), Reduction::Sum));
+        assert_close(
+            &backend.name,
+            &one,
+            &host(n_pairs.forward_pairs(queries(), keys(), Reduction::Sum)),
+            tolerance(&backend),
+        );
+        // The other keys as a queue of negatives, one query at a time.
+        let mut sum = 0.0;
+        for own in 0..4 {
+            let others: Vec<Vec<f64>> = (0..4).filter(|&key| key != own).map(|key| rows(4, 2)[key].clone()).collect();
+            let (query, key) = (queries().narrow(0, own, 1), keys().narrow(0, own, 1));
+            let slots = integers(&[0, 0, 0], &backend.device);
+            sum += host(info_nce.forward_queue(query, key, tensor(&others, &backend), slots, Reduction::Sum))[0];
+        }
+        assert_close(&backend.name, &[sum], &one, tolerance(&backend));
+    }
+}
+
+#[test]
+fn a_learned_temperature_starts_as_the_fixed_one() {
+    for backend in backends() {
+        let config = InfoNceConfig::new().with_temperature(0.3);
+        let fixed = config.init(&backend.device);
+        let mut learned = config.with_temperature_mode(TemperatureMode::Learned).init(&backend.device);
+        let losses = |loss: &InfoNce| {
+            let losses = loss.forward_no_reduction(tensor(&rows(6, 3), &backend), integers(&LABELS, &backend.device));
+            host(losses)
+        };
+        // The parameter is made in the default precision.
+        assert_close(&backend.name, &losses(&learned), &losses(&fixed), Tolerance::new(1e-5, 1e-6));
+
+        let log_scale = Tensor::<1>::from_data([-(0.3_f64.ln())], (&backend.device, backend.dtype)).require_grad();
+        learned.temperature.log_scale = Some(Param::initialized(ParamId::new(), log_scale));
+        assert_close(&backend.name, &losses(&learned), &losses(&fixed), tolerance(&backend));
+    }
+}
+
+#[test]
+fn a_learned_temperature_is_trained_saved_and_loaded() {
+    for backend in backends().iter().filter(|backend| !backend.is_double()) {
+        let config = InfoNceConfig::new().with_temperature(0.3).with_temperature_mode(TemperatureMode::Learned);
+        let loss = config.init(&backend.device);
+        let log_scale = |loss: &InfoNce| host(loss.temperature.log_scale.as_ref().expect("learned").val())[0];
+        let value = loss.forward(tensor(&rows(6, 3), backend), integers(&LABELS, &backend.device), Reduction::Mean);
+        let before = log_scale(&loss);
+        let gradients = GradientsParams::from_grads(value.backward(), &loss);
+        let trained = SgdConfig::new().init().step(0.5, loss, gradients);
+        assert!((log_scale(&trained) - before).abs() > 1e-3, "{}", backend.name);
+
+        let path = std::env::temp_dir().join(format!("burn-losses-temperature-{}.bpk", std::process::id()));
+        trained.clone().into_record().save(&path).expect("saved");
+        let restored = config.init(&backend.device).load_record(ModuleRecord::load(&path).expect("loaded"));
+        assert_eq!(log_scale(&restored), log_scale(&trained), "{}", backend.name);
+        std::fs::remove_file(&path).expect("removed");
+    }
+}
+
+/// Up to the largest class, and beyond it; with and without references.
+#[test]
+fn the_first_positives_are_all_of_them_where_they_are_enough() {
+    for backend in backends() {
+        let labels = || integers(&[5, 2, 5, -1, 2, 5, 8], &backend.device);
+        let references = || (tensor(&rows(4, 5), &backend), integers(&[5, 5, 2, -1], &backend.device));
+        let run = |count: Option<usize>, reduction: Reduction| {
+            let config = InfoNceConfig::new().with_temperature(0.2).with_positives_per_row(count);
+            let loss = config.init(&backend.device);
+            let leaf = tensor(&rows(7, 4), &backend).require_grad();
+            let (keys, key_labels) = references();
+            let value = loss.forward(leaf.clone(), labels(), reduction);
+            let other = loss.forward_with_references(leaf.clone(), labels(), keys, key_labels, reduction);
+            let gradients = (value.clone() + other.clone()).backward();
+            [host(value), host(other), host(leaf.grad(&gradients).expect("a gradient"))].concat()
+        };
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+            for count in [2, 3, 9] {
+                let what = format!("{count} on {}", backend.name);
+                assert_close(&what, &run(Some(count), reduction), &run(None, reduction), tolerance(&backend));
+            }
+        }
+        // One positive of three rows of a class: the next one each, but the first one for the others.
+        let config = InfoNceConfig::new().with_temperature(0.2);
+        let same = || integers(&[5, 5, 5, 1], &backend.device);
+        let pairs = config.clone().init(&backend.device).forward_no_reduction(tensor(&rows(4, 4), &backend), same());
+        let pairs = host(pairs);
+        let one = config.with_positives_per_row(Some(1)).init(&backend.device);
+        let sum = host(one.forward(tensor(&rows(4, 4), &backend), same(), Reduction::Sum));
+        assert_close(&backend.name, &sum, &[pairs[1] + pairs[4] + pairs[8]], tolerance(&backend));
+    }
+}
+
+/// References labelled in another integer type, such as those of a memory.
+#[test]
+fn labels_of_two_integer_types_are_compared() {
+    for backend in backends() {
+        for dtype in [DType::I8, DType::U8, DType::I32, DType::I64] {
+            if !backend.device.supports_dtype(dtype) {
+                continue;
+            }
+            let labels = Tensor::<1, Int>::from_data(TensorData::from([5_i64, 2, 9]), (&backend.device, dtype));
+            let loss = SupConConfig::new().init();
+            let run = |labels: Tensor<1, Int>| {
+                let (keys, of) = (tensor(&rows(4, 5), &backend), integers(&[5, 9, 2, -1], &backend.device));
+                host(loss.forward_with_references(tensor(&rows(3, 4), &backend), labels, keys, of, Reduction::Sum))
+            };
+            assert_eq!(run(labels), run(integers(&[5, 2, 9], &backend.device)), "{dtype:?} on {}", backend.name);
+        }
+    }
+}
+
+/// Rows of a batch against themselves as references: each finds itself among its positives.
+#[test]
+fn references_are_rows_of_their_own() {
+    for backend in backends() {
+        let labels = [1, 2, 3];
+        let run = |references: &[usize]| {
+            let kept: Vec<Vec<f64>> = references.iter().map(|&row| rows(3, 8)[row].clone()).collect();
+            let kept_labels: Vec<i64> = references.iter().map(|&row| labels[row]).collect();
+            let loss = MultiSimilarityConfig::new().init();
+            let (rows, labels) = (tensor(&rows(3, 8), &backend), integers(&labels, &backend.device));
+            let (references, of) = (tensor(&kept, &backend), integers(&kept_labels, &backend.device));
+            host(loss.forward_with_references(rows, labels, references, of, Reduction::Sum))[0]
+        };
+        // By hand: each row finds itself at cosine 1, which costs log(1 + exp(-2·0.5)) / 2.
+        let alone = host(MultiSimilarityConfig::new().init().forward(
+            tensor(&rows(3, 8), &backend),
+            integers(&labels, &backend.device),
+            Reduction::Sum,
+        ))[0];
+        let expected = alone + 1.5 * (-1.0_f64).exp().ln_1p();
+        assert_close(&backend.name, &[run(&[0, 1, 2])], &[expected], tolerance(&backend));
+        assert_close(&backend.name, &[run(&[2, 0, 1])], &[expected], tolerance(&backend));
+    }
+}
+
+#[test]
+fn pairs_of_labels_on_similarities_are_the_labels_on_embeddings() {
+    for backend in backends() {
+        let unit: Vec<Vec<f64>> = rows(6, 3)
+            .into_iter()
+            .map(|row| {
+                let length = row.iter().map(|number| number * number).sum::<f64>().sqrt();
+                row.into_iter().map(|number| number / length).collect()
+            })
+            .collect();
+        let embeddings = || tensor(&unit, &backend);
+        let labels = || integers(&LABELS, &backend.device);
+        let similarities = || embeddings().matmul(embeddings().transpose());
+        let pairs = Pairs::in_batch(labels());
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+            let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
+            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
+            assert_close("MS", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
+            let loss = CircleLossConfig::new().with_scale(10.0).init();
+            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
+            assert_close("circle", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
+        }
+    }
+}
+
+/// A mean is over what has a loss at all: pairs, anchors, rows with a positive, rows in a pair, rows with both.
+#[test]
+fn a_mean_counts_what_has_a_loss() {
+    for backend in backends() {
+        let labels = || integers(&[5, 2, 5, 9, 2, -1], &backend.device);
+        let rows = || tensor(&rows(6, 3), &backend);
+        macro_rules! counted {
+            ($loss:expr) => {{
+                let loss = $loss;
+                let sum = host(loss.forward(rows(), labels(), Reduction::Sum))[0];
+                sum / host(loss.forward(rows(), labels(), Reduction::Mean))[0]
+            }};
+        }
+        let counts = [
+            counted!(InfoNceConfig::new().init(&backend.device)),
+            counted!(SupConConfig::new().init()),
+            counted!(NPairsConfig::new().init()),
+            counted!(MultiSimilarityConfig::new().init()),
+            counted!(CircleLossConfig::new().with_scale(5.0).init()),
+        ];
+        // By hand: two classes of two; row 3 has negatives only, row 5 nothing.
+        assert_close(&backend.name, &counts, &[4.0, 4.0, 2.0, 5.0, 4.0], Tolerance::new(1e-5, 0.0));
+    }
+}
+
+#[test]
+fn half_precision_is_as_exact_as_its_inputs() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
+        for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
+            let embeddings = [vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.5, 0.5], vec![-1.0, 2.0, 0.25]];
+            macro_rules! check {
+                ($loss:expr) => {{
+                    let run = |dtype: DType| {
+                        let data = TensorData::new(embeddings.concat(), [4, 3]);
+                        let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
+                        let labels = integers(&[1, 1, 2, 2], &backend.device);
+                        let value = $loss.forward(leaf.clone(), labels.clone(), Reduction::Mean);
+                        assert_eq!(value.dtype(), dtype);
+                        assert_eq!($loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
+                        let gradient = leaf.grad(&value.backward()).expect("a gradient");
+                        (host(value.cast(DType::F32)), host(gradient.cast(DType::F32)))
+                    };
+                    let ((value, gradient), (expected, expected_gradient)) = (run(dtype), run(DType::F32));
+                    assert_close("half", &value, &expected, Tolerance::new(rounding, 0.0));
+                    let largest = expected_gradient.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
+                    assert_close("half", &gradient, &expected_gradient, Tolerance::new(rounding, rounding * largest));
+                }};
+            }
+            check!(InfoNceConfig::new().init(&backend.device));
+            check!(SupConConfig::new().init());
+            check!(NPairsConfig::new().init());
+            check!(MultiSimilarityConfig::new().init());
+            check!(CircleLossConfig::new().init());
+        }
+    }
+}
+
+#[test]
+fn inputs_that_are_views_give_the_same_losses() {
+    for backend in backends() {
+        let plain = tensor(&rows(6, 1), &backend);
+        let transposed = plain.clone().transpose().mul_scalar(1.0).transpose();
+        let doubled = Tensor::cat(vec![plain.zeros_like(), plain.clone()], 0).slice([6..12, 0..3]);
+        let labels = || integers(&LABELS, &backend.device);
+        macro_rules! check {
+            ($loss:expr) => {{
+                let expected = host($loss.forward_no_reduction(plain.clone(), labels()));
+                for view in [transposed.clone(), doubled.clone()] {
+                    let losses = host($loss.forward_no_reduction(view, labels()));
+                    assert_close(&backend.name, &losses, &expected, Tolerance::new(1e-5, 1e-5));
+                }
+            }};
+        }
+        check!(InfoNceConfig::new().init(&backend.device));
+        check!(SupConConfig::new().init());
+        check!(NPairsConfig::new().init());
+        check!(MultiSimilarityConfig::new().init());
+        check!(CircleLossConfig::new().init());
+    }
+}
+
+/// More rows than one block of label comparisons, and than one block of the engine.
+#[test]
+fn a_large_batch_agrees_with_the_plain_loops() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        let labels: Vec<i64> = (0..1300).map(|row| (row * 7) % 501).collect();
+        let case = case("SupCon", json!({"temperature": 0.5}), &rows(1300, 9), &labels);
+        let losses = run(&case, backend).losses;
+        assert_close(&backend.name, &losses, &support::naive::softmax_pairs::sup_con(&case), EXACT);
+    }
+}
+
+#[test]
+fn configs_survive_json() {
+    macro_rules! round_trip {
+        ($config:expr, $type:ty) => {{
+            let json = serde_json::to_string(&$config).expect("JSON");
+            let back: $type = serde_json::from_str(&json).expect("the config");
+            assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
+            assert_ne!(json, serde_json::to_string(&<$type>::new()).expect("JSON"));
+        }};
+    }
+    let learned = InfoNceConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
+    round_trip!(learned.with_positives_per_row(Some(3)), InfoNceConfig);
+    round_trip!(SupConConfig::new().with_temperature(0.07), SupConConfig);
+    round_trip!(NPairsConfig::new().with_score(PairScore::Cosine), NPairsConfig);
+    round_trip!(MultiSimilarityConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25), MultiSimilarityConfig);
+    round_trip!(CircleLossConfig::new().with_margin(0.25).with_scale(256.0), CircleLossConfig);
+}

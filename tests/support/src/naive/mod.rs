@@ -5,9 +5,11 @@ pub mod center;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod proxy;
 pub mod regularization;
 pub mod rival_heads;
 pub mod rivals;
+pub mod softmax_pairs;
 
 /// The sum of products.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -1,0 +1,212 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, assert_shape};
+use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::precision::{cast_to, widen};
+
+use super::compared::{Compared, any_in_row};
+use crate::mining::Pairs;
+use crate::reduction::Reduction;
+
+/// Settings of [`CircleLoss`].
+#[derive(Config, Debug)]
+pub struct CircleLossConfig {
+    /// How far from perfect a pair may be (the paper's m); in `[0, 1)`. The paper: 0.4 for fine-grained retrieval, 0.25
+    /// for faces and people.
+    #[config(default = 0.4)]
+    pub margin: f64,
+    /// What similarities are multiplied with (the paper's gamma); in `[1e-6, 1e6]`. The paper: 80, for faces 256, for
+    /// people 128.
+    #[config(default = 80.0)]
+    pub scale: f64,
+}
+
+impl CircleLossConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> CircleLoss {
+        let Self { margin, scale } = *self;
+        assert!((0.0..1.0).contains(&margin), "CircleLoss: margin must be in [0, 1), got {margin}");
+        assert!((1e-6..=1e6).contains(&scale), "CircleLoss: scale must be in [1e-6, 1e6], got {scale}");
+        CircleLoss { margin, scale }
+    }
+}
+
+/// Every similarity pulls the harder the farther it is from its goal; the boundary is a circle.
+///
+/// ```text
+/// positive[i, p] = -scale·max(1 + margin - similarity[i, p], 0)·(similarity[i, p] - (1 - margin))
+/// negative[i, n] =  scale·max(similarity[i, n] + margin, 0)·(similarity[i, n] - margin)
+/// loss[i]        = log(1 + sum over p of exp(positive[i, p])·sum over n of exp(negative[i, n]))
+/// ```
+///
+/// The similarity is the cosine. The weights in the maxima have no gradient: the loss of pairs as the paper trains with
+/// it. Rows without a positive or without a negative have loss 0 and no part in a mean. Memory is
+/// `O(batch·references)`.
+///
+/// # Source
+///
+/// Sun et al.: [Circle Loss](https://arxiv.org/abs/2002.10857), 2020, sections 3.2 and 3.3.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::pairwise::CircleLossConfig;
+/// use burn_losses::reduction::Reduction;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
+/// let loss = CircleLossConfig::new().with_margin(0.5).with_scale(1.0).init();
+/// // Positive: -(0.5·0.5), negative: 0.5·(-0.5).
+/// let value = loss.forward(embeddings, labels, Reduction::Mean).into_scalar::<f32>();
+/// assert!((value - (1.0 + (-0.5_f32).exp()).ln()).abs() < 1e-6);
+/// ```
+#[derive(Module, Debug)]
+pub struct CircleLoss {
+    margin: f64,
+    scale: f64,
+}
+
+impl CircleLoss {
+    /// The reduced loss; a mean is over the rows with a positive and a negative.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`; a row with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let rows = Compared::in_batch(embeddings, labels);
+        if rows.is_empty() {
+            return cast_to(rows.no_losses(), dtype);
+        }
+        let rows = rows.unit();
+        cast_to(self.losses(rows.products(), &rows.pairs()), dtype)
+    }
+
+    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
+    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - references: `[references, embedding_dim]`
+    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward_with_references(
+        &self,
+        embeddings: Tensor<2>,
+        labels: Tensor<1, Int>,
+        references: Tensor<2>,
+        reference_labels: Tensor<1, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    }
+
+    /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors with a
+    /// positive and a negative.
+    ///
+    /// # Shapes
+    ///
+    /// - similarities: `[anchors, references]`, cosines; those of no pair are not looked at
+    /// - pairs: `[anchors, references]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let [anchors, references] = similarities.dims();
+        assert_shape!(pairs.positive, [anchors, references]);
+        assert_shape!(pairs.negative, [anchors, references]);
+        let dtype = similarities.dtype();
+        if anchors == 0 || references == 0 {
+            return similarities.sum().add_scalar(0.0);
+        }
+        cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
+    }
+
+    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        if rows.is_empty() {
+            return rows.no_loss();
+        }
+        let rows = rows.unit();
+        self.reduced_pairs(rows.products(), &rows.pairs(), reduction)
+    }
+
+    fn reduced_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let valid = any_in_row(pairs.positive.clone()).bool_and(any_in_row(pairs.negative.clone()));
+        reduction.apply_valid(self.losses(similarities, pairs), valid)
+    }
+
+    fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
+        let Self { margin, scale } = *self;
+        let constant = similarities.clone().detach();
+        let pull = constant.clone().neg().add_scalar(1.0 + margin).clamp_min(0.0).mul_scalar(-scale);
+        let push = constant.add_scalar(margin).clamp_min(0.0).mul_scalar(scale);
+        let positive = pull * similarities.clone().sub_scalar(1.0 - margin);
+        let negative = push * similarities.sub_scalar(margin);
+
+        // An empty sum is hugely negative and makes the loss 0.
+        let positive = log_sum_exp_where(positive, pairs.positive.clone());
+        softplus(positive + log_sum_exp_where(negative, pairs.negative.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    #[test]
+    fn rows_without_both_kinds_of_pairs_have_loss_zero() {
+        let device = Device::flex().autodiff();
+        for labels in [[1_i64, 1, 1], [1, 2, 3], [-1, -1, 1]] {
+            let rows = [[1.0_f32, 0.0], [1.0, 0.2], [-1.0, 1.0]];
+            let embeddings = Tensor::<2>::from_data(rows, &device).require_grad();
+            let labels = Tensor::from_data(TensorData::from(labels), &device);
+            let losses = CircleLossConfig::new().init().forward_no_reduction(embeddings.clone(), labels);
+            let gradient = embeddings.grad(&losses.clone().sum().backward()).unwrap();
+
+            assert_eq!(losses.try_into_vec_as::<f32>().unwrap(), [0.0; 3]);
+            assert_eq!(gradient.try_into_vec_as::<f32>().unwrap(), [0.0; 6]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "CircleLoss: margin must be in [0, 1), got 1")]
+    fn a_margin_of_one_is_rejected() {
+        CircleLossConfig::new().with_margin(1.0).init();
+    }
+}

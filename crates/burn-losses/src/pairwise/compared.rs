@@ -1,0 +1,109 @@
+use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn_losses_kernels::labels::signed;
+use burn_losses_kernels::norm::unit_rows;
+use burn_losses_kernels::precision::{cast_to, widen};
+
+use crate::mining::Pairs;
+
+/// Anchors and the references they are compared with, in a precision fit for sums. Rows with a negative label are 0,
+/// whatever was in them.
+pub(super) struct Compared {
+    pub anchors: Tensor<2>,
+    pub labels: Tensor<1, Int>,
+    pub references: Tensor<2>,
+    pub reference_labels: Tensor<1, Int>,
+    /// Whether the references are the anchors, so that a row is not its own reference.
+    pub in_batch: bool,
+}
+
+impl Compared {
+    /// A batch with itself.
+    pub(super) fn in_batch(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
+        let (embeddings, labels) = rows(embeddings, labels);
+        Self {
+            anchors: embeddings.clone(),
+            labels: labels.clone(),
+            references: embeddings,
+            reference_labels: labels,
+            in_batch: true,
+        }
+    }
+
+    /// A batch with other rows.
+    pub(super) fn between(
+        embeddings: Tensor<2>,
+        labels: Tensor<1, Int>,
+        references: Tensor<2>,
+        reference_labels: Tensor<1, Int>,
+    ) -> Self {
+        let ([_, dim], [count, _]) = (embeddings.dims(), references.dims());
+        assert_shape!(references, [count, dim]);
+        let (anchors, labels) = rows(embeddings, labels);
+        let (references, reference_labels) = rows(references, reference_labels);
+        let references = cast_to(references, anchors.dtype());
+        // Casts of integers that agree stop Burn's servers.
+        let agree = reference_labels.dtype() == labels.dtype();
+        let reference_labels = if agree { reference_labels } else { reference_labels.cast(labels.dtype()) };
+        Self { anchors, labels, references, reference_labels, in_batch: false }
+    }
+
+    /// All rows divided by their length.
+    pub(super) fn unit(self) -> Self {
+        let anchors = unit_rows(self.anchors);
+        let references = if self.in_batch { anchors.clone() } else { unit_rows(self.references) };
+        Self { anchors, references, ..self }
+    }
+
+    /// Whether there is nothing to compare.
+    pub(super) fn is_empty(&self) -> bool {
+        self.anchors.dims()[0] == 0 || self.references.dims()[0] == 0
+    }
+
+    /// The pairs that the labels make.
+    pub(super) fn pairs(&self) -> Pairs {
+        if self.in_batch {
+            Pairs::in_batch(self.labels.clone())
+        } else {
+            Pairs::between(self.labels.clone(), self.reference_labels.clone())
+        }
+    }
+
+    /// The products of all anchors and references, `[anchors, references]`.
+    pub(super) fn products(&self) -> Tensor<2> {
+        self.anchors.clone().matmul(self.references.clone().transpose())
+    }
+
+    /// The losses of anchors with nothing to compare: 0, and connected to the embeddings.
+    pub(super) fn no_losses(self) -> Tensor<1> {
+        let dims @ [batch, _] = self.anchors.dims();
+        if batch == 0 {
+            return self.anchors.reshape([0]);
+        }
+        let all = Tensor::<2, Bool>::full(dims, true, &self.anchors.device());
+        self.anchors.mask_fill(all, 0.0).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// The reduced loss of anchors with nothing to compare.
+    pub(super) fn no_loss(self) -> Tensor<1> {
+        // The sum of nothing is -0.0 on some backends.
+        self.no_losses().sum().add_scalar(0.0)
+    }
+}
+
+fn rows(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<2>, Tensor<1, Int>) {
+    let dims @ [count, dim] = embeddings.dims();
+    assert!(dim >= 1, "embeddings must have at least one column");
+    assert_shape!(labels, [count]);
+    let labels = signed(labels);
+    if count == 0 {
+        return (widen(embeddings), labels);
+    }
+    let in_no_pair = labels.clone().lower_scalar(0).unsqueeze_dim::<2>(1).expand(dims);
+
+    (widen(embeddings).mask_fill(in_no_pair, 0.0), labels)
+}
+
+/// Whether a row has a pair in the mask, `[anchors]`.
+pub(super) fn any_in_row(mask: Tensor<2, Bool>) -> Tensor<1, Bool> {
+    mask.int().sum_dim(1).squeeze_dim::<1>(1).greater_scalar(0)
+}

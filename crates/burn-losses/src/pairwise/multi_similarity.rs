@@ -1,0 +1,212 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::precision::{cast_to, widen};
+
+use super::compared::{Compared, any_in_row};
+use crate::mining::Pairs;
+use crate::reduction::Reduction;
+
+/// Settings of [`MultiSimilarity`].
+#[derive(Config, Debug)]
+pub struct MultiSimilarityConfig {
+    /// How sharply the farthest positive is weighted; in `[1e-6, 1e6]`.
+    #[config(default = 2.0)]
+    pub alpha: f64,
+    /// How sharply the nearest negative is weighted; in `[1e-6, 1e6]`.
+    #[config(default = 50.0)]
+    pub beta: f64,
+    /// The cosine that separates positives from negatives (the paper's lambda); in `[-1, 1]`. The authors' code uses
+    /// 0.5, the paper 1.
+    #[config(default = 0.5)]
+    pub base: f64,
+}
+
+impl MultiSimilarityConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> MultiSimilarity {
+        let Self { alpha, beta, base } = *self;
+        assert!((1e-6..=1e6).contains(&alpha), "MultiSimilarity: alpha must be in [1e-6, 1e6], got {alpha}");
+        assert!((1e-6..=1e6).contains(&beta), "MultiSimilarity: beta must be in [1e-6, 1e6], got {beta}");
+        assert!((-1.0..=1.0).contains(&base), "MultiSimilarity: base must be in [-1, 1], got {base}");
+        MultiSimilarity { alpha, beta, base }
+    }
+}
+
+/// Weights every pair by its own similarity and by that of the other pairs of its anchor.
+///
+/// ```text
+/// far[i]  = log(1 + sum over the positives p of i of exp(-alpha·(similarity[i, p] - base))) / alpha
+/// near[i] = log(1 + sum over the negatives n of i of exp(beta·(similarity[i, n] - base))) / beta
+/// loss[i] = far[i] + near[i]
+/// ```
+///
+/// The similarity is the cosine. A row with negatives and no positive still has the loss `near`, as in the paper; a row
+/// in no pair has loss 0. Memory is `O(batch·references)`. The paper drops easy pairs first: give the pairs of a miner
+/// to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)` as the similarities.
+///
+/// # Source
+///
+/// Wang et al.: [Multi-Similarity Loss with General Pair Weighting](https://arxiv.org/abs/1904.06627), 2019,
+/// equation 15.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::pairwise::MultiSimilarityConfig;
+/// use burn_losses::reduction::Reduction;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.6, 0.8]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([5, 5], &device);
+/// let loss = MultiSimilarityConfig::new().init().forward(embeddings, labels, Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - 0.5 * (1.0 + (-0.2_f32).exp()).ln()).abs() < 1e-6);
+/// ```
+#[derive(Module, Debug)]
+pub struct MultiSimilarity {
+    alpha: f64,
+    beta: f64,
+    base: f64,
+}
+
+impl MultiSimilarity {
+    /// The reduced loss; a mean is over the rows in a pair.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`; a row with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let rows = Compared::in_batch(embeddings, labels);
+        if rows.is_empty() {
+            return cast_to(rows.no_losses(), dtype);
+        }
+        let rows = rows.unit();
+        cast_to(self.losses(rows.products(), &rows.pairs()), dtype)
+    }
+
+    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
+    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - references: `[references, embedding_dim]`
+    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward_with_references(
+        &self,
+        embeddings: Tensor<2>,
+        labels: Tensor<1, Int>,
+        references: Tensor<2>,
+        reference_labels: Tensor<1, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    }
+
+    /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors in a
+    /// pair.
+    ///
+    /// # Shapes
+    ///
+    /// - similarities: `[anchors, references]`, cosines; those of no pair are not looked at
+    /// - pairs: `[anchors, references]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let [anchors, references] = similarities.dims();
+        assert_shape!(pairs.positive, [anchors, references]);
+        assert_shape!(pairs.negative, [anchors, references]);
+        let dtype = similarities.dtype();
+        if anchors == 0 || references == 0 {
+            return similarities.sum().add_scalar(0.0);
+        }
+        cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
+    }
+
+    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        if rows.is_empty() {
+            return rows.no_loss();
+        }
+        let rows = rows.unit();
+        self.reduced_pairs(rows.products(), &rows.pairs(), reduction)
+    }
+
+    fn reduced_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let paired: Tensor<2, Bool> = pairs.positive.clone().bool_or(pairs.negative.clone());
+        reduction.apply_valid(self.losses(similarities, pairs), any_in_row(paired))
+    }
+
+    fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
+        let above = similarities.sub_scalar(self.base);
+        let far = log_sum_exp_where(above.clone().mul_scalar(-self.alpha), pairs.positive.clone());
+        let near = log_sum_exp_where(above.mul_scalar(self.beta), pairs.negative.clone());
+
+        softplus(far).mul_scalar(1.0 / self.alpha) + softplus(near).mul_scalar(1.0 / self.beta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn pairs_of_a_miner_are_the_only_ones_that_count() {
+        let device = Device::flex();
+        let similarities = Tensor::<2>::from_data([[0.9_f32, 0.1, f32::NAN], [0.5, f32::NAN, 0.7]], &device);
+        let mask = |mask: [[bool; 3]; 2]| Tensor::<2, Bool>::from_data(mask, &device);
+        let pairs = Pairs {
+            positive: mask([[false, true, false], [false; 3]]),
+            negative: mask([[true, false, false], [false; 3]]),
+        };
+        let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
+        let value = loss.forward_similarities(similarities, &pairs, Reduction::Mean).into_scalar::<f32>();
+
+        // By hand: the first anchor has a positive at 0.1 and a negative at 0.9; the second is in no pair.
+        let expected = (1.0 + 0.8_f32.exp()).ln() / 2.0 + (1.0 + 4.0_f32.exp()).ln() / 10.0;
+        assert!((value - expected).abs() < 1e-6, "{value} {expected}");
+    }
+
+    #[test]
+    #[should_panic(expected = "MultiSimilarity: beta must be in [1e-6, 1e6], got NaN")]
+    fn a_beta_that_is_no_number_is_rejected() {
+        MultiSimilarityConfig::new().with_beta(f64::NAN).init();
+    }
+}

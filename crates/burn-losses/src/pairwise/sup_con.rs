@@ -1,0 +1,219 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Bool, Int, Tensor};
+use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn_losses_kernels::precision::cast_to;
+
+use super::compared::Compared;
+use super::temperature::check_temperature;
+use crate::identities::LabelSums;
+use crate::reduction::Reduction;
+
+/// Settings of [`SupCon`].
+#[derive(Config, Debug)]
+pub struct SupConConfig {
+    /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its public code 0.07.
+    #[config(default = 0.1)]
+    pub temperature: f64,
+}
+
+impl SupConConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> SupCon {
+        check_temperature("SupCon", self.temperature);
+        SupCon { temperature: self.temperature }
+    }
+}
+
+/// Supervised contrastive loss: all rows of a label attract each other at once, against all other rows.
+///
+/// ```text
+/// score[i, j] = cosine(anchor[i], reference[j]) / temperature
+/// all[i]      = log(sum over j != i of exp(score[i, j]))
+/// loss[i]     = all[i] - mean over the positives p of i of score[i, p]
+/// ```
+///
+/// The mean stands outside of the logarithm (the paper's `L_out`). The positives are in the denominator, so with `P` of
+/// them the loss never falls below `log(P)`: watch its change, not its size. With one positive per row it is
+/// [`InfoNce`](super::InfoNce) with views. A row without a positive has loss 0 and no part in a mean; a row without a
+/// negative still has one.
+///
+/// Neither the pairs nor a `[batch, batch]` matrix stay in memory: the denominator is streamed, and the scores of the
+/// positives are one product with the sum of the rows of a label. Memory is `O((batch + references)·dim)`.
+///
+/// # Deviations
+///
+/// pytorch-metric-learning's loss is 0 for a batch without a single negative; this is the paper's formula there. Its
+/// default mean is over the losses that are not 0, which is [`Reduction::MeanNonZero`]; it differs from
+/// [`Reduction::Mean`] only where a row with one positive and no negative has loss 0, which here is 0 but for rounding.
+///
+/// # Source
+///
+/// Khosla et al.: [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), 2020, section 3.2.2, equation 2.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::pairwise::SupConConfig;
+/// use burn_losses::reduction::Reduction;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([4, 4, 4], &device);
+/// let loss = SupConConfig::new().init().forward(embeddings, labels, Reduction::Mean);
+/// // Two positives each, which cannot be told apart.
+/// assert!((loss.into_scalar::<f32>() - 2.0_f32.ln()).abs() < 1e-5);
+/// ```
+#[derive(Module, Debug)]
+pub struct SupCon {
+    temperature: f64,
+}
+
+impl SupCon {
+    /// The reduced loss; a mean is over the rows with a positive.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`; a row with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = if rows.is_empty() { rows.no_losses() } else { self.losses(rows).0 };
+        cast_to(losses, dtype)
+    }
+
+    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
+    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - references: `[references, embedding_dim]`
+    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree.
+    pub fn forward_with_references(
+        &self,
+        embeddings: Tensor<2>,
+        labels: Tensor<1, Int>,
+        references: Tensor<2>,
+        reference_labels: Tensor<1, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    }
+
+    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        if rows.is_empty() {
+            return rows.no_loss();
+        }
+        let (losses, valid) = self.losses(rows);
+        reduction.apply_valid(losses, valid)
+    }
+
+    /// The losses, and which rows have a positive.
+    fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
+        let rows = rows.unit();
+        let positives = LabelSums::new(rows.references.clone(), rows.reference_labels.clone());
+        let (sums, counts) = if rows.in_batch {
+            let (sums, counts) = positives.of_references();
+            // Without the row itself; rows in no pair stay at 0.
+            (sums - rows.anchors.clone(), counts.sub_scalar(1.0).clamp_min(0.0))
+        } else {
+            positives.of(rows.labels.clone())
+        };
+        let scale = 1.0 / self.temperature;
+        let mean = (rows.anchors.clone() * sums).sum_dim(1).squeeze_dim::<1>(1) / counts.clone().clamp_min(1.0);
+        let all = all_others(&rows, scale);
+        let none = counts.lower_equal_scalar(0.0);
+        let losses = (all - mean.mul_scalar(scale)).mask_fill(none.clone(), 0.0);
+
+        (losses, none.bool_not())
+    }
+}
+
+/// `log(sum over the references, but for the row itself, of exp(score))`.
+fn all_others(rows: &Compared, scale: f64) -> Tensor<1> {
+    let options = (&rows.labels.device(), rows.labels.dtype());
+    let [batch] = rows.labels.dims();
+    let in_no_pair = rows.reference_labels.clone().lower_scalar(0);
+    let (own, keys) = if rows.in_batch {
+        let own = Tensor::<1, Int>::arange(0..batch as i64, options);
+        (own.clone(), own.mask_fill(in_no_pair, -1))
+    } else {
+        // A query with a negative label leaves out no key, a key with one counts for nobody.
+        (Tensor::full([batch], -1, options), rows.reference_labels.clone())
+    };
+    let (queries, references) = (rows.anchors.clone(), rows.references.clone());
+    streamed_logsumexp(queries, references, own, KeyLabels::Tensor(keys), scale, Streaming::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {
+        let device = Device::flex();
+        let embeddings = Tensor::<2>::from_data([[1.0_f32, 0.0], [3.0, 4.0], [0.0, 2.0]], &device);
+        let labels = Tensor::from_data(TensorData::from(labels), &device);
+        SupConConfig::new()
+            .with_temperature(0.5)
+            .init()
+            .forward_no_reduction(embeddings, labels)
+            .try_into_vec_as()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_positives_are_averaged_outside_of_the_logarithm() {
+        // By hand: cosines 0.6 (rows 0 and 1), 0 (0 and 2), 0.8 (1 and 2); divided by 0.5.
+        let all = |a: f32, b: f32| (a.exp() + b.exp()).ln();
+        let two = run(&[1, 1, 2]);
+        assert!((two[0] - (all(1.2, 0.0) - 1.2)).abs() < 1e-6, "{two:?}");
+        assert!((two[1] - (all(1.2, 1.6) - 1.2)).abs() < 1e-6, "{two:?}");
+        assert_eq!(two[2], 0.0);
+
+        let three = run(&[1, 1, 1]);
+        assert!((three[1] - (all(1.2, 1.6) - 1.4)).abs() < 1e-6, "{three:?}");
+    }
+
+    #[test]
+    fn a_row_with_a_negative_label_is_nowhere() {
+        let losses = run(&[1, 1, -1]);
+
+        // Rows 0 and 1 have each other alone: the denominator is the positive.
+        assert!(losses[..2].iter().all(|loss| loss.abs() < 1e-6), "{losses:?}");
+        assert_eq!(losses[2], 0.0);
+    }
+}

@@ -1,0 +1,178 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::log_space::softplus;
+use burn_losses_kernels::logsumexp::Streaming;
+
+use super::softmax::{per_row, reduced, scores};
+use crate::labels::{LabelPolicy, SafeLabels};
+use crate::margin::ClassCenters;
+use crate::reduction::Reduction;
+
+/// Which proxies the denominator of [`ProxyNca`] adds up.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Denominator {
+    /// All, the own one too: a probability, with a loss that is never below 0. pytorch-metric-learning's, and that of
+    /// ProxyNCA++ ([Teh et al. 2020](https://arxiv.org/abs/2004.01113)).
+    AllProxies,
+    /// Those of the other classes, as the paper has it; the loss falls below 0.
+    OtherProxies,
+}
+
+/// Settings of [`ProxyNca`].
+#[derive(Config, Debug)]
+pub struct ProxyNcaConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What squared distances are multiplied with; in `[1e-6, 1e6]`. The paper has 1; a probability of unit vectors is
+    /// flat then, and ProxyNCA++ uses 9.
+    #[config(default = 1.0)]
+    pub scale: f64,
+    /// Which proxies the denominator adds up.
+    #[config(default = "Denominator::AllProxies")]
+    pub denominator: Denominator,
+    /// How the proxies start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl ProxyNcaConfig {
+    /// Builds the loss with random proxies on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> ProxyNca {
+        let scale = self.scale;
+        assert!((1e-6..=1e6).contains(&scale), "ProxyNca: scale must be in [1e-6, 1e6], got {scale}");
+        let size = [self.classes, self.embedding_dim];
+
+        ProxyNca {
+            proxies: ClassCenters::new("ProxyNca", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            scale,
+            denominator: self.denominator,
+        }
+    }
+}
+
+/// Pulls an embedding to the proxy of its class and away from the others, by squared distances of unit vectors.
+///
+/// ```text
+/// d[i, j] = ‖embedding[i] / length - proxy[j] / length‖² = 2 - 2·cosine
+/// loss[i] = scale·d[i, labels[i]] + log(sum over the proxies j of exp(-scale·d[i, j]))
+/// ```
+///
+/// The sum is over all proxies, or over those of the other classes: see [`Denominator`]. A row whose sum is empty (one
+/// class) has loss 0. The distances of a batch to all proxies are streamed, never stored.
+///
+/// # Deviations
+///
+/// The paper's sum leaves the own proxy out; the default here has it, as every public implementation that is in use:
+/// set [`Denominator::OtherProxies`] for the paper's.
+///
+/// # Source
+///
+/// Movshovitz-Attias et al.: [No Fuss Distance Metric Learning using Proxies](https://arxiv.org/abs/1703.07464), 2017,
+/// section 3.
+#[derive(Module, Debug)]
+pub struct ProxyNca {
+    /// The trained proxies.
+    pub proxies: ClassCenters,
+    scale: f64,
+    #[module(skip)]
+    denominator: Denominator,
+}
+
+impl ProxyNca {
+    /// The reduced loss; a mean is over the rows that have a class.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let labels = self.proxies.check(&embeddings, labels);
+        reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let labels = self.proxies.check(&embeddings, labels);
+        per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
+    }
+
+    fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
+        // The 2 of every squared distance cancels.
+        let scale = 2.0 * self.scale;
+        let scores = scores(&self.proxies, embeddings, labels, scale);
+        let mut silent = labels.valid.clone().bool_not();
+        let behind = scores.others.clone() - scores.own_cosine.mul_scalar(scale);
+        let losses = match self.denominator {
+            Denominator::AllProxies => softplus(behind),
+            Denominator::OtherProxies => {
+                // A sum of no proxies is hugely negative.
+                silent = silent.bool_or(scores.others.lower_scalar(-1e29));
+                behind
+            }
+        };
+        losses.mask_fill(silent, 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Param;
+
+    fn run(config: ProxyNcaConfig, proxies: Tensor<2>) -> f32 {
+        let device = Device::flex();
+        let mut loss = config.init(&device);
+        loss.proxies.weight = Param::from_tensor(proxies);
+        let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
+        loss.forward(embeddings, Tensor::from_ints([0], &device), Reduction::Mean).into_scalar::<f32>()
+    }
+
+    #[test]
+    fn squared_distances_of_unit_vectors_are_compared() {
+        let proxies = || Tensor::<2>::from_data([[3.0_f32, 0.0], [0.0, 0.1], [0.0, -2.0]], &Device::flex());
+        // By hand: cosines 0.6, 0.8, -0.8, so squared distances 0.8, 0.4, 3.6.
+        let others = (-0.4_f32).exp() + (-3.6_f32).exp();
+        let all = run(ProxyNcaConfig::new(3, 2), proxies());
+        assert!((all - (0.8 + (others + (-0.8_f32).exp()).ln())).abs() < 1e-6, "{all}");
+
+        let paper = run(ProxyNcaConfig::new(3, 2).with_denominator(Denominator::OtherProxies), proxies());
+        assert!((paper - (0.8 + others.ln())).abs() < 1e-6, "{paper}");
+    }
+
+    #[test]
+    fn with_one_class_there_is_nothing_to_tell_apart() {
+        for denominator in [Denominator::AllProxies, Denominator::OtherProxies] {
+            let config = ProxyNcaConfig::new(1, 2).with_denominator(denominator);
+            assert_eq!(run(config, Tensor::<2>::from_data([[1.0_f32, 2.0]], &Device::flex())), 0.0);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::log_space::softplus;
+use burn_losses_kernels::logsumexp::Streaming;
+
+use super::softmax::{per_row, reduced, scores};
+use crate::labels::{LabelPolicy, SafeLabels};
+use crate::margin::ClassCenters;
+use crate::reduction::Reduction;
+
+/// Settings of [`NormalizedSoftmax`].
+#[derive(Config, Debug)]
+pub struct NormalizedSoftmaxConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// What cosines are divided by; in `[1e-6, 1e6]`.
+    #[config(default = 0.05)]
+    pub temperature: f64,
+    /// How the proxies start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
+}
+
+impl NormalizedSoftmaxConfig {
+    /// Builds the loss with random proxies on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> NormalizedSoftmax {
+        let temperature = self.temperature;
+        let fits = (1e-6..=1e6).contains(&temperature);
+        assert!(fits, "NormalizedSoftmax: temperature must be in [1e-6, 1e6], got {temperature}");
+        let size = [self.classes, self.embedding_dim];
+
+        NormalizedSoftmax {
+            proxies: ClassCenters::new("NormalizedSoftmax", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
+            temperature,
+        }
+    }
+}
+
+/// Classification by cosine: one proxy per class.
+///
+/// ```text
+/// score[i, j] = cosine(embedding[i], proxy[j]) / temperature
+/// loss[i]     = -log softmax of score[i] at labels[i]
+/// ```
+///
+/// The same loss as [`NormFace`](crate::margin::NormFace) with `scale = 1 / temperature`, as the retrieval literature
+/// knows it. The scores of a batch with all classes are streamed, never stored.
+///
+/// # Deviations
+///
+/// The paper puts a layer norm before the embedding is divided by its length; that belongs to the model.
+///
+/// # Source
+///
+/// Zhai, Wu: [Classification is a Strong Baseline for Deep Metric Learning](https://arxiv.org/abs/1811.12649), 2018,
+/// section 3.
+#[derive(Module, Debug)]
+pub struct NormalizedSoftmax {
+    /// The trained proxies.
+    pub proxies: ClassCenters,
+    temperature: f64,
+}
+
+impl NormalizedSoftmax {
+    /// The reduced loss; a mean is over the rows that have a class.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let labels = self.proxies.check(&embeddings, labels);
+        reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
+    }
+
+    /// The loss of every row.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let labels = self.proxies.check(&embeddings, labels);
+        per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
+    }
+
+    fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
+        let scale = 1.0 / self.temperature;
+        let scores = scores(&self.proxies, embeddings, labels, scale);
+        softplus(scores.others - scores.own_cosine.mul_scalar(scale)).mask_fill(labels.valid.clone().bool_not(), 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Param;
+
+    #[test]
+    fn cosines_are_divided_by_the_temperature() {
+        let device = Device::flex();
+        let mut loss = NormalizedSoftmaxConfig::new(2, 2).with_temperature(0.5).init(&device);
+        loss.proxies.weight = Param::from_tensor(Tensor::from_data([[3.0_f32, 0.0], [0.0, 0.1]], &device));
+        let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
+        let value = loss.forward(embeddings, Tensor::from_ints([0], &device), Reduction::Mean).into_scalar::<f32>();
+
+        // By hand: scores 1.2 and 1.6.
+        assert!((value - (1.0 + 0.4_f32.exp()).ln()).abs() < 1e-6, "{value}");
+    }
+
+    #[test]
+    #[should_panic(expected = "NormalizedSoftmax: temperature must be in [1e-6, 1e6], got -1")]
+    fn a_negative_temperature_is_rejected() {
+        NormalizedSoftmaxConfig::new(2, 2).with_temperature(-1.0).init(&Device::flex());
+    }
+}

@@ -1,0 +1,230 @@
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Device, Int, Tensor};
+use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::norm::{row_lengths, unit_rows};
+use burn_losses_kernels::precision::{cast_to, widen};
+
+use super::softmax::{per_row, reduced};
+use crate::labels::{LabelPolicy, SafeLabels, silence};
+use crate::margin::ClassCenters;
+use crate::reduction::Reduction;
+
+/// Settings of [`SoftTriple`].
+#[derive(Config, Debug)]
+pub struct SoftTripleConfig {
+    /// How many classes; `>= 1`.
+    pub classes: usize,
+    /// The length of an embedding; `>= 1`.
+    pub embedding_dim: usize,
+    /// How many centers a class has (the paper's K); `>= 1`.
+    #[config(default = 10)]
+    pub centers_per_class: usize,
+    /// What similarities are multiplied with (the paper's lambda); in `[1e-6, 1e6]`.
+    #[config(default = 20.0)]
+    pub scale: f64,
+    /// How softly a class chooses among its centers (the paper's gamma); in `[1e-6, 1e6]`.
+    #[config(default = 0.1)]
+    pub gamma: f64,
+    /// What is taken off the similarity to the own class (the paper's delta); in `[-1, 1]`.
+    #[config(default = 0.01)]
+    pub margin: f64,
+    /// The weight of the center regularizer in `forward` (the paper's tau, which uses 0.2); in `[0, 1e6]`.
+    #[config(default = 0.0)]
+    pub regularizer_weight: f64,
+    /// How the centers start.
+    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
+    pub initializer: Initializer,
+    /// Which labels are ignored, and whether bad ones panic.
+    #[config(default = "LabelPolicy::new()")]
+    pub labels: LabelPolicy,
+}
+
+impl SoftTripleConfig {
+    /// Builds the loss with random centers on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> SoftTriple {
+        let Self { classes, embedding_dim, centers_per_class, scale, gamma, margin, regularizer_weight, .. } = *self;
+        let in_range = |value: f64| (1e-6..=1e6).contains(&value);
+        assert!(classes >= 1, "SoftTriple: classes must be >= 1, got {classes}");
+        assert!(centers_per_class >= 1, "SoftTriple: centers_per_class must be >= 1, got {centers_per_class}");
+        assert!(in_range(scale), "SoftTriple: scale must be in [1e-6, 1e6], got {scale}");
+        assert!(in_range(gamma), "SoftTriple: gamma must be in [1e-6, 1e6], got {gamma}");
+        assert!((-1.0..=1.0).contains(&margin), "SoftTriple: margin must be in [-1, 1], got {margin}");
+        let fits = (0.0..=1e6).contains(&regularizer_weight);
+        assert!(fits, "SoftTriple: regularizer_weight must be in [0, 1e6], got {regularizer_weight}");
+        let size = [classes * centers_per_class, embedding_dim];
+
+        SoftTriple {
+            centers: ClassCenters::new("SoftTriple", size, &self.initializer, &self.labels, device),
+            classes,
+            centers_per_class,
+            scale,
+            gamma,
+            margin,
+            regularizer_weight,
+        }
+    }
+}
+
+/// Classification with several centers per class, among which an embedding chooses softly.
+///
+/// ```text
+/// cosine[i, c, k] = cosine(embedding[i], centers[c·centers_per_class + k])
+/// similarity[i, c] = sum over k of (softmax over k of cosine[i, c, k] / gamma)·cosine[i, c, k]
+/// loss[i] = -log softmax over c of scale·similarity[i, c] at labels[i], with margin taken off the own similarity
+/// ```
+///
+/// Memory is `O(batch·classes·centers_per_class)`: a class chooses before it is added up, so nothing is streamed.
+///
+/// With many centers per class, [`center_regularizer`](Self::center_regularizer) merges those that are not needed.
+///
+/// # Source
+///
+/// Qian et al.: [SoftTriple Loss: Deep Metric Learning Without Triplet Sampling](https://arxiv.org/abs/1909.05235),
+/// 2019, section 3.
+#[derive(Module, Debug)]
+pub struct SoftTriple {
+    /// The trained centers, those of a class one after the other: `[classes·centers_per_class, embedding_dim]`.
+    pub centers: ClassCenters,
+    classes: usize,
+    centers_per_class: usize,
+    scale: f64,
+    gamma: f64,
+    margin: f64,
+    regularizer_weight: f64,
+}
+
+impl SoftTriple {
+    /// The reduced loss, a mean being over the rows that have a class; and `regularizer_weight` times the center
+    /// regularizer.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+        let labels = self.centers.check_among(self.classes, &embeddings, labels);
+        let dtype = embeddings.dtype();
+        let loss = reduced(&self.centers, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels));
+        if self.regularizer_weight == 0.0 {
+            return loss;
+        }
+        loss + cast_to(self.center_regularizer().mul_scalar(self.regularizer_weight), dtype)
+    }
+
+    /// The loss of every row, without the regularizer.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, embedding_dim]`
+    /// - labels: `[batch]`
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let labels = self.centers.check_among(self.classes, &embeddings, labels);
+        per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
+    }
+
+    /// How far the centers of a class are apart: the mean, over the classes, of half the mean distance of two different
+    /// unit centers. A small weight on it makes centers that are not needed fall together. 0 with one center per class.
+    ///
+    /// ```text
+    /// sum over classes and pairs t < s of ‖w[t] - w[s]‖ / (classes·centers_per_class·(centers_per_class - 1))
+    /// ```
+    ///
+    /// The distance is `sqrt(2 - 2·cosine)`, without the cancellation; two equal centers have gradient 0.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[1]`
+    pub fn center_regularizer(&self) -> Tensor<1> {
+        let weight = self.centers.weight.val();
+        let (dtype, [_, dim]) = (weight.dtype(), weight.dims());
+        let (classes, count) = (self.classes, self.centers_per_class);
+        let unit = unit_rows(widen(weight)).reshape([classes, count, dim]);
+        let none = unit.clone().narrow(0, 0, 1).reshape([count * dim]).mul_scalar(0.0);
+        let total = (1..count).fold(none.sum(), |total, shift| {
+            let pairs = count - shift;
+            let differences = unit.clone().narrow(1, 0, pairs) - unit.clone().narrow(1, shift, pairs);
+            total + row_lengths(differences.reshape([classes * pairs, dim])).sum()
+        });
+        let pairs = classes * count * (count - 1).max(1);
+        cast_to(total.mul_scalar(1.0 / pairs as f64), dtype)
+    }
+
+    fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
+        let [batch, _] = embeddings.dims();
+        let similarities = self.similarities(widen(silence(embeddings, labels.valid.clone())));
+        let other = self.own(labels.index.clone(), batch).bool_not();
+        let own = similarities.clone().mask_fill(other.clone(), 0.0).sum_dim(1).squeeze_dim::<1>(1);
+        let others = log_sum_exp_where(similarities.mul_scalar(self.scale), other);
+        let target = own.sub_scalar(self.margin).mul_scalar(self.scale);
+
+        softplus(others - target).mask_fill(labels.valid.clone().bool_not(), 0.0)
+    }
+
+    /// The similarity of every embedding with every class, `[batch, classes]`.
+    fn similarities(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        let [batch, _] = embeddings.dims();
+        let cosines = self.centers.cosines(embeddings).reshape([batch, self.classes, self.centers_per_class]);
+        let choice = softmax(cosines.clone().mul_scalar(1.0 / self.gamma), 2);
+
+        (choice * cosines).sum_dim(2).squeeze_dim(2)
+    }
+
+    /// Where a class is the row's own, `[batch, classes]`.
+    fn own(&self, index: Tensor<1, Int>, batch: usize) -> Tensor<2, Bool> {
+        let shape = [batch, self.classes];
+        let every = Tensor::<1, Int>::arange(0..self.classes as i64, (&index.device(), index.dtype()));
+        every.unsqueeze_dim::<2>(0).expand(shape).equal(index.unsqueeze_dim::<2>(1).expand(shape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Param;
+
+    fn loss(classes: usize, centers: usize) -> SoftTriple {
+        let device = Device::flex();
+        let config = SoftTripleConfig::new(classes, 2).with_centers_per_class(centers).with_gamma(1.0);
+        let mut loss = config.with_scale(2.0).with_margin(0.5).init(&device);
+        let weights = [[3.0_f32, 0.0], [0.0, 0.1], [0.0, -2.0], [-1.0, 0.0]];
+        loss.centers.weight = Param::from_tensor(Tensor::from_data(weights, &device));
+        loss
+    }
+
+    #[test]
+    fn a_class_is_as_similar_as_its_softly_chosen_center() {
+        let device = Device::flex();
+        let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
+        let losses = loss(2, 2).forward_no_reduction(embeddings, Tensor::from_ints([0], &device));
+        let value = losses.into_scalar::<f32>();
+
+        // By hand: cosines 0.6, 0.8 of the first class, -0.8, -0.6 of the second.
+        let chosen = |a: f32, b: f32| (a.exp() * a + b.exp() * b) / (a.exp() + b.exp());
+        let behind = 2.0 * (chosen(-0.8, -0.6) - (chosen(0.6, 0.8) - 0.5));
+        assert!((value - (1.0 + behind.exp()).ln()).abs() < 1e-6, "{value}");
+    }
+
+    #[test]
+    fn the_regularizer_is_half_the_mean_distance_of_the_centers_of_a_class() {
+        // By hand: both classes have two centers at a right angle, sqrt(2) apart.
+        let value = loss(2, 2).center_regularizer().into_scalar::<f32>();
+        assert!((value - 2.0_f32.sqrt() / 2.0).abs() < 1e-6, "{value}");
+        assert_eq!(loss(4, 1).center_regularizer().into_scalar::<f32>(), 0.0);
+    }
+}

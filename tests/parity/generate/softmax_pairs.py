@@ -1,0 +1,266 @@
+"""Losses with a log-sum-exp over pairs."""
+
+import numpy as np
+import torch
+from pytorch_metric_learning import losses as pml_losses
+from pytorch_metric_learning.distances import CosineSimilarity, DotProductSimilarity
+from pytorch_metric_learning.reducers import DoNothingReducer
+from torch.nn import functional
+
+from cases import PML, TORCH, case, cotangent, differentiate, draws, rows, single
+
+FEATURES = 4
+# A class of three, a class of two, and two rows that are alone.
+LABELS = [4, 9, 4, 2, 9, 4, 30]
+# References: two of 4, one of 9, none of 2; -1 is an empty slot.
+REFERENCE_LABELS = [4, 7, -1, 9, 4]
+# What is compared with them: a row of 2 has no positive.
+ANCHOR_LABELS = [9, 4, 2, 4]
+QUEUE_LABELS = [3, -1, 0, 3]
+
+
+def embeddings_of(rng, count, largest=5.0):
+    return single(rows(rng, count, FEATURES, 0.3, largest))
+
+
+def pml_losses_of(loss, embeddings, labels, references=None, reference_labels=None):
+    """The dictionary of unreduced losses; rows with a negative label are left out before."""
+    loss.reducer = DoNothingReducer()
+    labels = torch.tensor(labels)
+    if references is None:
+        return loss(embeddings, labels)["loss"]
+    reference_labels = torch.tensor(reference_labels)
+    filled = torch.nonzero(reference_labels >= 0)[:, 0]
+    found = loss(
+        embeddings, labels, ref_emb=references[filled], ref_labels=reference_labels[filled]
+    )["loss"]
+    if isinstance(found["indices"], tuple):
+        found["indices"] = (found["indices"][0], filled[found["indices"][1]])
+    return found
+
+
+def scattered(values, size, *indices):
+    """Losses at their place in an array of zeros, flattened."""
+    return torch.zeros(size, dtype=torch.float64).index_put(indices, values).reshape(-1)
+
+
+def with_references(build, labels, reference_labels, place):
+    def losses(embeddings, references=None):
+        found = pml_losses_of(build(), embeddings, labels, references, reference_labels)
+        return place(found, embeddings, references)
+
+    return losses
+
+
+def pair_matrix(found, embeddings, references):
+    """Every pair of a batch; with references, the sum of each row."""
+    count = len(embeddings) if references is None else len(references)
+    pairs = scattered(found["losses"], (len(embeddings), count), *found["indices"])
+    return pairs if references is None else pairs.reshape(-1, count).sum(1)
+
+
+def per_row(found, embeddings, _):
+    return found["losses"].reshape(len(embeddings))
+
+
+def at_anchor(found, embeddings, _):
+    return scattered(found["losses"], (len(embeddings),), found["indices"])
+
+
+def finished(name, loss, settings, inputs, labels, function, rng, source):
+    shape = function(*(torch.tensor(value) for value in inputs.values())).shape
+    upstream = cotangent(rng, *shape)
+    results = differentiate(function, inputs, inputs, upstream)
+    return case(name, loss, settings, inputs, labels, upstream, results, source)
+
+
+def info_nce(name, temperature, labels=LABELS, references=False):
+    rng = next(draws(name))
+    inputs = {"embeddings": embeddings_of(rng, len(labels))}
+    every = list(labels)
+    if references:
+        inputs["references"] = embeddings_of(rng, len(REFERENCE_LABELS), 2.0)
+        every += REFERENCE_LABELS
+    function = with_references(
+        lambda: pml_losses.NTXentLoss(temperature=temperature), labels, REFERENCE_LABELS, pair_matrix
+    )
+    settings = {"temperature": temperature}
+    return finished(name, "InfoNce", settings, inputs, every, function, rng, f"{PML} NTXentLoss")
+
+
+def learned(name, log_scale):
+    rng = next(draws(name))
+    inputs = {
+        "embeddings": embeddings_of(rng, len(LABELS)),
+        "log_scale": single([[log_scale]]),
+    }
+
+    def losses(embeddings, log_scale):
+        unit = functional.normalize(embeddings)
+        scores = log_scale.exp() * (unit @ unit.T)
+        labels = torch.tensor(LABELS)
+        same = labels[:, None] == labels
+        negatives = scores.masked_fill(same, -torch.inf).logsumexp(1)
+        values = functional.softplus(negatives[:, None] - scores, threshold=1e9)
+        positive = same & ~torch.eye(len(LABELS), dtype=torch.bool)
+        return values.masked_fill(~positive, 0.0).reshape(-1)
+
+    settings = {"temperature": 0.25, "temperature_mode": "Learned"}
+    source = f"{TORCH} autograd of the formula"
+    return finished(name, "InfoNce", settings, inputs, LABELS, losses, rng, source)
+
+
+def views(name, temperature, count=3):
+    rng = next(draws(name))
+    inputs = {"first": embeddings_of(rng, count), "second": embeddings_of(rng, count, 2.0)}
+
+    def losses(first, second):
+        labels = 2 * list(range(count))
+        found = pml_losses_of(
+            pml_losses.NTXentLoss(temperature=temperature), torch.cat([first, second]), labels
+        )
+        assert found["indices"][0].tolist() == list(range(2 * count))
+        return found["losses"]
+
+    source = f"{PML} NTXentLoss of both views, labels by position"
+    return finished(name, "InfoNce", {"temperature": temperature}, inputs, [], losses, rng, source)
+
+
+def aligned(name, temperature, queue=False, count=4):
+    rng = next(draws(name))
+    inputs = {"queries": embeddings_of(rng, count), "keys": embeddings_of(rng, count, 2.0)}
+    if queue:
+        inputs["queue"] = embeddings_of(rng, len(QUEUE_LABELS), 3.0)
+
+    def losses(queries, keys, queue=None):
+        loss = pml_losses.NTXentLoss(temperature=temperature)
+        own = list(range(count))
+        if queue is None:
+            return pml_losses_of(loss, queries, own, keys, own)["losses"]
+        values = []
+        for query, key in zip(queries, keys):
+            # One query at a time: the keys of the others are no negatives here.
+            filled = queue[torch.tensor(QUEUE_LABELS) >= 0]
+            references = torch.cat([key[None], filled])
+            labels = [0] + list(range(1, len(references)))
+            values.append(pml_losses_of(loss, query[None], [0], references, labels)["losses"])
+        return torch.cat(values)
+
+    source = f"{PML} NTXentLoss with references, labels by position"
+    labels = QUEUE_LABELS if queue else []
+    return finished(name, "InfoNce", {"temperature": temperature}, inputs, labels, losses, rng, source)
+
+
+def row_case(name, loss, settings, build, source, labels=LABELS, references=False, place=per_row):
+    rng = next(draws(name))
+    inputs = {"embeddings": embeddings_of(rng, len(labels))}
+    every = list(labels)
+    if references:
+        inputs["references"] = embeddings_of(rng, len(REFERENCE_LABELS), 2.0)
+        every += REFERENCE_LABELS
+    function = with_references(build, labels, REFERENCE_LABELS, place)
+    return finished(name, loss, settings, inputs, every, function, rng, source)
+
+
+def sup_con(name, temperature, **more):
+    return row_case(
+        name, "SupCon", {"temperature": temperature},
+        lambda: pml_losses.SupConLoss(temperature=temperature), f"{PML} SupConLoss", **more
+    )
+
+
+def multi_similarity(name, alpha, beta, base, **more):
+    return row_case(
+        name, "MultiSimilarity", {"alpha": alpha, "beta": beta, "base": base},
+        lambda: pml_losses.MultiSimilarityLoss(alpha=alpha, beta=beta, base=base),
+        f"{PML} MultiSimilarityLoss", **more
+    )
+
+
+def circle(name, margin, scale, **more):
+    # The weights have no gradient, so finite differences do not apply.
+    settings = {"margin": margin, "scale": scale, "gradient": "Detached"}
+    return row_case(
+        name, "CircleLoss", settings, lambda: pml_losses.CircleLoss(m=margin, gamma=scale),
+        f"{PML} CircleLoss", **more
+    )
+
+
+def n_pairs(name, score, **more):
+    distances = {
+        "Product": lambda: DotProductSimilarity(normalize_embeddings=False),
+        "Cosine": CosineSimilarity,
+    }
+    return row_case(
+        name, "NPairs", {"score": score}, lambda: pml_losses.NPairsLoss(distance=distances[score]()),
+        f"{PML} NPairsLoss, score {score}", place=at_anchor, **more
+    )
+
+
+def n_pairs_laid_out(name, score, count=4):
+    rng = next(draws(name))
+    inputs = {"anchors": embeddings_of(rng, count, 2.0), "positives": embeddings_of(rng, count, 2.0)}
+
+    def losses(anchors, positives):
+        if score == "Cosine":
+            anchors, positives = functional.normalize(anchors), functional.normalize(positives)
+        values = functional.cross_entropy(anchors @ positives.T, torch.arange(count), reduction="none")
+        return values.mean()[None]
+
+    source = f"{TORCH} cross_entropy of the products, mean"
+    return finished(name, "NPairs", {"score": score}, inputs, [], losses, rng, source)
+
+
+def n_pairs_with_references(name):
+    rng = next(draws(name))
+    inputs = {
+        "embeddings": embeddings_of(rng, len(ANCHOR_LABELS), 2.0),
+        "references": embeddings_of(rng, len(REFERENCE_LABELS), 2.0),
+    }
+
+    def losses(embeddings, references):
+        labels = [label for label in dict.fromkeys(REFERENCE_LABELS) if label >= 0]
+        keys = references[[REFERENCE_LABELS.index(label) for label in labels]]
+        anchors = [ANCHOR_LABELS.index(label) for label in labels if label in ANCHOR_LABELS]
+        targets = [labels.index(ANCHOR_LABELS[row]) for row in anchors]
+        values = functional.cross_entropy(embeddings[anchors] @ keys.T, torch.tensor(targets), reduction="none")
+        return values.mean()[None]
+
+    source = f"{TORCH} cross_entropy of the products with the first reference of every label, mean"
+    every = ANCHOR_LABELS + REFERENCE_LABELS
+    return finished(name, "NPairs", {"score": "Product"}, inputs, every, losses, rng, source)
+
+
+ALONE_LABELS = [1, 1, 5, 1, 1]
+
+
+def cases():
+    return [
+        info_nce("info-nce/warm", 0.5),
+        info_nce("info-nce/default", 0.07),
+        info_nce("info-nce/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
+        info_nce("info-nce/references", 0.1, labels=ANCHOR_LABELS, references=True),
+        learned("info-nce/learned", 1.5),
+        views("info-nce/views", 0.1),
+        views("info-nce/views-warm", 0.5),
+        aligned("info-nce/aligned", 0.07),
+        aligned("info-nce/queue", 0.1, queue=True),
+        sup_con("sup-con/default", 0.1),
+        sup_con("sup-con/warm", 0.5),
+        sup_con("sup-con/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
+        sup_con("sup-con/references", 0.1, labels=ANCHOR_LABELS, references=True),
+        n_pairs("n-pairs/product", "Product"),
+        n_pairs("n-pairs/cosine", "Cosine"),
+        n_pairs("n-pairs/many", "Product", labels=[3, 1, 3, 1, 8, 0, 8]),
+        n_pairs_laid_out("n-pairs/laid-out", "Product"),
+        n_pairs_laid_out("n-pairs/laid-out-cosine", "Cosine"),
+        n_pairs_with_references("n-pairs/references"),
+        multi_similarity("multi-similarity/default", 2.0, 50.0, 0.5),
+        multi_similarity("multi-similarity/paper", 2.0, 40.0, 1.0),
+        multi_similarity("multi-similarity/gentle", 1.5, 4.0, 0.1, labels=ALONE_LABELS),
+        multi_similarity("multi-similarity/references", 2.0, 10.0, 0.5, labels=ANCHOR_LABELS, references=True),
+        circle("circle/default", 0.4, 80.0),
+        circle("circle/faces", 0.25, 256.0),
+        circle("circle/gentle", 0.1, 5.0, labels=ALONE_LABELS),
+        circle("circle/references", 0.4, 16.0, labels=ANCHOR_LABELS, references=True),
+    ]

@@ -1,0 +1,197 @@
+//! Losses with a log-sum-exp over pairs: one pair at a time.
+
+use super::dot;
+use crate::golden::Case;
+
+/// Rows, what they are compared with, and the labels of both; whether they are the same rows.
+struct Batch {
+    rows: Vec<Vec<f64>>,
+    labels: Vec<i64>,
+    references: Vec<Vec<f64>>,
+    reference_labels: Vec<i64>,
+    itself: bool,
+}
+
+impl Batch {
+    fn of(case: &Case) -> Self {
+        let rows = case.rows("embeddings");
+        let itself = !case.inputs.contains_key("references");
+        let labels = case.labels[..rows.len()].to_vec();
+        let references = if itself { rows.clone() } else { case.rows("references") };
+        let reference_labels = if itself { labels.clone() } else { case.labels[rows.len()..].to_vec() };
+        Self { rows, labels, references, reference_labels, itself }
+    }
+
+    fn is_positive(&self, i: usize, j: usize) -> bool {
+        self.labels[i] >= 0 && self.labels[i] == self.reference_labels[j] && !(self.itself && i == j)
+    }
+
+    fn is_negative(&self, i: usize, j: usize) -> bool {
+        self.labels[i] >= 0 && self.reference_labels[j] >= 0 && self.labels[i] != self.reference_labels[j]
+    }
+
+    fn positives(&self, i: usize) -> Vec<f64> {
+        self.cosines(i, |j| self.is_positive(i, j))
+    }
+
+    fn negatives(&self, i: usize) -> Vec<f64> {
+        self.cosines(i, |j| self.is_negative(i, j))
+    }
+
+    fn cosines(&self, i: usize, with: impl Fn(usize) -> bool) -> Vec<f64> {
+        (0..self.references.len()).filter(|&j| with(j)).map(|j| cosine(&self.rows[i], &self.references[j])).collect()
+    }
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// `-log(exp(own) / (exp(own) + sum of exp(others)))`.
+fn picked(own: f64, others: &[f64]) -> f64 {
+    let largest = others.iter().copied().fold(own, f64::max);
+    let sum: f64 = others.iter().map(|other| (other - largest).exp()).sum::<f64>() + (own - largest).exp();
+    largest + sum.ln() - own
+}
+
+/// `log(1 + sum of exp(exponents))`.
+fn log_of_one_more(exponents: impl Iterator<Item = f64>) -> f64 {
+    picked(0.0, &exponents.collect::<Vec<f64>>())
+}
+
+/// InfoNCE in the form that the inputs say; with references, the sum of the pairs of each row.
+pub fn info_nce(case: &Case) -> Vec<f64> {
+    let scale = match case.inputs.get("log_scale") {
+        Some(log_scale) => log_scale.data[0].exp(),
+        None => 1.0 / case.number("temperature"),
+    };
+    let score = |a: &[f64], b: &[f64]| scale * cosine(a, b);
+    if case.inputs.contains_key("first") {
+        let views = [case.rows("first"), case.rows("second")];
+        let mut losses = Vec::new();
+        for (side, rows) in views.iter().enumerate() {
+            for (i, row) in rows.iter().enumerate() {
+                let others = (0..rows.len()).filter(|&j| j != i);
+                let negatives: Vec<f64> =
+                    others.flat_map(|j| [&views[0][j], &views[1][j]]).map(|o| score(row, o)).collect();
+                losses.push(picked(score(row, &views[1 - side][i]), &negatives));
+            }
+        }
+        return losses;
+    }
+    if case.inputs.contains_key("queries") {
+        let (queries, keys) = (case.rows("queries"), case.rows("keys"));
+        let mut losses = Vec::new();
+        for (i, query) in queries.iter().enumerate() {
+            let negatives: Vec<f64> = if case.inputs.contains_key("queue") {
+                let filled = case.rows("queue").into_iter().zip(&case.labels).filter(|(_, label)| **label >= 0);
+                filled.map(|(row, _)| score(query, &row)).collect()
+            } else {
+                keys.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, key)| score(query, key)).collect()
+            };
+            losses.push(picked(score(query, &keys[i]), &negatives));
+        }
+        return losses;
+    }
+    let batch = Batch::of(case);
+    let mut losses = Vec::new();
+    for i in 0..batch.rows.len() {
+        let negatives: Vec<f64> = batch.negatives(i).into_iter().map(|cosine| scale * cosine).collect();
+        let pair = |j: usize| {
+            let positive = batch.is_positive(i, j);
+            if positive { picked(score(&batch.rows[i], &batch.references[j]), &negatives) } else { 0.0 }
+        };
+        let pairs = (0..batch.references.len()).map(pair);
+        if batch.itself {
+            losses.extend(pairs);
+        } else {
+            losses.push(pairs.sum());
+        }
+    }
+    losses
+}
+
+/// Supervised contrastive: the mean over the positives of the loss of picking one out among all others.
+pub fn sup_con(case: &Case) -> Vec<f64> {
+    let (batch, temperature) = (Batch::of(case), case.number("temperature"));
+    let loss = |i: usize| {
+        let positives = batch.positives(i);
+        let mut all = positives.clone();
+        all.extend(batch.negatives(i));
+        let sum: f64 = all.iter().map(|cosine| (cosine / temperature).exp()).sum();
+        let each = positives.iter().map(|cosine| sum.ln() - cosine / temperature);
+        if positives.is_empty() { 0.0 } else { each.sum::<f64>() / positives.len() as f64 }
+    };
+    (0..batch.rows.len()).map(loss).collect()
+}
+
+/// N-pairs from labels, or the mean where the pairs are laid out or come from references.
+pub fn n_pairs(case: &Case) -> Vec<f64> {
+    let score = |a: &[f64], b: &[f64]| if case.word("score", "Product") == "Cosine" { cosine(a, b) } else { dot(a, b) };
+    let loss = |anchor: &[f64], keys: &[Vec<f64>], own: usize| {
+        let others = keys.iter().enumerate().filter(|&(j, _)| j != own).map(|(_, key)| score(anchor, key));
+        picked(score(anchor, &keys[own]), &others.collect::<Vec<f64>>())
+    };
+    let mean = |losses: Vec<f64>| vec![losses.iter().sum::<f64>() / losses.len() as f64];
+    if case.inputs.contains_key("anchors") {
+        let (anchors, positives) = (case.rows("anchors"), case.rows("positives"));
+        return mean(anchors.iter().enumerate().map(|(i, anchor)| loss(anchor, &positives, i)).collect());
+    }
+    let batch = Batch::of(case);
+    let first = |labels: &[i64], label: i64| labels.iter().position(|&other| other == label);
+    if !batch.itself {
+        let all = &batch.reference_labels;
+        let firsts: Vec<usize> = (0..all.len()).filter(|&j| all[j] >= 0 && first(all, all[j]) == Some(j)).collect();
+        let keys: Vec<Vec<f64>> = firsts.iter().map(|&j| batch.references[j].clone()).collect();
+        let mut losses = Vec::new();
+        for (own, &j) in firsts.iter().enumerate() {
+            if let Some(i) = first(&batch.labels, all[j]) {
+                losses.push(loss(&batch.rows[i], &keys, own));
+            }
+        }
+        return mean(losses);
+    }
+    let mut pairs = Vec::new();
+    for i in 0..batch.rows.len() {
+        let label = batch.labels[i];
+        let second = (i + 1..batch.rows.len()).find(|&j| batch.labels[j] == label);
+        if let (true, Some(j)) = (label >= 0 && first(&batch.labels, label) == Some(i), second) {
+            pairs.push((i, j));
+        }
+    }
+    let keys: Vec<Vec<f64>> = pairs.iter().map(|&(_, j)| batch.rows[j].clone()).collect();
+    let mut losses = vec![0.0; batch.rows.len()];
+    for (own, &(i, _)) in pairs.iter().enumerate() {
+        losses[i] = loss(&batch.rows[i], &keys, own);
+    }
+    losses
+}
+
+/// Multi-similarity, equation 15.
+pub fn multi_similarity(case: &Case) -> Vec<f64> {
+    let batch = Batch::of(case);
+    let (alpha, beta, base) = (case.number("alpha"), case.number("beta"), case.number("base"));
+    let loss = |i: usize| {
+        let far = log_of_one_more(batch.positives(i).into_iter().map(|cosine| -alpha * (cosine - base)));
+        let near = log_of_one_more(batch.negatives(i).into_iter().map(|cosine| beta * (cosine - base)));
+        far / alpha + near / beta
+    };
+    (0..batch.rows.len()).map(loss).collect()
+}
+
+/// Circle loss: one plus the sum over all pairs of a positive and a negative.
+pub fn circle(case: &Case) -> Vec<f64> {
+    let (batch, margin, scale) = (Batch::of(case), case.number("margin"), case.number("scale"));
+    let loss = |i: usize| {
+        let mut exponents = Vec::new();
+        for positive in batch.positives(i) {
+            for negative in batch.negatives(i) {
+                let pull = (1.0 + margin - positive).max(0.0) * (positive - (1.0 - margin));
+                let push = (negative + margin).max(0.0) * (negative - margin);
+                exponents.push(scale * (push - pull));
+            }
+        }
+        log_of_one_more(exponents.into_iter())
+    };
+    (0..batch.rows.len()).map(loss).collect()
+}
