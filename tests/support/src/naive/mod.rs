@@ -4,6 +4,7 @@ pub mod center;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod pairwise;
 
 /// The sum of products.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
