@@ -217,7 +217,6 @@ fn a_nan_in_a_pair_is_never_a_finite_loss() {
     }
 }
 
-/// Burn's own triplet loss (0.22.1) has a NaN gradient here, for every row of the batch.
 #[test]
 fn an_anchor_that_equals_its_positive_has_a_finite_gradient() {
     for backend in backends() {
@@ -239,6 +238,25 @@ fn an_anchor_that_equals_its_positive_has_a_finite_gradient() {
             }
         }
     }
+}
+
+/// Why the docs warn of it. When this fails, Burn has mended it and the docs of `TripletLoss` are out of date.
+#[test]
+fn the_triplet_loss_of_burn_has_a_nan_gradient_there() {
+    let device = Device::flex().autodiff();
+    let rows = |rows: [[f32; 2]; 2]| Tensor::<2>::from_data(rows, &device).require_grad();
+    // Only the first anchor equals its positive.
+    let (anchor, positive) = (rows([[1.0, 2.0], [0.0, 1.0]]), rows([[1.0, 2.0], [3.0, 1.0]]));
+    let negative = rows([[9.0, 9.0], [1.0, 1.0]]);
+    let gradient = |loss: Tensor<1>| host(anchor.grad(&loss.backward()).expect("a gradient"));
+
+    let of_burn = burn::nn::loss::TripletMarginLossConfig::new().init();
+    let theirs = of_burn.forward(anchor.clone(), positive.clone(), negative.clone(), burn::nn::loss::Reduction::Mean);
+    let ours = TripletLossConfig::new().with_margin(1.0).init();
+    let ours = ours.forward_triplets(anchor.clone(), positive, negative, Reduction::Mean);
+
+    assert!(gradient(theirs)[0].is_nan());
+    assert_finite("ours", &gradient(ours));
 }
 
 /// All triplets of a batch as a list, `batch³` entries: what batch-all never makes.

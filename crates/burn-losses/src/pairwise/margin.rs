@@ -70,7 +70,7 @@ impl MarginLossConfig {
 /// # Source
 ///
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
-/// 2017, section 4, equations 5 and 6; the boundary per image is left out.
+/// 2017, section 4, margin based loss; the boundary per image is left out.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};

@@ -68,17 +68,16 @@ impl TripletLossConfig {
 /// TensorFlow Addons takes the farthest negative instead.
 ///
 /// All gradients are finite, also where rows are equal. Burn's own `nn::loss::TripletMarginLoss` (0.22.1) has a NaN
-/// gradient for the whole batch as soon as one anchor equals its positive or negative, because its root has no floor
-/// under it; PyTorch's adds 1e-6 to every difference instead, so its distances are a little off (in `f64`, this loss
-/// equals PyTorch's with `eps` 0).
+/// gradient for an anchor that equals its positive or its negative, and so for every weight before it, because its root
+/// has no floor under it. PyTorch's adds 1e-6 to every difference instead; this loss equals PyTorch's with `eps` 0.
 ///
 /// # Source
 ///
-/// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.1, equation 3, and 3.2 for
+/// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.1, and 3.2 for
 /// semi-hard negatives; Hermans, Beyer, Leibe: [In Defense of the Triplet Loss for Person
 /// Re-Identification](https://arxiv.org/abs/1703.07737), 2017, section 2, for batch-all, batch-hard and the soft margin;
 /// Balntas et al.: [Learning local feature descriptors with triplets and shallow convolutional neural
-/// networks](https://bmva-archive.org.uk/bmvc/2016/papers/paper119/paper119.pdf), 2016, for the anchor swap.
+/// networks](https://bmva-archive.org.uk/bmvc/2016/papers/paper119/index.html), 2016, for the anchor swap.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
