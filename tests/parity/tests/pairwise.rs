@@ -303,6 +303,103 @@ fn batch_all_equals_the_list_of_all_triplets() {
     }
 }
 
+/// What a miner leaves is not the same in both directions; the swap must still find every triplet once.
+#[test]
+fn batch_all_of_chosen_pairs_equals_the_list_of_their_triplets() {
+    let (rows, labels) = batch();
+    let count = labels.len();
+    // Every third pair of each kind is left out.
+    let chosen = |a: usize, b: usize, same: bool| {
+        a != b && (labels[a] == labels[b]) == same && (5 * a + 3 * b + usize::from(same)) % 3 != 0
+    };
+    for backend in backends() {
+        let mask = |same: bool| {
+            let bits: Vec<bool> = (0..count * count).map(|at| chosen(at / count, at % count, same)).collect();
+            Tensor::<2, Bool>::from_data(TensorData::new(bits, [count, count]), &backend.device)
+        };
+        let pairs = Pairs { positive: mask(true), negative: mask(false) };
+        let all = listed(&backend, &labels);
+        let valid: Vec<bool> = (0..count * count * count)
+            .map(|at| {
+                let (a, p, n) = (at / count / count, at / count % count, at % count);
+                chosen(a, p, true) && chosen(a, n, false)
+            })
+            .collect();
+        let valid = Tensor::<1, Bool>::from_data(TensorData::from(valid.as_slice()), &backend.device);
+        let list = Triplets { valid, ..all };
+        for (name, loss) in triplet_losses().into_iter().filter(|(name, _)| name.contains("All")) {
+            for reduction in REDUCTIONS {
+                let (one, other) = (loss.clone(), loss.clone());
+                let (pairs, list) = (pairs.clone(), list.clone());
+                let matrix = |x: Tensor<2>| Distance::Euclidean.matrix(x.clone(), x);
+                let walked: BatchLoss = Box::new(move |x, _, r| one.forward_distances(matrix(x), &pairs, r));
+                let held: BatchLoss = Box::new(move |x, _, r| other.forward_mined(matrix(x), &list, r));
+                let (value, gradient) = value_and_gradient(&backend, &walked, &rows, &labels, reduction);
+                let (expected, expected_gradient) = value_and_gradient(&backend, &held, &rows, &labels, reduction);
+                let what = format!("{name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
+                assert!(expected > 0.0, "{what}");
+                assert_close(&what, &[value], &[expected], tolerance(&backend));
+                assert_close(&what, &gradient, &expected_gradient, tolerance(&backend));
+            }
+        }
+    }
+}
+
+/// A margin loss with one boundary is the contrastive loss that is not squared, its margins on both sides of it.
+#[test]
+fn a_margin_loss_is_a_contrastive_loss_around_its_boundary() {
+    let (rows, labels) = batch();
+    for backend in backends() {
+        let margin = MarginLossConfig::new().with_margin(0.25).with_beta(1.25).init(&backend.device);
+        let config = ContrastiveLossConfig::new().with_form(ContrastiveForm::Hinge).with_balance(PairBalance::Joint);
+        let contrastive = config.with_positive_margin(1.0).with_negative_margin(1.5).init();
+        let margin: BatchLoss = Box::new(move |x, y, r| margin.forward(x, y, r));
+        let contrastive: BatchLoss = Box::new(move |x, y, r| contrastive.forward(x, y, r));
+        for reduction in REDUCTIONS {
+            let (value, gradient) = value_and_gradient(&backend, &margin, &rows, &labels, reduction);
+            let (expected, expected_gradient) = value_and_gradient(&backend, &contrastive, &rows, &labels, reduction);
+            let what = format!("{reduction:?} on {} {:?}", backend.name, backend.dtype);
+            assert_close(&what, &[value], &[expected], tolerance(&backend));
+            assert_close(&what, &gradient, &expected_gradient, tolerance(&backend));
+        }
+    }
+}
+
+/// Rows of a memory are references and no anchors.
+#[test]
+fn a_memory_gives_every_mining_its_triplets() {
+    let (rows, labels) = batch();
+    for backend in backends() {
+        let x = floats(&backend, &rows).require_grad();
+        let y = integers(&backend, &labels);
+        let pairs = Pairs::between(y.clone().narrow(0, 0, 3), y.narrow(0, 3, 4));
+        let distances = || Distance::Euclidean.matrix(x.clone().narrow(0, 0, 3), x.clone().narrow(0, 3, 4));
+        let d = host(distances());
+        let at = |a: usize, r: usize| d[4 * a + r];
+        // Anchors of 2, 0, 2; references of 1, 0, 2, 1: one positive each, three negatives.
+        let positive = [2, 1, 2];
+        for mining in [TripletMining::All, TripletMining::Hard, TripletMining::SemiHard] {
+            let loss = TripletLossConfig::new().with_mining(mining).with_margin(1.0).init();
+            let losses = loss.forward_distances_no_reduction(distances(), &pairs);
+            let expected: Vec<f64> = (0..3)
+                .map(|a| {
+                    let near = at(a, positive[a]);
+                    let far = (0..4).filter(|&r| r != positive[a]).map(|r| at(a, r));
+                    let loss = |far: f64| (near - far + 1.0).max(0.0);
+                    match mining {
+                        TripletMining::All => far.map(loss).sum(),
+                        TripletMining::Hard => loss(far.fold(f64::INFINITY, f64::min)),
+                        TripletMining::SemiHard => loss(far.filter(|&far| far > near).fold(f64::INFINITY, f64::min)),
+                    }
+                })
+                .collect();
+            let what = format!("{mining:?} on {} {:?}", backend.name, backend.dtype);
+            assert_close(&what, &host(losses.clone()), &expected, tolerance(&backend));
+            assert_finite(&what, &host(x.grad(&losses.sum().backward()).expect("a gradient")));
+        }
+    }
+}
+
 #[test]
 fn the_sum_is_the_sum_of_the_losses_of_the_anchors() {
     let (rows, labels) = batch();
