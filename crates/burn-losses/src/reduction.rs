@@ -91,6 +91,23 @@ impl Reduction {
             Self::Sum | Self::MeanNonZero => self.apply(losses),
         }
     }
+
+    /// Reduces sums of several losses each, of which `counts` are there and `active` are not 0.
+    ///
+    /// # Shapes
+    ///
+    /// - sums: `[sums]`
+    /// - counts: `[sums]`
+    /// - active: `[sums]`
+    /// - output: `[1]`
+    pub(crate) fn apply_sums(self, sums: Tensor<1>, counts: Tensor<1>, active: Tensor<1>) -> Tensor<1> {
+        let divisor = match self {
+            Self::Mean => counts,
+            Self::Sum => return sum(sums),
+            Self::MeanNonZero => active,
+        };
+        sum(sums) / sum(divisor).clamp_min(1.0)
+    }
 }
 
 /// The loss of an empty batch: 0, and connected to the embeddings and to the trained `rows`, so that a backward finds

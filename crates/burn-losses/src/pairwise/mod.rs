@@ -2,18 +2,32 @@
 //!
 //! Labels are identities here: only whether two are equal matters, and a row with a negative label is in no pair.
 
+mod batch_triplets;
 mod circle;
 mod compared;
+mod contrastive;
+mod hinge;
 mod info_nce;
+mod lifted_structure;
+mod margin;
+mod masked;
 mod multi_similarity;
 mod n_pairs;
 mod sup_con;
 mod temperature;
+mod triplet;
+mod triplet_shape;
 mod views;
 
+pub use batch_triplets::{NegativeDistance, TripletMining};
 pub use circle::{CircleLoss, CircleLossConfig};
+pub use contrastive::{ContrastiveForm, ContrastiveLoss, ContrastiveLossConfig, PairBalance};
 pub use info_nce::{InfoNce, InfoNceConfig};
+pub use lifted_structure::{LiftedStructureLoss, LiftedStructureLossConfig};
+pub use margin::{MarginLoss, MarginLossConfig};
 pub use multi_similarity::{MultiSimilarity, MultiSimilarityConfig};
 pub use n_pairs::{NPairs, NPairsConfig, PairScore};
 pub use sup_con::{SupCon, SupConConfig};
 pub use temperature::{Temperature, TemperatureMode};
+pub use triplet::{TripletLoss, TripletLossConfig};
+pub use triplet_shape::TripletShape;

@@ -13,7 +13,8 @@ pub fn distances(case: &Case) -> Vec<f64> {
     }
 }
 
-fn distance(case: &Case, a: &[f64], b: &[f64]) -> f64 {
+/// The distance of one pair, by the setting `distance`.
+pub(super) fn distance(case: &Case, a: &[f64], b: &[f64]) -> f64 {
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     let minkowski = |p: f64| a.iter().zip(b).map(|(a, b)| (a - b).abs().powf(p)).sum::<f64>().powf(1.0 / p);
     match case.word("distance", "Minkowski") {

@@ -5,6 +5,7 @@ pub mod center;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod pairwise;
 pub mod proxy;
 pub mod regularization;
 pub mod rival_heads;

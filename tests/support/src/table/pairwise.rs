@@ -1,6 +1,144 @@
 //! Losses of distances of pairs and triplets.
+//!
+//! Beside the fields of a config, the settings of a case say which method is called (`call`) and how its losses become
+//! one number (`reduction`; without one, each loss is compared).
 
-use super::Row;
+use burn::config::Config;
+use burn::module::{Param, ParamId};
+use burn::tensor::{Int, Tensor, TensorData};
+use burn_losses::distance::Distance;
+use burn_losses::mining::{Pairs, Triplets};
+use burn_losses::pairwise::{ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, TripletLossConfig};
+use burn_losses::reduction::Reduction;
+
+use super::{Call, Labels, Row, Run, Steepness};
+use crate::naive;
+
+/// Settings that are no fields of a config.
+const OF_THE_CALL: [&str; 4] = ["call", "reduction", "triplets", "reference_labels"];
 
 /// One row per loss.
-pub(super) const ROWS: &[Row] = &[];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        loss: "ContrastiveLoss",
+        family: "pairwise",
+        run: contrastive,
+        naive: naive::pairwise::contrastive,
+        steepness: Steepness::Ordinary,
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
+        loss: "TripletLoss",
+        family: "pairwise",
+        run: triplet,
+        naive: naive::pairwise::triplet,
+        steepness: Steepness::Ordinary,
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
+        loss: "LiftedStructureLoss",
+        family: "pairwise",
+        run: lifted_structure,
+        naive: naive::pairwise::lifted_structure,
+        steepness: Steepness::Ordinary,
+        labels: Labels::Identities,
+        deviation: "an anchor without a positive or a negative has loss 0 and does not count in a mean, as the formula \
+                    has it; pytorch-metric-learning keeps the half that is there",
+    },
+    Row {
+        loss: "MarginLoss",
+        family: "pairwise",
+        run: margin,
+        naive: naive::pairwise::margin,
+        steepness: Steepness::Ordinary,
+        labels: Labels::Identities,
+        deviation: "a pair counts once, as in the paper; pytorch-metric-learning counts it once per triplet",
+    },
+];
+
+fn config<C: Config>(call: &Call<'_>, defaults: C) -> C {
+    let mut case = call.case.clone();
+    case.settings.retain(|name, _| !OF_THE_CALL.contains(&name.as_str()));
+    Call { case: &case, ..*call }.config(defaults)
+}
+
+fn reduction(call: &Call<'_>) -> Option<Reduction> {
+    let setting = call.case.settings.get("reduction")?;
+    serde_json::from_value(setting.clone()).expect("a reduction or null")
+}
+
+fn integers(call: &Call<'_>, numbers: &[i64]) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::from(numbers), call.device)
+}
+
+fn contrastive(call: &Call<'_>) -> Run {
+    let loss = config(call, ContrastiveLossConfig::new()).init();
+    if call.case.word("call", "") == "pairs" {
+        let (first, second) = (call.leaf("first"), call.leaf("second"));
+        let is_same = call.labels().equal_scalar(1);
+        let losses = loss.forward_pairs_no_reduction(first.clone(), second.clone(), is_same);
+        return Run::new(losses, [("first", first), ("second", second)]);
+    }
+    let embeddings = call.leaf("embeddings");
+    let leaves = [("embeddings", embeddings.clone())];
+    match reduction(call) {
+        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
+        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
+    }
+}
+
+fn triplet(call: &Call<'_>) -> Run {
+    let loss = config(call, TripletLossConfig::new()).init();
+    if call.case.word("call", "") == "triplets" {
+        let [anchor, positive, negative] = ["anchor", "positive", "negative"].map(|name| call.leaf(name));
+        let losses = loss.forward_triplets_no_reduction(anchor.clone(), positive.clone(), negative.clone());
+        return Run::new(losses, [("anchor", anchor), ("positive", positive), ("negative", negative)]);
+    }
+    let embeddings = call.leaf("embeddings");
+    let leaves = [("embeddings", embeddings.clone())];
+    if let Some(columns) = call.case.settings.get("triplets") {
+        let columns: [Vec<i64>; 3] = serde_json::from_value(columns.clone()).expect("three columns");
+        let [anchor, positive, negative] = columns.map(|column| integers(call, &column));
+        let valid = anchor.clone().greater_equal_scalar(0);
+        let kind: Distance = serde_json::from_value(call.case.settings["distance"].clone()).expect("a distance");
+        let distances = kind.matrix(embeddings.clone(), embeddings);
+        let triplets = Triplets { anchor, positive, negative, valid };
+        return Run::new(loss.forward_mined(distances, &triplets, reduction(call).expect("a reduction")), leaves);
+    }
+    match reduction(call) {
+        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
+        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
+    }
+}
+
+fn lifted_structure(call: &Call<'_>) -> Run {
+    let loss = config(call, LiftedStructureLossConfig::new()).init();
+    let embeddings = call.leaf("embeddings");
+    let leaves = [("embeddings", embeddings.clone())];
+    match reduction(call) {
+        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
+        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
+    }
+}
+
+fn margin(call: &Call<'_>) -> Run {
+    let mut loss = config(call, MarginLossConfig::new()).init(call.device);
+    let (embeddings, beta) = (call.leaf("embeddings"), call.leaf("beta"));
+    loss.beta = Param::initialized(ParamId::new(), beta.clone().reshape([call.sizes("beta")[0]]));
+    let mut leaves = vec![("embeddings", embeddings.clone()), ("beta", beta)];
+    if let Some(labels) = call.case.settings.get("reference_labels") {
+        let labels: Vec<i64> = serde_json::from_value(labels.clone()).expect("labels");
+        let references = call.leaf("references");
+        let pairs = Pairs::between(call.labels(), integers(call, &labels));
+        let distances = Distance::Euclidean.matrix(embeddings, references.clone());
+        leaves.push(("references", references));
+        let reduction = reduction(call).expect("a reduction");
+        return Run::new(loss.forward_distances(distances, call.labels(), &pairs, reduction), leaves);
+    }
+    match reduction(call) {
+        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
+        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
+    }
+}
