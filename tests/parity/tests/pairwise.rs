@@ -605,6 +605,36 @@ fn a_boundary_without_a_pair_has_gradient_zero() {
     }
 }
 
+/// Also where the caller made the pairs: class 9 has no boundary, and must not borrow that of class 0.
+#[test]
+fn an_anchor_without_a_boundary_is_in_no_chosen_pair() {
+    for backend in backends() {
+        let loss = MarginLossConfig::new().with_classes(Some(2)).with_nu(0.5).init(&backend.device);
+        let x = floats(&backend, &batch().0[..4]);
+        let distances = Distance::Euclidean.matrix(x.clone(), x);
+        let pairs = |labels: &[i64]| Pairs::in_batch(integers(&backend, labels));
+        let of = |labels: &[i64], pairs: &Pairs| {
+            let labels = integers(&backend, labels);
+            let each = loss.forward_distances_no_reduction(distances.clone(), labels.clone(), pairs);
+            (host(each), host(loss.forward_distances(distances.clone(), labels, pairs, Reduction::Mean)))
+        };
+        let (each, _) = of(&[1, 9, 9, 1], &pairs(&[1, 9, 9, 1]));
+        assert!(each[4..12].iter().all(|&loss| loss == 0.0), "{each:?}");
+        assert!(each[..4].iter().any(|&loss| loss > 0.0), "{each:?}");
+
+        let nobody = of(&[9, 9, 7, 7], &pairs(&[9, 9, 7, 7]));
+        assert_eq!(nobody, (vec![0.0; 16], vec![0.0]), "{}", backend.name);
+    }
+}
+
+#[test]
+#[should_panic(expected = "labels")]
+fn labels_of_an_empty_batch_that_are_too_many_are_rejected() {
+    let device = Device::flex();
+    let labels = Tensor::<1, Int>::from_data([1, 2], &device);
+    TripletLossConfig::new().init().forward(Tensor::zeros([0, 3], &device), labels, Reduction::Mean);
+}
+
 #[test]
 fn half_precision_is_computed_in_single_and_given_back_as_half() {
     let device = Device::flex().autodiff();

@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Int, Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch, inside};
+use super::masked::{check, flat, flat_mask, in_batch, inside, is_empty};
 use crate::distance::Distance;
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
@@ -138,7 +138,7 @@ impl ContrastiveLoss {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        if embeddings.dims()[0] == 0 {
+        if is_empty(&embeddings, &labels) {
             return reduction.apply(flat(embeddings));
         }
         let (distances, pairs) = in_batch(self.distance, embeddings, labels);

@@ -5,7 +5,7 @@ use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch};
+use super::masked::{check, flat, flat_mask, in_batch, is_empty};
 use crate::distance::Distance;
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
@@ -99,7 +99,7 @@ impl LiftedStructureLoss {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        if embeddings.dims()[0] == 0 {
+        if is_empty(&embeddings, &labels) {
             return reduction.apply(flat(embeddings));
         }
         let (distances, pairs) = in_batch(self.distance, embeddings, labels);

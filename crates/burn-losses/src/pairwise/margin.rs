@@ -5,7 +5,7 @@ use burn_losses_kernels::labels::signed;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch, inside, silent};
+use super::masked::{check, flat, flat_mask, in_batch, inside, is_empty, silent};
 use crate::distance::Distance;
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::mining::Pairs;
@@ -111,7 +111,7 @@ impl MarginLoss {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        if embeddings.dims()[0] == 0 {
+        if is_empty(&embeddings, &labels) {
             return self.nothing(embeddings, reduction);
         }
         let labels = self.known(labels);
@@ -144,7 +144,7 @@ impl MarginLoss {
     /// # Shapes
     ///
     /// - distances: `[anchors, references]`
-    /// - labels: `[anchors]`, those of the anchors
+    /// - labels: `[anchors]`, those of the anchors; where classes have boundaries, one without is in no pair
     /// - pairs: `[anchors, references]`
     /// - output: `[1]`
     ///
@@ -163,6 +163,7 @@ impl MarginLoss {
         if distances.shape().num_elements() == 0 {
             return self.nothing(distances, reduction);
         }
+        let pairs = &self.of_known(labels.clone(), pairs);
         let distances = widen(distances);
         let any_pair = pairs.positive.clone().bool_or(pairs.negative.clone());
         let paired = flat_mask(any_pair.clone().any_dim(1));
@@ -198,6 +199,7 @@ impl MarginLoss {
         if anchors == 0 || references == 0 {
             return distances;
         }
+        let pairs = &self.of_known(labels.clone(), pairs);
         let distances = widen(distances);
         let beta = self.boundaries(labels, &distances);
 
@@ -220,6 +222,19 @@ impl MarginLoss {
         }
         let SafeLabels { valid, .. } = LabelPolicy::new().sanitise(labels.clone(), self.beta.val().dims()[0]);
         labels.mask_fill(valid.bool_not(), -1)
+    }
+
+    /// The pairs whose anchor has a boundary.
+    fn of_known(&self, labels: Tensor<1, Int>, pairs: &Pairs) -> Pairs {
+        let Pairs { positive, negative } = pairs.clone();
+        if !self.per_class {
+            return Pairs { positive, negative };
+        }
+        let shape = positive.dims();
+        assert_shape!(labels, [shape[0]]);
+        let known = self.known(labels).greater_equal_scalar(0).unsqueeze_dim::<2>(1).expand(shape);
+
+        Pairs { positive: positive.bool_and(known.clone()), negative: negative.bool_and(known) }
     }
 
     /// The boundary of every anchor, `[anchors]`.

@@ -7,6 +7,17 @@ use burn_losses_kernels::precision::widen;
 use crate::distance::Distance;
 use crate::mining::Pairs;
 
+/// Whether the batch has no rows.
+///
+/// # Panics
+///
+/// If there is not a label for every row.
+pub(super) fn is_empty(embeddings: &Tensor<2>, labels: &Tensor<1, Int>) -> bool {
+    let [batch, _] = embeddings.dims();
+    assert_shape!(labels, [batch]);
+    batch == 0
+}
+
 /// The distances of a batch with itself, in a precision fit for sums, and its pairs. What stands in a row with a
 /// negative label reaches nothing.
 pub(super) fn in_batch(distance: Distance, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<2>, Pairs) {

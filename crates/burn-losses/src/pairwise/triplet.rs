@@ -6,7 +6,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::batch_triplets::{
     AnchorSums, NegativeDistance, TripletMining, TripletRule, all_triplets, hard_triplets, semi_hard_triplets, shorter,
 };
-use super::masked::{check, flat, in_batch, silent};
+use super::masked::{check, flat, in_batch, is_empty, silent};
 use super::triplet_shape::TripletShape;
 use crate::distance::Distance;
 use crate::mining::{Pairs, Triplets};
@@ -120,7 +120,7 @@ impl TripletLoss {
     /// If the shapes do not agree.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        if embeddings.dims()[0] == 0 {
+        if is_empty(&embeddings, &labels) {
             return reduction.apply(flat(embeddings));
         }
         let (distances, pairs) = in_batch(self.distance, embeddings, labels);
