@@ -1,6 +1,8 @@
 //! Random numbers as a function of a key: the same on every backend, with nothing kept on the host.
 
+use burn::module::RunningState;
 use burn::tensor::{DType, Device, Int, Tensor};
+use burn_losses_kernels::precision::cast_to;
 
 /// Numbers have this many bits, so that the product of two halves, and half a number more, stays below 2^31.
 const BITS: u32 = 30;
@@ -42,10 +44,59 @@ impl Mixer {
         feistel(self.first.clone(), &self.second, &self.second)
     }
 
+    /// Random numbers in `[0, 1)`, multiples of 2^-23, one for each of `numbers`, which are below 2^30.
+    pub(crate) fn uniform(&self, numbers: Tensor<1, Int>, dtype: DType) -> Tensor<1> {
+        let bits = self.mix(numbers).bitwise_right_shift_scalar((BITS - 23) as i32);
+        cast_to(bits.float(), dtype).mul_scalar(1.0 / f64::from(1 << 23))
+    }
+
     /// Random numbers below 2^30, one for each of `numbers`, which are below 2^30.
     pub(crate) fn mix(&self, numbers: Tensor<1, Int>) -> Tensor<1, Int> {
         feistel(numbers, &self.first, &self.second)
     }
+}
+
+/// A number that looks like none of its neighbours' (the step of SplitMix64).
+pub(crate) fn split_mix(number: u64) -> u64 {
+    let mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// The state of a module that draws, `[3]`: 48 bits of the seed in two halves, and the number of draws before. They are
+/// integers below 2^24, which `f32` holds exactly.
+pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
+    let mixed = split_mix(seed);
+    let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
+
+    Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))
+}
+
+/// What the next draw follows from, on `device` (one without autodiff), in integers of `dtype`.
+pub(crate) fn this_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let draws = draws.value().to_device(device);
+    let number = |place: usize| {
+        let number = draws.clone().narrow(0, place, 1).int();
+        // A Burn server stops at a cast of integers to what they are.
+        if number.dtype() == dtype { number } else { number.cast(dtype) }
+    };
+
+    Mixer::new([number(0), number(1), number(2)])
+}
+
+/// [`this_draw`], and counts it.
+pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let mixer = this_draw(draws, device, dtype);
+    let state = draws.value().to_device(device);
+    let next = state.clone().narrow(0, 2, 1).add_scalar(1.0);
+    let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
+    let next = next.mask_fill(wrapped, 0.0);
+    draws.update(Tensor::cat(alloc::vec![state.narrow(0, 0, 2), next], 0));
+    // Without this the new number would be queued, and a record saved now would hold the old one.
+    draws.value_sync();
+
+    mixer
 }
 
 fn feistel(numbers: Tensor<1, Int>, first: &Tensor<1, Int>, second: &Tensor<1, Int>) -> Tensor<1, Int> {

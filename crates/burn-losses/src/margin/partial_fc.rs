@@ -1,10 +1,10 @@
 use burn::config::Config;
 use burn::module::{Module, RunningState};
-use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::logsumexp::sampled_class_scores;
 
 use super::{ClassCenters, ClassScores, MarginHead};
-use crate::random::Mixer;
+use crate::random::{Mixer, first_draw, next_draw};
 
 /// Settings of [`PartialFc`].
 #[derive(Config, Debug)]
@@ -134,16 +134,7 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
 impl<H: MarginHead> PartialFc<H> {
     /// Draws classes, and counts it.
     fn draw(&self, count: usize, index: &Tensor<1, Int>) -> Drawn {
-        let draws = self.draws.value().to_device(&index.device().inner());
-        let number = |place: usize| draws.clone().narrow(0, place, 1).int().cast(index.dtype());
-        let mixer = Mixer::new([number(0), number(1), number(2)]);
-
-        let next = draws.clone().narrow(0, 2, 1).add_scalar(1.0);
-        let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
-        let next = next.mask_fill(wrapped, 0.0);
-        self.draws.update(Tensor::cat(alloc::vec![draws.narrow(0, 0, 2), next], 0));
-        // Without this the new number would be queued, and a record saved now would hold the old one.
-        self.draws.value_sync();
+        let mixer = next_draw(&self.draws, &index.device().inner(), index.dtype());
 
         Drawn::new(&mixer, count, self.centers().classes())
     }
@@ -226,22 +217,12 @@ impl Sample {
     }
 }
 
-fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
-    // Neighbouring seeds become unlike ones (by the step of SplitMix64), of which 48 bits are kept.
-    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    let mixed = mixed ^ (mixed >> 31);
-    let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
-
-    Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
     use alloc::vec::Vec;
+    use burn::tensor::{DType, Device};
 
     fn drawn(draws: usize, count: usize, classes: usize) -> Vec<Vec<i64>> {
         let device = Device::flex();
