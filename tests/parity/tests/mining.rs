@@ -347,3 +347,106 @@ fn settings_survive_a_round_trip_through_json() {
     let back: DistanceWeightedMinerConfig = serde_json::from_str(&json).unwrap();
     assert_eq!((back.embedding_dim, back.cutoff, back.nonzero_loss_cutoff, back.seed), (8, 0.5, 1.4, 3));
 }
+
+/// Rows on a circle, at angles without a pattern.
+fn circle(count: usize) -> Vec<Vec<f64>> {
+    let angle = |row: usize| (row as f64 * 0.754_877_666).fract() * 6.0;
+    (0..count).map(|row| vec![f64::from(angle(row).cos() as f32), f64::from(angle(row).sin() as f32)]).collect()
+}
+
+#[test]
+fn semi_hard_negatives_in_several_blocks_are_those_of_plain_loops() {
+    // A block is of about 4 million numbers, which 164 rows against each other twice are beyond.
+    let (count, margin) = (164, 0.2);
+    let rows = circle(count);
+    let labels: Vec<i64> = (0..count as i64).map(|row| row % 41).collect();
+    for backend in backends().into_iter().filter(|backend| !backend.is_double()) {
+        let embeddings = matrix(&rows, &backend);
+        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings);
+        let host: Vec<f32> = distances.clone().try_into_vec_as::<f32>().unwrap();
+        let between = |a: usize, b: usize| host[a * count + b];
+        let gap = |a: usize, p: usize, n: usize| between(a, n) - between(a, p);
+        let mut expected = Vec::new();
+        for a in 0..count {
+            for p in (0..count).filter(|&p| p != a && labels[p] == labels[a]) {
+                let semi_hard =
+                    |&n: &usize| labels[n] != labels[a] && gap(a, p, n) > 0.0 && gap(a, p, n) <= margin as f32;
+                let closest = (0..count).filter(semi_hard).min_by(|&n, &m| between(a, n).total_cmp(&between(a, m)));
+                expected.extend(closest.map(|n| [a, p, n]));
+            }
+        }
+        assert!(expected.len() > 400);
+        let pairs = Pairs::in_batch(integers(&labels, &backend));
+        let found = valid(&SemiHardMinerConfig::new().with_margin(margin).init().mine(distances.clone(), &pairs));
+        assert!(found == expected, "{}: {} and {}", backend.name, found.len(), expected.len());
+
+        let drawn = DistanceWeightedMinerConfig::new(2).with_nonzero_loss_cutoff(0.8).init(&backend.device);
+        let drawn = valid(&drawn.mine(distances, &pairs));
+        assert_eq!(drawn.len(), count * 3, "{}: every positive pair", backend.name);
+        for [a, p, n] in drawn {
+            assert!(labels[a] == labels[p] && a != p && labels[a] != labels[n] && between(a, n) < 0.8);
+        }
+    }
+}
+
+#[test]
+fn no_references_are_no_pairs_and_no_triplets() {
+    for backend in backends() {
+        let pairs = Pairs::between(integers(&[1, 2], &backend), integers(&[], &backend));
+        let distances = Tensor::<2>::zeros([2, 0], (&backend.device, backend.dtype));
+        assert_eq!(BatchHardMiner::new().mine(distances.clone(), &pairs).valid.dims(), [0]);
+        assert_eq!(pairs.triplets().valid.dims(), [0]);
+        let mined = MultiSimilarityMinerConfig::new().init().mine(distances, &pairs);
+        assert_eq!((mined.positive.dims(), mined.negative.dims()), ([2, 0], [2, 0]), "{}", backend.name);
+    }
+}
+
+#[test]
+fn equal_rows_huge_rows_and_tiny_rows_give_triplets_of_their_pairs() {
+    let labels = [0, 0, 1, 1];
+    for backend in backends() {
+        for size in [0.0, 1e-30, 1.0, 1e30] {
+            let rows = vec![vec![size, -size, size]; 4];
+            let embeddings = matrix(&rows, &backend);
+            let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
+            let pairs = Pairs::in_batch(integers(&labels, &backend));
+            for [a, p, n] in valid(&BatchHardMiner::new().mine(distances, &pairs)) {
+                assert!(a != p && labels[a] == labels[p] && labels[a] != labels[n], "{} {size}", backend.name);
+            }
+            // Rows that are equal have no angle at the negative.
+            let angular = AngularMinerConfig::new().init().mine(embeddings.clone(), embeddings, &pairs);
+            assert_eq!(valid(&angular), [[0_usize; 3]; 0], "{} {size}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn a_view_is_mined_as_its_copy() {
+    let case = &cases()[0];
+    for backend in backends() {
+        let embeddings = matrix(&case.embeddings, &backend);
+        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings);
+        let mut numbers = distances.clone().transpose().try_into_vec_as::<f64>().unwrap();
+        numbers[1] += 0.25;
+        let count = case.labels.len();
+        let transposed = TensorData::new(numbers, [count, count]);
+        let view = Tensor::<2>::from_data(transposed.clone(), (&backend.device, backend.dtype)).transpose();
+        let copy: Vec<f64> = view.clone().try_into_vec_as::<f64>().unwrap();
+        let copy = Tensor::<2>::from_data(TensorData::new(copy, [count, count]), (&backend.device, backend.dtype));
+        let pairs = Pairs::in_batch(integers(&case.labels, &backend));
+        let of = |distances: Tensor<2>| valid(&TripletMarginMinerConfig::new().init().mine(distances, &pairs));
+        assert_eq!(of(view), of(copy), "{}", backend.name);
+    }
+}
+
+#[test]
+fn half_precision_is_mined_in_f32() {
+    let device = burn::tensor::Device::flex().autodiff();
+    for dtype in [burn::tensor::DType::F16, burn::tensor::DType::BF16] {
+        let distances = [[0.0, 1.0, 3.0, 2.0], [1.0, 0.0, 2.0, 1.5], [3.0, 2.0, 0.0, 1.0], [2.0, 1.5, 1.0, 0.0]];
+        let distances = Tensor::<2>::from_data(distances, (&device, dtype));
+        let pairs = Pairs::in_batch(Tensor::from_data([5, 5, 5, 6], &device));
+        let triplets = BatchHardMiner::new().mine(distances, &pairs);
+        assert_eq!(valid(&triplets), [[0, 2, 3], [1, 2, 3], [2, 0, 3]]);
+    }
+}

@@ -37,8 +37,8 @@ impl ClassCosines {
     ///
     /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn with_centers(centers: &ClassCenters, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
-        let SafeLabels { index, valid } = centers.check(&embeddings, labels);
-        Self::with_rows(centers.weight.val(), embeddings, SafeLabels { index, valid })
+        let labels = centers.check(&embeddings, labels);
+        Self::with_rows(centers.weight.val(), embeddings, labels)
     }
 
     /// With any rows that stand for the classes, such as the weight of a linear layer, transposed.

@@ -57,8 +57,9 @@ impl Figures {
     ) -> Self {
         let centers = head.centers();
         let bad = count_bad(labels.clone(), centers.classes(), centers.ignore_label());
-        let valid = centers.check(&embeddings, labels.clone()).valid;
-        let cosines = ClassCosines::with_centers(centers, embeddings.clone(), labels);
+        let safe = centers.check(&embeddings, labels);
+        let valid = safe.valid.clone();
+        let cosines = ClassCosines::with_rows(centers.weight.val(), embeddings.clone(), safe);
         Self::new(embeddings, cosines, losses, valid, bad)
     }
 
