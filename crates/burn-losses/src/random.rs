@@ -4,6 +4,7 @@ use core::f64::consts::PI;
 
 use burn::module::RunningState;
 use burn::tensor::{DType, Device, Int, Tensor};
+use burn_losses_kernels::precision::cast_to;
 
 use crate::margin::folded_cosine;
 
@@ -47,48 +48,69 @@ impl Mixer {
         feistel(self.first.clone(), &self.second, &self.second)
     }
 
-    /// Random numbers below 2^30, one for each of `numbers`, which are below 2^30.
-    pub(crate) fn mix(&self, numbers: Tensor<1, Int>) -> Tensor<1, Int> {
-        feistel(numbers, &self.first, &self.second)
+    /// Random numbers in `[0, 1)`, multiples of 2^-23, one for each of `numbers`, which are below 2^30.
+    pub(crate) fn uniform(&self, numbers: Tensor<1, Int>, dtype: DType) -> Tensor<1> {
+        let bits = self.mix(numbers).bitwise_right_shift_scalar((BITS - 23) as i32);
+        cast_to(bits.float(), dtype).mul_scalar(1.0 / f64::from(1 << 23))
     }
 
     /// `count` numbers of the standard normal distribution, by the polar form of Box and Muller: of two uniform numbers,
     /// one makes the radius and the other the angle.
-    pub(crate) fn normal(&self, count: usize) -> Tensor<1> {
+    pub(crate) fn normal(&self, count: usize, dtype: DType) -> Tensor<1> {
         let numbers = Tensor::<1, Int>::arange(0..2 * count as i64, (&self.device(), self.dtype()));
-        // In the middle of the stretches between 0 and 1, so neither end is met.
-        let uniform = self.mix(numbers).float().add_scalar(0.5).mul_scalar(1.0 / f64::from(1_u32 << BITS));
-        let radius = uniform.clone().narrow(0, 0, count).log().mul_scalar(-2.0).clamp_min(0.0).sqrt();
+        // In the middle of their stretches, so that none is 0.
+        let uniform = self.uniform(numbers, dtype).add_scalar(0.5 / f64::from(1 << 23));
+        let radius = uniform.clone().narrow(0, 0, count).log().mul_scalar(-2.0).sqrt();
         // The cosine of an angle in [0, pi] is distributed as that of one in the full circle.
         radius * folded_cosine(uniform.narrow(0, count, count).mul_scalar(PI))
     }
+
+    /// Random numbers below 2^30, one for each of `numbers`, which are below 2^30.
+    pub(crate) fn mix(&self, numbers: Tensor<1, Int>) -> Tensor<1, Int> {
+        feistel(numbers, &self.first, &self.second)
+    }
 }
 
-/// The state of a module that draws: the two halves of the seed and the number of draws, `[3]`, integers below 2^24, which
-/// `f32` holds exactly.
-pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
-    // Neighbouring seeds become unlike ones (by the step of SplitMix64), of which 48 bits are kept.
-    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+/// A number that looks like none of its neighbours' (the step of SplitMix64).
+pub(crate) fn split_mix(number: u64) -> u64 {
+    let mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    let mixed = mixed ^ (mixed >> 31);
+    mixed ^ (mixed >> 31)
+}
+
+/// The state of a module that draws, `[3]`: 48 bits of the seed in two halves, and the number of draws before. They are
+/// integers below 2^24, which `f32` holds exactly.
+pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
+    let mixed = split_mix(seed);
     let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
 
     Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))
 }
 
-/// The random numbers of the next draw, which is counted.
-pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
-    let state = draws.value().to_device(device);
-    let number = |place: usize| state.clone().narrow(0, place, 1).int().cast(dtype);
-    let mixer = Mixer::new([number(0), number(1), number(2)]);
+/// What the next draw follows from, on `device` (one without autodiff), in integers of `dtype`.
+pub(crate) fn this_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let draws = draws.value().to_device(device);
+    let number = |place: usize| {
+        let number = draws.clone().narrow(0, place, 1).int();
+        // A Burn server stops at a cast of integers to what they are.
+        if number.dtype() == dtype { number } else { number.cast(dtype) }
+    };
 
+    Mixer::new([number(0), number(1), number(2)])
+}
+
+/// [`this_draw`], and counts it.
+pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let mixer = this_draw(draws, device, dtype);
+    let state = draws.value().to_device(device);
     let next = state.clone().narrow(0, 2, 1).add_scalar(1.0);
     let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
     let next = next.mask_fill(wrapped, 0.0);
     draws.update(Tensor::cat(alloc::vec![state.narrow(0, 0, 2), next], 0));
     // Without this the new number would be queued, and a record saved now would hold the old one.
     draws.value_sync();
+
     mixer
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-const HEADER: &str = "epoch,loss,learning_rate,head_learning_rate,images_per_second,mean_angle,seconds";
+const HEADER: &str = "epoch,loss,learning_rate,head_learning_rate,images_per_second,mean_angle,nearest_other_angle,\
+                      embedding_length,direction_variance,bad_labels,seconds";
 
 /// One epoch of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,13 +24,32 @@ pub struct EpochRow {
     pub images_per_second: f64,
     /// Mean angle to the own class over the epoch, in radians.
     pub mean_angle: f64,
+    /// Mean angle to the nearest other class over the epoch, in radians.
+    pub nearest_other_angle: f64,
+    /// Mean length of the embeddings over the epoch.
+    pub embedding_length: f64,
+    /// How far the directions of the embeddings of a batch spread, on average: nearly 0 is a collapsed model.
+    pub direction_variance: f64,
+    /// Labels of the epoch that were no class.
+    pub bad_labels: f64,
     /// How long the epoch took.
     pub seconds: f64,
 }
 
 impl EpochRow {
-    fn fields(&self) -> [f64; 6] {
-        [self.loss, self.learning_rate, self.head_learning_rate, self.images_per_second, self.mean_angle, self.seconds]
+    fn fields(&self) -> [f64; 10] {
+        [
+            self.loss,
+            self.learning_rate,
+            self.head_learning_rate,
+            self.images_per_second,
+            self.mean_angle,
+            self.nearest_other_angle,
+            self.embedding_length,
+            self.direction_variance,
+            self.bad_labels,
+            self.seconds,
+        ]
     }
 
     fn line(&self) -> String {
@@ -40,7 +60,18 @@ impl EpochRow {
     fn parse(line: &str) -> Option<Self> {
         let (epoch, rest) = line.split_once(',')?;
         let fields: Vec<f64> = rest.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
-        let &[loss, learning_rate, head_learning_rate, images_per_second, mean_angle, seconds] = fields.as_slice()
+        let &[
+            loss,
+            learning_rate,
+            head_learning_rate,
+            images_per_second,
+            mean_angle,
+            nearest_other_angle,
+            embedding_length,
+            direction_variance,
+            bad_labels,
+            seconds,
+        ] = fields.as_slice()
         else {
             return None;
         };
@@ -51,6 +82,10 @@ impl EpochRow {
             head_learning_rate,
             images_per_second,
             mean_angle,
+            nearest_other_angle,
+            embedding_length,
+            direction_variance,
+            bad_labels,
             seconds,
         })
     }
@@ -130,6 +165,10 @@ mod tests {
             head_learning_rate: 0.5,
             images_per_second: 1000.5,
             mean_angle: 0.75,
+            nearest_other_angle: 1.25,
+            embedding_length: 3.5,
+            direction_variance: 0.5,
+            bad_labels: 2.0,
             seconds: 12.0,
         };
         assert_eq!(EpochRow::parse(row.line().trim_end()), Some(row));

@@ -1,6 +1,7 @@
 //! The losses to choose from and the settings each of them has.
 
 use anyhow::{Result, bail};
+use burn_losses::diagnostics::Plateau;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,17 @@ pub enum LossKind {
     #[serde(rename = "softmax+center")]
     #[value(name = "softmax+center")]
     SoftmaxCenter,
+}
+
+impl LossKind {
+    /// The loss of a model that tells so many people apart no better than by chance; that of a margin, or of two losses
+    /// together, says nothing by itself.
+    pub fn plateau(self, people: usize) -> Option<Plateau> {
+        match self {
+            Self::NormFace | Self::Softmax => Some(Plateau::Classes(people)),
+            Self::CosFace | Self::ArcFace | Self::Combined | Self::SoftmaxCenter => None,
+        }
+    }
 }
 
 impl std::fmt::Display for LossKind {

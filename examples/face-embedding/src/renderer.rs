@@ -9,6 +9,7 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 use burn::train::{Interrupter, LearnerSummary};
+use burn_losses::diagnostics::{Collapse, Plateau};
 
 use crate::epoch_table::{EpochRow, EpochTable};
 use crate::step::Figure;
@@ -35,23 +36,35 @@ pub struct LineRenderer {
     whole_epoch: Sums,
     run_began: Instant,
     bad_labels: f64,
+    /// Where the loss stays if the model tells nobody apart; the first epoch may well be there.
+    plateau: Option<Plateau>,
 }
 
 /// Sums of the figures since some moment.
 struct Sums {
     began: Instant,
     steps: usize,
-    loss: f64,
-    mean_angle: f64,
+    figures: HashMap<Figure, f64>,
 }
 
 impl Sums {
     fn new() -> Self {
-        Self { began: Instant::now(), steps: 0, loss: 0.0, mean_angle: 0.0 }
+        Self { began: Instant::now(), steps: 0, figures: HashMap::new() }
     }
 
-    fn mean(&self, sum: f64) -> f64 {
-        sum / self.steps.max(1) as f64
+    fn add(&mut self, figures: &HashMap<Figure, f64>) {
+        self.steps += 1;
+        for (&figure, value) in figures {
+            *self.figures.entry(figure).or_default() += value;
+        }
+    }
+
+    fn sum(&self, figure: Figure) -> f64 {
+        self.figures.get(&figure).copied().unwrap_or(f64::NAN)
+    }
+
+    fn mean(&self, figure: Figure) -> f64 {
+        self.sum(figure) / self.steps.max(1) as f64
     }
 
     fn steps_per_second(&self) -> f64 {
@@ -64,7 +77,13 @@ impl LineRenderer {
     ///
     /// The interrupter stops the training when there is nothing left to gain: the loss is no
     /// number any more, or the table cannot be written.
-    pub fn new(table: EpochTable, interrupter: Interrupter, steps_per_epoch: usize, batch_size: usize) -> Self {
+    pub fn new(
+        table: EpochTable,
+        interrupter: Interrupter,
+        steps_per_epoch: usize,
+        batch_size: usize,
+        plateau: Option<Plateau>,
+    ) -> Self {
         Self {
             table,
             interrupter,
@@ -80,6 +99,7 @@ impl LineRenderer {
             whole_epoch: Sums::new(),
             run_began: Instant::now(),
             bad_labels: 0.0,
+            plateau,
         }
     }
 
@@ -100,14 +120,16 @@ impl LineRenderer {
         let head_learning_rate = self.figure(Figure::HeadLearningRate);
         say!(
             "epoch {:>2}/{} step {:>4}/{} | loss {:>7.4} | lr {learning_rate:.5} head {head_learning_rate:.5} \
-             | {:>6.0} images/s | own-class angle {:>5.1} deg | {} left",
+             | {:>6.0} images/s | own class {:>5.1} deg, nearest other {:>5.1} | length {:>6.2} | {} left",
             self.epoch,
             self.epochs,
             self.step,
             self.steps_per_epoch,
-            sums.mean(sums.loss),
+            sums.mean(Figure::Loss),
             sums.steps_per_second() * self.batch_size as f64,
-            sums.mean(sums.mean_angle).to_degrees(),
+            sums.mean(Figure::MeanAngle).to_degrees(),
+            sums.mean(Figure::NearestOtherAngle).to_degrees(),
+            sums.mean(Figure::EmbeddingLength),
             readable(self.time_left()),
         );
     }
@@ -116,9 +138,7 @@ impl LineRenderer {
         self.step += 1;
         let loss = self.figure(Figure::Loss);
         for sums in [&mut self.interval, &mut self.whole_epoch] {
-            sums.steps += 1;
-            sums.loss += loss;
-            sums.mean_angle += self.current.get(&Figure::MeanAngle).copied().unwrap_or(f64::NAN);
+            sums.add(&self.current);
         }
 
         let bad_labels = self.figure(Figure::BadLabels);
@@ -145,13 +165,23 @@ impl LineRenderer {
             return;
         }
         self.print(sums);
+        // A batch of one picture has no spread.
+        if self.batch_size > 1
+            && let Some(collapse) = collapse(sums, self.plateau.filter(|_| self.epoch > 1))
+        {
+            say!("warning: {collapse}");
+        }
         let row = EpochRow {
             epoch: self.epoch,
-            loss: sums.mean(sums.loss),
+            loss: sums.mean(Figure::Loss),
             learning_rate: self.figure(Figure::LearningRate),
             head_learning_rate: self.figure(Figure::HeadLearningRate),
             images_per_second: sums.steps_per_second() * self.batch_size as f64,
-            mean_angle: sums.mean(sums.mean_angle),
+            mean_angle: sums.mean(Figure::MeanAngle),
+            nearest_other_angle: sums.mean(Figure::NearestOtherAngle),
+            embedding_length: sums.mean(Figure::EmbeddingLength),
+            direction_variance: sums.mean(Figure::DirectionVariance),
+            bad_labels: sums.sum(Figure::BadLabels),
             seconds: sums.began.elapsed().as_secs_f64(),
         };
         if let Err(error) = self.table.append(&row) {
@@ -213,6 +243,10 @@ impl TrainingProgressLogger for LineRenderer {
     fn log_event_training(&mut self, _event: String) {}
 }
 
+fn collapse(sums: &Sums, plateau: Option<Plateau>) -> Option<Collapse> {
+    Collapse::check(sums.mean(Figure::Loss), sums.mean(Figure::DirectionVariance), plateau)
+}
+
 /// What Burn calls the split that has the training pictures.
 const TRAIN_SPLIT: &str = "train";
 
@@ -253,6 +287,22 @@ pub(crate) fn readable(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_tells_nobody_apart_is_warned_of() {
+        let of = |loss, variance, plateau| {
+            let mut sums = Sums::new();
+            for _ in 0..2 {
+                sums.add(&HashMap::from([(Figure::Loss, loss), (Figure::DirectionVariance, variance)]));
+            }
+            collapse(&sums, plateau).map(|collapse| collapse.to_string())
+        };
+        // ln 200
+        let warning = of(5.2983, 0.6, Some(Plateau::Classes(200))).expect("the loss is on the plateau");
+        assert!(warning.contains("every class is as likely as every other"), "{warning}");
+        assert!(of(5.2983, 1e-7, None).expect("no spread").contains("nearly the same direction"));
+        assert_eq!(of(4.0, 0.6, Some(Plateau::Classes(200))), None);
+    }
 
     #[test]
     fn durations_are_readable() {

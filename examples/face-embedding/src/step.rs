@@ -8,14 +8,15 @@ use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
     Adaptor, ItemLazy, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
 };
+use burn_losses::diagnostics::{Figures, Reading};
 
 use crate::model::HeadOutput;
 
 /// What a training step hands to the metrics.
 #[allow(clippy::large_enum_variant)] // Only one or two are alive at a time.
 pub enum StepOutput {
-    /// Still on the device: the loss, the count of bad labels, the cosine of every picture.
-    OnDevice(Tensor<1>),
+    /// Still on the device.
+    OnDevice(Figures),
     /// Read.
     Read(StepFigures),
 }
@@ -29,29 +30,38 @@ pub struct StepFigures {
     pub bad_labels: f64,
     /// Mean angle between an embedding and the center of its own class, in radians.
     pub mean_angle: f64,
+    /// Mean angle between an embedding and the nearest center of another class, in radians.
+    pub nearest_other_angle: f64,
+    /// Mean length of the embeddings.
+    pub embedding_length: f64,
+    /// How far the directions of the embeddings spread: 0 if all are one, nearly 1 if they spread evenly.
+    pub direction_variance: f64,
     /// Pictures in the batch.
     pub pictures: usize,
 }
 
 impl StepOutput {
     /// Packs the figures into one tensor, so that reading them is one transfer.
-    pub fn new(output: HeadOutput, bad_labels: Tensor<1, Int>) -> Self {
-        let figures = vec![output.loss.detach(), bad_labels.float(), output.own_cosine];
-        Self::OnDevice(Tensor::cat(figures, 0))
+    pub fn new(output: HeadOutput, embeddings: Tensor<2>, bad_labels: Tensor<1, Int>) -> Self {
+        // One loss, the mean of the batch.
+        let counted = Tensor::full([1], true, &output.loss.device());
+        Self::OnDevice(Figures::new(embeddings, output.cosines, output.loss, counted, bad_labels))
     }
 }
 
 impl ItemLazy for StepOutput {
     fn sync(self) -> Result<Self, ExecutionError> {
         let Self::OnDevice(figures) = self else { return Ok(self) };
-        let values: Vec<f64> = figures.without_autodiff().try_into_data()?.iter::<f64>().collect();
-        let cosines = &values[2..];
-        let angles: f64 = cosines.iter().map(|cosine| cosine.clamp(-1.0, 1.0).acos()).sum();
+        let values: Vec<f64> = figures.packed.try_into_data()?.iter::<f64>().collect();
+        let reading = Reading::from_packed(&values);
         Ok(Self::Read(StepFigures {
-            loss: values[0],
-            bad_labels: values[1],
-            mean_angle: angles / cosines.len() as f64,
-            pictures: cosines.len(),
+            loss: reading.loss,
+            bad_labels: reading.bad_labels as f64,
+            mean_angle: reading.own_angle,
+            nearest_other_angle: reading.nearest_other_angle,
+            embedding_length: reading.length_mean,
+            direction_variance: reading.direction_variance,
+            pictures: reading.batch,
         }))
     }
 }
@@ -72,6 +82,12 @@ pub enum Figure {
     Loss,
     /// The mean angle to the own class, in radians.
     MeanAngle,
+    /// The mean angle to the nearest other class, in radians.
+    NearestOtherAngle,
+    /// The mean length of the embeddings.
+    EmbeddingLength,
+    /// How far the directions of the embeddings spread.
+    DirectionVariance,
     /// The count of bad labels.
     BadLabels,
     /// The learning rate of the trunk.
@@ -82,14 +98,25 @@ pub enum Figure {
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Loss, Self::MeanAngle, Self::BadLabels, Self::LearningRate, Self::HeadLearningRate];
+    pub const ALL: [Self; 8] = [
+        Self::Loss,
+        Self::MeanAngle,
+        Self::NearestOtherAngle,
+        Self::EmbeddingLength,
+        Self::DirectionVariance,
+        Self::BadLabels,
+        Self::LearningRate,
+        Self::HeadLearningRate,
+    ];
 
     /// The name under which Burn knows the metric.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
             Self::MeanAngle => "mean_angle",
+            Self::NearestOtherAngle => "nearest_other_angle",
+            Self::EmbeddingLength => "embedding_length",
+            Self::DirectionVariance => "direction_variance",
             Self::BadLabels => "bad_labels",
             Self::LearningRate => "learning_rate",
             Self::HeadLearningRate => "head_learning_rate",
@@ -106,6 +133,9 @@ impl Figure {
         match self {
             Self::Loss => figures.loss,
             Self::MeanAngle => figures.mean_angle,
+            Self::NearestOtherAngle => figures.nearest_other_angle,
+            Self::EmbeddingLength => figures.embedding_length,
+            Self::DirectionVariance => figures.direction_variance,
             Self::BadLabels => figures.bad_labels,
             Self::LearningRate => rate("trunk.embedding.weight"),
             Self::HeadLearningRate => rate("head.centers.weight"),

@@ -131,7 +131,8 @@ fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: Face
     let steps_per_epoch = batches.batches();
     let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
     let interrupter = Interrupter::new();
-    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, config.batch_size);
+    let plateau = config.loss.plateau(people);
+    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, config.batch_size, plateau);
 
     let no_batches: Arc<dyn DataLoader<()>> = Arc::new(NoBatches);
     let mut training = SupervisedTraining::new(run.path(), Arc::new(batches), no_batches)

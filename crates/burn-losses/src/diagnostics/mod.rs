@@ -1,1 +1,23 @@
 //! What a trainer wants to see beside the loss.
+//!
+//! [`Figures`] measure a batch on the device and pack what they found into one small tensor, so that a step has one
+//! transfer more at most and none to wait for; [`Reading`] interprets the numbers on the host: angles to the own and to
+//! the nearest other class, the share of losses that still train, lengths and spread of the embeddings, bad labels.
+//! [`Collapse`] says whether the model tells anything apart, and [`fixed_scale`] and [`least_scale`] choose the scale of
+//! a head from the number of classes. With crate feature `train`, `DiagnosticMetric` shows them in Burn's training loop.
+
+mod collapse;
+mod cosines;
+mod embeddings;
+mod figures;
+#[cfg(feature = "train")]
+mod metric;
+mod scale;
+
+pub use collapse::{Collapse, Plateau};
+pub use cosines::ClassCosines;
+pub use embeddings::embedding_figures;
+pub use figures::{Figures, Reading};
+#[cfg(feature = "train")]
+pub use metric::{Diagnostic, DiagnosticMetric, Diagnostics};
+pub use scale::{fixed_scale, least_loss, least_scale};

@@ -159,6 +159,11 @@ impl ClassCenters {
         self.own_center_cosines(embeddings, index).max_dim(1).squeeze_dim(1)
     }
 
+    /// The label that means "no class".
+    pub(crate) fn ignore_label(&self) -> Option<i64> {
+        self.labels.ignore_label
+    }
+
     /// Checks the shapes of a batch and makes its labels safe.
     pub(crate) fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
         self.check_among(self.classes(), embeddings, labels)

@@ -2,7 +2,6 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
-use burn_losses_kernels::precision::cast_to;
 
 use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
@@ -143,7 +142,7 @@ impl ElasticFace {
         }
         let device = cosine.device().inner();
         let mixer = next_draw(&self.draws, &device, DType::I32);
-        let normal = cast_to(mixer.normal(batch), cosine.dtype()).to_device(&cosine.device());
+        let normal = mixer.normal(batch, cosine.dtype()).to_device(&cosine.device());
         let margins = normal.mul_scalar(self.deviation) + mean;
         match self.order {
             ElasticOrder::Drawn => margins,

@@ -1,4 +1,4 @@
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::labels::signed;
 
 /// Which anchors and references are a pair, as two masks of `[anchors, references]`.
@@ -62,6 +62,38 @@ impl Pairs {
 
         Self { positive: both.clone().bool_and(same.clone()), negative: both.bool_and(same.bool_not()) }
     }
+
+    /// Every triplet: an anchor with each of its positives and each of its negatives.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `anchors·references²` entries, those of an anchor one after the other
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use burn_losses::mining::Pairs;
+    ///
+    /// let pairs = Pairs::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
+    /// // Rows 0 and 1 are each other's positive, and row 2 is the negative of both.
+    /// assert_eq!(pairs.triplets().valid.int().sum().into_scalar::<i64>(), 2);
+    /// ```
+    pub fn triplets(&self) -> Triplets {
+        let [anchors, references] = self.positive.dims();
+        if anchors == 0 || references == 0 {
+            return Triplets::none(&self.positive.device());
+        }
+        Triplets::among_all(self.cube())
+    }
+
+    /// Where `[anchor, positive, negative]` is a triplet.
+    pub(super) fn cube(&self) -> Tensor<3, Bool> {
+        let [anchors, references] = self.positive.dims();
+        let shape = [anchors, references, references];
+        let positive = self.positive.clone().unsqueeze_dim::<3>(2).expand(shape);
+        let negative = self.negative.clone().unsqueeze_dim::<3>(1).expand(shape);
+
+        positive.bool_and(negative)
+    }
 }
 
 /// Anchors with a positive and a negative each, as row numbers; one entry per triplet.
@@ -78,4 +110,52 @@ pub struct Triplets {
     pub negative: Tensor<1, Int>,
     /// Whether the entry is a triplet, `[triplets]`.
     pub valid: Tensor<1, Bool>,
+}
+
+impl Triplets {
+    /// No entries.
+    pub(super) fn none(device: &Device) -> Self {
+        let nothing = Tensor::<1, Int>::zeros([0], device);
+        let valid = Tensor::<1, Bool>::empty([0], device);
+        Self { anchor: nothing.clone(), positive: nothing.clone(), negative: nothing, valid }
+    }
+
+    /// Every combination of an anchor and two references, with those that are triplets marked.
+    pub(super) fn among_all(valid: Tensor<3, Bool>) -> Self {
+        let shape = valid.dims();
+        let (count, device) = (shape.iter().product::<usize>(), valid.device());
+        let numbers = |dim: usize| {
+            let mut own = [1; 3];
+            own[dim] = shape[dim];
+            let numbers = Tensor::<1, Int>::arange(0..shape[dim] as i64, &device);
+            numbers.reshape(own).expand(shape).reshape([count])
+        };
+        Self { anchor: numbers(0), positive: numbers(1), negative: numbers(2), valid: valid.reshape([count]) }
+    }
+
+    /// One negative for every anchor and positive, `[anchors, references]` both.
+    pub(super) fn of_pairs(negative: Tensor<2, Int>, valid: Tensor<2, Bool>) -> Self {
+        let [anchors, references] = valid.dims();
+        let shape = [anchors, references];
+        let (count, options) = (anchors * references, (&negative.device(), negative.dtype()));
+        let anchor = Tensor::<1, Int>::arange(0..anchors as i64, options).unsqueeze_dim::<2>(1).expand(shape);
+        let positive = Tensor::<1, Int>::arange(0..references as i64, options).unsqueeze_dim::<2>(0).expand(shape);
+
+        Self {
+            anchor: anchor.reshape([count]),
+            positive: positive.reshape([count]),
+            negative: negative.reshape([count]),
+            valid: valid.reshape([count]),
+        }
+    }
+
+    /// The same triplets on another device, or beside its autodiff.
+    pub(super) fn to_device(self, device: &Device) -> Self {
+        Self {
+            anchor: self.anchor.to_device(device),
+            positive: self.positive.to_device(device),
+            negative: self.negative.to_device(device),
+            valid: self.valid.to_device(device),
+        }
+    }
 }

@@ -55,9 +55,10 @@ impl TrainStep for FaceModel {
     fn step(&self, batch: FaceBatch) -> TrainOutput<StepOutput> {
         let FaceBatch { pictures, labels } = batch;
         let bad_labels = count_bad(labels.clone(), self.classes, None);
-        let output = self.head.forward(self.trunk.forward(pictures), labels);
+        let embeddings = self.trunk.forward(pictures);
+        let output = self.head.forward(embeddings.clone(), labels);
         let gradients = output.loss.backward();
-        TrainOutput::new(self, gradients, StepOutput::new(output, bad_labels))
+        TrainOutput::new(self, gradients, StepOutput::new(output, embeddings, bad_labels))
     }
 }
 

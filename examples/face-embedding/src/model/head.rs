@@ -5,7 +5,8 @@ use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
-use burn_losses::distance::Distance;
+use burn_losses::diagnostics::ClassCosines;
+use burn_losses::labels::LabelPolicy;
 use burn_losses::margin::{
     ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginHead, NormFace,
     NormFaceConfig,
@@ -33,8 +34,8 @@ pub enum Head {
 pub struct HeadOutput {
     /// What is minimised, of shape `[1]`.
     pub loss: Tensor<1>,
-    /// Cosine between each embedding and the center of its own class, `[batch]`; not trained.
-    pub own_cosine: Tensor<1>,
+    /// Cosines between each embedding and the centers of its own and of the nearest other class; not trained.
+    pub cosines: ClassCosines,
 }
 
 impl Head {
@@ -105,7 +106,7 @@ impl Head {
 
 fn margin_output<H: MarginHead>(head: &H, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
     HeadOutput {
-        own_cosine: head.own_cosine(embeddings.clone().detach(), labels.clone()).detach(),
+        cosines: ClassCosines::with_centers(head.centers(), embeddings.clone(), labels.clone()),
         loss: head.forward(embeddings, labels),
     }
 }
@@ -131,14 +132,14 @@ impl SoftmaxHead {
 
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
         // Row `j` of the transposed weight is what class `j` is compared with.
-        let own = self.linear.weight.val().detach().transpose().select(0, labels.clone());
-        let own_distance = Distance::Cosine.rowwise(embeddings.clone().detach(), own);
-        let own_cosine = own_distance.neg().add_scalar(1.0);
+        let classes = self.linear.weight.val().detach().transpose();
+        let safe = LabelPolicy::new().sanitise(labels.clone(), classes.dims()[0]);
+        let cosines = ClassCosines::with_rows(classes, embeddings.clone(), safe);
         let logits = self.linear.forward(embeddings.clone());
         let mut loss = self.cross_entropy.forward(logits, labels.clone());
         if let Some(center) = &self.center {
             loss = loss + center.forward(embeddings, labels).mul_scalar(self.center_weight);
         }
-        HeadOutput { loss, own_cosine }
+        HeadOutput { loss, cosines }
     }
 }

@@ -60,6 +60,13 @@ fn every_loss_trains() {
         assert!(rows.iter().all(|row| row.loss.is_finite()), "{loss}: {rows:?}");
         let angles: Vec<f64> = rows.iter().map(|row| row.mean_angle).collect();
         assert!(angles.iter().all(|angle| (0.1..3.0).contains(angle)), "{loss}: {angles:?}");
+        for row in rows {
+            assert!((0.1..3.0).contains(&row.nearest_other_angle), "{loss}: {row:?}");
+            assert!(row.embedding_length > 0.0 && row.embedding_length.is_finite(), "{loss}: {row:?}");
+            // Of few directions, drawn at random.
+            assert!((0.01..1.0).contains(&row.direction_variance), "{loss}: {row:?}");
+            assert_eq!(row.bad_labels, 0.0, "{loss}");
+        }
     }
 }
 

@@ -1,0 +1,146 @@
+use alloc::vec::Vec;
+
+use burn::config::Config;
+use burn::module::{Module, RunningState};
+use burn::tensor::{Device, Int, Tensor};
+
+use super::choice::{Candidates, beyond_all, blocks};
+use super::{Pairs, Triplets};
+use crate::random::{first_draw, next_draw, this_draw};
+
+/// Settings of [`DistanceWeightedMiner`].
+#[derive(Config, Debug)]
+pub struct DistanceWeightedMinerConfig {
+    /// The length of an embedding; `>= 2`.
+    pub embedding_dim: usize,
+    /// Closer negatives are weighed as if they were this far, so that a few noisy ones are not drawn always; in
+    /// `(0, 2)`.
+    #[config(default = 0.5)]
+    pub cutoff: f64,
+    /// Negatives that are as far or farther are not drawn, since they have no loss; in `(cutoff, 2]`.
+    #[config(default = 1.4)]
+    pub nonzero_loss_cutoff: f64,
+    /// What the draws follow from, together with the number of draws before.
+    #[config(default = 0)]
+    pub seed: u64,
+}
+
+impl DistanceWeightedMinerConfig {
+    /// Builds the miner with the state of its draws on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, device: &Device) -> DistanceWeightedMiner {
+        let Self { embedding_dim, cutoff, nonzero_loss_cutoff, seed } = *self;
+        assert!(embedding_dim >= 2, "DistanceWeightedMiner: embedding_dim must be >= 2, got {embedding_dim}");
+        assert!(cutoff > 0.0 && cutoff < 2.0, "DistanceWeightedMiner: cutoff must be in (0, 2), got {cutoff}");
+        assert!(
+            nonzero_loss_cutoff > cutoff && nonzero_loss_cutoff <= 2.0,
+            "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got {nonzero_loss_cutoff}"
+        );
+        let draws = RunningState::new(first_draw(seed, &device.clone().without_autodiff()));
+
+        DistanceWeightedMiner { embedding_dim, cutoff, nonzero_loss_cutoff, draws }
+    }
+}
+
+/// For every positive pair a negative drawn so that all distances come up alike.
+///
+/// ```text
+/// density(d)  ∝ d^(embedding_dim - 2)·(1 - d²/4)^((embedding_dim - 3)/2)     of points on a sphere
+/// weight      = 1 / density(max(d, cutoff)),  0 if d >= nonzero_loss_cutoff
+/// ```
+///
+/// Almost all negatives are at about `sqrt(2)`; drawn evenly, they teach little, and the hardest ones are noise. The
+/// distances must be Euclidean ones between rows of length 1. Made for the margin loss.
+///
+/// Which negatives are drawn follows from `seed` and the number of draws before, on every backend alike but for
+/// rounding (one draw in a million); both are state that is saved and loaded with the module. Distances that carry no
+/// autodiff, those of a validation, are drawn for as well, but do not count as a draw, so that a validation loss can be
+/// computed again. An anchor whose negatives are all too far is in no triplet (pytorch-metric-learning draws one of
+/// them evenly then).
+///
+/// # Source
+///
+/// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
+/// 2017, section 4.
+#[derive(Module, Debug)]
+pub struct DistanceWeightedMiner {
+    embedding_dim: usize,
+    cutoff: f64,
+    nonzero_loss_cutoff: f64,
+    draws: RunningState<Tensor<1>>,
+}
+
+impl DistanceWeightedMiner {
+    /// A triplet for every positive pair whose anchor has a negative within `nonzero_loss_cutoff`.
+    ///
+    /// # Shapes
+    ///
+    /// - distances: `[anchors, references]`, Euclidean, of rows of length 1
+    /// - pairs: masks of `[anchors, references]`
+    /// - output: `anchors·references` entries
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, or there are more than 2^30 combinations of an anchor and a reference.
+    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
+        let training = distances.device().is_autodiff();
+        let Some(candidates) = Candidates::new(distances, pairs) else {
+            return Triplets::none(&pairs.positive.device());
+        };
+        let Candidates { distances, positive, negative, home } = candidates;
+        let [anchors, references] = positive.dims();
+        let count = anchors * references;
+        assert!(count <= 1 << 30, "DistanceWeightedMiner: anchors·references must be <= 2^30, got {count}");
+
+        let device = distances.device();
+        let numbers = Tensor::<1, Int>::arange(0..count as i64, &device);
+        let draw = if training { next_draw } else { this_draw };
+        let mixer = draw(&self.draws, &device, numbers.dtype());
+        let uniform = mixer.uniform(numbers, distances.dtype()).reshape([anchors, references]);
+
+        let allowed = negative.bool_and(distances.clone().lower_scalar(self.nonzero_loss_cutoff));
+        let found = allowed.clone().any_dim(1);
+        let logs = self.log_weights(distances).mask_fill(allowed.clone().bool_not(), -beyond_all(uniform.dtype()));
+        let largest = logs.clone().max_dim(1);
+        let weights = (logs - largest).exp().mask_fill(allowed.bool_not(), 0.0);
+        // The drawn one is the first whose sum with all before it is beyond the random share of the whole sum.
+        let sums = weights.cumsum(1);
+        let shares = uniform * sums.clone().narrow(1, references - 1, 1).expand([anchors, references]);
+
+        let mut chosen = Vec::new();
+        for (start, length) in blocks([anchors, references]) {
+            let shape = [anchors, length, references];
+            let share = shares.clone().narrow(1, start, length).unsqueeze_dim::<3>(2).expand(shape);
+            let before = sums.clone().unsqueeze_dim::<3>(1).expand(shape).lower_equal(share);
+            chosen.push(before.int().sum_dim(2).reshape([anchors, length]));
+        }
+        // Where there is nothing to draw, the number of all those before is one too large.
+        let chosen = Tensor::cat(chosen, 1).clamp_max(references as i64 - 1);
+        let valid = positive.bool_and(found.expand([anchors, references]));
+
+        Triplets::of_pairs(chosen, valid).to_device(&home)
+    }
+
+    fn log_weights(&self, distances: Tensor<2>) -> Tensor<2> {
+        let dim = self.embedding_dim as f64;
+        let distances = distances.clamp(self.cutoff, self.nonzero_loss_cutoff);
+        // At a distance of 2 nothing is left; a rounding error keeps the logarithm finite.
+        let rest = distances.clone().square().mul_scalar(-0.25).add_scalar(1.0).clamp_min(1e-7);
+
+        distances.log().mul_scalar(2.0 - dim) - rest.log().mul_scalar(0.5 * (dim - 3.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got 0.5")]
+    fn cutoffs_that_leave_nothing_are_rejected() {
+        DistanceWeightedMinerConfig::new(4).with_nonzero_loss_cutoff(0.5).init(&Device::flex());
+    }
+}
