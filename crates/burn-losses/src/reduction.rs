@@ -70,6 +70,26 @@ impl Reduction {
             Self::Sum | Self::MeanNonZero => self.apply(losses),
         }
     }
+
+    /// Reduces losses that count by weight: a mean is `sum(losses) / sum(weights)`, 0 where no weight is. The losses must
+    /// already be multiplied with their weights.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[batch]`
+    /// - weights: `[batch]`, not negative
+    /// - output: `[1]`
+    pub fn apply_weighted(self, losses: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Mean => {
+                let dtype = losses.dtype();
+                let (total, weight) = (sum(widen(losses)), sum(widen(weights)));
+                let nothing = weight.clone().equal_scalar(0.0);
+                cast_to(total / weight.mask_fill(nothing, 1.0), dtype)
+            }
+            Self::Sum | Self::MeanNonZero => self.apply(losses),
+        }
+    }
 }
 
 /// The loss of an empty batch: 0, and connected to the embeddings and to the trained `rows`, so that a backward finds
