@@ -1,9 +1,11 @@
 //! Every loss as plain `f64` loops, written from the papers and sharing no code with the library.
 
 pub mod center;
+pub mod classification;
 pub mod distance;
 pub mod logsumexp;
 pub mod margin;
+pub mod regression;
 
 /// The sum of products.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
