@@ -12,7 +12,7 @@
 use core::fmt;
 
 use burn::config::Config;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_losses_kernels::labels::signed;
 
 /// What the losses do about labels that name no class.
@@ -66,17 +66,6 @@ impl LabelPolicy {
             invalid = invalid.bool_or(labels.clone().equal_scalar(ignore_label));
         }
         SafeLabels { index: labels.mask_fill(invalid.clone(), 0), valid: invalid.bool_not() }
-    }
-
-    /// The labels of the rows of logits, made safe.
-    ///
-    /// # Panics
-    ///
-    /// If there are not as many labels as rows, or by a strict policy.
-    pub(crate) fn of_rows(&self, logits: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
-        let [batch, classes] = logits.dims();
-        assert_shape!(labels, [batch]);
-        self.sanitise(labels, classes)
     }
 
     /// # Panics

@@ -53,27 +53,6 @@ impl Reduction {
         cast_to(reduced, dtype)
     }
 
-    /// Reduces losses that have a weight each, which is in them already; the mean is by the weights:
-    /// `sum(losses) / sum(weights)`, 0 where they are all 0.
-    ///
-    /// # Shapes
-    ///
-    /// - losses: `[batch]`
-    /// - weights: `[batch]`, `>= 0`; a row of weight 0 must have loss 0
-    /// - output: `[1]`
-    pub fn apply_weighted(self, losses: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::Mean => {
-                let dtype = losses.dtype();
-                let total = sum(widen(weights));
-                let nothing = total.clone().lower_equal_scalar(0.0);
-                // A batch in which nothing counts has loss 0, not NaN.
-                cast_to(sum(widen(losses)) / total.mask_fill(nothing, 1.0), dtype)
-            }
-            Self::Sum | Self::MeanNonZero => self.apply(losses),
-        }
-    }
-
     /// Reduces the losses of the valid rows; the others must already be 0 and count for nothing.
     ///
     /// # Shapes
@@ -107,6 +86,26 @@ impl Reduction {
             Self::MeanNonZero => active,
         };
         sum(sums) / sum(divisor).clamp_min(1.0)
+    }
+
+    /// Reduces losses that count by weight: a mean is `sum(losses) / sum(weights)`, 0 where no weight is. The losses must
+    /// already be multiplied with their weights.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[batch]`
+    /// - weights: `[batch]`, not negative
+    /// - output: `[1]`
+    pub fn apply_weighted(self, losses: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Mean => {
+                let dtype = losses.dtype();
+                let (total, weight) = (sum(widen(losses)), sum(widen(weights)));
+                let nothing = weight.clone().equal_scalar(0.0);
+                cast_to(total / weight.mask_fill(nothing, 1.0), dtype)
+            }
+            Self::Sum | Self::MeanNonZero => self.apply(losses),
+        }
     }
 }
 

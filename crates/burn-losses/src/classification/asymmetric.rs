@@ -1,22 +1,21 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::log_odds::{focal, surprise};
 use crate::reduction::Reduction;
 
 /// Settings of [`AsymmetricLoss`].
 #[derive(Config, Debug)]
 pub struct AsymmetricLossConfig {
-    /// How much less an easy yes counts; in `[0, 100]`.
-    #[config(default = 1.0)]
-    pub positive_gamma: f64,
-    /// How much less an easy no counts; in `[0, 100]`.
+    /// How fast easy negatives fade; in `[0, 100]`.
     #[config(default = 4.0)]
-    pub negative_gamma: f64,
-    /// A no with a probability up to this has loss 0; in `[0, 1)`.
+    pub gamma_negative: f64,
+    /// How fast easy positives fade; in `[0, 100]`.
+    #[config(default = 1.0)]
+    pub gamma_positive: f64,
+    /// Negatives of a smaller probability cost nothing; in `[0, 0.99]`.
     #[config(default = 0.05)]
     pub clip: f64,
 }
@@ -28,52 +27,50 @@ impl AsymmetricLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> AsymmetricLoss {
-        let Self { positive_gamma, negative_gamma, clip } = *self;
-        for (field, gamma) in [("positive_gamma", positive_gamma), ("negative_gamma", negative_gamma)] {
+        let Self { gamma_negative, gamma_positive, clip } = *self;
+        for (field, gamma) in [("gamma_negative", gamma_negative), ("gamma_positive", gamma_positive)] {
             assert!((0.0..=100.0).contains(&gamma), "AsymmetricLoss: {field} must be in [0, 100], got {gamma}");
         }
-        assert!((0.0..1.0).contains(&clip), "AsymmetricLoss: clip must be in [0, 1), got {clip}");
-
-        AsymmetricLoss { positive_gamma, negative_gamma, clip }
+        assert!((0.0..=0.99).contains(&clip), "AsymmetricLoss: clip must be in [0, 0.99], got {clip}");
+        AsymmetricLoss { gamma_negative, gamma_positive, clip }
     }
 }
 
-/// Focal loss for pictures with many labels, of which most are a no: an easy no counts far less than an easy yes.
+/// Binary focal loss with its own focus for absent classes, of which easy ones cost nothing at all.
 ///
 /// ```text
-/// p          = sigmoid(logits[i, c]),  q = max(p - clip, 0)
-/// loss[i, c] = -targets[i, c]·(1 - p)^positive_gamma·log(p) - (1 - targets[i, c])·q^negative_gamma·log(1 - q)
+/// p       = sigmoid(logits)
+/// shifted = max(p - clip, 0)
+/// loss    = -targets·(1 - p)^gamma_positive·log(p) - (1 - targets)·shifted^gamma_negative·log(1 - shifted)
 /// ```
 ///
-/// The authors sum over all classes and rows ([`Reduction::Sum`]). With gammas and clip of 0 it is binary cross-entropy.
+/// For pictures with a few classes out of hundreds. Deviations: the paper's code floors the probabilities at `1e-8` under
+/// the logarithm, which stops the gradient of the hardest positives; here log-odds need no floor. It also sums over the
+/// batch only; here any reduction goes.
 ///
 /// # Source
 ///
-/// Ridnik et al.: [Asymmetric Loss For Multi-Label Classification](https://arxiv.org/abs/2009.14119), 2021, section 2.
+/// Ridnik et al.: [Asymmetric Loss for Multi-Label Classification](https://arxiv.org/abs/2009.14119), 2020, section 2.3,
+/// equation 7.
 #[derive(Module, Debug)]
 pub struct AsymmetricLoss {
-    positive_gamma: f64,
-    negative_gamma: f64,
+    gamma_negative: f64,
+    gamma_positive: f64,
     clip: f64,
 }
 
 impl AsymmetricLoss {
-    /// One number for the batch.
+    /// The reduced loss; a mean is over rows and classes.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - logits: `[batch, classes]`
-    /// - targets: `[batch, classes]`, in `[0, 1]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
     pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: Reduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(logits, targets))
+        let dtype = logits.dtype();
+        cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
     }
 
-    /// The loss of every class of every row.
+    /// The loss of every row and class.
     ///
     /// # Shapes
     ///
@@ -83,30 +80,37 @@ impl AsymmetricLoss {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes differ.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        let (dtype, shape) = (logits.dtype(), logits.dims());
-        let [batch, classes] = shape;
+        let [batch, classes] = logits.dims();
         assert_shape!(targets, [batch, classes]);
         if batch == 0 || classes == 0 {
             return logits;
         }
+        let dtype = logits.dtype();
         let logits = widen(logits);
         let targets = cast_to(targets, logits.dtype());
-        let rest = targets.clone().neg().add_scalar(1.0);
-        let (minus_log_yes, minus_log_no) = (softplus(logits.clone().neg()), softplus(logits.clone()));
-        // log(1 - p) is minus the softplus of the logit.
-        let positive = minus_log_yes.clone() * minus_log_no.clone().mul_scalar(-self.positive_gamma).exp();
-        let negative = if self.clip == 0.0 {
-            minus_log_no * minus_log_yes.mul_scalar(-self.negative_gamma).exp()
-        } else {
-            let clipped = sigmoid(logits).sub_scalar(self.clip);
-            let none = clipped.clone().lower_equal_scalar(0.0);
-            let clipped = clipped.mask_fill(none.clone(), 0.5);
-            let weight = clipped.clone().log().mul_scalar(self.negative_gamma).exp();
-            (clipped.neg().log1p().neg() * weight).mask_fill(none, 0.0)
+        let absent = targets.clone().neg().add_scalar(1.0) * self.negative(logits.clone());
+
+        cast_to(targets * focal(logits, self.gamma_positive) + absent, dtype)
+    }
+
+    fn negative(&self, logits: Tensor<2>) -> Tensor<2> {
+        if self.clip == 0.0 {
+            return focal(logits.neg(), self.gamma_negative);
+        }
+        // Not Burn's sigmoid, which is computed in f32 on ndarray, also for f64.
+        let shifted = surprise(logits).neg().exp().sub_scalar(self.clip);
+        let free = shifted.clone().lower_equal_scalar(0.0);
+        // 1/2 has a logarithm on both sides; its loss is replaced.
+        let shifted = shifted.mask_fill(free.clone(), 0.5);
+        // 1 - shifted is clip or more, up to rounding.
+        let surprise = shifted.clone().neg().log1p().neg();
+        let losses = match self.gamma_negative {
+            0.0 => surprise,
+            gamma => surprise * shifted.log().mul_scalar(gamma).exp(),
         };
-        cast_to(positive * targets + negative * rest, dtype)
+        losses.mask_fill(free, 0.0)
     }
 }
 
@@ -116,21 +120,22 @@ mod tests {
     use burn::tensor::Device;
 
     #[test]
-    fn an_easy_no_has_loss_zero_and_a_yes_is_focal() {
+    fn an_easy_negative_costs_nothing_and_a_hard_one_is_shifted() {
         let device = Device::flex();
-        let logits = Tensor::<2>::from_data([[3.0_f32.ln(), 3.0_f32.ln(), -5.0]], &device);
-        let targets = Tensor::<2>::from_data([[1.0_f32, 0.0, 0.0]], &device);
-        let losses = AsymmetricLossConfig::new().init().forward_no_reduction(logits, targets);
-        let losses = losses.try_into_vec_as::<f32>().unwrap();
+        // p is 1/4, 3/4 and 3/4.
+        let logits = Tensor::<2>::from_data([[-(3.0_f32.ln()), 3.0_f32.ln(), 3.0_f32.ln()]], &device);
+        let targets = Tensor::<2>::from_data([[0.0_f32, 0.0, 1.0]], &device);
+        let loss = AsymmetricLossConfig::new().with_clip(0.25).with_gamma_negative(2.0).init();
+        let losses = loss.forward_no_reduction(logits, targets).try_into_vec_as::<f32>().unwrap();
 
-        // By hand: the probability is 3/4, clipped 0.7; sigmoid(-5) is below the clip.
-        assert!((losses[0] - 0.25 * (4.0_f32 / 3.0).ln()).abs() < 1e-6, "{losses:?}");
-        assert!((losses[1] + 0.7_f32.powi(4) * 0.3_f32.ln()).abs() < 1e-6, "{losses:?}");
-        assert_eq!(losses[2], 0.0);
+        // By hand: shifted 0 and 1/2, so (1/2)²·ln 2; then 1/4·ln(4/3).
+        assert!(losses[0].abs() < 1e-6, "{losses:?}");
+        assert!((losses[1] - core::f32::consts::LN_2 / 4.0).abs() < 1e-6, "{losses:?}");
+        assert!((losses[2] - (4.0_f32 / 3.0).ln() / 4.0).abs() < 1e-6, "{losses:?}");
     }
 
     #[test]
-    #[should_panic(expected = "AsymmetricLoss: clip must be in [0, 1), got 1")]
+    #[should_panic(expected = "AsymmetricLoss: clip must be in [0, 0.99], got 1")]
     fn a_clip_of_one_is_rejected() {
         AsymmetricLossConfig::new().with_clip(1.0).init();
     }

@@ -2,83 +2,75 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, assert_shape};
-use burn_losses_kernels::log_space::softplus;
+use burn::tensor::{Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::class_weights::ClassWeights;
+use super::class_weights::{check_weights, weight_row};
+use super::log_odds::focal;
 use crate::reduction::Reduction;
+
+const NAME: &str = "BinaryFocalLoss";
 
 /// Settings of [`BinaryFocalLoss`].
 #[derive(Config, Debug)]
 pub struct BinaryFocalLossConfig {
-    /// How much less an easy answer counts; in `[0, 100]`. 0 is binary cross-entropy.
+    /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
     #[config(default = 2.0)]
     pub gamma: f64,
-    /// The share of a yes of each class, one per class and in `[0, 1]`; a no has the rest. `None` for 1 and 1. The paper has
-    /// 0.25 for its only class.
+    /// What a positive target counts, one number per class in `[0, 1]`; a negative counts `1 - alpha`. `None` is 1 for
+    /// both; the paper uses 0.25.
     #[config(default = "None")]
     pub alpha: Option<Vec<f64>>,
 }
 
 impl BinaryFocalLossConfig {
-    /// Builds the loss with its weights on `device`.
+    /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> BinaryFocalLoss {
-        let gamma = self.gamma;
-        assert!((0.0..=100.0).contains(&gamma), "BinaryFocalLoss: gamma must be in [0, 100], got {gamma}");
-        for alpha in self.alpha.iter().flatten() {
-            assert!((0.0..=1.0).contains(alpha), "BinaryFocalLoss: alpha must be in [0, 1], got {alpha}");
-        }
-        let alpha = ClassWeights::new("BinaryFocalLoss", "alpha", self.alpha.as_ref(), device);
-
+    pub fn init(&self) -> BinaryFocalLoss {
+        let Self { gamma, alpha } = self.clone();
+        assert!((0.0..=100.0).contains(&gamma), "{NAME}: gamma must be in [0, 100], got {gamma}");
+        check_weights(NAME, "alpha", alpha.as_ref(), 1.0);
         BinaryFocalLoss { gamma, alpha }
     }
 }
 
-/// Binary cross-entropy that looks away from answers that are right already.
+/// Binary cross-entropy that fades where the model is right.
 ///
 /// ```text
-/// p[i, c]    = sigmoid(logits[i, c])
-/// right      = targets[i, c]·p[i, c] + (1 - targets[i, c])·(1 - p[i, c])
-/// alpha_t    = targets[i, c]·alpha[c] + (1 - targets[i, c])·(1 - alpha[c])
-/// loss[i, c] = alpha_t·(1 - right)^gamma·binary_cross_entropy(logits[i, c], targets[i, c])
+/// p    = sigmoid(logits)
+/// loss = -alpha[class]·targets·(1 - p)^gamma·log(p)
+///        - (1 - alpha[class])·(1 - targets)·p^gamma·log(1 - p)
 /// ```
 ///
-/// `1 - right` is computed as a logarithm, so that a `gamma` below 1 has a finite gradient where an answer is right to the last
-/// digit. With a `gamma` of 0 and no `alpha` it is binary cross-entropy. The paper's sum is divided by the number of
-/// boxes with an object: use [`Reduction::Sum`] and divide. torchvision's default is `alpha` 0.25 for all.
+/// For detection: few positives among many easy negatives. Computed from log-odds, so that neither `p = 0` nor `p = 1`
+/// gives a NaN. Deviation: for targets between 0 and 1 it is the expected loss, as written; torchvision puts the expected
+/// `p` under the power instead. For targets 0 and 1 the two are the same.
 ///
 /// # Source
 ///
-/// Lin, Goyal, Girshick, He, Dollár: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017,
-/// section 3.
+/// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, equation 5.
 #[derive(Module, Debug)]
 pub struct BinaryFocalLoss {
     gamma: f64,
-    alpha: ClassWeights,
+    #[module(skip)]
+    alpha: Option<Vec<f64>>,
 }
 
 impl BinaryFocalLoss {
-    /// One number for the batch.
+    /// The reduced loss; a mean is over rows and classes. The paper divides the sum by the number of positives.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - logits: `[batch, classes]`
-    /// - targets: `[batch, classes]`, in `[0, 1]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ, or if there are not as many `alpha` as classes.
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
     pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: Reduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(logits, targets))
+        let dtype = logits.dtype();
+        cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
     }
 
-    /// The loss of every class of every row.
+    /// The loss of every row and class.
     ///
     /// # Shapes
     ///
@@ -88,78 +80,52 @@ impl BinaryFocalLoss {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes differ or there is not one alpha per class.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        let (dtype, shape) = (logits.dtype(), logits.dims());
-        let [batch, classes] = shape;
+        let [batch, classes] = logits.dims();
         assert_shape!(targets, [batch, classes]);
         if batch == 0 || classes == 0 {
             return logits;
         }
+        let dtype = logits.dtype();
         let logits = widen(logits);
         let targets = cast_to(targets, logits.dtype());
-        let rest = targets.clone().neg().add_scalar(1.0);
-        let (minus_log_yes, minus_log_no) = (softplus(logits.clone().neg()), softplus(logits));
-        let wrong =
-            log_of_mixture([targets.clone(), rest.clone()], [minus_log_no.clone().neg(), minus_log_yes.clone().neg()]);
-        let losses = minus_log_yes * targets.clone() + minus_log_no * rest.clone();
-        let losses = losses * wrong.mul_scalar(self.gamma).exp();
-        let losses = match self.alpha.all(&losses, classes) {
+
+        let absent = targets.clone().neg().add_scalar(1.0) * focal(logits.clone().neg(), self.gamma);
+        let present = targets * focal(logits.clone(), self.gamma);
+        let losses = match &self.alpha {
             Some(alpha) => {
-                let alpha = alpha.unsqueeze_dim::<2>(0).expand(shape);
-                losses * (targets * alpha.clone() + rest * alpha.neg().add_scalar(1.0))
+                let alpha = weight_row(NAME, "alpha", alpha, &logits);
+                present * alpha.clone() + absent * alpha.neg().add_scalar(1.0)
             }
-            None => losses,
+            None => present + absent,
         };
         cast_to(losses, dtype)
     }
 }
 
-/// `log(shares[0]·exp(logs[0]) + shares[1]·exp(logs[1]))`, where a share of 0 takes no part: the other log may then be far
-/// smaller and keeps its digits.
-fn log_of_mixture(shares: [Tensor<2>; 2], logs: [Tensor<2>; 2]) -> Tensor<2> {
-    let [first, second] = logs;
-    let [no_first, no_second] = shares.clone().map(|share| share.lower_equal_scalar(0.0));
-    let first = first.clone().mask_where(no_first.clone(), second.clone());
-    let second = second.mask_where(no_second, first.clone());
-    let largest = first.clone().detach().max_pair(second.clone().detach());
-    let [first_share, second_share] = shares;
-    let sum = first_share * (first - largest.clone()).exp() + second_share * (second - largest.clone()).exp();
-
-    sum.log() + largest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
 
     #[test]
-    fn an_easy_answer_counts_less() {
+    fn a_sample_that_is_right_fades() {
         let device = Device::flex();
-        let loss = BinaryFocalLossConfig::new().with_alpha(Some(alloc::vec![0.25, 0.25])).init(&device);
-        let logits = Tensor::<2>::from_data([[3.0_f32.ln(), 3.0_f32.ln()]], &device);
+        // p is 3/4 for both.
+        let logits = Tensor::<2>::full([1, 2], 3.0_f32.ln(), &device);
         let targets = Tensor::<2>::from_data([[1.0_f32, 0.0]], &device);
+        let loss = BinaryFocalLossConfig::new().with_alpha(Some(alloc::vec![0.25, 0.25])).init();
         let losses = loss.forward_no_reduction(logits, targets).try_into_vec_as::<f32>().unwrap();
 
-        // By hand: the probability is 3/4.
-        assert!((losses[0] - 0.25 * 0.0625 * (4.0_f32 / 3.0).ln()).abs() < 1e-7, "{losses:?}");
-        assert!((losses[1] - 0.75 * 0.5625 * 4.0_f32.ln()).abs() < 1e-6, "{losses:?}");
+        // By hand: 1/4·(1/4)²·ln(4/3) and 3/4·(3/4)²·ln 4.
+        assert!((losses[0] - (4.0_f32 / 3.0).ln() / 64.0).abs() < 1e-7, "{losses:?}");
+        assert!((losses[1] - 27.0 / 64.0 * 4.0_f32.ln()).abs() < 1e-6, "{losses:?}");
     }
 
     #[test]
-    fn a_small_gamma_has_a_finite_gradient_at_answers_without_an_error() {
-        let device = Device::flex().autodiff();
-        let loss = BinaryFocalLossConfig::new().with_gamma(0.5).init(&device);
-        let logits = Tensor::<2>::from_data([[300.0_f32, -1e30, 300.0]], &device).require_grad();
-        let targets = Tensor::<2>::from_data([[1.0_f32, 0.0, 0.5]], &device);
-        let value = loss.forward(logits.clone(), targets, Reduction::Sum);
-        let gradient = logits.grad(&value.backward()).unwrap().try_into_vec_as::<f32>().unwrap();
-        assert!(gradient.iter().all(|slope| slope.is_finite()), "{gradient:?}");
-    }
-
-    #[test]
-    #[should_panic(expected = "BinaryFocalLoss: alpha must be in [0, 1], got 2")]
-    fn an_alpha_above_one_is_rejected() {
-        BinaryFocalLossConfig::new().with_alpha(Some(alloc::vec![2.0])).init(&Device::flex());
+    #[should_panic(expected = "BinaryFocalLoss: gamma must be in [0, 100], got -1")]
+    fn a_negative_gamma_is_rejected() {
+        BinaryFocalLossConfig::new().with_gamma(-1.0).init();
     }
 }

@@ -2,22 +2,28 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, assert_shape};
+use burn::tensor::{Int, Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::class_weights::ClassWeights;
-use super::own_class::OwnClassLog;
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use super::class_weights::{check_weights, weight_row};
+use super::log_odds::{focal, own_log_odds};
+use super::log_probabilities::log_probabilities;
+use super::samples::Samples;
+use crate::labels::LabelPolicy;
 use crate::reduction::Reduction;
+
+const NAME: &str = "FocalLoss";
+
+/// Below this, `1 - p` is a rounding error of `f32`.
+const SMALLEST_REST: f64 = 1e-7;
 
 /// Settings of [`FocalLoss`].
 #[derive(Config, Debug)]
 pub struct FocalLossConfig {
-    /// How much less an easy row counts; in `[0, 100]`. 0 is cross-entropy.
+    /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
     #[config(default = 2.0)]
     pub gamma: f64,
-    /// What the loss of each class is multiplied with, `>= 0` and one per class; `None` for 1.
+    /// What every class counts, one number each in `[0, 1e6]`; `None` is 1 for all.
     #[config(default = "None")]
     pub alpha: Option<Vec<f64>>,
     /// Which labels are ignored, and whether bad ones panic.
@@ -26,63 +32,58 @@ pub struct FocalLossConfig {
 }
 
 impl FocalLossConfig {
-    /// Builds the loss with its class weights on `device`.
+    /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> FocalLoss {
-        let gamma = self.gamma;
-        assert!((0.0..=100.0).contains(&gamma), "FocalLoss: gamma must be in [0, 100], got {gamma}");
-        self.labels.validate("FocalLoss");
-        let alpha = ClassWeights::new("FocalLoss", "alpha", self.alpha.as_ref(), device);
-
-        FocalLoss { gamma, alpha, labels: self.labels.clone() }
+    pub fn init(&self) -> FocalLoss {
+        let Self { gamma, alpha, labels } = self.clone();
+        assert!((0.0..=100.0).contains(&gamma), "{NAME}: gamma must be in [0, 100], got {gamma}");
+        check_weights(NAME, "alpha", alpha.as_ref(), 1e6);
+        labels.validate(NAME);
+        FocalLoss { gamma, alpha, labels }
     }
 }
 
-/// Cross-entropy that looks away from rows that are right already.
+/// Softmax cross-entropy that fades where the model is right.
 ///
 /// ```text
-/// p[i]    = softmax(logits[i])
-/// loss[i] = -alpha[labels[i]]·(1 - p[i, labels[i]])^gamma·log(p[i, labels[i]])
-///         = -sum over c of alpha[c]·probabilities[i, c]·(1 - p[i, c])^gamma·log(p[i, c])     for a distribution per row
+/// p       = softmax(logits[i])
+/// loss[i] = -alpha[labels[i]]·(1 - p[labels[i]])^gamma·log(p[labels[i]])
 /// ```
 ///
-/// `1 - p` of the own class is computed from the other classes, so the loss keeps its digits and its gradient where `p`
-/// rounds to 1. The mean is that of the rows. With a `gamma` of 0 it is cross-entropy.
+/// With [`forward_soft`](Self::forward_soft) it is the sum of this over all classes, each times its probability. A mean is
+/// over rows: alpha does not enter its denominator, unlike the weights of [`CrossEntropyLoss`](super::CrossEntropyLoss).
+/// Classes from labels are computed from log-odds, exact to the last digits of `1 - p`; of soft targets a `1 - p` below
+/// `1e-7` counts as `1e-7`.
 ///
 /// # Source
 ///
-/// Lin, Goyal, Girshick, He, Dollár: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017,
-/// section 3.
+/// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, with a softmax.
 #[derive(Module, Debug)]
 pub struct FocalLoss {
     gamma: f64,
-    alpha: ClassWeights,
+    #[module(skip)]
+    alpha: Option<Vec<f64>>,
     #[module(skip)]
     labels: LabelPolicy,
 }
 
 impl FocalLoss {
-    /// One number for the batch; rows without a class do not count in a mean.
+    /// The reduced loss; 0 when no row has a class.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
     pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let (dtype, labels) = (logits.dtype(), self.labels.of_rows(&logits, labels));
-        let valid = labels.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(logits, labels), valid), dtype)
+        let dtype = logits.dtype();
+        let samples = Samples::new(&self.labels, widen(logits), labels);
+        let valid = samples.valid.clone();
+        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
     }
 
-    /// The loss of every row; 0 for one without a class.
+    /// The loss of every row; 0 for rows without a class.
     ///
     /// # Shapes
     ///
@@ -92,28 +93,22 @@ impl FocalLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// If the shapes do not fit, there is not one alpha per class, or the policy is strict and a label is no class.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let (dtype, labels) = (logits.dtype(), self.labels.of_rows(&logits, labels));
-        cast_to(self.losses(logits, labels), dtype)
+        self.losses(Samples::new(&self.labels, logits, labels))
     }
 
-    /// One number for the batch, from a distribution per row.
+    /// The reduced loss of targets that are probabilities.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - logits: `[batch, classes]`
-    /// - probabilities: `[batch, classes]`, `>= 0`; rows add up to 1, which is not checked
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or if there are not as many `alpha` as classes.
+    /// As [`forward_soft_no_reduction`](Self::forward_soft_no_reduction); output `[1]`.
     pub fn forward_soft(&self, logits: Tensor<2>, probabilities: Tensor<2>, reduction: Reduction) -> Tensor<1> {
-        reduction.apply(self.forward_soft_no_reduction(logits, probabilities))
+        let dtype = logits.dtype();
+        cast_to(reduction.apply(self.forward_soft_no_reduction(widen(logits), probabilities)), dtype)
     }
 
-    /// The loss of every row, from a distribution per row.
+    /// The loss of every row for targets that are probabilities.
     ///
     /// # Shapes
     ///
@@ -123,61 +118,64 @@ impl FocalLoss {
     ///
     /// # Panics
     ///
-    /// As [`forward_soft`](Self::forward_soft).
+    /// If the shapes differ or there is not one alpha per class.
     pub fn forward_soft_no_reduction(&self, logits: Tensor<2>, probabilities: Tensor<2>) -> Tensor<1> {
-        let (dtype, shape) = (logits.dtype(), logits.dims());
-        let [batch, classes] = shape;
+        let [batch, classes] = logits.dims();
         assert_shape!(probabilities, [batch, classes]);
-        if batch == 0 {
-            return logits.reshape([0]);
+        if batch == 0 || classes == 0 {
+            return Tensor::zeros([batch], (&logits.device(), logits.dtype())) + logits.sum() + probabilities.sum();
         }
+        let dtype = logits.dtype();
         let logits = widen(logits);
-        let targets = cast_to(probabilities, logits.dtype());
-        let targets = match self.alpha.all(&logits, classes) {
-            Some(alpha) => targets * alpha.unsqueeze_dim::<2>(0).expand(shape),
-            None => targets,
-        };
-        let no_share = targets.clone().equal_scalar(0.0);
-        let log_p = log_softmax(logits, 1).mask_fill(no_share, 0.0);
-        // log(1 - p); where p rounds to 1, about the smallest number instead of minus infinity.
-        let log_rest = log_p.clone().exp().neg().add_scalar(1.0).clamp_min(1e-30).log();
-        let losses = (targets * log_rest.mul_scalar(self.gamma).exp() * log_p).sum_dim(1).squeeze_dim::<1>(1).neg();
-        cast_to(losses, dtype)
+        let log_p = log_probabilities(logits.clone());
+        let mut losses = log_p.clone().neg() * cast_to(probabilities, logits.dtype());
+        if self.gamma > 0.0 {
+            let rest = log_p.exp().neg().add_scalar(1.0).clamp_min(SMALLEST_REST);
+            losses = losses * rest.log().mul_scalar(self.gamma).exp();
+        }
+        if let Some(alpha) = &self.alpha {
+            losses = losses * weight_row(NAME, "alpha", alpha, &logits);
+        }
+        cast_to(losses.sum_dim(1).squeeze_dim(1), dtype)
     }
 
-    fn losses(&self, logits: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {
-        let [batch, classes] = logits.dims();
-        if batch == 0 {
-            return logits.reshape([0]);
-        }
-        let logits = widen(silence(logits, valid.clone()));
-        let alpha = self.alpha.of_rows(&logits, classes, index.clone());
-        let log = OwnClassLog::of(logits, index);
-        let losses = log.own.neg() * log.others.mul_scalar(self.gamma).exp() * alpha;
-        losses.mask_fill(valid.bool_not(), 0.0)
+    fn losses(&self, samples: Samples) -> Tensor<1> {
+        samples.losses(|samples| {
+            let losses = focal(own_log_odds(samples), self.gamma);
+            match &self.alpha {
+                Some(alpha) => losses * samples.own_of_row(weight_row(NAME, "alpha", alpha, &samples.logits)),
+                None => losses,
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
 
     #[test]
-    fn an_easy_row_counts_less() {
+    fn labels_and_probabilities_of_one_say_the_same() {
         let device = Device::flex();
-        let loss = FocalLossConfig::new().with_alpha(Some(alloc::vec![1.0, 0.5])).init(&device);
+        // Softmax (1/4, 3/4) twice.
         let logits = Tensor::<2>::from_data([[0.0_f32, 3.0_f32.ln()], [0.0, 3.0_f32.ln()]], &device);
         let labels = Tensor::<1, Int>::from_data([0, 1], &device);
-        let losses = loss.forward_no_reduction(logits, labels).try_into_vec_as::<f32>().unwrap();
+        let probabilities = Tensor::<2>::from_data([[1.0_f32, 0.0], [0.0, 1.0]], &device);
+        let loss = FocalLossConfig::new().with_alpha(Some(alloc::vec![1.0, 2.0])).init();
+        let hard = loss.forward_no_reduction(logits.clone(), labels).try_into_vec_as::<f32>().unwrap();
+        let soft = loss.forward_soft_no_reduction(logits, probabilities).try_into_vec_as::<f32>().unwrap();
 
-        // By hand: the own probabilities are 1/4 and 3/4.
-        assert!((losses[0] - 0.5625 * 4.0_f32.ln()).abs() < 1e-6, "{losses:?}");
-        assert!((losses[1] - 0.5 * 0.0625 * (4.0_f32 / 3.0).ln()).abs() < 1e-7, "{losses:?}");
+        // By hand: (3/4)²·ln 4 and 2·(1/4)²·ln(4/3).
+        for losses in [hard, soft] {
+            assert!((losses[0] - 9.0 / 16.0 * 4.0_f32.ln()).abs() < 1e-6, "{losses:?}");
+            assert!((losses[1] - (4.0_f32 / 3.0).ln() / 8.0).abs() < 1e-6, "{losses:?}");
+        }
     }
 
     #[test]
-    #[should_panic(expected = "FocalLoss: gamma must be in [0, 100], got -1")]
-    fn a_negative_gamma_is_rejected() {
-        FocalLossConfig::new().with_gamma(-1.0).init(&Device::flex());
+    #[should_panic(expected = "FocalLoss: gamma must be in [0, 100], got NaN")]
+    fn a_gamma_that_is_not_a_number_is_rejected() {
+        FocalLossConfig::new().with_gamma(f64::NAN).init();
     }
 }

@@ -1,12 +1,14 @@
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Tensor, assert_shape};
+use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::log_probabilities::log_probabilities;
 use crate::reduction::Reduction;
 
-/// Settings of [`JensenShannon`]: there are none.
+/// Settings of [`JensenShannon`].
 #[derive(Config, Debug)]
 pub struct JensenShannonConfig {}
 
@@ -17,79 +19,92 @@ impl JensenShannonConfig {
     }
 }
 
-/// How unlike two distributions are, in `[0, ln 2]` and the same both ways.
+/// How differently several views of the same samples are classified.
 ///
 /// ```text
-/// p, q    = softmax(first[i]), softmax(second[i])
-/// loss[i] = 1/2·sum over c of p[c]·log(p[c] / m[c]) + 1/2·sum over c of q[c]·log(q[c] / m[c])     with m = (p + q) / 2
+/// p[v]    = softmax(views[v][i])
+/// mixture = mean over v of p[v]
+/// loss[i] = mean over v of sum over c of p[v, c]·(log(p[v, c]) - log(mixture[c]))
 /// ```
 ///
-/// Both sides have a gradient. A class that is masked out by minus infinity in both counts for nothing.
+/// In `[0, log(views)]`, 0 when all agree. Added to the cross-entropy of the clean view (AugMix: three views, weight 12).
+/// Logits are finite. Deviation: the paper's code floors the mixture at `1e-7` under the logarithm; here the logarithm is
+/// of a log-sum-exp and needs no floor.
 ///
 /// # Source
 ///
-/// Lin: Divergence Measures Based on the Shannon Entropy, 1991, section IV.
+/// Hendrycks et al.: [AugMix](https://arxiv.org/abs/1912.02781), 2019, section 3, equation 3.
 #[derive(Module, Debug)]
 pub struct JensenShannon {}
 
 impl JensenShannon {
-    /// One number for the batch.
+    /// The reduced loss; a mean is over rows.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - first, second: logits of `[batch, classes]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn forward(&self, first: Tensor<2>, second: Tensor<2>, reduction: Reduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(first, second))
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    pub fn forward(&self, views: Vec<Tensor<2>>, reduction: Reduction) -> Tensor<1> {
+        let dtype = views.first().map(Tensor::dtype);
+        let losses = self.forward_no_reduction(views.into_iter().map(widen).collect());
+        let reduced = reduction.apply(losses);
+        match dtype {
+            Some(dtype) => cast_to(reduced, dtype),
+            None => reduced,
+        }
     }
 
-    /// The divergence of every row.
+    /// The loss of every row.
     ///
     /// # Shapes
     ///
-    /// - first, second: logits of `[batch, classes]`
+    /// - views: `[batch, classes]` each, two or more, row `i` of each from the same sample
     /// - output: `[batch]`
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
-        let (dtype, [batch, classes]) = (first.dtype(), first.dims());
-        assert_shape!(second, [batch, classes]);
-        if batch == 0 {
-            return first.reshape([0]);
+    /// If there are fewer than two views or their shapes differ.
+    pub fn forward_no_reduction(&self, views: Vec<Tensor<2>>) -> Tensor<1> {
+        assert!(views.len() >= 2, "JensenShannon: views must be two or more, got {}", views.len());
+        let (dims, dtype) = (views[0].dims(), views[0].dtype());
+        for view in &views {
+            assert!(view.dims() == dims, "JensenShannon: views must have the shape {dims:?}, got {:?}", view.dims());
         }
-        let first = log_softmax(widen(first), 1);
-        let second = log_softmax(cast_to(second, first.dtype()), 1);
-        // A probability of 0 has a logarithm that is finite and as good as minus infinity.
-        let (first, second) = (first.clamp_min(-1e30), second.clamp_min(-1e30));
-        let apart = (first.clone() - second.clone()).abs().neg();
-        let middle = first.clone().max_pair(second.clone()) + apart.exp().log1p();
-        let middle = middle.sub_scalar(core::f64::consts::LN_2);
-        let half = |log: Tensor<2>| log.clone().exp() * (log - middle.clone());
-        let losses = (half(first) + half(second)).sum_dim(1).squeeze_dim::<1>(1).mul_scalar(0.5);
+        let share = 1.0 / views.len() as f64;
+        if dims.contains(&0) {
+            let nothing = Tensor::zeros([dims[0]], (&views[0].device(), dtype));
+            return views.into_iter().fold(nothing, |total, view| total + view.sum());
+        }
+        let views: Vec<_> = views.into_iter().map(|view| log_probabilities(widen(view))).collect();
+        // log(mean of exp), with the largest taken out.
+        let largest = views.iter().map(|view| view.clone().detach()).reduce(Tensor::max_pair).expect("two views");
+        let shares = views.iter().map(|view| (view.clone() - largest.clone()).exp());
+        let mixture = shares.reduce(|total, share| total + share).expect("two views").mul_scalar(share).log() + largest;
 
-        cast_to(losses, dtype)
+        let divergence = |view: Tensor<2>| view.clone().exp() * (view - mixture.clone());
+        let total = views.into_iter().map(divergence).reduce(|total, view| total + view).expect("two views");
+        cast_to(total.sum_dim(1).squeeze_dim(1).mul_scalar(share), dtype)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use burn::tensor::Device;
 
     #[test]
-    fn equal_distributions_have_zero_and_disjoint_ones_ln_2() {
-        let device = Device::flex();
+    fn views_that_contradict_each_other_differ_by_the_logarithm_of_two() {
+        let view = |row: [f32; 2]| Tensor::<2>::from_data([row], &Device::flex());
         let loss = JensenShannonConfig::new().init();
-        let first = Tensor::<2>::from_data([[0.3_f32, -2.0], [0.0, f32::NEG_INFINITY]], &device);
-        let second = Tensor::<2>::from_data([[10.3_f32, 8.0], [f32::NEG_INFINITY, 5.0]], &device);
-        let losses = loss.forward_no_reduction(first, second).try_into_vec_as::<f32>().unwrap();
+        let opposite = loss.forward_no_reduction(vec![view([50.0, -50.0]), view([-50.0, 50.0])]).into_scalar::<f32>();
+        let equal = loss.forward_no_reduction(vec![view([1.0, 3.0]), view([1.0, 3.0])]).into_scalar::<f32>();
 
-        assert!(losses[0].abs() < 1e-6 && (losses[1] - core::f32::consts::LN_2).abs() < 1e-6, "{losses:?}");
+        assert!((opposite - core::f32::consts::LN_2).abs() < 1e-6 && equal.abs() < 1e-7, "{opposite} {equal}");
+    }
+
+    #[test]
+    #[should_panic(expected = "JensenShannon: views must be two or more, got 0")]
+    fn no_views_are_rejected() {
+        JensenShannonConfig::new().init().forward_no_reduction(vec![]);
     }
 }

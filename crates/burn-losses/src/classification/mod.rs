@@ -1,28 +1,30 @@
 //! Losses of logits and targets: what a classifier is trained with.
 //!
-//! Logits are unnormalised scores. Targets are classes (`Tensor<1, Int>`, made safe by a
-//! [`LabelPolicy`](crate::labels::LabelPolicy): an ignored or bad one gives its row loss 0 and gradient 0), or one number per
-//! class. Everything is computed from logarithms of probabilities, so that nothing overflows and no gradient is lost where a
-//! probability rounds to 0 or 1.
+//! Logits are unnormalised scores. Targets are classes (`Tensor<1, Int>`) or one probability per class.
 //!
-//! | loss | targets | source |
+//! | loss | targets | for |
 //! | --- | --- | --- |
-//! | [`CrossEntropyLoss`] | one class, or probabilities | the softmax's own |
-//! | [`BinaryCrossEntropyLoss`] | yes or no per class | the sigmoid's own |
-//! | [`FocalLoss`], [`BinaryFocalLoss`] | likewise | Lin et al. 2017 |
-//! | [`AsymmetricLoss`] | yes or no per class | Ridnik et al. 2021 |
-//! | [`PolyLoss`] | one class | Leng et al. 2022 |
-//! | [`GeneralizedCrossEntropy`] | one class | Zhang, Sabuncu 2018 |
-//! | [`MultiClassHinge`] | one class | Crammer, Singer 2001 |
-//! | [`JensenShannon`] | another distribution | Lin 1991 |
-//! | [`KLDivLoss`] | another distribution | Burn's own |
+//! | [`CrossEntropyLoss`] | classes or probabilities | the default |
+//! | [`FocalLoss`], [`BinaryFocalLoss`] | both | few of what matters among much that is easy |
+//! | [`BinaryCrossEntropyLoss`] | probabilities | several classes at once |
+//! | [`AsymmetricLoss`] | probabilities | several classes at once, most of them absent |
+//! | [`PolyLoss`] | classes | a stronger pull on confident samples |
+//! | [`GeneralizedCrossEntropy`] | classes | labels of which some are wrong |
+//! | [`MulticlassHinge`] | classes | margins instead of probabilities |
+//! | [`JensenShannon`] | none | several views that should be predicted alike |
+//! | [`KLDivLoss`] | (log-)probabilities | distillation; Burn's own |
 //!
 //! # Burn's own losses
 //!
-//! [`KLDivLoss`] is re-exported: its value and gradient are finite wherever a target is 0. It takes Burn's
-//! [`BurnReduction`], whose `Auto` means the sum divided by the batch size. Burn's `CrossEntropyLoss`,
-//! `BinaryCrossEntropyLoss` and `MultiMarginLoss` are not re-exported: they index with labels nobody checked, know no ignored
-//! label below 0, no target between 0 and 1, and no reduction but the mean (the first two); the ones here are the safe ones.
+//! [`KLDivLoss`] is Burn's, re-exported: `target·(log(target) - prediction)`, where `predictions` are **log**-probabilities
+//! and, with `log_target` (default false), `targets` are too. Its traps: Burn's `Reduction::Mean` divides by batch times
+//! classes, `BatchMean` and `Auto` by the batch; targets above 1 are cut to 1 inside their logarithm; a prediction of
+//! -infinity is NaN even where its target is 0; half precision is computed in half precision; the mean of an empty batch
+//! is NaN. Reduce `forward_no_reduction` with [`Reduction`](crate::reduction::Reduction) to get 0 there.
+//!
+//! Not re-exported, because there is a safe one here: Burn's `CrossEntropyLoss` (no soft targets with a reduction, no
+//! negative label to ignore, an unchecked gather), `BinaryCrossEntropyLoss` (integer targets, mean only),
+//! and `MultiMarginLoss` (no ignored label, an unchecked gather; [`MulticlassHinge`] has the same value).
 
 mod asymmetric;
 mod binary_cross_entropy;
@@ -31,18 +33,20 @@ mod class_weights;
 mod cross_entropy;
 mod focal;
 mod generalized_cross_entropy;
-mod hinge;
 mod jensen_shannon;
-mod own_class;
+mod log_odds;
+mod log_probabilities;
+mod multiclass_hinge;
 mod poly;
+mod samples;
 
 pub use asymmetric::{AsymmetricLoss, AsymmetricLossConfig};
 pub use binary_cross_entropy::{BinaryCrossEntropyLoss, BinaryCrossEntropyLossConfig};
 pub use binary_focal::{BinaryFocalLoss, BinaryFocalLossConfig};
-pub use burn::nn::loss::{KLDivLoss, KLDivLossConfig, Reduction as BurnReduction};
+pub use burn::nn::loss::{KLDivLoss, KLDivLossConfig};
 pub use cross_entropy::{CrossEntropyLoss, CrossEntropyLossConfig};
 pub use focal::{FocalLoss, FocalLossConfig};
 pub use generalized_cross_entropy::{GeneralizedCrossEntropy, GeneralizedCrossEntropyConfig};
-pub use hinge::{HingePower, MultiClassHinge, MultiClassHingeConfig};
 pub use jensen_shannon::{JensenShannon, JensenShannonConfig};
+pub use multiclass_hinge::{HingePower, MulticlassHinge, MulticlassHingeConfig};
 pub use poly::{PolyLoss, PolyLossConfig};

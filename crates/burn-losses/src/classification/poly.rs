@@ -3,15 +3,18 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::own_class::OwnClassLog;
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use super::log_odds::{own_log_odds, surprise};
+use super::samples::Samples;
+use crate::labels::LabelPolicy;
 use crate::reduction::Reduction;
+
+const NAME: &str = "PolyLoss";
 
 /// Settings of [`PolyLoss`].
 #[derive(Config, Debug)]
 pub struct PolyLossConfig {
-    /// What is added per probability that the own class lacks; in `[-1, 1000]`. Below -1 the loss would reward being wrong.
-    #[config(default = 2.0)]
+    /// What is added to the slope at a sure sample; in `[-1, 1000]`. 0 is cross-entropy.
+    #[config(default = 1.0)]
     pub epsilon: f64,
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
@@ -25,27 +28,27 @@ impl PolyLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> PolyLoss {
-        let epsilon = self.epsilon;
-        assert!((-1.0..=1e3).contains(&epsilon), "PolyLoss: epsilon must be in [-1, 1000], got {epsilon}");
-        self.labels.validate("PolyLoss");
+        let Self { epsilon, .. } = *self;
+        assert!((-1.0..=1000.0).contains(&epsilon), "{NAME}: epsilon must be in [-1, 1000], got {epsilon}");
+        self.labels.validate(NAME);
 
         PolyLoss { epsilon, labels: self.labels.clone() }
     }
 }
 
-/// Cross-entropy with another weight on the first term of its series.
+/// Cross-entropy with another coefficient on its first polynomial term.
 ///
 /// ```text
-/// p[i]    = softmax(logits[i])[labels[i]]
-/// loss[i] = -log(p[i]) + epsilon·(1 - p[i])
+/// p       = softmax(logits[i])[labels[i]]
+/// loss[i] = -log(p) + epsilon·(1 - p)
 /// ```
 ///
-/// Minus the logarithm is the sum over k of `(1 - p)^k / k`; this is Poly-1 of the paper, which changes the first of them.
-/// With an `epsilon` of 0 it is cross-entropy.
+/// The paper's Poly-1. Positive `epsilon` pulls harder on samples that are almost right, negative less. The paper finds
+/// the best value by a search between -1 and 8 (2 for ImageNet).
 ///
 /// # Source
 ///
-/// Leng et al.: [PolyLoss](https://arxiv.org/abs/2204.12511), 2022, section 4.
+/// Leng et al.: [PolyLoss](https://arxiv.org/abs/2204.12511), 2022, section 4.3.
 #[derive(Module, Debug)]
 pub struct PolyLoss {
     epsilon: f64,
@@ -54,24 +57,19 @@ pub struct PolyLoss {
 }
 
 impl PolyLoss {
-    /// One number for the batch; rows without a class do not count in a mean.
+    /// The reduced loss; 0 when no row has a class.
     ///
-    /// # Shapes
+    /// # Shapes and panics
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
     pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let (dtype, labels) = (logits.dtype(), self.labels.of_rows(&logits, labels));
-        let valid = labels.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(logits, labels), valid), dtype)
+        let dtype = logits.dtype();
+        let samples = Samples::new(&self.labels, widen(logits), labels);
+        let valid = samples.valid.clone();
+        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
     }
 
-    /// The loss of every row; 0 for one without a class.
+    /// The loss of every row; 0 for rows without a class.
     ///
     /// # Shapes
     ///
@@ -81,21 +79,18 @@ impl PolyLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// If there is not one label per row, or the policy is strict and a label is no class.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let (dtype, labels) = (logits.dtype(), self.labels.of_rows(&logits, labels));
-        cast_to(self.losses(logits, labels), dtype)
+        self.losses(Samples::new(&self.labels, logits, labels))
     }
 
-    fn losses(&self, logits: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {
-        let [batch, _] = logits.dims();
-        if batch == 0 {
-            return logits.reshape([0]);
-        }
-        let logits = widen(silence(logits, valid.clone()));
-        let log = OwnClassLog::of(logits, index);
-        let losses = log.own.neg() + log.others.exp().mul_scalar(self.epsilon);
-        losses.mask_fill(valid.bool_not(), 0.0)
+    fn losses(&self, samples: Samples) -> Tensor<1> {
+        samples.losses(|samples| {
+            let score = own_log_odds(samples);
+            // 1 - p, without its rounding.
+            let rest = surprise(score.clone().neg()).neg().exp();
+            surprise(score) + rest.mul_scalar(self.epsilon)
+        })
     }
 }
 
@@ -104,20 +99,26 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    #[test]
-    fn what_the_own_class_lacks_is_added() {
-        let device = Device::flex();
-        let logits = Tensor::<2>::from_data([[0.0_f32, 3.0_f32.ln()]], &device);
-        let labels = Tensor::<1, Int>::from_data([0], &device);
-        let loss = PolyLossConfig::new().init().forward(logits, labels, Reduction::Mean).into_scalar::<f32>();
-
-        // By hand: the own probability is 1/4.
-        assert!((loss - (4.0_f32.ln() + 2.0 * 0.75)).abs() < 1e-6, "{loss}");
+    fn losses(loss: &PolyLoss) -> alloc::vec::Vec<f32> {
+        // Softmax (1/4, 3/4) twice.
+        let row = [0.0_f32, 3.0_f32.ln()];
+        let logits = Tensor::<2>::from_data([row, row], &Device::flex());
+        let labels = Tensor::<1, Int>::from_data([0, 1], &Device::flex());
+        loss.forward_no_reduction(logits, labels).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
-    #[should_panic(expected = "PolyLoss: epsilon must be in [-1, 1000], got NaN")]
-    fn an_epsilon_that_is_not_a_number_is_rejected() {
-        PolyLossConfig::new().with_epsilon(f64::NAN).init();
+    fn adds_the_first_term_once_more() {
+        let losses = losses(&PolyLossConfig::new().with_epsilon(2.0).init());
+
+        // By hand: ln 4 + 2·3/4 and ln(4/3) + 2·1/4.
+        assert!((losses[0] - (4.0_f32.ln() + 1.5)).abs() < 1e-6, "{losses:?}");
+        assert!((losses[1] - ((4.0_f32 / 3.0).ln() + 0.5)).abs() < 1e-6, "{losses:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "PolyLoss: epsilon must be in [-1, 1000], got -2")]
+    fn an_epsilon_that_turns_the_loss_around_is_rejected() {
+        PolyLossConfig::new().with_epsilon(-2.0).init();
     }
 }

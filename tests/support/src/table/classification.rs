@@ -1,6 +1,140 @@
 //! Losses of logits and targets.
 
-use super::Row;
+use burn::tensor::{Int, Tensor};
+use burn_losses::classification::{
+    AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CrossEntropyLossConfig, FocalLossConfig,
+    GeneralizedCrossEntropyConfig, JensenShannonConfig, KLDivLossConfig, MulticlassHingeConfig, PolyLossConfig,
+};
 
-/// One row per loss.
-pub(super) const ROWS: &[Row] = &[];
+use super::{Call, Labels, Row, Run, Steepness};
+use crate::naive::classification as naive;
+
+/// One row per loss and kind of targets.
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        run: |call| {
+            let loss = call.config(CrossEntropyLossConfig::new()).init();
+            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+        },
+        labels: Labels::Classes,
+        ..row("CrossEntropyLoss", naive::cross_entropy)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(CrossEntropyLossConfig::new()).init();
+            targeted(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+        },
+        ..row("CrossEntropyLoss soft", naive::soft_cross_entropy)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(BinaryCrossEntropyLossConfig::new()).init();
+            targeted(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+        },
+        ..row("BinaryCrossEntropyLoss", naive::binary_cross_entropy)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(BinaryFocalLossConfig::new()).init();
+            fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+        },
+        deviation: "soft targets weight the two losses instead of the probability under the power",
+        ..row("BinaryFocalLoss", naive::binary_focal)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(FocalLossConfig::new()).init();
+            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+        },
+        labels: Labels::Classes,
+        ..row("FocalLoss", naive::focal)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(FocalLossConfig::new()).init();
+            fixed_targets(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+        },
+        ..row("FocalLoss soft", naive::soft_focal)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(AsymmetricLossConfig::new()).init();
+            fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+        },
+        deviation: "no floor under the logarithm, so the hardest positives keep their gradient",
+        ..row("AsymmetricLoss", naive::asymmetric)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(PolyLossConfig::new()).init();
+            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+        },
+        labels: Labels::Classes,
+        ..row("PolyLoss", naive::poly)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(GeneralizedCrossEntropyConfig::new()).init();
+            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+        },
+        labels: Labels::Classes,
+        ..row("GeneralizedCrossEntropy", naive::generalized_cross_entropy)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(MulticlassHingeConfig::new()).init();
+            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+        },
+        labels: Labels::Classes,
+        ..row("MulticlassHinge", naive::multiclass_hinge)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(JensenShannonConfig::new()).init();
+            let names = ["first", "second", "third"].into_iter().filter(|name| call.has(name));
+            let views: Vec<_> = names.map(|name| (name, call.leaf(name))).collect();
+            let losses = loss.forward_no_reduction(views.iter().map(|(_, view)| view.clone()).collect());
+            Run::new(losses, views)
+        },
+        deviation: "no floor under the mixture",
+        ..row("JensenShannon", naive::jensen_shannon)
+    },
+    Row {
+        run: |call| {
+            let loss = call.config(KLDivLossConfig::new()).init();
+            let (predictions, targets) = (call.leaf("predictions"), call.leaf("targets"));
+            let losses = loss.forward_no_reduction(predictions.clone(), targets.clone());
+            Run::new(losses, [("predictions", predictions), ("targets", targets)])
+        },
+        ..row("KLDivLoss", naive::kullback_leibler)
+    },
+];
+
+const fn row(loss: &'static str, naive: fn(&crate::golden::Case) -> Vec<f64>) -> Row {
+    Row {
+        loss,
+        family: "classification",
+        run: |_| unreachable!("every row has its own"),
+        naive,
+        steepness: Steepness::Ordinary,
+        labels: Labels::None,
+        deviation: "",
+    }
+}
+
+fn labelled(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<1, Int>) -> Tensor<1>) -> Run {
+    let logits = call.leaf("logits");
+    Run::new(losses(logits.clone(), call.labels()), [("logits", logits)])
+}
+
+fn targeted<const D: usize>(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<D>) -> Run {
+    let (logits, targets) = (call.leaf("logits"), call.leaf("targets"));
+    Run::new(losses(logits.clone(), targets.clone()), [("logits", logits), ("targets", targets)])
+}
+
+/// Targets that take no gradient: libraries differ in theirs.
+fn fixed_targets<const D: usize>(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<D>) -> Run {
+    let logits = call.leaf("logits");
+    let targets = call.tensor(&call.case.inputs["targets"]);
+    Run::new(losses(logits.clone(), targets), [("logits", logits)])
+}

@@ -1,0 +1,108 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::elementwise::{elementwise, reduce};
+use crate::reduction::Reduction;
+
+/// Settings of [`Charbonnier`].
+#[derive(Config, Debug)]
+pub struct CharbonnierConfig {
+    /// Below which error the loss is round; in `[1e-12, 1e6]`.
+    #[config(default = 1e-3)]
+    pub epsilon: f64,
+}
+
+impl CharbonnierConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> Charbonnier {
+        let Self { epsilon } = *self;
+        assert!((1e-12..=1e6).contains(&epsilon), "Charbonnier: epsilon must be in [1e-12, 1e6], got {epsilon}");
+        Charbonnier { epsilon }
+    }
+}
+
+/// An absolute value that is round at 0.
+///
+/// ```text
+/// error = predictions - targets
+/// loss  = sqrt(error² + epsilon²)
+/// ```
+///
+/// Common in image restoration. The loss of error 0 is `epsilon`. The larger of the two numbers is taken out of the root,
+/// so that no square overflows.
+///
+/// # Source
+///
+/// Charbonnier et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
+/// form Lai et al.: [LapSRN](https://arxiv.org/abs/1704.03915), 2017, section 3.3.
+#[derive(Module, Debug)]
+pub struct Charbonnier {
+    epsilon: f64,
+}
+
+impl Charbonnier {
+    /// The reduced loss.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    pub fn forward<const D: usize>(
+        &self,
+        predictions: Tensor<D>,
+        targets: Tensor<D>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+    }
+
+    /// The loss of every number.
+    ///
+    /// # Shapes
+    ///
+    /// - predictions: any
+    /// - targets: the same
+    /// - output: the same
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        elementwise("Charbonnier", predictions, targets, |predictions, targets| {
+            let error = predictions - targets;
+            // A factor that cancels, so no gradient flows through it.
+            let largest = error.clone().detach().abs().clamp_min(self.epsilon);
+            let rest = largest.clone().recip().mul_scalar(self.epsilon);
+            ((error / largest.clone()).square() + rest.square()).sqrt() * largest
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn losses(loss: &Charbonnier, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+        let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
+        loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn is_a_hypotenuse() {
+        let losses = losses(&CharbonnierConfig::new().with_epsilon(3.0).init(), [5.0, 0.0, 1e30], [1.0, 0.0, 0.0]);
+
+        // By hand: 4 and 3 make 5.
+        assert_eq!(losses, [5.0, 3.0, 1e30]);
+    }
+
+    #[test]
+    #[should_panic(expected = "Charbonnier: epsilon must be in [1e-12, 1e6], got 0")]
+    fn an_epsilon_of_zero_is_rejected() {
+        CharbonnierConfig::new().with_epsilon(0.0).init();
+    }
+}

@@ -1,0 +1,160 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::elementwise::{elementwise, reduce};
+use crate::reduction::Reduction;
+
+/// What the predictions are.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum PoissonInput {
+    /// Logarithms of rates.
+    LogRate,
+    /// Rates, `>= 0`.
+    Rate,
+}
+
+/// What is added that depends on the targets only.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum TargetTerm {
+    /// Nothing: the loss can be negative.
+    Omitted,
+    /// Stirling's approximation of the logarithm of the target's factorial, for targets above 1.
+    Stirling,
+}
+
+/// Settings of [`PoissonNll`].
+#[derive(Config, Debug)]
+pub struct PoissonNllConfig {
+    /// What the predictions are.
+    #[config(default = "PoissonInput::LogRate")]
+    pub input: PoissonInput,
+    /// What is added that depends on the targets only.
+    #[config(default = "TargetTerm::Omitted")]
+    pub target_term: TargetTerm,
+    /// Added to a rate under the logarithm; in `[1e-12, 1]`.
+    #[config(default = 1e-8)]
+    pub epsilon: f64,
+}
+
+impl PoissonNllConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> PoissonNll {
+        let Self { input, target_term, epsilon } = *self;
+        assert!((1e-12..=1.0).contains(&epsilon), "PoissonNll: epsilon must be in [1e-12, 1], got {epsilon}");
+        PoissonNll { input, target_term, epsilon }
+    }
+}
+
+/// Negative log-likelihood of counts.
+///
+/// ```text
+/// loss = exp(predictions) - targets·predictions               with LogRate
+/// loss = predictions - targets·log(predictions + epsilon)     with Rate
+///        + targets·log(targets) - targets + log(2·pi·targets) / 2    with Stirling, for targets > 1
+/// ```
+///
+/// Burn's `PoissonNllLoss` has the same values, but reads its targets back from the device in every forward, to check
+/// them; this one does not. Targets below 0 are not noticed. In `f32` the logarithm of a rate must be below 88.
+///
+/// # Source
+///
+/// The likelihood of Poisson regression; the same as `poisson_nll_loss` of PyTorch.
+#[derive(Module, Debug)]
+pub struct PoissonNll {
+    #[module(skip)]
+    input: PoissonInput,
+    #[module(skip)]
+    target_term: TargetTerm,
+    epsilon: f64,
+}
+
+impl PoissonNll {
+    /// The reduced loss.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    pub fn forward<const D: usize>(
+        &self,
+        predictions: Tensor<D>,
+        targets: Tensor<D>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+    }
+
+    /// The loss of every number.
+    ///
+    /// # Shapes
+    ///
+    /// - predictions: any
+    /// - targets: the same
+    /// - output: the same
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        elementwise("PoissonNll", predictions, targets, |predictions, targets| {
+            let losses = match self.input {
+                PoissonInput::LogRate => predictions.clone().exp() - targets.clone() * predictions,
+                PoissonInput::Rate => {
+                    let logarithm = predictions.clone().add_scalar(self.epsilon).log();
+                    predictions - targets.clone() * logarithm
+                }
+            };
+            match self.target_term {
+                TargetTerm::Omitted => losses,
+                TargetTerm::Stirling => losses + log_factorial(targets),
+            }
+        })
+    }
+}
+
+/// Stirling's approximation of `log(targets!)`; 0 up to 1.
+fn log_factorial<const D: usize>(targets: Tensor<D>) -> Tensor<D> {
+    let small = targets.clone().lower_equal_scalar(1.0);
+    let targets = targets.mask_fill(small.clone(), 1.0);
+    let logarithm = targets.clone().log();
+    let half = logarithm.clone().add_scalar(libm::log(2.0 * core::f64::consts::PI)).mul_scalar(0.5);
+
+    (targets.clone() * logarithm - targets + half).mask_fill(small, 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn losses(loss: &PoissonNll, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+        let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
+        loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn a_rate_and_its_logarithm_cost_the_same() {
+        let rate =
+            losses(&PoissonNllConfig::new().with_input(PoissonInput::Rate).init(), [1.0, 2.0, 0.0], [3.0, 0.0, 0.0]);
+        let logarithm = losses(&PoissonNllConfig::new().init(), [0.0, 2.0_f32.ln(), -1e4], [3.0, 0.0, 0.0]);
+
+        // By hand: 1 - 3·0, 2 - 0 and 0.
+        for losses in [rate, logarithm] {
+            assert!((losses[0] - 1.0).abs() < 1e-6 && (losses[1] - 2.0).abs() < 1e-6 && losses[2] == 0.0, "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn small_targets_have_no_factorial() {
+        let loss = PoissonNllConfig::new().with_target_term(TargetTerm::Stirling).init();
+        let losses = losses(&loss, [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]);
+
+        // By hand: 1, 1 and 1 + 2·ln 2 - 2 + ln(4·pi) / 2 = 1.6518061.
+        assert_eq!(losses[..2], [1.0, 1.0]);
+        assert!((losses[2] - 1.651_806_1).abs() < 1e-6, "{losses:?}");
+    }
+}

@@ -1,0 +1,106 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::elementwise::{elementwise, reduce};
+use crate::reduction::Reduction;
+
+/// Settings of [`Quantile`].
+#[derive(Config, Debug)]
+pub struct QuantileConfig {
+    /// The share of targets that should be below the prediction; in `[0, 1]`. 0.5 is half the absolute error.
+    #[config(default = 0.5)]
+    pub quantile: f64,
+}
+
+impl QuantileConfig {
+    /// Builds the loss.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self) -> Quantile {
+        let Self { quantile } = *self;
+        assert!((0.0..=1.0).contains(&quantile), "Quantile: quantile must be in [0, 1], got {quantile}");
+        Quantile { quantile }
+    }
+}
+
+/// Pinball loss: its minimum is a quantile instead of the mean.
+///
+/// ```text
+/// shortfall = targets - predictions
+/// loss      = max(quantile·shortfall, (quantile - 1)·shortfall)
+/// ```
+///
+/// For intervals: train one output with 0.05 and one with 0.95. At shortfall 0 the gradient is 0.
+///
+/// # Source
+///
+/// Koenker, Bassett: Regression Quantiles, Econometrica 46, 1978, equation 3.1.
+#[derive(Module, Debug)]
+pub struct Quantile {
+    quantile: f64,
+}
+
+impl Quantile {
+    /// The reduced loss.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    pub fn forward<const D: usize>(
+        &self,
+        predictions: Tensor<D>,
+        targets: Tensor<D>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+    }
+
+    /// The loss of every number.
+    ///
+    /// # Shapes
+    ///
+    /// - predictions: any
+    /// - targets: the same
+    /// - output: the same
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        elementwise("Quantile", predictions, targets, |predictions, targets| {
+            let shortfall = targets - predictions;
+            let (above, below) =
+                (shortfall.clone().lower_equal_scalar(0.0), shortfall.clone().greater_equal_scalar(0.0));
+            let missing = shortfall.clone().mask_fill(above, 0.0).mul_scalar(self.quantile);
+            let surplus = shortfall.mask_fill(below, 0.0).mul_scalar(self.quantile - 1.0);
+            missing + surplus
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn losses(loss: &Quantile, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+        let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
+        loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn too_low_costs_the_quantile_and_too_high_the_rest() {
+        let losses = losses(&QuantileConfig::new().with_quantile(0.75).init(), [0.0, 4.0, 1.0], [4.0, 0.0, 1.0]);
+
+        assert_eq!(losses, [3.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "Quantile: quantile must be in [0, 1], got 95")]
+    fn a_percentage_is_rejected() {
+        QuantileConfig::new().with_quantile(95.0).init();
+    }
+}

@@ -1,0 +1,90 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::elementwise::{elementwise, reduce};
+use crate::reduction::Reduction;
+
+/// Settings of [`MeanSquaredLogarithmicError`].
+#[derive(Config, Debug)]
+pub struct MeanSquaredLogarithmicErrorConfig {}
+
+impl MeanSquaredLogarithmicErrorConfig {
+    /// Builds the loss.
+    pub fn init(&self) -> MeanSquaredLogarithmicError {
+        MeanSquaredLogarithmicError {}
+    }
+}
+
+/// The squared difference of logarithms: relative errors, for numbers of different sizes.
+///
+/// ```text
+/// loss = (log(1 + max(predictions, 0)) - log(1 + max(targets, 0)))²
+/// ```
+///
+/// A prediction below 0 counts as 0 and has gradient 0: end the model with a softplus. The mean of the name is that of
+/// [`forward`](Self::forward) with `Reduction::Mean`.
+///
+/// # Source
+///
+/// The formula of Keras' `MeanSquaredLogarithmicError`.
+#[derive(Module, Debug)]
+pub struct MeanSquaredLogarithmicError {}
+
+impl MeanSquaredLogarithmicError {
+    /// The reduced loss.
+    ///
+    /// # Shapes and panics
+    ///
+    /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    pub fn forward<const D: usize>(
+        &self,
+        predictions: Tensor<D>,
+        targets: Tensor<D>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+    }
+
+    /// The loss of every number.
+    ///
+    /// # Shapes
+    ///
+    /// - predictions: any
+    /// - targets: the same
+    /// - output: the same
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        elementwise("MeanSquaredLogarithmicError", predictions, targets, |predictions, targets| {
+            let logarithm = |numbers: Tensor<D>| {
+                let negative = numbers.clone().lower_scalar(0.0);
+                numbers.mask_fill(negative, 0.0).log1p()
+            };
+            (logarithm(predictions) - logarithm(targets)).square()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn losses(loss: &MeanSquaredLogarithmicError, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+        let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
+        loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn negative_numbers_count_as_zero() {
+        let e = core::f32::consts::E;
+        let losses =
+            losses(&MeanSquaredLogarithmicErrorConfig::new().init(), [e - 1.0, -5.0, 0.0], [0.0, 0.0, e * e - 1.0]);
+
+        // By hand: 1², 0 and 2².
+        assert!((losses[0] - 1.0).abs() < 1e-6 && losses[1] == 0.0 && (losses[2] - 4.0).abs() < 1e-5, "{losses:?}");
+    }
+}
