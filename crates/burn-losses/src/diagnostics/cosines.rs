@@ -2,7 +2,7 @@ use burn::tensor::{Bool, Int, Tensor, assert_shape};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use crate::labels::SafeLabels;
+use crate::labels::{SafeLabels, silence};
 use crate::margin::ClassCenters;
 use crate::mining::Pairs;
 
@@ -121,10 +121,4 @@ impl ClassCosines {
         let shown = |cosine: Tensor<1>| cosine.mask_fill(hidden.clone(), 0.0);
         Self { own: shown(own), nearest_other: shown(nearest_other), valid }
     }
-}
-
-/// Rows that do not count become 0, whatever was in them.
-fn silence(rows: Tensor<2>, valid: Tensor<1, Bool>) -> Tensor<2> {
-    let dims = rows.dims();
-    rows.mask_fill(valid.bool_not().unsqueeze_dim::<2>(1).expand(dims), 0.0)
 }

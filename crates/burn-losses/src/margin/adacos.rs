@@ -79,7 +79,8 @@ impl AdaCosConfig {
 /// is state on the device: saved and loaded with the module, and measured anew, before it is used, in every forward on an
 /// autodiff device; never in evaluation, nor when the module is frozen. It is a constant of the gradient, and stays in
 /// `[0.5, 10000]`. Rows without a class, without a direction or with a number that is not finite do not count. Measuring is a
-/// second comparison with all classes, without a gradient. The median is the lower one, and its cosine is used, so no angle
+/// second comparison with all classes, without a gradient. Inside a [`PartialFc`](super::PartialFc) it is that of the sampled
+/// classes, which is right for the softmax over them and lower than that of all classes. The median is the lower one, and its cosine is used, so no angle
 /// is computed. See [`MarginHead`] for the loss.
 ///
 /// # Source

@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
@@ -109,7 +109,7 @@ impl ElasticFaceConfig {
 ///
 /// Margins are drawn in training only; in evaluation, and when the module is frozen, all rows have the mean. What is drawn
 /// follows from `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded
-/// with the module, and repeats after 2^24 draws. Margins of both signs can be drawn where the deviation is large. With a
+/// with the module, and repeats after 2^24 draws. `margin_logits` draws, too. Margins of both signs can be drawn where the deviation is large. With a
 /// `deviation` of 0 it is `ArcFace` with `LargeAngle::Fold`, or `CosFace`. See [`MarginHead`] for the loss.
 ///
 /// # Source
@@ -134,7 +134,8 @@ pub struct ElasticFace {
 
 impl ElasticFace {
     /// The margins of a batch.
-    fn margins(&self, cosine: &Tensor<1>) -> Tensor<1> {
+    fn margins(&self, own: &OwnClass) -> Tensor<1> {
+        let cosine = &own.cosine;
         let [batch] = cosine.dims();
         let mean = cosine.clone().detach().ones_like().mul_scalar(self.margin);
         if self.deviation == 0.0 || !cosine.device().is_autodiff() || !self.training.is_enabled() {
@@ -146,13 +147,20 @@ impl ElasticFace {
         let margins = normal.mul_scalar(self.deviation) + mean;
         match self.order {
             ElasticOrder::Drawn => margins,
-            ElasticOrder::FarthestLargest => dealt_by_rank(margins, cosine.clone().detach()),
+            ElasticOrder::FarthestLargest => {
+                let cosine = cosine.clone().detach();
+                let left_out = own.valid.clone().bool_and(cosine.clone().is_finite()).bool_not();
+                dealt_by_rank(margins, cosine, left_out)
+            }
         }
     }
 }
 
-/// The margins, the largest where the cosine is smallest.
-fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
+/// The margins, the largest where the cosine is smallest; rows that are left out keep theirs to themselves.
+fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>, left_out: Tensor<1, Bool>) -> Tensor<1> {
+    // They come last on both sides, in the same order.
+    let cosine = cosine.mask_fill(left_out.clone(), 2.0);
+    let margins = margins.mask_fill(left_out, -1e30);
     let [batch] = margins.dims();
     let shape = [batch, batch];
     let far = ranks(cosine).unsqueeze_dim::<2>(1).expand(shape);
@@ -190,7 +198,7 @@ impl MarginHead for ElasticFace {
     }
 
     fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let margins = self.margins(&own.cosine);
+        let margins = self.margins(own);
         match self.margin_kind {
             ElasticMargin::Angle => folded_cosine(angle(own.cosine.clone()) + margins),
             ElasticMargin::Cosine => own.cosine.clone() - margins,
@@ -205,12 +213,13 @@ mod tests {
     #[test]
     fn the_largest_margin_goes_to_the_smallest_cosine() {
         let device = Device::flex();
-        let margins = Tensor::<1>::from_data([0.1_f32, 0.5, 0.3, 0.2], &device);
-        let cosines = Tensor::<1>::from_data([0.9_f32, -0.2, 0.9, 0.4], &device);
-        let dealt = dealt_by_rank(margins, cosines).try_into_vec_as::<f32>().unwrap();
+        let margins = Tensor::<1>::from_data([0.1_f32, 0.9, 0.5, 0.3, 0.2], &device);
+        let cosines = Tensor::<1>::from_data([0.9_f32, -1.0, -0.2, 0.9, 0.4], &device);
+        let left_out = Tensor::<1, Bool>::from_data([false, true, false, false, false], &device);
+        let dealt = dealt_by_rank(margins, cosines, left_out).try_into_vec_as::<f32>().unwrap();
 
-        // By hand; among equals the first is the smaller.
-        assert_eq!(dealt, [0.2, 0.5, 0.1, 0.3]);
+        // By hand; among equals the first is the smaller, and the row that is left out disturbs no other.
+        assert_eq!([dealt[0], dealt[2], dealt[3], dealt[4]], [0.2, 0.5, 0.1, 0.3]);
     }
 
     #[test]
@@ -218,7 +227,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let head = ElasticFaceConfig::new(2, 2).init(&device);
         let draw = |head: &ElasticFace, device: &Device| {
-            head.margins(&Tensor::zeros([4000], device)).try_into_vec_as::<f32>().unwrap()
+            head.margins(&OwnClass::of_cosines(&[0.0; 4000], device)).try_into_vec_as::<f32>().unwrap()
         };
         let (first, second) = (draw(&head, &device), draw(&head, &device));
         assert_ne!(first, second);
