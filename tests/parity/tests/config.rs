@@ -4,7 +4,10 @@ use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
 use burn_losses::labels::LabelPolicy;
 use burn_losses::margin::{
-    ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, GradientMode, LargeAngle, NormFaceConfig,
+    AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, CurricularFaceConfig,
+    ElasticFaceConfig, ElasticMargin, ElasticOrder, GradientMode, LargeAngle, MagFaceConfig, MvMargin, MvSoftmaxConfig,
+    MvWeighting, NormFaceConfig, PartialFcConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig,
+    UniFaceConfig,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +33,20 @@ fn every_config_survives_json_with_every_field_changed() {
             .with_gradient(GradientMode::Detached),
     );
     round_trip(&CombinedMarginConfig::new(7, 3).with_angle_factor(1.1).with_labels(labels.clone()));
+    round_trip(&SphereFaceConfig::new(7, 3).with_multiplier(1.35).with_gradient(GradientMode::Detached));
+    round_trip(&MagFaceConfig::new(7, 3).with_shortest(1.5).with_longest(9.0).with_length_weight(77.0));
+    round_trip(&AdaFaceConfig::new(7, 3).with_concentration(0.1).with_momentum(0.5).with_margin(0.3));
+    let elastic = ElasticFaceConfig::new(7, 3).with_margin_kind(ElasticMargin::Cosine).with_seed(u64::MAX);
+    round_trip(&elastic.with_order(ElasticOrder::FarthestLargest).with_deviation(0.02));
+    round_trip(&AdaCosConfig::new(7, 3).with_scale(AdaCosScale::Fixed));
+    round_trip(&SubCenterArcFaceConfig::new(7, 3).with_sub_centers(2).with_margin(0.25));
+    round_trip(&CurricularFaceConfig::new(7, 3).with_momentum(0.25).with_labels(labels.clone()));
+    let mv = MvSoftmaxConfig::new(7, 3).with_margin_kind(MvMargin::Angle).with_weighting(MvWeighting::Fixed);
+    round_trip(&mv.with_weight(0.4).with_margin(0.3));
+    round_trip(&UniFaceConfig::new(7, 3).with_balance(0.3).with_margin(0.1));
+    let sphereface2 = SphereFace2Config::new(7, 3).with_balance(0.6).with_exponent(2.0);
+    round_trip(&sphereface2.with_gradient(GradientMode::Detached));
+    round_trip(&PartialFcConfig::new().with_sample_rate(0.3).with_seed(11));
     round_trip(&CenterLossConfig::new(7, 3).with_update_rate(0.25).with_mode(CenterMode::Trained));
     round_trip(&Distance::Minkowski(2.5));
     round_trip(&labels);
