@@ -24,7 +24,8 @@ pub fn conformance(cells: &[Cell]) -> String {
         let worst = |error: fn(&Cell) -> f64| own.iter().map(|cell| error(cell)).fold(0.0, f64::max);
         let sources: BTreeSet<String> =
             cases(row.family).into_iter().filter(|case| case.loss == row.loss).map(|case| case.source).collect();
-        let sources = sources.into_iter().collect::<Vec<_>>().join("; ");
+        // A bar would end the cell.
+        let sources = sources.into_iter().collect::<Vec<_>>().join("; ").replace('|', "\\|");
         let _ = writeln!(
             text,
             "| {} | {sources} | {} | {:.1e} | {:.1e} | {} |",
