@@ -1,8 +1,16 @@
 //! Loss functions for [Burn](burn), as modules that run on every Burn backend.
 //!
-//! Angular-margin heads ([`margin`]), center loss ([`center`]), distances ([`distance`]), and the three things they
-//! share: labels that are safe to index with ([`labels`]), one place where losses become one number ([`reduction`]),
-//! and a precision rule (half precision is computed in `f32` and cast back).
+//! | module | what |
+//! | --- | --- |
+//! | [`margin`], [`center`] | angular-margin heads with trained class centers, and center loss |
+//! | [`pairwise`], [`proxy`] | losses of pairs and triplets of embeddings, and of embeddings and trained proxies |
+//! | [`mining`], [`sampling`], [`memory`] | which pairs count, which samples meet in a batch, and embeddings of past batches |
+//! | [`classification`], [`regression`] | losses of logits and of numbers |
+//! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
+//! | [`diagnostics`] | what a trainer wants to see beside the loss |
+//!
+//! They share distances ([`distance`]), labels that are safe to index with ([`labels`]), one place where losses become one
+//! number ([`reduction`]), and a precision rule: half precision is computed in `f32` and cast back.
 //!
 //! A head is an ordinary field of your model, so its class centers are trained, saved and moved with it:
 //!
@@ -34,6 +42,7 @@
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.
+//! - `data`: [`sampling`]'s plans as a data loader of Burn. `train`: [`diagnostics`] as metrics of Burn's training.
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
 //!   in `burn` only, the heads keep the scores of a batch with all classes; see
