@@ -83,6 +83,7 @@ fn valid(triplets: &Triplets) -> Vec<[usize; 3]> {
     found
 }
 
+#[allow(clippy::large_enum_variant, reason = "made a few times per test")]
 enum Chosen {
     Pairs(Pairs),
     Triplets(Triplets),
@@ -194,7 +195,8 @@ fn counts(rows: &[Vec<f64>], labels: &[i64], backend: &Backend) -> Vec<(usize, u
 #[test]
 fn nothing_to_mine_is_nothing_mined() {
     let row = |x: f64| vec![x, 1.0, 0.5];
-    let batches: [(&str, Vec<Vec<f64>>, Vec<i64>); 5] = [
+    type Batch = (&'static str, Vec<Vec<f64>>, Vec<i64>);
+    let batches: [Batch; 5] = [
         ("an empty batch", vec![], vec![]),
         ("a batch of one", vec![row(1.0)], vec![3]),
         ("one class, in no negative pair", vec![row(1.0), row(2.0)], vec![3, 3]),

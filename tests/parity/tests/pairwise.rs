@@ -310,7 +310,7 @@ fn batch_all_of_chosen_pairs_equals_the_list_of_their_triplets() {
     let count = labels.len();
     // Every third pair of each kind is left out.
     let chosen = |a: usize, b: usize, same: bool| {
-        a != b && (labels[a] == labels[b]) == same && (5 * a + 3 * b + usize::from(same)) % 3 != 0
+        a != b && (labels[a] == labels[b]) == same && !(5 * a + 3 * b + usize::from(same)).is_multiple_of(3)
     };
     for backend in backends() {
         let mask = |same: bool| {

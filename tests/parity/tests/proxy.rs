@@ -216,7 +216,7 @@ fn a_strict_proxy_anchor_panics_with_the_place_of_the_label() {
     for backend in backends() {
         let settings = json!({"labels": {"ignore_label": null, "strict": true}});
         let case = case("ProxyAnchor", &settings, &rows(5, 1), &proxies(), &[0, -3, 0, 0, 0]);
-        let panic = catch_unwind(AssertUnwindSafe(|| run(&case, &backend))).err().expect("a panic");
+        let panic = catch_unwind(AssertUnwindSafe(|| run(&case, &backend))).expect_err("a panic");
         let message = panic.downcast_ref::<String>().expect("a message");
         assert!(message.starts_with("label 1 is -3, which is not a class"), "{message}");
     }

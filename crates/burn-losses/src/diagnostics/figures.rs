@@ -171,7 +171,10 @@ impl Reading {
     /// If there are not so many numbers.
     pub fn from_packed(values: &[f64]) -> Self {
         let count = values.len();
-        assert!(count >= HEADER && (count - HEADER) % 3 == 0, "Reading: {count} numbers are no packed figures");
+        assert!(
+            count >= HEADER && (count - HEADER).is_multiple_of(3),
+            "Reading: {count} numbers are no packed figures"
+        );
         let (header, rows) = values.split_at(HEADER);
         let batch = rows.len() / 3;
         let valid = &rows[2 * batch..];

@@ -90,7 +90,7 @@ impl AngularMiner {
         let sine = libm::sin(self.angle);
         let taken = to_positive.greater(to_negative.mul_scalar(2.0 * sine * sine));
 
-        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).to_device(&home)
+        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).on_device(&home)
     }
 }
 

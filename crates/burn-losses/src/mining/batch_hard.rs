@@ -58,7 +58,7 @@ impl BatchHardMiner {
         let positive = Chosen::farthest(distances.clone(), positive);
         let negative = Chosen::closest(distances, negative);
 
-        one_each(positive, negative).to_device(&home)
+        one_each(positive, negative).on_device(&home)
     }
 }
 

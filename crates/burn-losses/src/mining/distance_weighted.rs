@@ -121,7 +121,7 @@ impl DistanceWeightedMiner {
         let chosen = Tensor::cat(chosen, 1).clamp_max(references as i64 - 1);
         let valid = positive.bool_and(found.expand([anchors, references]));
 
-        Triplets::of_pairs(chosen, valid).to_device(&home)
+        Triplets::of_pairs(chosen, valid).on_device(&home)
     }
 
     fn log_weights(&self, distances: Tensor<2>) -> Tensor<2> {

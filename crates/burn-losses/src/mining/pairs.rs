@@ -150,7 +150,7 @@ impl Triplets {
     }
 
     /// The same triplets on another device, or beside its autodiff.
-    pub(super) fn to_device(self, device: &Device) -> Self {
+    pub(super) fn on_device(self, device: &Device) -> Self {
         Self {
             anchor: self.anchor.to_device(device),
             positive: self.positive.to_device(device),

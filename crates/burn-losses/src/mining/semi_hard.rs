@@ -82,7 +82,7 @@ impl SemiHardMiner {
         }
         let valid = Tensor::cat(found, 1).bool_and(positive);
 
-        Triplets::of_pairs(Tensor::cat(chosen, 1), valid).to_device(&home)
+        Triplets::of_pairs(Tensor::cat(chosen, 1), valid).on_device(&home)
     }
 }
 

@@ -83,7 +83,7 @@ impl TripletMarginMiner {
             TripletKind::SemiHard => gap.clone().greater_scalar(0.0).bool_and(gap.lower_equal_scalar(self.margin)),
             TripletKind::Easy => gap.greater_scalar(self.margin),
         };
-        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).to_device(&home)
+        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).on_device(&home)
     }
 }
 

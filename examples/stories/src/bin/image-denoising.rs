@@ -40,7 +40,7 @@ fn main() -> Result<()> {
 
     println!("PSNR in dB on {TESTED} pictures that the networks have not seen:\n");
     println!("{:<16} {:>8} {:>8} {:>8}", "noise", "noisy", "L1", "L2");
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for noise in Noise::ALL {
         let noisy = spoil(noise, &clean, &mut random);
         let [l1, l2] = [Loss::L1, Loss::L2].map(|loss| {
@@ -60,12 +60,14 @@ fn main() -> Result<()> {
         "L1 aims at the median of what a pixel may be, which a few black and white neighbours do not move; L2 aims at the mean, \
          which is what is wanted of symmetric noise and what PSNR measures."
     );
-    let rows: Vec<_> = rows.iter().map(|(noise, figures, pixels)| (noise.name(), figures, pixels)).collect();
     save(&file, &drawing(&rows)?)
 }
 
+/// A noise, the PSNR of noisy pictures and of those cleaned by L1 and by L2, and the pixels of clean and of these.
+type Row = (Noise, [f64; 3], [Vec<f64>; 4]);
+
 /// Three pictures per noise: clean, noisy, by L1 and by L2.
-fn drawing(rows: &[(&str, &[f64; 3], &[Vec<f64>; 4])]) -> Result<String> {
+fn drawing(rows: &[Row]) -> Result<String> {
     let (cell, left, top) = (SIDE * ZOOM + 8, 8, 48);
     let (width, height) = (4 * cell + left, rows.len() * (SHOWN * cell + top) + left);
     let mut svg = format!(
@@ -80,8 +82,8 @@ fn drawing(rows: &[(&str, &[f64; 3], &[Vec<f64>; 4])]) -> Result<String> {
             format!("L1, {:.1} dB", figures[1]),
             format!("L2, {:.1} dB", figures[2]),
         ];
-        writeln!(svg, "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{noise}</text>", y + 20)?;
-        for (column, (title, pixels)) in titles.iter().zip(*columns).enumerate() {
+        writeln!(svg, "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{}</text>", y + 20, noise.name())?;
+        for (column, (title, pixels)) in titles.iter().zip(columns).enumerate() {
             let x = left + column * cell;
             writeln!(svg, "<text x=\"{x}\" y=\"{}\">{title}</text>", y + 40)?;
             for (number, picture) in pixels.chunks(SIDE * SIDE).take(SHOWN).enumerate() {

@@ -33,7 +33,7 @@ fn losses(rows: usize) -> Vec<(&'static str, Loss)> {
         ("CenterInvariant", Box::new(move |rows| center_invariant.forward_no_reduction(rows))),
         ("RegularFace", Box::new(move |rows| regular_face.forward_no_reduction(rows))),
     ];
-    if rows > 0 && rows % 2 == 0 {
+    if rows > 0 && rows.is_multiple_of(2) {
         let sparse = SparseCentersRegularizerConfig::new(rows / 2, 2).init();
         losses.push(("SparseCenters", Box::new(move |rows| sparse.forward_no_reduction(rows))));
     }
