@@ -164,7 +164,8 @@ impl CenterLoss {
     pub fn centers(&self) -> Tensor<2> {
         match &self.centers {
             // Every update is synced at once, so this is the latest.
-            Centers::Updated(state) => state.value(),
+            // What is read of a state may be in one backward only, unless it is detached.
+            Centers::Updated(state) => state.value().detach(),
             Centers::Trained(parameter) => parameter.val(),
         }
     }
@@ -217,7 +218,8 @@ impl CenterLoss {
         let centers = state.value().to_device(&difference.device()).detach();
         let [classes, _] = centers.dims();
         let difference = cast_to(difference, centers.dtype());
-        let finite = difference.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
+        // A row so far away that its loss is infinite would take the center there.
+        let finite = difference.clone().square().sum_dim(1).is_finite().squeeze_dim::<1>(1);
         let left_out = labels.valid.bool_and(finite).bool_not();
 
         let ones = Tensor::<1>::ones([batch], (&centers.device(), centers.dtype()));

@@ -99,7 +99,8 @@ impl Distance {
         if rows == 0 || dim == 0 {
             return Tensor::zeros([rows], (&first.device(), dtype));
         }
-        let (first, second) = (widen(first), widen(second));
+        let first = widen(first);
+        let second = cast_to(second, first.dtype());
 
         let distances = match self {
             // Half the squared distance of the directions: exact where `1 - cosine` would cancel.
@@ -138,7 +139,8 @@ impl Distance {
         if rows == 0 || columns == 0 || dim == 0 {
             return Tensor::zeros([rows, columns], (&first.device(), dtype));
         }
-        let (first, second) = (widen(first), widen(second));
+        let first = widen(first);
+        let second = cast_to(second, first.dtype());
 
         let distances = match self {
             Self::Cosine => {
@@ -180,6 +182,17 @@ impl Distance {
             Self::Cosine => unreachable!("a cosine is not a function of the difference"),
         };
         distances.squeeze_dim(1)
+    }
+}
+
+impl Distance {
+    /// # Panics
+    ///
+    /// If a `Minkowski` exponent is not in `[0.1, 1000]`.
+    pub(crate) fn validate(self) {
+        if let Self::Minkowski(p) = self {
+            valid_exponent(p);
+        }
     }
 }
 

@@ -107,10 +107,11 @@ impl CrossBatchMemory {
     /// - labels: `[capacity]`
     pub fn references(&self) -> (Tensor<2>, Tensor<1, Int>) {
         // Every update is synced at once, so this is the latest.
-        let slots = self.slots.value();
+        let slots = self.slots.value().detach();
         let dim = slots.dims()[1] - DIGITS;
 
-        (slots.clone().narrow(1, 0, dim), from_digits(slots.narrow(1, dim, DIGITS)))
+        // What is computed from a state may be in one backward only, unless it is detached.
+        (slots.clone().narrow(1, 0, dim).detach(), from_digits(slots.narrow(1, dim, DIGITS)))
     }
 
     /// How many rows can be remembered.
@@ -119,13 +120,13 @@ impl CrossBatchMemory {
     }
 
     /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last
-    /// rows stay, as if they had been put in one by one. A row with a negative label, or with a number that is not
-    /// finite, takes a slot and leaves it empty.
+    /// rows stay, as if they had been put in one by one. A row with a label that is negative or has more than 31 bits, or
+    /// with a number that is not finite, takes a slot and leaves it empty.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`, of 32 bits
+    /// - labels: `[batch]`
     ///
     /// # Panics
     ///
@@ -159,7 +160,11 @@ impl CrossBatchMemory {
 fn new_slots(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     let dims @ [rows, _] = embeddings.dims();
     let finite = embeddings.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
-    let empty = finite.bool_and(labels.clone().greater_equal_scalar(0)).bool_not().unsqueeze_dim::<2>(1);
+    let mut known = finite.bool_and(labels.clone().greater_equal_scalar(0));
+    if labels.dtype() == DType::I64 {
+        known = known.bool_and(labels.clone().lower_equal_scalar(i64::from(i32::MAX)));
+    }
+    let empty = known.bool_not().unsqueeze_dim::<2>(1);
     let digits = to_digits(labels, embeddings.dtype()).mask_fill(empty.clone().expand([rows, DIGITS]), -1.0);
 
     Tensor::cat(alloc::vec![embeddings.mask_fill(empty.expand(dims), 0.0), digits], 1)
@@ -196,6 +201,31 @@ mod tests {
         let back = from_digits(to_digits(tensor, DType::BF16));
 
         assert_eq!(back.try_into_vec_as::<i64>().unwrap(), labels);
+    }
+
+    #[test]
+    fn a_label_of_more_bits_than_are_kept_is_none() {
+        let device = Device::flex().autodiff();
+        let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);
+        let labels =
+            Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 32) + 5, 5]), (&device, DType::I64));
+        memory.enqueue(Tensor::ones([3, 1], &device), labels);
+
+        assert_eq!(memory.references().1.try_into_vec_as::<i64>().unwrap(), [-1, -1, 5]);
+    }
+
+    /// Two losses with a backward each, and a state that is read again without a step between.
+    #[test]
+    fn references_can_be_in_several_backward_passes() {
+        let device = Device::flex().autodiff();
+        let memory = CrossBatchMemoryConfig::new(2).with_capacity(2).init(&device);
+        memory.enqueue(Tensor::ones([2, 2], &device), Tensor::from_data([1, 2], &device));
+        let (references, _) = memory.references();
+        for references in [references.clone(), references, memory.references().0, memory.references().0] {
+            let leaf = Tensor::<2>::ones([2, 2], &device).require_grad();
+            let gradients = (leaf.clone() * references).sum().backward();
+            assert!(leaf.grad(&gradients).is_some());
+        }
     }
 
     #[test]

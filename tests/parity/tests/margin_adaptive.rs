@@ -3,11 +3,11 @@
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::margin::{
-    AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CosFaceConfig, ElasticFace, ElasticFaceConfig,
-    ElasticMargin, LargeAngle, MagFaceConfig, MarginHead, NormFaceConfig, PartialFcConfig, Scale, ShardedHead,
-    SphereFaceConfig,
+    AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, ElasticFace,
+    ElasticFaceConfig, ElasticMargin, ElasticOrder, LargeAngle, MagFaceConfig, MarginHead, NormFaceConfig,
+    PartialFcConfig, Scale, ShardedHead, SphereFaceConfig,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -139,7 +139,12 @@ fn a_row_that_is_not_a_number_measures_nothing() {
             || Tensor::<2>::from_data(TensorData::new(data.to_vec(), [5, DIM]), (&backend.device, backend.dtype));
         let adaface = AdaFaceConfig::new(CLASSES, DIM).init(&backend.device);
         adaface.forward(rows(), labels(backend));
-        assert_finite(&backend.name, &host(adaface.length_statistics()));
+        // As if the row had no class.
+        let without = AdaFaceConfig::new(CLASSES, DIM).init(&backend.device);
+        let clean = rows().mask_fill(rows().is_nan(), 0.0);
+        let nobody = Tensor::from_data([-1, 5, -1, 3, 3], &backend.device);
+        without.forward(clean, nobody);
+        assert_eq!(host(adaface.length_statistics()), host(without.length_statistics()), "{}", backend.name);
 
         let adacos = with_weight(AdaCosConfig::new(CLASSES, DIM).init(&backend.device), matrix(CLASSES, 1, backend));
         let losses = host(adacos.forward_no_reduction(rows(), labels(backend)));
@@ -204,4 +209,58 @@ fn adaptive_heads_are_sampled_and_sharded_or_say_why_not() {
 fn a_measured_scale_is_not_sharded() {
     let device = backends()[0].device.clone();
     ShardedHead::new(AdaCosConfig::new(CLASSES, DIM).init(&device), &[device.clone(), device]);
+}
+
+/// A state that is read in several forward passes without a step between: each has its backward.
+#[test]
+fn every_forward_has_its_backward() {
+    for backend in &backends() {
+        let device = &backend.device;
+        macro_rules! check {
+            ($head:expr) => {{
+                let head = with_weight($head.init(device), matrix(CLASSES, 1, backend));
+                for _ in 0..3 {
+                    let [_, embeddings, _] = outcome(&head, matrix(5, 2, backend), backend);
+                    assert!(embeddings.iter().any(|&slope| slope != 0.0), "{} on {}", stringify!($head), backend.name);
+                }
+            }};
+        }
+        check!(AdaCosConfig::new(CLASSES, DIM));
+        check!(AdaFaceConfig::new(CLASSES, DIM));
+        check!(ElasticFaceConfig::new(CLASSES, DIM));
+        check!(CurricularFaceConfig::new(CLASSES, DIM));
+    }
+}
+
+/// Whatever is drawn and dealt: rows without a class reach no center, and nobody else's margin is no number.
+#[test]
+fn elastic_margins_of_ignored_rows_reach_nothing() {
+    for backend in &backends() {
+        for kind in [ElasticMargin::Angle, ElasticMargin::Cosine] {
+            for order in [ElasticOrder::Drawn, ElasticOrder::FarthestLargest] {
+                let config = ElasticFaceConfig::new(CLASSES, DIM).with_margin_kind(kind).with_order(order);
+                let head = with_weight(config.with_deviation(0.2).init(&backend.device), matrix(CLASSES, 1, backend));
+                let what = format!("{kind:?} {order:?} on {}", backend.name);
+                let embeddings = matrix(5, 2, backend).require_grad();
+                let labels = Tensor::<1, Int>::from_data([1, -1, 3, 99, 2], &backend.device);
+                let losses = head.forward_no_reduction(embeddings.clone(), labels.clone()).sum();
+                let logits = head.margin_logits(embeddings, labels).sum();
+                for loss in [losses, logits] {
+                    let gradients = loss.backward();
+                    let gradient = host(head.centers.weight.val().grad(&gradients).expect("a gradient"));
+                    assert_finite(&what, &gradient);
+                }
+            }
+        }
+    }
+}
+
+/// Two heads from one keep what they measure to themselves.
+#[test]
+fn heads_with_other_centers_have_a_state_of_their_own() {
+    let backend = &backends()[0];
+    let head = AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.5).init(&backend.device);
+    let devices = [backend.device.clone(), backend.device.clone()];
+    ShardedHead::new(head.clone(), &devices).forward(matrix(5, 2, backend), labels(backend));
+    assert_eq!(host(head.length_statistics()), [20.0, 100.0]);
 }

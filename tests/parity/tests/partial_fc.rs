@@ -1,4 +1,4 @@
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -198,4 +198,30 @@ fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
     // The gradient of all classes is another one: the test can tell.
     let distance: Vec<f64> = full.iter().zip(&expected).map(|(a, b)| a - b).collect();
     assert!(length(&distance) > 0.5 * length(&expected));
+}
+
+/// Rows without a class bring no class into the sample, not even the first.
+#[test]
+fn ignored_rows_change_no_other_loss() {
+    for backend in backends() {
+        let run = |labels: &[i64]| {
+            let head = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).init(&backend.device);
+            let centers = head.centers.clone().with_weight(Param::from_tensor(matrix(&rows(CLASSES, 1), &backend)));
+            let head = PartialFcConfig::new().with_sample_rate(0.05).init(head.with_centers(centers));
+            let labels = Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);
+            let [count] = labels.dims();
+            let losses = head.forward_no_reduction(matrix(&rows(count, 2), &backend), labels);
+            let gradients = losses.clone().sum().backward();
+            let gradient = host(head.centers().weight.val().grad(&gradients).expect("a gradient"));
+            let moved: Vec<usize> = (0..CLASSES)
+                .filter(|class| gradient[class * DIM..(class + 1) * DIM].iter().any(|&slope| slope != 0.0))
+                .collect();
+            (host(losses), moved)
+        };
+        let (losses, moved) = run(&[7, 9]);
+        let (with_ignored, moved_with_ignored) = run(&[7, 9, -1, 99]);
+        assert_close(&backend.name, &with_ignored[..2], &losses, Tolerance::new(1e-5, 1e-5));
+        assert_eq!(with_ignored[2..], [0.0, 0.0]);
+        assert_eq!(moved_with_ignored, moved, "{}", backend.name);
+    }
 }

@@ -48,6 +48,8 @@ impl AsymmetricLossConfig {
 /// the logarithm, which stops the gradient of the hardest positives; here log-odds need no floor. It also sums over the
 /// batch only; here any reduction goes.
 ///
+/// Logits are finite.
+///
 /// # Source
 ///
 /// Ridnik et al.: [Asymmetric Loss for Multi-Label Classification](https://arxiv.org/abs/2009.14119), 2020, section 2.3,

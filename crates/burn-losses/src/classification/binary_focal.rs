@@ -49,6 +49,8 @@ impl BinaryFocalLossConfig {
 /// gives a NaN. Deviation: for targets between 0 and 1 it is the expected loss, as written; torchvision puts the expected
 /// `p` under the power instead. For targets 0 and 1 the two are the same.
 ///
+/// Logits are finite.
+///
 /// # Source
 ///
 /// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, equation 5.

@@ -124,6 +124,7 @@ impl CrossEntropyLoss {
         let [batch, classes] = logits.dims();
         assert_shape!(probabilities, [batch, classes]);
         if batch == 0 || classes == 0 {
+            let probabilities = cast_to(probabilities, logits.dtype());
             return Tensor::zeros([batch], (&logits.device(), logits.dtype())) + logits.sum() + probabilities.sum();
         }
         let dtype = logits.dtype();

@@ -123,12 +123,16 @@ impl FocalLoss {
         let [batch, classes] = logits.dims();
         assert_shape!(probabilities, [batch, classes]);
         if batch == 0 || classes == 0 {
+            let probabilities = cast_to(probabilities, logits.dtype());
             return Tensor::zeros([batch], (&logits.device(), logits.dtype())) + logits.sum() + probabilities.sum();
         }
         let dtype = logits.dtype();
         let logits = widen(logits);
-        let log_p = log_probabilities(logits.clone());
-        let mut losses = log_p.clone().neg() * cast_to(probabilities, logits.dtype());
+        let targets = cast_to(probabilities, logits.dtype());
+        // 0 times infinity is 0 here: a class that is masked out and not wanted.
+        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(targets.clone().equal_scalar(0.0));
+        let log_p = log_probabilities(logits.clone()).mask_fill(unwanted, 0.0);
+        let mut losses = log_p.clone().neg() * targets;
         if self.gamma > 0.0 {
             let rest = log_p.exp().neg().add_scalar(1.0).clamp_min(SMALLEST_REST);
             losses = losses * rest.log().mul_scalar(self.gamma).exp();

@@ -72,7 +72,7 @@ impl JensenShannon {
         let share = 1.0 / views.len() as f64;
         if dims.contains(&0) {
             let nothing = Tensor::zeros([dims[0]], (&views[0].device(), dtype));
-            return views.into_iter().fold(nothing, |total, view| total + view.sum());
+            return views.into_iter().fold(nothing, |total, view| total + cast_to(view, dtype).sum());
         }
         let views: Vec<_> = views.into_iter().map(|view| log_probabilities(widen(view))).collect();
         // log(mean of exp), with the largest taken out.

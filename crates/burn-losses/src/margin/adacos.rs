@@ -102,12 +102,13 @@ pub struct AdaCos {
 impl AdaCos {
     /// The scale of the latest batch, `[1]`.
     fn measured_scale(&self) -> Tensor<1> {
+        // What is read of a state may be in one backward only, unless it is detached.
         // In the precision of the centers before it is multiplied, or `f64` would see a rounded number.
         let dtype = match self.centers.weight.val().dtype() {
             DType::F16 | DType::BF16 => DType::F32,
             dtype => dtype,
         };
-        cast_to(self.measured.value(), dtype).mul_scalar(self.fixed)
+        cast_to(self.measured.value().detach(), dtype).mul_scalar(self.fixed).detach()
     }
 
     /// Measures the scale of a batch, from what the other classes weigh at the scale before.
@@ -151,7 +152,7 @@ impl MarginHead for AdaCos {
     }
 
     fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+        Self { measured: centers.copy_of(&self.measured), centers, ..self }
     }
 
     fn scale(&self) -> Scale {

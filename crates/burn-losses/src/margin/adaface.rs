@@ -116,12 +116,13 @@ pub struct AdaFace {
 impl AdaFace {
     /// The average length of embeddings and its deviation, `[2]`.
     pub fn length_statistics(&self) -> Tensor<1> {
-        self.lengths.value()
+        // What is read of a state may be in one backward only, unless it is detached.
+        self.lengths.value().detach()
     }
 
     /// Average and deviation, `[1]` each, after the batch with these lengths if it is one of a training.
     fn statistics(&self, lengths: &Tensor<1>, valid: &Tensor<1, Bool>, training: bool) -> [Tensor<1>; 2] {
-        let statistics = cast_to(self.lengths.value().to_device(&lengths.device()), lengths.dtype());
+        let statistics = cast_to(self.length_statistics().to_device(&lengths.device()), lengths.dtype());
         let of = |place: usize| statistics.clone().narrow(0, place, 1);
         if !(training && self.training.is_enabled()) {
             return [of(0), of(1)];
@@ -153,7 +154,7 @@ impl MarginHead for AdaFace {
     }
 
     fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+        Self { lengths: centers.copy_of(&self.lengths), centers, ..self }
     }
 
     fn scale(&self) -> Scale {

@@ -1,4 +1,4 @@
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use burn_losses_kernels::logsumexp::Streaming;
@@ -100,6 +100,11 @@ impl ClassCenters {
     /// The length of an embedding.
     pub fn embedding_dim(&self) -> usize {
         self.weight.shape().dims::<2>()[1]
+    }
+
+    /// A copy of what a head has measured or drawn, beside these centers; clones share it.
+    pub(crate) fn copy_of(&self, state: &RunningState<Tensor<1>>) -> RunningState<Tensor<1>> {
+        RunningState::new(state.value().to_device(&self.weight.device().inner()).detach())
     }
 
     /// The cosine of every embedding with every class.

@@ -96,12 +96,13 @@ pub struct CurricularFace {
 impl CurricularFace {
     /// The average cosine with the own class, `[1]`.
     pub fn average_cosine(&self) -> Tensor<1> {
-        self.average_cosine.value()
+        // What is read of a state may be in one backward only, unless it is detached.
+        self.average_cosine.value().detach()
     }
 
     /// The average after the batch with these own cosines.
     fn updated_average(&self, own_cosine: Tensor<1>, counted: Tensor<1, Bool>) -> Tensor<1> {
-        let average = self.average_cosine.value().to_device(&own_cosine.device());
+        let average = self.average_cosine().to_device(&own_cosine.device());
         let average = cast_to(average, own_cosine.dtype());
         let left_out = counted.bool_and(own_cosine.clone().is_finite()).bool_not();
         let count = own_cosine.ones_like().mask_fill(left_out.clone(), 0.0).sum();
@@ -122,7 +123,7 @@ impl MarginHead for CurricularFace {
     }
 
     fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+        Self { average_cosine: centers.copy_of(&self.average_cosine), centers, ..self }
     }
 
     fn scale(&self) -> Scale {
@@ -149,7 +150,7 @@ impl MarginHead for CurricularFace {
         let average = if training {
             self.updated_average(own.cosine.clone(), own.counted)
         } else {
-            cast_to(self.average_cosine.value().to_device(&own.cosine.device()), own.cosine.dtype())
+            cast_to(self.average_cosine().to_device(&own.cosine.device()), own.cosine.dtype())
         };
         let [batch] = index.dims();
         let reweighting = Reweighting {

@@ -144,19 +144,21 @@ impl ElasticFace {
         let device = cosine.device().inner();
         let mixer = next_draw(&self.draws, &device, DType::I32);
         let normal = mixer.normal(batch, cosine.dtype()).to_device(&cosine.device());
-        let margins = normal.mul_scalar(self.deviation) + mean;
+        let margins = normal.mul_scalar(self.deviation) + mean.clone();
         match self.order {
             ElasticOrder::Drawn => margins,
             ElasticOrder::FarthestLargest => {
                 let cosine = cosine.clone().detach();
                 let left_out = own.valid.clone().bool_and(cosine.clone().is_finite()).bool_not();
-                dealt_by_rank(margins, cosine, left_out)
+                let dealt = dealt_by_rank(margins, cosine, left_out.clone());
+                // What they keep there is no margin, and the way back from it no number.
+                dealt.mask_where(left_out, mean)
             }
         }
     }
 }
 
-/// The margins, the largest where the cosine is smallest; rows that are left out keep theirs to themselves.
+/// The margins, the largest where the cosine is smallest; what rows have that are left out means nothing.
 fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>, left_out: Tensor<1, Bool>) -> Tensor<1> {
     // They come last on both sides, in the same order.
     let cosine = cosine.mask_fill(left_out.clone(), 2.0);
@@ -190,7 +192,7 @@ impl MarginHead for ElasticFace {
     }
 
     fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+        Self { draws: centers.copy_of(&self.draws), centers, ..self }
     }
 
     fn scale(&self) -> Scale {

@@ -203,6 +203,9 @@ pub trait MarginHead {
 
     /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class are 0.
     ///
+    /// The other classes are as in [`logits`](Self::logits), and no [`penalty`](Self::penalty) is in them: of a head that
+    /// replaces [`compare`](Self::compare) or [`row_losses`](Self::row_losses) their cross-entropy is not the loss.
+    ///
     /// # Shapes
     ///
     /// - embeddings: `[batch, embedding_dim]`
@@ -312,9 +315,14 @@ fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeL
         return embeddings.reshape([0]);
     }
     let embeddings = silence(embeddings, labels.valid.clone());
-    let scores = head.scores(embeddings.clone(), labels.index);
+    let scores = head.scores(embeddings.clone(), index_or_none(&labels));
 
     margin_losses(head, scores, embeddings, labels.valid)
+}
+
+/// The class of every row, -1 where it has none: a sample of the classes must not hold class 0 for its sake.
+pub(crate) fn index_or_none(labels: &SafeLabels) -> Tensor<1, Int> {
+    labels.index.clone().mask_fill(labels.valid.clone().bool_not(), -1)
 }
 
 /// The losses from the scores; 0 where a row has no class.

@@ -15,10 +15,10 @@ pub struct MagFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// The length of an embedding that has the smallest margin; `> 0`. Shorter ones count as this long.
+    /// The length of an embedding that has the smallest margin; in `[1e-6, 1e6]`. Shorter ones count as this long.
     #[config(default = 10.0)]
     pub shortest: f64,
-    /// The length of an embedding that has the largest margin; above `shortest`. Longer ones count as this long.
+    /// The length of an embedding that has the largest margin; above `shortest` and at most 1e6. Longer ones count as this long.
     #[config(default = 110.0)]
     pub longest: f64,
     /// The margin at the shortest length, in radians; in `[0, pi]`.
@@ -56,7 +56,7 @@ impl MagFaceConfig {
     pub fn init(&self, device: &Device) -> MagFace {
         let Self { shortest, longest, smallest_margin, largest_margin, length_weight, scale, .. } = *self;
         let pi = core::f64::consts::PI;
-        assert!(shortest > 0.0 && shortest.is_finite(), "MagFace: shortest must be > 0, got {shortest}");
+        assert!((1e-6..=1e6).contains(&shortest), "MagFace: shortest must be in [1e-6, 1e6], got {shortest}");
         assert!(longest > shortest && longest <= 1e6, "MagFace: longest must be in ({shortest}, 1e6], got {longest}");
         assert!(
             (0.0..=pi).contains(&smallest_margin),
@@ -108,7 +108,7 @@ impl MagFaceConfig {
 /// ```
 ///
 /// The gradient goes through the length, too. Easy samples gain by being long; after training a long embedding is one of a
-/// good picture. The lengths must suit the trunk: watch them (the pack's `diagnostics` give them), and choose `shortest`
+/// good picture. The lengths must suit the trunk: watch them ([`diagnostics`](crate::diagnostics) give them), and choose `shortest`
 /// and `longest` around what they are. The folded cosine goes on falling beyond pi; the authors' default leaves the margin
 /// out beyond 90° instead. See [`MarginHead`] for the loss.
 ///

@@ -7,7 +7,7 @@ use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::logsumexp::Scale;
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::head::margin_losses;
+use super::head::{index_or_none, margin_losses};
 use super::{ClassScores, MarginHead};
 use crate::labels::{SafeLabels, silence};
 use crate::reduction::{Reduction, zero_of};
@@ -81,7 +81,8 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     }
 
     /// From heads that are on their devices already: so no device ever holds all classes. Give each
-    /// [`PartialFc`](super::PartialFc) a seed of its own.
+    /// [`PartialFc`](super::PartialFc) a seed of its own. The fixed scale of an [`AdaCos`](super::AdaCos) made here would be
+    /// that of a shard's classes: spread one that has all of them instead.
     ///
     /// # Panics
     ///
@@ -235,7 +236,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
             return embeddings.reshape([0]);
         }
         let embeddings = silence(embeddings, labels.valid.clone());
-        let scores = self.scores(embeddings.clone(), labels.index);
+        let scores = self.scores(embeddings.clone(), index_or_none(&labels));
 
         margin_losses(&self.shards[0], scores, embeddings, labels.valid)
     }

@@ -4,7 +4,9 @@
 //!
 //! A miner chooses among the [`Pairs`] of a batch by a matrix of distances, `[anchors, references]`, smaller is closer:
 //! what [`Distance::matrix`](crate::distance::Distance::matrix) returns, or 1 minus a similarity. No gradient goes
-//! through a choice, and a distance that is NaN is in none. What it returns has a shape that depends on the shapes of
+//! through a choice, and a distance that is NaN is in none; but the gradient of a matrix with a NaN in it is NaN, also
+//! for pairs that are in no loss, so clean the rows of a batch before, those without an identity too. (The `forward` of a
+//! loss does.) What it returns has a shape that depends on the shapes of
 //! its input alone, so nothing is read back from the device and nothing is sorted. Where distances are equal the choice
 //! among them is the backend's.
 //!

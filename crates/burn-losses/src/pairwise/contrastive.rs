@@ -62,6 +62,7 @@ impl ContrastiveLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> ContrastiveLoss {
+        self.distance.validate();
         let Self { positive_margin, negative_margin, form, distance, balance } = *self;
         let near = positive_margin >= 0.0 && positive_margin.is_finite();
         assert!(near, "ContrastiveLoss: positive_margin must be finite and >= 0, got {positive_margin}");

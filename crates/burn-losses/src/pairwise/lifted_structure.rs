@@ -34,6 +34,7 @@ impl LiftedStructureLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> LiftedStructureLoss {
+        self.distance.validate();
         let Self { positive_margin, negative_margin, distance } = *self;
         assert!(
             positive_margin.is_finite(),

@@ -39,6 +39,7 @@ impl MarginLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> MarginLoss {
+        self.distance.validate();
         let Self { margin, beta, classes, nu, distance } = *self;
         assert!(margin >= 0.0 && margin.is_finite(), "MarginLoss: margin must be finite and >= 0, got {margin}");
         assert!(beta.is_finite(), "MarginLoss: beta must be finite, got {beta}");

@@ -40,6 +40,7 @@ impl TripletLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> TripletLoss {
+        self.distance.validate();
         let Self { margin, shape, mining, negative_distance, distance } = *self;
         assert!(margin.is_finite(), "TripletLoss: margin must be finite, got {margin}");
 
@@ -184,7 +185,10 @@ impl TripletLoss {
         let dtype = distances.dtype();
         check(&distances, pairs);
         let [anchors, references] = distances.dims();
-        if anchors == 0 || references == 0 {
+        if anchors == 0 {
+            return distances.reshape([0]);
+        }
+        if references == 0 {
             return Tensor::zeros([anchors], (&distances.device(), dtype));
         }
         cast_to(self.sums(widen(distances), pairs).losses, dtype)

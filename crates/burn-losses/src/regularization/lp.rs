@@ -25,6 +25,7 @@ impl LpRegularizerConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self) -> LpRegularizer {
+        self.norm.validate();
         let Self { norm, power } = *self;
         assert!(norm != Distance::Cosine, "LpRegularizer: norm must be the distance of an Lp norm, got Cosine");
         assert!((0.1..=100.0).contains(&power), "LpRegularizer: power must be in [0.1, 100], got {power}");
