@@ -68,7 +68,7 @@ impl CrossBatchMemoryConfig {
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::memory::CrossBatchMemoryConfig;
-/// use burn_losses::pairwise::InfoNceConfig;
+/// use burn_losses::pairwise::{InfoNceConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default().autodiff();

@@ -3,7 +3,7 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::pairwise::{NegativeDistance, TripletLossConfig, TripletShape};
+use burn_losses::pairwise::{NegativeDistance, PairwiseLoss, TripletLossConfig, TripletShape};
 use burn_losses::reduction::Reduction;
 
 const BATCH: usize = 256;

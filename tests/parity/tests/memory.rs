@@ -4,7 +4,10 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::memory::{CrossBatchMemory, CrossBatchMemoryConfig};
-use burn_losses::pairwise::{CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, SupConConfig};
+use burn_losses::pairwise::{
+    CircleLossConfig, ContrastiveLossConfig, InfoNceConfig, LiftedStructureLossConfig, MarginLossConfig,
+    MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig, TripletLossConfig,
+};
 use burn_losses::reduction::Reduction;
 use parity::{Backend, backends};
 use support::table::host;
@@ -169,33 +172,39 @@ fn the_pair_losses_take_the_memory_as_references() {
     for backend in backends() {
         let rows = [0.6, 0.8, 1.0, 0.0, -0.6, 0.8, 0.0, -1.0, 0.8, -0.6];
         let (labels, own) = (vec![1, 2, 1, 3, 2], [1.0, 0.5, -0.5, 1.0]);
-        macro_rules! check {
-            ($loss:expr) => {{
-                let memory = memory(&backend.device);
-                let anchors = || tensor(&own, &backend).require_grad();
-                let of_anchors = || integers(&[2, 1], &backend.device);
-                let value = |anchors: Tensor<2>| {
-                    let (references, of) = memory.references();
-                    $loss.forward_with_references(anchors, of_anchors(), references, of, Reduction::Sum)
-                };
-                assert_eq!(host(value(anchors())), [0.0], "{}", backend.name);
-                memory.enqueue(anchors(), of_anchors());
-                enqueue(&memory, &(rows.to_vec(), labels.clone()), &backend);
-                let leaf = anchors();
-                let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
-                let (plain, of) = (tensor(&rows, &backend), integers(&labels, &backend.device));
-                let expected = $loss.forward_with_references(anchors(), of_anchors(), plain, of, Reduction::Sum);
-                // The memory is f32.
-                let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
-                assert!((value - expected).abs() <= 1e-5 * expected.abs(), "{value} {expected} on {}", backend.name);
-                assert!(value > 0.0 && gradient.iter().any(|&slope| slope != 0.0), "{}", backend.name);
-            }};
+        let device = &backend.device;
+        let losses: [(&str, Box<dyn PairwiseLoss>); 9] = [
+            ("InfoNce", Box::new(InfoNceConfig::new().with_temperature(0.5).init(device))),
+            ("SupCon", Box::new(SupConConfig::new().with_temperature(0.5).init())),
+            ("NPairs", Box::new(NPairsConfig::new().init())),
+            ("MultiSimilarity", Box::new(MultiSimilarityConfig::new().init())),
+            ("CircleLoss", Box::new(CircleLossConfig::new().with_scale(5.0).init())),
+            ("ContrastiveLoss", Box::new(ContrastiveLossConfig::new().init())),
+            ("TripletLoss", Box::new(TripletLossConfig::new().with_margin(2.0).init())),
+            ("LiftedStructureLoss", Box::new(LiftedStructureLossConfig::new().init())),
+            ("MarginLoss", Box::new(MarginLossConfig::new().init(device))),
+        ];
+        for (name, loss) in losses {
+            let memory = memory(device);
+            let anchors = || tensor(&own, &backend).require_grad();
+            let of_anchors = || integers(&[2, 1], device);
+            let value = |anchors: Tensor<2>| {
+                let (references, of) = memory.references();
+                loss.forward_with_references(anchors, of_anchors(), references, of, Reduction::Sum)
+            };
+            assert_eq!(host(value(anchors())), [0.0], "{name} on {}", backend.name);
+            memory.enqueue(anchors(), of_anchors());
+            enqueue(&memory, &(rows.to_vec(), labels.clone()), &backend);
+            let leaf = anchors();
+            let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
+            let (plain, of) = (tensor(&rows, &backend), integers(&labels, device));
+            let expected = loss.forward_with_references(anchors(), of_anchors(), plain, of, Reduction::Sum);
+            // The memory is f32.
+            let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
+            let close = (value - expected).abs() <= 1e-5 * expected.abs();
+            assert!(close, "{name}: {value} {expected} on {}", backend.name);
+            assert!(value > 0.0 && gradient.iter().any(|&slope| slope != 0.0), "{name} on {}", backend.name);
         }
-        check!(InfoNceConfig::new().with_temperature(0.5).init(&backend.device));
-        check!(SupConConfig::new().with_temperature(0.5).init());
-        check!(NPairsConfig::new().init());
-        check!(MultiSimilarityConfig::new().init());
-        check!(CircleLossConfig::new().with_scale(5.0).init());
     }
 }
 

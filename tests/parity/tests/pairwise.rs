@@ -6,7 +6,7 @@ use burn_losses::distance::Distance;
 use burn_losses::mining::{Pairs, Triplets};
 use burn_losses::pairwise::{
     ContrastiveForm, ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, NegativeDistance, PairBalance,
-    TripletLoss, TripletLossConfig, TripletMining, TripletShape,
+    PairwiseLoss, TripletLoss, TripletLossConfig, TripletMining, TripletShape,
 };
 use burn_losses::reduction::Reduction;
 use parity::{Backend, backends};
@@ -363,6 +363,49 @@ fn a_margin_loss_is_a_contrastive_loss_around_its_boundary() {
             assert_close(&what, &gradient, &expected_gradient, tolerance(&backend));
         }
     }
+}
+
+/// What a loss makes of references is what it makes of the distances and the pairs between them and the batch.
+#[test]
+fn references_are_compared_by_distance() {
+    let (rows, labels) = batch();
+    for backend in backends() {
+        let (x, y) = (floats(&backend, &rows), integers(&backend, &labels));
+        let (anchors, references) = (x.clone().narrow(0, 0, 3), x.narrow(0, 3, 4));
+        let (of_anchors, of_references) = (y.clone().narrow(0, 0, 3), y.narrow(0, 3, 4));
+        let pairs = Pairs::between(of_anchors.clone(), of_references.clone());
+        let distances = || Distance::Euclidean.matrix(anchors.clone(), references.clone());
+        let contrastive = ContrastiveLossConfig::new().with_negative_margin(3.0).init();
+        let triplet = TripletLossConfig::new().with_margin(5.0).init();
+        let lifted = LiftedStructureLossConfig::new().with_negative_margin(3.0).init();
+        let margin = MarginLossConfig::new().with_nu(0.1).init(&backend.device);
+        for reduction in REDUCTIONS {
+            let cases: [(&dyn PairwiseLoss, Tensor<1>); 4] = [
+                (&contrastive, contrastive.forward_distances(distances(), &pairs, reduction)),
+                (&triplet, triplet.forward_distances(distances(), &pairs, reduction)),
+                (&lifted, lifted.forward_distances(distances(), &pairs, reduction)),
+                (&margin, margin.forward_distances(distances(), of_anchors.clone(), &pairs, reduction)),
+            ];
+            for (place, (loss, expected)) in cases.into_iter().enumerate() {
+                let (anchors, references) = (anchors.clone(), references.clone());
+                let (labels, reference_labels) = (of_anchors.clone(), of_references.clone());
+                let value = loss.forward_with_references(anchors, labels, references, reference_labels, reduction);
+                let value = host(value);
+                assert_eq!(value, host(expected), "loss {place} on {} {:?}", backend.name, backend.dtype);
+                assert!(value[0] > 0.0, "loss {place} on {} {:?}", backend.name, backend.dtype);
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "TripletLoss: NegativeDistance::Nearest takes no references, only a batch")]
+fn a_swap_needs_a_batch() {
+    let device = Device::flex();
+    let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init();
+    let rows = || Tensor::<2>::ones([2, 1], &device);
+    let labels = || Tensor::<1, Int>::arange(0..2, &device);
+    loss.forward_with_references(rows(), labels(), rows(), labels(), Reduction::Mean);
 }
 
 /// Rows of a memory are references and no anchors.

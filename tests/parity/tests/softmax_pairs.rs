@@ -6,8 +6,8 @@ use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::mining::Pairs;
 use burn_losses::pairwise::{
-    CircleLossConfig, InfoNce, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairScore, SupConConfig,
-    TemperatureMode,
+    CircleLossConfig, ContrastiveLossConfig, InfoNce, InfoNceConfig, LiftedStructureLossConfig, MarginLossConfig,
+    MultiSimilarityConfig, NPairsConfig, PairScore, PairwiseLoss, SupConConfig, TemperatureMode, TripletLossConfig,
 };
 use burn_losses::reduction::Reduction;
 use parity::{Backend, backends};
@@ -193,6 +193,28 @@ fn a_row_with_a_negative_label_is_as_if_it_were_not_there_even_if_it_is_not_a_nu
 }
 
 #[test]
+fn a_learned_temperature_finds_the_gradient_zero_of_an_empty_batch() {
+    for backend in backends() {
+        let loss = InfoNceConfig::new().with_temperature_mode(TemperatureMode::Learned).init(&backend.device);
+        let log_scale = loss.temperature.log_scale.as_ref().expect("a learned temperature").val();
+        let empty = || Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
+        let nobody = || Tensor::<1, Int>::zeros([0], &backend.device);
+        let (rows, labels) = (tensor(&rows(6, 1), &backend), integers(&LABELS, &backend.device));
+        let reduction = Reduction::Mean;
+        for value in [
+            loss.forward(empty(), nobody(), reduction),
+            loss.forward_with_references(rows, labels, empty(), nobody(), reduction),
+            loss.forward_views(empty(), empty(), reduction),
+            loss.forward_aligned(empty(), empty(), reduction),
+            loss.forward_queue(empty(), empty(), empty(), nobody(), reduction),
+        ] {
+            let gradient = log_scale.grad(&value.clone().backward()).expect("a gradient of the temperature");
+            assert_eq!((host(value), host(gradient)), (vec![0.0], vec![0.0]), "{}", backend.name);
+        }
+    }
+}
+
+#[test]
 fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
     for backend in backends() {
         let empty = || Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
@@ -219,6 +241,10 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
             check!(NPairsConfig::new().init());
             check!(MultiSimilarityConfig::new().init());
             check!(CircleLossConfig::new().init());
+            check!(ContrastiveLossConfig::new().init());
+            check!(TripletLossConfig::new().init());
+            check!(LiftedStructureLossConfig::new().init());
+            check!(MarginLossConfig::new().init(&backend.device));
             let loss = InfoNceConfig::new().init(&backend.device);
             assert_eq!(host(loss.forward_views(empty(), empty(), reduction)), [0.0]);
             assert_eq!(host(loss.forward_aligned(empty(), empty(), reduction)), [0.0]);

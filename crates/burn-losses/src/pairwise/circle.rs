@@ -1,10 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, assert_shape};
+use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::{Compared, any_in_row};
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat};
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
 
@@ -53,7 +55,7 @@ impl CircleLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::CircleLossConfig;
+/// use burn_losses::pairwise::{CircleLossConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -70,23 +72,14 @@ pub struct CircleLoss {
     scale: f64,
 }
 
-impl CircleLoss {
-    /// The reduced loss; a mean is over the rows with a positive and a negative.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`; a row with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+impl PairwiseLoss for CircleLoss {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let rows = rows.unit();
+        self.forward_similarities(rows.products(), &rows.pairs(), reduction)
     }
+}
 
+impl CircleLoss {
     /// The loss of every row.
     ///
     /// # Shapes
@@ -97,41 +90,12 @@ impl CircleLoss {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let rows = Compared::in_batch(embeddings, labels);
-        if rows.is_empty() {
-            return cast_to(rows.no_losses(), dtype);
-        }
-        let rows = rows.unit();
-        cast_to(self.losses(rows.products(), &rows.pairs()), dtype)
-    }
-
-    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
     /// If the shapes do not agree.
-    pub fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        Compared::in_batch(embeddings, labels).losses_of(|rows| {
+            let rows = rows.unit();
+            self.losses(rows.products(), &rows.pairs())
+        })
     }
 
     /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors with a
@@ -147,27 +111,14 @@ impl CircleLoss {
     ///
     /// If the shapes do not agree.
     pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
-        let [anchors, references] = similarities.dims();
-        assert_shape!(pairs.positive, [anchors, references]);
-        assert_shape!(pairs.negative, [anchors, references]);
         let dtype = similarities.dtype();
-        if anchors == 0 || references == 0 {
-            return similarities.sum().add_scalar(0.0);
+        check(&similarities, pairs);
+        if similarities.shape().num_elements() == 0 {
+            return reduction.apply(flat(similarities));
         }
-        cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
-    }
-
-    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        if rows.is_empty() {
-            return rows.no_loss();
-        }
-        let rows = rows.unit();
-        self.reduced_pairs(rows.products(), &rows.pairs(), reduction)
-    }
-
-    fn reduced_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let similarities = widen(similarities);
         let valid = any_in_row(pairs.positive.clone()).bool_and(any_in_row(pairs.negative.clone()));
-        reduction.apply_valid(self.losses(similarities, pairs), valid)
+        cast_to(reduction.apply_valid(self.losses(similarities, pairs), valid), dtype)
     }
 
     fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {

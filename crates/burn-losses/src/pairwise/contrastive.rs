@@ -3,8 +3,10 @@ use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::compared::Compared;
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch, inside, is_empty};
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat, flat_mask, inside};
 use crate::distance::Distance;
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
@@ -94,7 +96,7 @@ impl ContrastiveLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::ContrastiveLossConfig;
+/// use burn_losses::pairwise::{ContrastiveLossConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -125,44 +127,29 @@ struct PairLosses {
     is_negative: Tensor<1, Bool>,
 }
 
-impl ContrastiveLoss {
-    /// The reduced loss of all pairs in a batch; 0 without a pair.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, dim]`
-    /// - labels: `[batch]`, identities; a row with a negative one is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        if is_empty(&embeddings, &labels) {
-            return reduction.apply(flat(embeddings));
-        }
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
-
-        cast_to(self.forward_distances(distances, &pairs, reduction), dtype)
+impl PairwiseLoss for ContrastiveLoss {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
+}
 
+impl ContrastiveLoss {
     /// The loss of every pair in a batch; 0 where two rows are no pair.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, dim]`
+    /// - embeddings: `[batch, embedding_dim]`
     /// - labels: `[batch]`
     /// - output: `[batch, batch]`
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let dtype = embeddings.dtype();
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = self.forward_distances_no_reduction(rows.distances(self.distance), &rows.pairs());
 
-        cast_to(self.forward_distances_no_reduction(distances, &pairs), dtype)
+        cast_to(losses, rows.dtype())
     }
 
     /// The reduced loss of chosen pairs, such as a miner's or those with a memory; 0 without a pair.
@@ -216,8 +203,8 @@ impl ContrastiveLoss {
     ///
     /// # Shapes
     ///
-    /// - first: `[pairs, dim]`
-    /// - second: `[pairs, dim]`
+    /// - first: `[pairs, embedding_dim]`
+    /// - second: `[pairs, embedding_dim]`
     /// - is_same: `[pairs]`, whether the two are of one identity; from labels: `first_labels.equal(second_labels)`
     /// - output: `[1]`
     ///
@@ -242,8 +229,8 @@ impl ContrastiveLoss {
     ///
     /// # Shapes
     ///
-    /// - first: `[pairs, dim]`
-    /// - second: `[pairs, dim]`
+    /// - first: `[pairs, embedding_dim]`
+    /// - second: `[pairs, embedding_dim]`
     /// - is_same: `[pairs]`
     /// - output: `[pairs]`
     ///

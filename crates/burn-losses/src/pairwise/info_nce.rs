@@ -8,6 +8,8 @@ use burn_losses_kernels::logsumexp::{KeyLabels, Scale, Streaming, streamed_logsu
 use burn_losses_kernels::precision::cast_to;
 
 use super::compared::Compared;
+use super::loss::PairwiseLoss;
+use super::masked::{flat, flat_mask};
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::identities::{first_match, from_the_start};
 use crate::reduction::Reduction;
@@ -53,8 +55,8 @@ impl InfoNceConfig {
 ///              = -log(exp(score[i, p]) / (exp(score[i, p]) + sum over n of exp(score[i, n])))
 /// ```
 ///
-/// One loss per positive pair; other positives of the anchor are not in its denominator. An anchor without a positive
-/// has no loss, one without a negative the loss 0.
+/// One loss per positive pair, and a mean is over these; other positives of the anchor are not in its denominator. An
+/// anchor without a positive has no loss, one without a negative the loss 0.
 ///
 /// | form | positives | negatives | memory |
 /// | --- | --- | --- | --- |
@@ -81,7 +83,7 @@ impl InfoNceConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::InfoNceConfig;
+/// use burn_losses::pairwise::{InfoNceConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -100,23 +102,24 @@ pub struct InfoNce {
     positives_per_row: Option<usize>,
 }
 
-impl InfoNce {
-    /// The reduced loss of the positive pairs of a batch; a mean is over these pairs.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`; a row with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+impl PairwiseLoss for InfoNce {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let (losses, valid) = match self.positives_per_row {
+            Some(count) => self.first_losses(rows, count),
+            None => {
+                let (losses, positive) = self.pair_losses(rows);
+                (flat(losses), flat_mask(positive))
+            }
+        };
+        reduction.apply_valid(losses, valid)
     }
 
+    fn nothing(&self, rows: Compared) -> Tensor<1> {
+        self.temperature.connected(rows.no_loss())
+    }
+}
+
+impl InfoNce {
     /// The loss of every pair, whatever `positives_per_row` is; 0 where it is not positive.
     ///
     /// # Shapes
@@ -127,55 +130,14 @@ impl InfoNce {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let dtype = embeddings.dtype();
         let rows = Compared::in_batch(embeddings, labels);
+        let dtype = rows.dtype();
         if rows.is_empty() {
-            return rows.no_losses().reshape([0, 0]);
+            return rows.products();
         }
         cast_to(self.pair_losses(rows).0, dtype)
-    }
-
-    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
-    }
-
-    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        if rows.is_empty() {
-            return rows.no_loss();
-        }
-        let (losses, valid) = match self.positives_per_row {
-            Some(count) => self.first_losses(rows, count),
-            None => {
-                let (losses, positive) = self.pair_losses(rows);
-                let count = losses.shape().num_elements();
-                (losses.reshape([count]), positive.reshape([count]))
-            }
-        };
-        reduction.apply_valid(losses, valid)
     }
 
     /// The losses of all pairs, and where these are positive.

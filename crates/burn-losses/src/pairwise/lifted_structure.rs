@@ -4,8 +4,10 @@ use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::compared::Compared;
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch, is_empty};
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat, flat_mask};
 use crate::distance::Distance;
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
@@ -67,7 +69,7 @@ impl LiftedStructureLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::LiftedStructureLossConfig;
+/// use burn_losses::pairwise::{LiftedStructureLossConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -86,44 +88,29 @@ pub struct LiftedStructureLoss {
     distance: Distance,
 }
 
-impl LiftedStructureLoss {
-    /// The reduced loss of the anchors of a batch; 0 when none has both a positive and a negative.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, dim]`
-    /// - labels: `[batch]`, identities; a row with a negative one is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        if is_empty(&embeddings, &labels) {
-            return reduction.apply(flat(embeddings));
-        }
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
-
-        cast_to(self.forward_distances(distances, &pairs, reduction), dtype)
+impl PairwiseLoss for LiftedStructureLoss {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
+}
 
+impl LiftedStructureLoss {
     /// The loss of every anchor of a batch.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, dim]`
+    /// - embeddings: `[batch, embedding_dim]`
     /// - labels: `[batch]`
     /// - output: `[batch]`
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = self.forward_distances_no_reduction(rows.distances(self.distance), &rows.pairs());
 
-        cast_to(self.forward_distances_no_reduction(distances, &pairs), dtype)
+        cast_to(losses, rows.dtype())
     }
 
     /// The reduced loss of anchors whose pairs are chosen, such as a miner's or those with a memory.

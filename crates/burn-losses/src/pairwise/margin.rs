@@ -4,8 +4,10 @@ use burn::tensor::{Device, Int, Tensor, assert_shape};
 use burn_losses_kernels::labels::signed;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use super::compared::Compared;
 use super::hinge::hinge;
-use super::masked::{check, flat, flat_mask, in_batch, inside, is_empty, silent};
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat, flat_mask, inside, silent};
 use crate::distance::Distance;
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::mining::Pairs;
@@ -75,7 +77,7 @@ impl MarginLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::MarginLossConfig;
+/// use burn_losses::pairwise::{MarginLossConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -98,46 +100,35 @@ pub struct MarginLoss {
     distance: Distance,
 }
 
-impl MarginLoss {
-    /// The reduced loss of all pairs in a batch, and the regulariser; 0 without a pair.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, dim]`
-    /// - labels: `[batch]`, identities, or classes where each has a boundary; a row with a negative one is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        if is_empty(&embeddings, &labels) {
-            return self.nothing(embeddings, reduction);
-        }
-        let labels = self.known(labels);
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels.clone());
-
-        cast_to(self.forward_distances(distances, labels, &pairs, reduction), dtype)
+impl PairwiseLoss for MarginLoss {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let rows = rows.relabelled(|labels| self.known(labels));
+        self.forward_distances(rows.distances(self.distance), rows.labels.clone(), &rows.pairs(), reduction)
     }
 
+    fn nothing(&self, rows: Compared) -> Tensor<1> {
+        let nothing = rows.no_loss();
+        nothing.clone() + self.no_boundary(&nothing)
+    }
+}
+
+impl MarginLoss {
     /// The loss of every pair in a batch, without the regulariser; 0 where two rows are no pair.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, dim]`
+    /// - embeddings: `[batch, embedding_dim]`
     /// - labels: `[batch]`
     /// - output: `[batch, batch]`
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let dtype = embeddings.dtype();
-        let labels = self.known(labels);
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels.clone());
+        let rows = Compared::in_batch(embeddings, self.known(labels));
+        let (distances, pairs, dtype) = (rows.distances(self.distance), rows.pairs(), rows.dtype());
 
-        cast_to(self.forward_distances_no_reduction(distances, labels, &pairs), dtype)
+        cast_to(self.forward_distances_no_reduction(distances, rows.labels, &pairs), dtype)
     }
 
     /// The reduced loss of chosen pairs, such as a miner's or those with a memory, and the regulariser.
@@ -162,7 +153,8 @@ impl MarginLoss {
         let dtype = distances.dtype();
         check(&distances, pairs);
         if distances.shape().num_elements() == 0 {
-            return self.nothing(distances, reduction);
+            let nothing = reduction.apply(flat(distances));
+            return nothing.clone() + self.no_boundary(&nothing);
         }
         let pairs = &self.of_known(labels.clone(), pairs);
         let distances = widen(distances);
@@ -207,12 +199,9 @@ impl MarginLoss {
         cast_to(self.losses(distances, beta, pairs).reshape([anchors, references]), dtype)
     }
 
-    /// The loss of no pair: 0, and connected to the boundary too, so that a backward finds its gradient.
-    fn nothing(&self, empty: Tensor<2>, reduction: Reduction) -> Tensor<1> {
-        let beta = silent(self.beta.val().to_device(&empty.device())).sum();
-        let beta = cast_to(beta, empty.dtype());
-
-        reduction.apply(flat(empty)) + beta
+    /// 0, connected to the boundary, so that a backward finds its gradient.
+    fn no_boundary(&self, like: &Tensor<1>) -> Tensor<1> {
+        cast_to(silent(self.beta.val().to_device(&like.device())).sum(), like.dtype())
     }
 
     /// Labels, those without a boundary made negative: in no pair.

@@ -1,41 +1,12 @@
 //! From distances to losses of the pairs that count.
 
-use burn::tensor::{Bool, Int, Tensor, assert_shape};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::precision::widen;
+use burn::tensor::{Bool, Tensor, assert_shape};
 
-use crate::distance::Distance;
 use crate::mining::Pairs;
 
-/// Whether the batch has no rows.
-///
 /// # Panics
 ///
-/// If there is not a label for every row.
-pub(super) fn is_empty(embeddings: &Tensor<2>, labels: &Tensor<1, Int>) -> bool {
-    let [batch, _] = embeddings.dims();
-    assert_shape!(labels, [batch]);
-    batch == 0
-}
-
-/// The distances of a batch with itself, in a precision fit for sums, and its pairs. What stands in a row with a
-/// negative label reaches nothing.
-pub(super) fn in_batch(distance: Distance, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<2>, Pairs) {
-    let [batch, dim] = embeddings.dims();
-    assert_shape!(labels, [batch]);
-    let pairs = Pairs::in_batch(labels.clone());
-    if batch == 0 {
-        return (Tensor::zeros([0, 0], (&embeddings.device(), embeddings.dtype())), pairs);
-    }
-    let nobody = signed(labels).lower_scalar(0).unsqueeze_dim::<2>(1).expand([batch, dim]);
-    let embeddings = widen(embeddings).mask_fill(nobody, 0.0);
-
-    (distance.matrix(embeddings.clone(), embeddings), pairs)
-}
-
-/// # Panics
-///
-/// If the masks have another shape than the distances.
+/// If the masks have another shape than the distances or similarities.
 pub(super) fn check(distances: &Tensor<2>, pairs: &Pairs) {
     let [anchors, references] = distances.dims();
     assert_shape!(pairs.positive, [anchors, references]);

@@ -1,10 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::{Compared, any_in_row};
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat};
 use crate::mining::Pairs;
 use crate::reduction::Reduction;
 
@@ -47,7 +49,7 @@ impl MultiSimilarityConfig {
 /// ```
 ///
 /// The similarity is the cosine. A row with negatives and no positive still has the loss `near`, as in the paper; a row
-/// in no pair has loss 0. Memory is `O(batch·references)`. The paper drops easy pairs first: give the pairs of a miner
+/// in no pair has loss 0 and no part in a mean. Memory is `O(batch·references)`. The paper drops easy pairs first: give the pairs of a miner
 /// to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)` as the similarities.
 ///
 /// # Source
@@ -57,7 +59,7 @@ impl MultiSimilarityConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::MultiSimilarityConfig;
+/// use burn_losses::pairwise::{MultiSimilarityConfig, PairwiseLoss};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -73,23 +75,14 @@ pub struct MultiSimilarity {
     base: f64,
 }
 
-impl MultiSimilarity {
-    /// The reduced loss; a mean is over the rows in a pair.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`; a row with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+impl PairwiseLoss for MultiSimilarity {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let rows = rows.unit();
+        self.forward_similarities(rows.products(), &rows.pairs(), reduction)
     }
+}
 
+impl MultiSimilarity {
     /// The loss of every row.
     ///
     /// # Shapes
@@ -100,41 +93,12 @@ impl MultiSimilarity {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let rows = Compared::in_batch(embeddings, labels);
-        if rows.is_empty() {
-            return cast_to(rows.no_losses(), dtype);
-        }
-        let rows = rows.unit();
-        cast_to(self.losses(rows.products(), &rows.pairs()), dtype)
-    }
-
-    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
     /// If the shapes do not agree.
-    pub fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        Compared::in_batch(embeddings, labels).losses_of(|rows| {
+            let rows = rows.unit();
+            self.losses(rows.products(), &rows.pairs())
+        })
     }
 
     /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors in a
@@ -150,27 +114,14 @@ impl MultiSimilarity {
     ///
     /// If the shapes do not agree.
     pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
-        let [anchors, references] = similarities.dims();
-        assert_shape!(pairs.positive, [anchors, references]);
-        assert_shape!(pairs.negative, [anchors, references]);
         let dtype = similarities.dtype();
-        if anchors == 0 || references == 0 {
-            return similarities.sum().add_scalar(0.0);
+        check(&similarities, pairs);
+        if similarities.shape().num_elements() == 0 {
+            return reduction.apply(flat(similarities));
         }
-        cast_to(self.reduced_pairs(widen(similarities), pairs, reduction), dtype)
-    }
-
-    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        if rows.is_empty() {
-            return rows.no_loss();
-        }
-        let rows = rows.unit();
-        self.reduced_pairs(rows.products(), &rows.pairs(), reduction)
-    }
-
-    fn reduced_pairs(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+        let similarities = widen(similarities);
         let paired: Tensor<2, Bool> = pairs.positive.clone().bool_or(pairs.negative.clone());
-        reduction.apply_valid(self.losses(similarities, pairs), any_in_row(paired))
+        cast_to(reduction.apply_valid(self.losses(similarities, pairs), any_in_row(paired)), dtype)
     }
 
     fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {

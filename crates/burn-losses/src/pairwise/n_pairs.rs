@@ -7,6 +7,7 @@ use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::Compared;
+use super::loss::PairwiseLoss;
 use crate::identities::{first_match, from_the_start};
 use crate::reduction::Reduction;
 
@@ -42,7 +43,8 @@ impl NPairsConfig {
 /// ```
 ///
 /// From labels, the anchor of a class is its first row and the positive its second; further rows are not used, so build
-/// batches of many classes with two rows each. All other rows have loss 0 and no part in a mean. Memory is
+/// batches of many classes with two rows each. Among references, the positive of a class is its first one, and classes
+/// that only the references have are negatives. All other rows have loss 0 and no part in a mean. Memory is
 /// `O(batch·dim)`.
 ///
 /// # Deviations
@@ -72,23 +74,14 @@ pub struct NPairs {
     score: PairScore,
 }
 
-impl NPairs {
-    /// The reduced loss; a mean is over the anchors.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`; a row with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+impl PairwiseLoss for NPairs {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let (losses, valid) = self.losses(rows);
+        reduction.apply_valid(losses, valid)
     }
+}
 
+impl NPairs {
     /// The loss of every row; 0 where it is no anchor.
     ///
     /// # Shapes
@@ -99,38 +92,9 @@ impl NPairs {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let rows = Compared::in_batch(embeddings, labels);
-        let losses = if rows.is_empty() { rows.no_losses() } else { self.losses(rows).0 };
-        cast_to(losses, dtype)
-    }
-
-    /// As [`forward`](Self::forward), where the positive of a class is its first reference, such as in a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory). Classes that only the references have are negatives.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
     /// If the shapes do not agree.
-    pub fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        Compared::in_batch(embeddings, labels).losses_of(|rows| self.losses(rows).0)
     }
 
     /// The reduced loss of pairs that are laid out already, each of a class of its own.
@@ -159,14 +123,6 @@ impl NPairs {
         };
         let class = Tensor::arange(0..pairs as i64, &anchors.device());
         cast_to(reduction.apply(pair_losses(anchors, positives, class, KeyLabels::Position)), dtype)
-    }
-
-    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        if rows.is_empty() {
-            return rows.no_loss();
-        }
-        let (losses, valid) = self.losses(rows);
-        reduction.apply_valid(losses, valid)
     }
 
     /// The losses, and which rows are anchors.

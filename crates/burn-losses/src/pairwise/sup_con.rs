@@ -2,9 +2,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
-use burn_losses_kernels::precision::cast_to;
 
 use super::compared::Compared;
+use super::loss::PairwiseLoss;
 use super::temperature::check_temperature;
 use crate::identities::LabelSums;
 use crate::reduction::Reduction;
@@ -57,7 +57,7 @@ impl SupConConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::SupConConfig;
+/// use burn_losses::pairwise::{PairwiseLoss, SupConConfig};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
@@ -72,23 +72,14 @@ pub struct SupCon {
     temperature: f64,
 }
 
-impl SupCon {
-    /// The reduced loss; a mean is over the rows with a positive.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`; a row with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::in_batch(embeddings, labels), reduction), dtype)
+impl PairwiseLoss for SupCon {
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let (losses, valid) = self.losses(rows);
+        reduction.apply_valid(losses, valid)
     }
+}
 
+impl SupCon {
     /// The loss of every row.
     ///
     /// # Shapes
@@ -99,46 +90,9 @@ impl SupCon {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let rows = Compared::in_batch(embeddings, labels);
-        let losses = if rows.is_empty() { rows.no_losses() } else { self.losses(rows).0 };
-        cast_to(losses, dtype)
-    }
-
-    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory).
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
     /// If the shapes do not agree.
-    pub fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
-    ) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        cast_to(self.reduced(Compared::between(embeddings, labels, references, reference_labels), reduction), dtype)
-    }
-
-    fn reduced(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        if rows.is_empty() {
-            return rows.no_loss();
-        }
-        let (losses, valid) = self.losses(rows);
-        reduction.apply_valid(losses, valid)
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        Compared::in_batch(embeddings, labels).losses_of(|rows| self.losses(rows).0)
     }
 
     /// The losses, and which rows have a positive.

@@ -4,6 +4,8 @@ use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::logsumexp::Scale;
 use burn_losses_kernels::precision::cast_to;
 
+use super::masked::silent;
+
 /// Whether a temperature is trained.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub enum TemperatureMode {
@@ -46,6 +48,17 @@ impl Temperature {
                 // Beyond the bound the value stays and the gradient passes, so that a scale can come back.
                 let excess = log_scale.clone().detach().sub_scalar(bound).clamp_min(0.0);
                 Scale::Tensor((log_scale - excess).exp())
+            }
+        }
+    }
+
+    /// The loss of no rows, connected to a learned temperature too, so that a backward finds its gradient 0.
+    pub(super) fn connected(&self, nothing: Tensor<1>) -> Tensor<1> {
+        match &self.log_scale {
+            None => nothing,
+            Some(log_scale) => {
+                let log_scale = silent(log_scale.val().to_device(&nothing.device()));
+                nothing.clone() + cast_to(log_scale, nothing.dtype())
             }
         }
     }

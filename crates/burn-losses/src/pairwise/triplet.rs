@@ -6,7 +6,9 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::batch_triplets::{
     AnchorSums, NegativeDistance, TripletMining, TripletRule, all_triplets, hard_triplets, semi_hard_triplets, shorter,
 };
-use super::masked::{check, flat, in_batch, is_empty, silent};
+use super::compared::Compared;
+use super::loss::PairwiseLoss;
+use super::masked::{check, flat, silent};
 use super::triplet_shape::TripletShape;
 use crate::distance::Distance;
 use crate::mining::{Pairs, Triplets};
@@ -61,6 +63,7 @@ impl TripletLossConfig {
 /// batch, [`Reduction::Mean`] divides by the number of triplets and [`Reduction::MeanNonZero`] by that of the triplets
 /// with a loss, never by that of the anchors. Start with `All` and `MeanNonZero`, as pytorch-metric-learning does; `Hard`
 /// tends to collapse early in training: a loss that stays at the margin says that all embeddings have become the same.
+/// With references, such as those of a memory, negatives cannot be measured from the positive.
 ///
 /// Memory is that of a few `[batch, batch]` matrices, also with `All`: its `batch³` triplets are never held, and leave
 /// nothing in the graph but one matrix of slopes. `All` and `SemiHard` take `batch` passes over such a matrix.
@@ -107,44 +110,35 @@ pub struct TripletLoss {
     distance: Distance,
 }
 
-impl TripletLoss {
-    /// The reduced loss of the triplets of a batch; 0 without a triplet.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, dim]`
-    /// - labels: `[batch]`, identities; a row with a negative one is in no triplet
-    /// - output: `[1]`
-    ///
+impl PairwiseLoss for TripletLoss {
     /// # Panics
     ///
-    /// If the shapes do not agree.
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        if is_empty(&embeddings, &labels) {
-            return reduction.apply(flat(embeddings));
-        }
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
-
-        cast_to(self.forward_distances(distances, &pairs, reduction), dtype)
+    /// With `NegativeDistance::Nearest`, of rows that are not of one batch: the distances of its positives and negatives
+    /// are not there.
+    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+        let swaps = self.negative_distance == NegativeDistance::Nearest;
+        assert!(rows.in_batch || !swaps, "TripletLoss: NegativeDistance::Nearest takes no references, only a batch");
+        self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
+}
 
+impl TripletLoss {
     /// The sum of the losses of the triplets of every anchor in a batch.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, dim]`
+    /// - embeddings: `[batch, embedding_dim]`
     /// - labels: `[batch]`
     /// - output: `[batch]`
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward).
+    /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = embeddings.dtype();
-        let (distances, pairs) = in_batch(self.distance, embeddings, labels);
+        let rows = Compared::in_batch(embeddings, labels);
+        let losses = self.forward_distances_no_reduction(rows.distances(self.distance), &rows.pairs());
 
-        cast_to(self.forward_distances_no_reduction(distances, &pairs), dtype)
+        cast_to(losses, rows.dtype())
     }
 
     /// The reduced loss of the triplets among chosen pairs, such as those with a memory; 0 without a triplet.
@@ -243,9 +237,9 @@ impl TripletLoss {
     ///
     /// # Shapes
     ///
-    /// - anchor: `[triplets, dim]`
-    /// - positive: `[triplets, dim]`
-    /// - negative: `[triplets, dim]`
+    /// - anchor: `[triplets, embedding_dim]`
+    /// - positive: `[triplets, embedding_dim]`
+    /// - negative: `[triplets, embedding_dim]`
     /// - output: `[1]`
     ///
     /// # Panics
@@ -269,9 +263,9 @@ impl TripletLoss {
     ///
     /// # Shapes
     ///
-    /// - anchor: `[triplets, dim]`
-    /// - positive: `[triplets, dim]`
-    /// - negative: `[triplets, dim]`
+    /// - anchor: `[triplets, embedding_dim]`
+    /// - positive: `[triplets, embedding_dim]`
+    /// - negative: `[triplets, embedding_dim]`
     /// - output: `[triplets]`
     ///
     /// # Panics

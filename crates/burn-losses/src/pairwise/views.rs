@@ -25,7 +25,7 @@ impl InfoNce {
     /// If the shapes do not agree.
     pub fn forward_views(&self, first: Tensor<2>, second: Tensor<2>, reduction: Reduction) -> Tensor<1> {
         if first.dims()[0] == 0 {
-            return nothing(first, second);
+            return self.nothing_of(first, second);
         }
         reduction.apply(self.forward_views_no_reduction(first, second))
     }
@@ -67,7 +67,7 @@ impl InfoNce {
     /// If the shapes do not agree.
     pub fn forward_aligned(&self, queries: Tensor<2>, keys: Tensor<2>, reduction: Reduction) -> Tensor<1> {
         if queries.dims()[0] == 0 {
-            return nothing(queries, keys);
+            return self.nothing_of(queries, keys);
         }
         reduction.apply(self.forward_aligned_no_reduction(queries, keys))
     }
@@ -114,7 +114,7 @@ impl InfoNce {
         reduction: Reduction,
     ) -> Tensor<1> {
         if queries.dims()[0] == 0 {
-            return nothing(queries, keys);
+            return self.nothing_of(queries, keys);
         }
         reduction.apply(self.forward_queue_no_reduction(queries, keys, queue, queue_labels))
     }
@@ -171,13 +171,13 @@ impl InfoNce {
         let own = times(own, &scale);
         softplus(streamed_logsumexp(queries, keys, labels, key_labels, scale, Streaming::new()) - own)
     }
-}
 
-/// The reduced loss of no rows, connected to them.
-fn nothing(first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
-    let dims = first.dims();
-    assert_shape!(second, [dims[0], dims[1]]);
-    first.sum().add_scalar(0.0)
+    /// The reduced loss of no rows, connected to them and to the temperature.
+    fn nothing_of(&self, first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
+        let dims = first.dims();
+        assert_shape!(second, [dims[0], dims[1]]);
+        self.temperature.connected(first.sum().add_scalar(0.0))
+    }
 }
 
 /// Both divided by their lengths, if there are any.

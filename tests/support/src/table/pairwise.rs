@@ -8,7 +8,9 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::distance::Distance;
 use burn_losses::mining::{Pairs, Triplets};
-use burn_losses::pairwise::{ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, TripletLossConfig};
+use burn_losses::pairwise::{
+    ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, PairwiseLoss, TripletLossConfig,
+};
 use burn_losses::reduction::Reduction;
 
 use super::{Call, Labels, Row, Run, Steepness};

@@ -2,7 +2,9 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_losses::pairwise::{CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, SupConConfig};
+use burn_losses::pairwise::{
+    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig,
+};
 use burn_losses::reduction::Reduction;
 
 use super::{Call, Labels, Row, Run, Steepness};
