@@ -1,6 +1,6 @@
 //! Rows of equal identity, found and added up without a `[rows, rows]` matrix that stays.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::labels::signed;
 
 /// At most this many comparisons of labels exist at once.
@@ -20,23 +20,55 @@ pub(crate) fn first_match(
     reference_labels: Tensor<1, Int>,
     after: Tensor<1, Int>,
 ) -> Tensor<1, Int> {
-    let labels = signed(labels);
-    let ([rows], [references]) = (labels.dims(), reference_labels.dims());
-    let options = (&labels.device(), labels.dtype());
+    let [references] = reference_labels.dims();
+    let options = (&reference_labels.device(), signed(labels.clone()).dtype());
     let positions = Tensor::<1, Int>::arange(0..references as i64, options);
-    let reference_labels = signed(reference_labels);
+
+    in_blocks(labels, reference_labels, |same, start| {
+        let shape @ [rows, _] = same.dims();
+        let positions = positions.clone().unsqueeze_dim::<2>(0).expand(shape);
+        let after = after.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1).expand(shape);
+        let match_ = same.bool_and(positions.clone().greater(after));
+
+        positions.mask_fill(match_.bool_not(), references as i64).min_dim(1).squeeze_dim::<1>(1)
+    })
+}
+
+/// How many references have the row's label, but for the row itself where the references are the rows; 0 for a negative
+/// label.
+///
+/// # Shapes
+///
+/// - labels: `[rows]`, at least one
+/// - reference_labels: `[references]`, at least one
+/// - output: `[rows]`
+pub(crate) fn count_matches(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    in_batch: bool,
+) -> Tensor<1, Int> {
+    let nobody = signed(labels.clone()).lower_scalar(0);
+    let found = in_blocks(labels, reference_labels, |same, _| same.int().sum_dim(1).squeeze_dim::<1>(1));
+    let found = if in_batch { found.sub_scalar(1) } else { found };
+
+    found.mask_fill(nobody, 0)
+}
+
+/// What `row` makes of where the labels of some rows equal those of the references, `[rows, references]`, beginning with
+/// the row that is named; all rows one after the other.
+fn in_blocks(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    row: impl Fn(Tensor<2, Bool>, usize) -> Tensor<1, Int>,
+) -> Tensor<1, Int> {
+    let (labels, reference_labels) = (signed(labels), signed(reference_labels));
+    let ([rows], [references]) = (labels.dims(), reference_labels.dims());
     let block = (COMPARISONS / references).clamp(1, rows);
 
     let found = (0..rows).step_by(block).map(|start| {
-        let rows = block.min(rows - start);
-        let shape = [rows, references];
-        let column =
-            |numbers: &Tensor<1, Int>| numbers.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1).expand(shape);
-        let positions = positions.clone().unsqueeze_dim::<2>(0).expand(shape);
-        let same = column(&labels).equal(reference_labels.clone().unsqueeze_dim::<2>(0).expand(shape));
-        let match_ = same.bool_and(positions.clone().greater(column(&after)));
-
-        positions.mask_fill(match_.bool_not(), references as i64).min_dim(1).squeeze_dim::<1>(1)
+        let shape = [block.min(rows - start), references];
+        let labels = labels.clone().narrow(0, start, shape[0]).unsqueeze_dim::<2>(1).expand(shape);
+        row(labels.equal(reference_labels.clone().unsqueeze_dim::<2>(0).expand(shape)), start)
     });
     Tensor::cat(found.collect(), 0)
 }
@@ -121,6 +153,16 @@ mod tests {
 
         assert_eq!(first.try_into_vec_as::<i64>().unwrap(), [0, 1, 0, 3, 1, 0]);
         assert_eq!(second.try_into_vec_as::<i64>().unwrap(), [2, 4, 2, 6, 4, 2]);
+    }
+
+    #[test]
+    fn matches_are_counted_without_the_row_itself() {
+        let rows = labels(&[7, 3, 7, 9, -1, -1, 7]);
+        let own = count_matches(rows.clone(), rows.clone(), true);
+        let other = count_matches(labels(&[7, 4, -1]), rows, false);
+
+        assert_eq!(own.try_into_vec_as::<i64>().unwrap(), [2, 0, 2, 0, 0, 0, 2]);
+        assert_eq!(other.try_into_vec_as::<i64>().unwrap(), [3, 0, 0]);
     }
 
     #[test]

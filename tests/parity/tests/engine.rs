@@ -161,20 +161,31 @@ fn labelled_keys_equal_plain_loops_and_the_reference() {
             let (queries, keys) = (rows(batch, dim, 2), rows(count, dim, 3));
             let query_labels: Vec<i64> = (0..batch as i64).map(|row| row % 4 - 1).collect();
             let key_labels: Vec<i64> = (0..count as i64).map(|row| (row * 5) % 7 - 2).collect();
-            let leaves_out = |i: usize, j: usize| key_labels[j] < 0 || key_labels[j] == query_labels[i];
-            let values = naive::logsumexp(&queries, &keys, 2.0, leaves_out);
             let call = || (on.matrix(&queries), on.matrix(&keys), on.integers(&query_labels));
-            let labelled = || KeyLabels::Tensor(on.integers(&key_labels));
-            let (q, k, y) = call();
-            let plain = streamed_logsumexp_reference(q.clone(), k.clone(), y, labelled(), 2.0);
-            let expected = with_gradients(plain, &q, &k);
-            for streaming in settings() {
+            // The keys of other labels, those of the same, and those of the same without the query itself.
+            for in_batch in [None, Some(false), Some(true)] {
+                let leaves_out = |i: usize, j: usize| {
+                    let same = key_labels[j] == query_labels[i];
+                    key_labels[j] < 0 || in_batch.map_or(same, |in_batch| !same || in_batch && i == j)
+                };
+                let values = naive::logsumexp(&queries, &keys, 2.0, leaves_out);
+                let labels = || on.integers(&key_labels);
+                let labelled = || match in_batch {
+                    None => KeyLabels::Tensor(labels()),
+                    Some(in_batch) => KeyLabels::Same { labels: labels(), in_batch },
+                };
                 let (q, k, y) = call();
-                let others = streamed_logsumexp(q.clone(), k.clone(), y, labelled(), 2.0, streaming);
-                let what = format!("{:?} {streaming:?} on {} {:?}", [batch, count, dim], backend.name, backend.dtype);
-                let actual = with_gradients(others, &q, &k);
-                assert_close(&what, &actual[0], &values, on.tolerance());
-                compare(&what, &on, &actual, &expected);
+                let plain = streamed_logsumexp_reference(q.clone(), k.clone(), y, labelled(), 2.0);
+                let expected = with_gradients(plain, &q, &k);
+                for streaming in settings() {
+                    let (q, k, y) = call();
+                    let others = streamed_logsumexp(q.clone(), k.clone(), y, labelled(), 2.0, streaming);
+                    let size = [batch, count, dim];
+                    let what = format!("{size:?} {in_batch:?} {streaming:?} on {} {:?}", backend.name, backend.dtype);
+                    let actual = with_gradients(others, &q, &k);
+                    assert_close(&what, &actual[0], &values, on.tolerance());
+                    compare(&what, &on, &actual, &expected);
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod margin_rivals;
 mod margin_rules;
 mod memory;
 mod mining;
+mod pair_sums;
 mod pairwise;
 mod partial_fc;
 mod proxy;

@@ -10,6 +10,7 @@ use burn_losses::pairwise::{
     MultiSimilarityConfig, NPairsConfig, PairScore, PairwiseLoss, SupConConfig, TemperatureMode, TripletLossConfig,
 };
 use burn_losses::reduction::Reduction;
+use burn_losses_kernels::norm::unit_rows;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -236,7 +237,6 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
                 }};
             }
             check!(InfoNceConfig::new().init(&backend.device));
-            check!(InfoNceConfig::new().with_positives_per_row(Some(2)).init(&backend.device));
             check!(SupConConfig::new().init());
             check!(NPairsConfig::new().init());
             check!(MultiSimilarityConfig::new().init());
@@ -466,36 +466,52 @@ fn a_learned_temperature_is_trained_saved_and_loaded() {
     }
 }
 
-/// Up to the largest class, and beyond it; with and without references.
+/// The reduced loss is streamed, that of every pair is a matrix.
 #[test]
-fn the_first_positives_are_all_of_them_where_they_are_enough() {
+fn the_streamed_info_nce_is_that_of_all_pairs() {
     for backend in backends() {
-        let labels = || integers(&[5, 2, 5, -1, 2, 5, 8], &backend.device);
-        let references = || (tensor(&rows(4, 5), &backend), integers(&[5, 5, 2, -1], &backend.device));
-        let run = |count: Option<usize>, reduction: Reduction| {
-            let config = InfoNceConfig::new().with_temperature(0.2).with_positives_per_row(count);
-            let loss = config.init(&backend.device);
-            let leaf = tensor(&rows(7, 4), &backend).require_grad();
-            let (keys, key_labels) = references();
-            let value = loss.forward(leaf.clone(), labels(), reduction);
-            let other = loss.forward_with_references(leaf.clone(), labels(), keys, key_labels, reduction);
-            let gradients = (value.clone() + other.clone()).backward();
-            [host(value), host(other), host(leaf.grad(&gradients).expect("a gradient"))].concat()
+        let labels = [5, 2, 5, -1, 2, 5, 8];
+        let temperature = || {
+            let config = InfoNceConfig::new().with_temperature(0.2);
+            config.with_temperature_mode(TemperatureMode::Learned).init(&backend.device)
         };
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
-            for count in [2, 3, 9] {
-                let what = format!("{count} on {}", backend.name);
-                assert_close(&what, &run(Some(count), reduction), &run(None, reduction), tolerance(&backend));
-            }
+        let outcome = |run: &dyn Fn(&InfoNce, Tensor<2>, Tensor<1, Int>) -> Tensor<1>| {
+            let (loss, leaf) = (temperature(), tensor(&rows(7, 4), &backend).require_grad());
+            let value = run(&loss, leaf.clone(), integers(&labels, &backend.device));
+            let gradients = value.clone().backward();
+            let log_scale = loss.temperature.log_scale.as_ref().expect("a learned temperature").val();
+            let of_scale = log_scale.grad(&gradients).expect("a gradient of the temperature");
+            [host(value), host(leaf.grad(&gradients).expect("a gradient")), host(of_scale)].concat()
+        };
+        // By hand: three and two rows of a class make 3·2 + 2·1 pairs, all of which have a loss.
+        for (reduction, divisor) in [(Reduction::Sum, 1.0), (Reduction::Mean, 8.0), (Reduction::MeanNonZero, 8.0)] {
+            let streamed = outcome(&|loss, x, y| loss.forward(x, y, reduction));
+            let matrix = outcome(&|loss, x, y| loss.forward_no_reduction(x, y).sum().div_scalar(divisor));
+            assert_close(&format!("{reduction:?} on {}", backend.name), &streamed, &matrix, tolerance(&backend));
         }
-        // One positive of three rows of a class: the next one each, but the first one for the others.
-        let config = InfoNceConfig::new().with_temperature(0.2);
-        let same = || integers(&[5, 5, 5, 1], &backend.device);
-        let pairs = config.clone().init(&backend.device).forward_no_reduction(tensor(&rows(4, 4), &backend), same());
-        let pairs = host(pairs);
-        let one = config.with_positives_per_row(Some(1)).init(&backend.device);
-        let sum = host(one.forward(tensor(&rows(4, 4), &backend), same(), Reduction::Sum));
-        assert_close(&backend.name, &sum, &[pairs[1] + pairs[4] + pairs[8]], tolerance(&backend));
+    }
+}
+
+/// A positive that no negative comes near has loss 0 in floating point; `MeanNonZero` leaves it out.
+#[test]
+fn pairs_without_a_loss_do_not_count_where_only_losses_do() {
+    for backend in backends() {
+        let unit = [vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0], vec![0.6, 0.8, 0.0], vec![-1.0, 0.0, 0.0]];
+        let labels = || integers(&[1, 1, 1, 2], &backend.device);
+        // Logits thousands apart underflow in every precision.
+        let loss = InfoNceConfig::new().with_temperature(1e-4).init(&backend.device);
+        let value = |reduction| host(loss.forward(tensor(&unit, &backend), labels(), reduction))[0];
+        assert_eq!([value(Reduction::Sum), value(Reduction::Mean), value(Reduction::MeanNonZero)], [0.0; 3]);
+
+        let unit = [vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0], vec![-0.6, 0.8, 0.0], vec![-1.0, 0.0, 0.0]];
+        let pairs = host(loss.forward_no_reduction(tensor(&unit, &backend), labels()));
+        let value = |reduction| host(loss.forward(tensor(&unit, &backend), labels(), reduction))[0];
+        let active = pairs.iter().filter(|&&loss| loss != 0.0).count() as f64;
+        // By hand: the third row is nearer to the fourth than to its positives; the first two see each other alone.
+        assert_eq!(active, 2.0, "{}", backend.name);
+        let expected = [value(Reduction::Sum) / 2.0, value(Reduction::Sum) / 6.0];
+        let actual = [value(Reduction::MeanNonZero), value(Reduction::Mean)];
+        assert_close(&backend.name, &actual, &expected, tolerance(&backend));
     }
 }
 
@@ -553,17 +569,26 @@ fn pairs_of_labels_on_similarities_are_the_labels_on_embeddings() {
                 row.into_iter().map(|number| number / length).collect()
             })
             .collect();
-        let embeddings = || tensor(&unit, &backend);
-        let labels = || integers(&LABELS, &backend.device);
-        let similarities = || embeddings().matmul(embeddings().transpose());
-        let pairs = Pairs::in_batch(labels());
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
-            let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
-            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
-            assert_close("MS", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
-            let loss = CircleLossConfig::new().with_scale(10.0).init();
-            let value = host(loss.forward_similarities(similarities(), &pairs, reduction));
-            assert_close("circle", &value, &host(loss.forward(embeddings(), labels(), reduction)), tolerance(&backend));
+        for labels in [LABELS, [5, -1, 5, 9, 5, -1], [1, 2, 3, 4, 5, 6], [1; 6]] {
+            let labels = || integers(&labels, &backend.device);
+            let outcome = |run: &dyn Fn(Tensor<2>) -> Tensor<1>| {
+                let leaf = tensor(&unit, &backend).require_grad();
+                let value = run(unit_rows(leaf.clone()));
+                let gradient = host(leaf.grad(&value.clone().backward()).expect("a gradient"));
+                [host(value), gradient].concat()
+            };
+            let similarities = |rows: Tensor<2>| rows.clone().matmul(rows.transpose());
+            let pairs = Pairs::in_batch(labels());
+            for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+                let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
+                let matrix = outcome(&|rows| loss.forward_similarities(similarities(rows), &pairs, reduction));
+                let streamed = outcome(&|rows| loss.forward(rows, labels(), reduction));
+                assert_close("multi-similarity", &streamed, &matrix, tolerance(&backend));
+                let loss = CircleLossConfig::new().with_scale(10.0).init();
+                let matrix = outcome(&|rows| loss.forward_similarities(similarities(rows), &pairs, reduction));
+                let streamed = outcome(&|rows| loss.forward(rows, labels(), reduction));
+                assert_close("circle", &streamed, &matrix, tolerance(&backend));
+            }
         }
     }
 }
@@ -671,7 +696,7 @@ fn configs_survive_json() {
         }};
     }
     let learned = InfoNceConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
-    round_trip!(learned.with_positives_per_row(Some(3)), InfoNceConfig);
+    round_trip!(learned, InfoNceConfig);
     round_trip!(SupConConfig::new().with_temperature(0.07), SupConConfig);
     round_trip!(NPairsConfig::new().with_score(PairScore::Cosine), NPairsConfig);
     round_trip!(MultiSimilarityConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25), MultiSimilarityConfig);

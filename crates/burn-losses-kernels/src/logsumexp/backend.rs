@@ -17,7 +17,7 @@ use burn::tensor::Shape;
 use super::blocks;
 
 /// Which keys a query leaves out, and which one is its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Exclusion {
     /// The key whose position is the query's label; it is also the query's own.
     OwnKey,
@@ -25,14 +25,17 @@ pub(crate) enum Exclusion {
     OwnKeyAndUnused,
     /// Keys with the query's label or a negative one; no key is the query's own.
     SameLabel,
+    /// Keys with another label than the query or a negative one, and the key at the query's own position where that is the
+    /// query itself; no key is the query's own.
+    OtherLabel { in_batch: bool },
 }
 
 impl Exclusion {
-    pub(super) fn has_own_key(self) -> bool {
-        self != Self::SameLabel
+    pub(crate) fn has_own_key(self) -> bool {
+        matches!(self, Self::OwnKey | Self::OwnKeyAndUnused)
     }
 
-    pub(super) fn reads_key_labels(self) -> bool {
+    pub(crate) fn reads_key_labels(self) -> bool {
         self != Self::OwnKey
     }
 }

@@ -150,9 +150,17 @@ impl<B: Backend> Masks<B> {
         let labels = excluded.labels.clone();
         let integers: IntDType = labels.dtype().into();
         let unused = || B::int_lower_elem(row(excluded.key_labels.clone()), 0.into(), bools);
-        let is_own = || {
+        let at = |queries: IntTensor<B>| {
             let positions = excluded.start as i64..(excluded.start + count) as i64;
-            B::int_equal(column(labels.clone()), row(B::int_arange(positions, &device, integers)), bools)
+            B::int_equal(queries, row(B::int_arange(positions, &device, integers)), bools)
+        };
+        let is_own = || at(column(labels.clone()));
+        let same = || {
+            let key_labels = excluded.key_labels.clone();
+            // Only where it must be: a Burn server stops at any cast of integers.
+            let alike = key_labels.dtype() == labels.dtype();
+            let key_labels = if alike { key_labels } else { B::int_cast(key_labels, integers) };
+            B::int_equal(column(labels.clone()), row(key_labels), bools)
         };
         match excluded.exclusion {
             Exclusion::OwnKey => {
@@ -163,13 +171,14 @@ impl<B: Backend> Masks<B> {
                 let own = is_own();
                 Self { own: Some(own.clone()), excluded: B::bool_or(own, unused()) }
             }
-            Exclusion::SameLabel => {
-                let key_labels = excluded.key_labels.clone();
-                // Only where it must be: a Burn server stops at any cast of integers.
-                let alike = key_labels.dtype() == labels.dtype();
-                let key_labels = if alike { key_labels } else { B::int_cast(key_labels, integers) };
-                let same = B::int_equal(column(labels.clone()), row(key_labels), bools);
-                Self { own: None, excluded: B::bool_or(same, unused()) }
+            Exclusion::SameLabel => Self { own: None, excluded: B::bool_or(same(), unused()) },
+            Exclusion::OtherLabel { in_batch } => {
+                let excluded = B::bool_or(B::bool_not(same()), unused());
+                if !in_batch {
+                    return Self { own: None, excluded };
+                }
+                let queries = column(B::int_arange(0..batch as i64, &device, integers));
+                Self { own: None, excluded: B::bool_or(excluded, at(queries)) }
             }
         }
     }

@@ -16,6 +16,7 @@ use cubecl::prelude::*;
 use cubecl::server::CubeCountSelection;
 
 use super::NOTHING;
+use super::backend::Exclusion;
 use super::blocks::{Blocks, Excluded, Running};
 use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
@@ -106,8 +107,7 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
     scale: InputScalar,
     nothing: InputScalar,
     start: i32,
-    #[comptime] has_own_key: bool,
-    #[comptime] reads_key_labels: bool,
+    #[comptime] exclusion: Exclusion,
     #[comptime] units: usize,
     #[define(F, I, J)] _dtypes: [ElemType; 3],
 ) {
@@ -125,7 +125,7 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
     let mut unit_sum = F::new(0.0_f32);
     let mut column = unit;
     while column < columns {
-        if !is_excluded::<J>(column, label, start, key_labels, has_own_key, reads_key_labels) {
+        if !is_excluded::<J>(row, column, label, start, key_labels, exclusion) {
             let score = scores[first + column] * scale;
             // A NaN is never larger and so stays in the sum.
             if score > unit_largest {
@@ -171,9 +171,11 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
         }
 
         // Compared before subtracting, which could overflow for labels that are no position.
-        if has_own_key && label >= start && label < start + columns as i32 {
-            let index = row * own.stride(0);
-            own[index] += scores[first + (label - start) as usize];
+        if comptime!(exclusion.has_own_key()) {
+            if label >= start && label < start + columns as i32 {
+                let index = row * own.stride(0);
+                own[index] += scores[first + (label - start) as usize];
+            }
         }
     }
 }
@@ -191,8 +193,7 @@ fn gradient_kernel<F: Float, I: Int, J: Int>(
     gradient: &mut Tensor<F>, // [rows, columns]
     scale: InputScalar,
     start: i32,
-    #[comptime] has_own_key: bool,
-    #[comptime] reads_key_labels: bool,
+    #[comptime] exclusion: Exclusion,
     #[comptime] units: usize,
     #[define(F, I, J)] _dtypes: [ElemType; 3],
 ) {
@@ -206,15 +207,17 @@ fn gradient_kernel<F: Float, I: Int, J: Int>(
     let label = i32::cast_from(labels[row * labels.stride(0)]);
     let index = row * gradient.stride(0) + column;
 
-    if is_excluded::<J>(column, label, start, key_labels, has_own_key, reads_key_labels) {
+    if is_excluded::<J>(row, column, label, start, key_labels, exclusion) {
         gradient[index] = F::new(0.0_f32);
     } else {
         let score = scores[row * scores.stride(0) + column] * scale.get::<F>();
         let share = (score - others[row * others.stride(0)]).exp();
         gradient[index] = share * (g_others[row * g_others.stride(0)] * scale.get::<F>());
     }
-    if has_own_key && start + column as i32 == label {
-        gradient[index] = g_own[row * g_own.stride(0)];
+    if comptime!(exclusion.has_own_key()) {
+        if start + column as i32 == label {
+            gradient[index] = g_own[row * g_own.stride(0)];
+        }
     }
 }
 
@@ -256,25 +259,32 @@ fn project_kernel<F: Float>(
     }
 }
 
-/// Whether a query with this label leaves out the key at `start + column`.
+/// Whether the query leaves out the key at `start + column`.
 #[cube]
 fn is_excluded<J: Int>(
+    query: usize,
     column: usize,
     label: i32,
     start: i32,
     key_labels: &Tensor<J>,
-    #[comptime] has_own_key: bool,
-    #[comptime] reads_key_labels: bool,
+    #[comptime] exclusion: Exclusion,
 ) -> bool {
+    let position = start + column as i32;
     let mut excluded = false;
-    if has_own_key {
-        excluded = start + column as i32 == label;
+    if comptime!(exclusion.has_own_key()) {
+        excluded = position == label;
     }
-    if reads_key_labels {
+    if comptime!(exclusion.reads_key_labels()) {
         let key_label = i32::cast_from(key_labels[column * key_labels.stride(0)]);
         excluded = excluded || key_label < 0;
-        if !has_own_key {
+        if comptime!(exclusion == Exclusion::SameLabel) {
             excluded = excluded || key_label == label;
+        }
+        if comptime!(matches!(exclusion, Exclusion::OtherLabel { .. })) {
+            excluded = excluded || key_label != label;
+        }
+        if comptime!(exclusion == Exclusion::OtherLabel { in_batch: true }) {
+            excluded = excluded || position == query as i32;
         }
     }
     excluded
@@ -378,8 +388,7 @@ impl Blocks for CubeBackend {
             InputScalar::new(scale, dtype),
             InputScalar::new(NOTHING, dtype),
             start as i32,
-            exclusion.has_own_key(),
-            exclusion.reads_key_labels(),
+            exclusion,
             units as usize,
             dtypes,
         );
@@ -414,8 +423,7 @@ impl Blocks for CubeBackend {
             gradient_arg,
             InputScalar::new(scale, dtype),
             start as i32,
-            exclusion.has_own_key(),
-            exclusion.reads_key_labels(),
+            exclusion,
             units as usize,
             dtypes,
         );

@@ -21,7 +21,7 @@ pub(crate) mod blocks;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
-mod reference;
+pub(crate) mod reference;
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
@@ -79,15 +79,33 @@ impl From<Tensor<1>> for Scale {
     }
 }
 
-/// What a key is labelled with.
+/// What a key is labelled with, and which labels a query is compared with.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "made once per call; which variant is large depends on the backends")]
 pub enum KeyLabels {
     /// Its position: key `j` has label `j`, and no tensor is made. With query labels `0..N` every query leaves out the
     /// key at its own position.
     Position,
-    /// A label per key, `[M]`. A key with a negative label counts for no query.
+    /// A label per key, `[M]`: a query is compared with all keys of another label. A key with a negative label counts for
+    /// no query.
     Tensor(Tensor<1, Int>),
+    /// A query is compared with the keys of its own label.
+    Same {
+        /// A label per key, `[M]`. A key with a negative label counts for no query.
+        labels: Tensor<1, Int>,
+        /// Whether the keys are the queries: then a query is not compared with itself.
+        in_batch: bool,
+    },
+}
+
+impl KeyLabels {
+    pub(crate) fn exclusion(self) -> (Exclusion, Option<Tensor<1, Int>>) {
+        match self {
+            Self::Position => (Exclusion::OwnKey, None),
+            Self::Tensor(labels) => (Exclusion::SameLabel, Some(labels)),
+            Self::Same { labels, in_batch } => (Exclusion::OtherLabel { in_batch }, Some(labels)),
+        }
+    }
 }
 
 /// The log of the sum over the keys of another label of the exponential of their score, for every query.
@@ -96,7 +114,8 @@ pub enum KeyLabels {
 /// output[i] = log(sum over { j : key_labels[j] != query_labels[i] } of exp(scale·<queries[i], keys[j]>))
 /// ```
 ///
-/// A query with no such key gets [`NOTHING`] and the gradient 0. A query with a negative label leaves out no key.
+/// With [`KeyLabels::Same`], the sum is over the keys of the same label. A query with no such key gets [`NOTHING`] and the
+/// gradient 0. A query with a negative label leaves out no key, and has none with `Same`.
 /// Differentiable in `queries`, `keys` and a [`Scale::Tensor`]. Half precision is computed in `f32`, which is what the
 /// output is then.
 ///
@@ -136,10 +155,7 @@ pub fn streamed_logsumexp(
     streaming: Streaming,
 ) -> Tensor<1> {
     let (queries, scale) = scaled(widen(queries), scale.into());
-    let (exclusion, key_labels) = match key_labels {
-        KeyLabels::Position => (Exclusion::OwnKey, None),
-        KeyLabels::Tensor(labels) => (Exclusion::SameLabel, Some(labels)),
-    };
+    let (exclusion, key_labels) = key_labels.exclusion();
     let scores = scores(queries, keys, query_labels, key_labels, Job { exclusion, normalise: false, scale, streaming });
     scores.narrow(1, 1, 1).squeeze_dim(1)
 }
@@ -329,7 +345,7 @@ fn scores_of_nothing(queries: Tensor<2>) -> Tensor<2> {
 
 /// Queries, and the number their scores are to be multiplied with: a scale that is a tensor goes into the queries, which
 /// are few, so it and its gradient cost nothing per key.
-fn scaled(queries: Tensor<2>, scale: Scale) -> (Tensor<2>, f64) {
+pub(crate) fn scaled(queries: Tensor<2>, scale: Scale) -> (Tensor<2>, f64) {
     let dims = queries.dims();
     match scale {
         Scale::Constant(scale) => {

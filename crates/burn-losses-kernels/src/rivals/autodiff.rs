@@ -21,7 +21,7 @@ struct State<I, F> {
     keys: NodeId,
     row_terms: F,
     labels: I,
-    used: I,
+    key_labels: I,
     output: F,
     plan: Plan,
 }
@@ -32,13 +32,13 @@ impl<B: RivalOps> Backward<B, 2> for RivalScores {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [queries_node, keys_node] = ops.parents;
         let gradient = grads.consume::<B>(&ops.node);
-        let State { queries, keys, row_terms, labels, used, output, plan } = ops.state;
+        let State { queries, keys, row_terms, labels, key_labels, output, plan } = ops.state;
         let queries = checkpointer.retrieve_node_output::<FloatTensor<B>>(queries);
         let keys = checkpointer.retrieve_node_output::<FloatTensor<B>>(keys);
         let wanted = Wanted { queries: queries_node.is_some(), keys: keys_node.is_some() };
 
         let (queries_gradient, keys_gradient) =
-            B::rivals_backward(queries, keys, row_terms, labels, used, output, gradient, plan, wanted);
+            B::rivals_backward(queries, keys, row_terms, labels, key_labels, output, gradient, plan, wanted);
         if let Some(node) = queries_node {
             grads.register::<B>(node.id, queries_gradient);
         }
@@ -54,7 +54,7 @@ impl<B: RivalOps, C: CheckpointStrategy> RivalOps for Autodiff<B, C> {
         keys: FloatTensor<Self>,
         row_terms: FloatTensor<Self>,
         labels: IntTensor<Self>,
-        used: IntTensor<Self>,
+        key_labels: IntTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self> {
         let row_terms = row_terms.into_primitive();
@@ -66,7 +66,7 @@ impl<B: RivalOps, C: CheckpointStrategy> RivalOps for Autodiff<B, C> {
                     keys.into_primitive(),
                     row_terms.clone(),
                     labels.clone(),
-                    used.clone(),
+                    key_labels.clone(),
                     plan,
                 );
                 let state = State {
@@ -74,14 +74,15 @@ impl<B: RivalOps, C: CheckpointStrategy> RivalOps for Autodiff<B, C> {
                     keys: keys_node,
                     row_terms,
                     labels,
-                    used,
+                    key_labels,
                     output: output.clone(),
                     plan,
                 };
                 prep.finish(state, output)
             }
             OpsKind::UnTracked(prep) => {
-                let output = B::rivals(queries.into_primitive(), keys.into_primitive(), row_terms, labels, used, plan);
+                let output =
+                    B::rivals(queries.into_primitive(), keys.into_primitive(), row_terms, labels, key_labels, plan);
                 prep.finish(output)
             }
         }

@@ -13,14 +13,15 @@ use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "fusion")]
 use burn::tensor::Shape;
 
-use crate::logsumexp::backend::Wanted;
+use crate::logsumexp::backend::{Exclusion, Wanted};
 
-/// What the other classes weigh; see [`Rivals`](super::Rivals).
+/// What the keys weigh; see [`Rivals`](super::Rivals) and [`PairSum`](super::PairSum).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Terms {
     LogSumExp,
     Reweighted { quadratic: f64 },
     Softplus { exponent: f64, detached: bool },
+    SelfPaced { reach: f64, goal: f64 },
 }
 
 #[cfg(feature = "fusion")]
@@ -37,8 +38,9 @@ pub(crate) struct Plan {
     pub(super) sub_centers: usize,
     pub(super) terms: Terms,
     pub(super) scale: f64,
-    /// Whether `used` is looked at.
-    pub(super) sampled: bool,
+    pub(super) exclusion: Exclusion,
+    /// Whether keys are divided by their length.
+    pub(super) normalise: bool,
     /// Keys per block; `None` to choose.
     pub(super) block: Option<usize>,
 }
@@ -46,7 +48,7 @@ pub(crate) struct Plan {
 /// - `queries`: `[N, D]` unit rows in `f32` or `f64`, `N >= 1`, `D >= 1`
 /// - `keys`: `[classes·sub_centers, D]` in the same type or in half precision, `classes >= 1`
 /// - `row_terms`: `[N, 3]`, what the terms need of every row
-/// - `labels`: `[N]`, `used`: `[classes]`, or anything where it is not looked at
+/// - `labels`: `[N]`, `key_labels`: `[classes]`, or anything where it is not looked at
 /// - output: `[N, 2]`, or `[N, 3]` for a sum of softplus
 #[backend_extension(
     NdArray: cfg(feature = "ndarray"),
@@ -65,7 +67,7 @@ pub(crate) trait RivalOps: Backend {
         keys: FloatTensor<Self>,
         row_terms: FloatTensor<Self>,
         labels: IntTensor<Self>,
-        used: IntTensor<Self>,
+        key_labels: IntTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self>;
 
@@ -76,7 +78,7 @@ pub(crate) trait RivalOps: Backend {
         keys: FloatTensor<Self>,
         row_terms: FloatTensor<Self>,
         labels: IntTensor<Self>,
-        used: IntTensor<Self>,
+        key_labels: IntTensor<Self>,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         plan: Plan,
@@ -124,10 +126,10 @@ macro_rules! in_blocks {
                 keys: FloatTensor<Self>,
                 row_terms: FloatTensor<Self>,
                 labels: IntTensor<Self>,
-                used: IntTensor<Self>,
+                key_labels: IntTensor<Self>,
                 plan: Plan,
             ) -> FloatTensor<Self> {
-                super::blocks::forward::<Self>(queries, keys, row_terms, labels, used, plan)
+                super::blocks::forward::<Self>(queries, keys, row_terms, labels, key_labels, plan)
             }
 
             fn rivals_backward(
@@ -135,13 +137,13 @@ macro_rules! in_blocks {
                 keys: FloatTensor<Self>,
                 row_terms: FloatTensor<Self>,
                 labels: IntTensor<Self>,
-                used: IntTensor<Self>,
+                key_labels: IntTensor<Self>,
                 output: FloatTensor<Self>,
                 gradient: FloatTensor<Self>,
                 plan: Plan,
                 wanted: Wanted,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                let saved = super::blocks::Saved { queries, keys, row_terms, labels, used, output };
+                let saved = super::blocks::Saved { queries, keys, row_terms, labels, key_labels, output };
                 super::blocks::backward::<Self>(saved, gradient, plan, wanted)
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! With `f` what the cosines go through, `scale·f` the scores, and `p` the share of a class in a log-sum-exp or the slope
 //! of its softplus, the gradient of the cosines is `scale·g_others[i]·p[i, j]·f'(cosine[i, j])`, or `g_own[i]` for the own
-//! class; it goes to the nearest center of the class, and from there on as in [`logsumexp`](crate::logsumexp).
+//! class; it goes to the nearest center of the class, and from there on as in [`logsumexp`](crate::logsumexp). The keys of
+//! pairs are classes of one center without an own one, and their products stand for the cosines.
 
 use alloc::vec;
 
@@ -12,7 +13,7 @@ use burn::tensor::{FloatDType, IntDType, Shape, Slice};
 
 use super::backend::{Plan, Terms};
 use crate::logsumexp::NOTHING;
-use crate::logsumexp::backend::{Exclusion, Plan as WalkPlan, Wanted};
+use crate::logsumexp::backend::{Plan as WalkPlan, Wanted};
 use crate::logsumexp::blocks::{Blocks, Excluded, Masks, Running, Walk, cast};
 
 /// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision.
@@ -24,7 +25,7 @@ pub(super) struct Saved<B: Backend> {
     pub(super) keys: FloatTensor<B>,
     pub(super) row_terms: FloatTensor<B>,
     pub(super) labels: IntTensor<B>,
-    pub(super) used: IntTensor<B>,
+    pub(super) key_labels: IntTensor<B>,
     pub(super) output: FloatTensor<B>,
 }
 
@@ -33,7 +34,7 @@ pub(super) fn forward<B: Blocks>(
     keys: FloatTensor<B>,
     row_terms: FloatTensor<B>,
     labels: IntTensor<B>,
-    used: IntTensor<B>,
+    key_labels: IntTensor<B>,
     plan: Plan,
 ) -> FloatTensor<B> {
     let walk = walk::<B>(&queries, &keys, plan);
@@ -46,7 +47,7 @@ pub(super) fn forward<B: Blocks>(
         let (unit, _) = walk.keys_of::<B>(&keys, start, end);
         let scores = B::float_matmul(queries.clone(), B::float_transpose(unit));
         let (cosines, _) = nearest::<B>(scores, plan.sub_centers);
-        let excluded = excluded::<B>(&labels, &used, start, end, plan);
+        let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         match plan.terms {
             Terms::LogSumExp => running = B::merge(cosines, plan.scale, excluded, running),
             Terms::Reweighted { quadratic } => {
@@ -55,13 +56,20 @@ pub(super) fn forward<B: Blocks>(
             }
             Terms::Softplus { exponent, .. } => {
                 let masks = Masks::<B>::new(&excluded, &cosines);
-                let own = masks.own.expect("classes have an own one");
-                let own = B::float_mask_fill(cosines.clone(), B::bool_not(own), 0.0.into());
-                let (terms, block_slopes) = softplus_terms::<B>(cosines, &row_terms, exponent, plan.scale);
                 let sum = |terms| B::float_sum_dim(B::float_mask_fill(terms, masks.excluded.clone(), 0.0.into()), 1);
-                running.own = B::float_add(running.own, B::float_sum_dim(own, 1));
+                let own = masks.own.clone().map(|own| {
+                    let others = B::bool_not(own);
+                    B::float_sum_dim(B::float_mask_fill(cosines.clone(), others, 0.0.into()), 1)
+                });
+                let (terms, block_slopes) = softplus_terms::<B>(cosines, &row_terms, exponent, plan.scale);
+                let first = own.unwrap_or_else(|| sum(active::<B>(&terms)));
+                running.own = B::float_add(running.own, first);
                 running.sum = B::float_add(running.sum, sum(terms));
                 slopes = B::float_add(slopes, sum(block_slopes));
+            }
+            Terms::SelfPaced { reach, goal } => {
+                let (scores, _) = self_paced::<B>(cosines, reach, goal);
+                running = B::merge(scores, plan.scale, excluded, running);
             }
         }
     }
@@ -78,7 +86,7 @@ pub(super) fn backward<B: Blocks>(
     plan: Plan,
     wanted: Wanted,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let Saved { queries, keys, row_terms, labels, used, output } = saved;
+    let Saved { queries, keys, row_terms, labels, key_labels, output } = saved;
     let walk = walk::<B>(&queries, &keys, plan);
     let device = queries.device();
     let others = column::<B>(&output, 1);
@@ -92,7 +100,7 @@ pub(super) fn backward<B: Blocks>(
         let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
         let scores = B::float_matmul(queries.clone(), B::float_transpose(unit.clone()));
         let (cosines, winners) = nearest::<B>(scores, plan.sub_centers);
-        let excluded = excluded::<B>(&labels, &used, start, end, plan);
+        let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         let gradient = match plan.terms {
             Terms::LogSumExp => B::gradient(cosines, plan.scale, excluded, others.clone(), upstream.clone()),
             Terms::Reweighted { quadratic } => {
@@ -110,8 +118,15 @@ pub(super) fn backward<B: Blocks>(
                 let [g_own, g_others] = upstream.clone();
                 let gradient = B::float_mul(slopes, B::float_mul_scalar(g_others, plan.scale.into()));
                 let gradient = B::float_mask_fill(gradient, masks.excluded, 0.0.into());
-                let own = masks.own.expect("classes have an own one");
-                B::float_mask_where(gradient, own, B::float_expand(g_own, shape))
+                match masks.own {
+                    Some(own) => B::float_mask_where(gradient, own, B::float_expand(g_own, shape)),
+                    None => gradient,
+                }
+            }
+            Terms::SelfPaced { reach, goal } => {
+                let (scores, weights) = self_paced::<B>(cosines, reach, goal);
+                let gradient = B::gradient(scores, plan.scale, excluded, others.clone(), upstream.clone());
+                B::float_mul(gradient, weights)
             }
         };
         let gradient = to_winners::<B>(gradient, winners);
@@ -121,8 +136,11 @@ pub(super) fn backward<B: Blocks>(
         }
         if wanted.keys {
             let part = B::float_matmul(B::float_transpose(gradient), queries.clone());
-            let inverse_length = inverse_length.expect("the keys of classes are divided by their length");
-            let part = cast::<B>(B::project(part, unit, inverse_length), key_dtype);
+            let part = match inverse_length {
+                Some(inverse_length) => B::project(part, unit, inverse_length),
+                None => part,
+            };
+            let part = cast::<B>(part, key_dtype);
             keys_gradient =
                 B::float_slice_assign(keys_gradient, &[Slice::from(start..end), Slice::from(0..walk.dim)], part);
         }
@@ -132,8 +150,8 @@ pub(super) fn backward<B: Blocks>(
 
 /// The way through the centers, in blocks of whole classes.
 fn walk<B: Backend>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan) -> Walk {
-    let exclusion = if plan.sampled { Exclusion::OwnKeyAndUnused } else { Exclusion::OwnKey };
-    let walk_plan = WalkPlan { exclusion, normalise: true, scale: plan.scale, keep: false, block: plan.block };
+    let Plan { exclusion, normalise, scale, block, .. } = plan;
+    let walk_plan = WalkPlan { exclusion, normalise, scale, keep: false, block };
     let mut walk = Walk::new(queries, keys, walk_plan);
     walk.block = walk.block.div_ceil(plan.sub_centers) * plan.sub_centers;
     walk
@@ -142,18 +160,19 @@ fn walk<B: Backend>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan)
 /// Which classes of the centers `start..end` a query leaves out.
 fn excluded<B: Backend>(
     labels: &IntTensor<B>,
-    used: &IntTensor<B>,
+    key_labels: &IntTensor<B>,
     start: usize,
     end: usize,
     plan: Plan,
 ) -> Excluded<B> {
     let (start, end) = (start / plan.sub_centers, end / plan.sub_centers);
-    let labels = labels.clone();
-    if !plan.sampled {
-        return Excluded { labels, key_labels: used.clone(), start, exclusion: Exclusion::OwnKey };
-    }
-    let key_labels = B::int_slice(used.clone(), &[Slice::from(start..end)]);
-    Excluded { labels, key_labels, start, exclusion: Exclusion::OwnKeyAndUnused }
+    let (labels, exclusion) = (labels.clone(), plan.exclusion);
+    let key_labels = if exclusion.reads_key_labels() {
+        B::int_slice(key_labels.clone(), &[Slice::from(start..end)])
+    } else {
+        key_labels.clone()
+    };
+    Excluded { labels, key_labels, start, exclusion }
 }
 
 /// The cosine of the nearest center of every class, and where it is, `[N, classes, sub_centers]`.
@@ -218,6 +237,22 @@ impl<B: Backend> Reweighted<B> {
         let slope = B::float_add(slope, self.linear.clone());
         B::float_mask_fill(slope, B::bool_not(self.hard.clone()), 1.0.into())
     }
+}
+
+/// `max(score + reach, 0)·(score - goal)`, and the first factor, which is its slope.
+fn self_paced<B: Backend>(scores: FloatTensor<B>, reach: f64, goal: f64) -> (FloatTensor<B>, FloatTensor<B>) {
+    let weights = B::float_clamp_min(B::float_add_scalar(scores.clone(), reach.into()), 0.0.into());
+    let paced = B::float_mul(weights.clone(), B::float_add_scalar(scores, (-goal).into()));
+
+    (paced, weights)
+}
+
+/// 1 for a term that is not 0.
+fn active<B: Backend>(terms: &FloatTensor<B>) -> FloatTensor<B> {
+    let (shape, device) = (terms.shape(), terms.device());
+    let bools = get_or_init_device_settings::<B>(&device).bool_dtype;
+    let nothing = B::float_equal_elem(terms.clone(), 0.0.into(), bools);
+    B::float_mask_fill(B::float_ones(shape, &device, terms.dtype().into()), nothing, 0.0.into())
 }
 
 /// `softplus(scale·curve(cosine) - bias)` and its slope.

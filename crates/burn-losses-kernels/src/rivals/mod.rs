@@ -1,6 +1,6 @@
 //! What the other classes weigh in heads that see them otherwise than a plain softmax does, streamed over blocks of
 //! classes: with several centers per class, with hard classes reweighted, or as a sum of softplus instead of a
-//! log-sum-exp.
+//! log-sum-exp. And what the positives or the negatives of a row add up to in a batch, in the same way.
 //!
 //! The walk over the classes, the normalisation and the gradient of a block are those of
 //! [`logsumexp`](crate::logsumexp); this folder holds what is done with the cosines of a block. They are computed again in
@@ -9,6 +9,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `reference.rs` | the same result from ordinary tensor operations: the definition of correct, and the fallback |
+//! | `pairs.rs` | the sums over the pairs of a batch |
 //! | `backend.rs` | the operation as Burn's backends see it |
 //! | `blocks.rs` | the loop over blocks in operations every backend has |
 //! | `autodiff.rs` | the gradient |
@@ -17,16 +18,20 @@ mod autodiff;
 mod backend;
 #[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
 mod blocks;
+mod pairs;
 mod reference;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use crate::labels::signed;
+use crate::logsumexp::backend::Exclusion;
 use crate::logsumexp::{NOTHING, Streaming, class_scores, sampled_class_scores, streams_on};
 use crate::norm::unit_rows;
 use crate::precision::{cast_to, widen};
 use backend::{Plan, RivalOps, Terms};
+
+pub use pairs::{PairSum, pair_sums, pair_sums_reference};
 
 /// How the classes are compared with.
 #[derive(Clone, Debug)]
@@ -169,23 +174,12 @@ pub fn rival_scores(
     let (terms, row_terms, bias) = row_terms(rivals, &queries);
     let widens = matches!(weights.dtype(), DType::F16 | DType::BF16) && queries.dtype() == DType::F32;
     let keys = if widens { weights } else { cast_to(weights, queries.dtype()) };
-    let sampled = used.is_some();
+    let exclusion = exclusion_of(&used);
     let labels = signed(labels);
     // Operations of a backend take no optional tensors; without a sample this one is not looked at.
     let used = used.map_or_else(|| labels.clone().narrow(0, 0, 1), signed);
-    let plan = Plan { sub_centers, terms, scale, sampled, block: streaming.block };
-    let output = if streams_on(&queries.device()) {
-        Tensor::from_dispatch(<Dispatch as RivalOps>::rivals(
-            queries.into_dispatch(),
-            keys.into_dispatch(),
-            row_terms.into_dispatch(),
-            labels.into_dispatch(),
-            used.into_dispatch(),
-            plan,
-        ))
-    } else {
-        reference::rivals(queries, keys, row_terms, labels, used, plan)
-    };
+    let plan = Plan { sub_centers, terms, scale, exclusion, normalise: true, block: streaming.block };
+    let output = run(queries, keys, row_terms, labels, used, plan);
     match bias {
         None => output,
         Some(bias) => with_bias_gradient(output, bias),
@@ -204,7 +198,8 @@ pub fn rival_scores_reference(
 ) -> Tensor<2> {
     let queries = unit_rows(widen(embeddings));
     let (terms, row_terms, bias) = row_terms(comparison.rivals, &queries);
-    let plan = Plan { sub_centers: comparison.sub_centers, terms, scale, sampled: used.is_some(), block: None };
+    let (sub_centers, exclusion) = (comparison.sub_centers, exclusion_of(&used));
+    let plan = Plan { sub_centers, terms, scale, exclusion, normalise: true, block: None };
     let labels = signed(labels);
     let used = used.map_or_else(|| labels.clone(), signed);
     let keys = cast_to(weights, queries.dtype());
@@ -213,6 +208,32 @@ pub fn rival_scores_reference(
         None => output,
         Some(bias) => with_bias_gradient(output, bias),
     }
+}
+
+fn exclusion_of(used: &Option<Tensor<1, Int>>) -> Exclusion {
+    if used.is_some() { Exclusion::OwnKeyAndUnused } else { Exclusion::OwnKey }
+}
+
+/// The operation where the device has it, else its reference.
+fn run(
+    queries: Tensor<2>,
+    keys: Tensor<2>,
+    row_terms: Tensor<2>,
+    labels: Tensor<1, Int>,
+    key_labels: Tensor<1, Int>,
+    plan: Plan,
+) -> Tensor<2> {
+    if !streams_on(&queries.device()) {
+        return reference::rivals(queries, keys, row_terms, labels, key_labels, plan);
+    }
+    Tensor::from_dispatch(<Dispatch as RivalOps>::rivals(
+        queries.into_dispatch(),
+        keys.into_dispatch(),
+        row_terms.into_dispatch(),
+        labels.into_dispatch(),
+        key_labels.into_dispatch(),
+        plan,
+    ))
 }
 
 /// The kind of the terms, the numbers of every row that they need, `[N, 3]` and without a gradient, and the bias.

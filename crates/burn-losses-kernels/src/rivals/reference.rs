@@ -3,6 +3,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use super::backend::{Plan, Terms};
 use crate::log_space::{log_sum_exp, softplus};
 use crate::logsumexp::NOTHING;
+use crate::logsumexp::reference::masks;
 use crate::norm::unit_rows;
 use crate::precision::cast_to;
 
@@ -14,25 +15,20 @@ pub(super) fn rivals(
     keys: Tensor<2>,
     row_terms: Tensor<2>,
     labels: Tensor<1, Int>,
-    used: Tensor<1, Int>,
+    key_labels: Tensor<1, Int>,
     plan: Plan,
 ) -> Tensor<2> {
-    let Plan { sub_centers, terms, scale, sampled, .. } = plan;
+    let Plan { sub_centers, terms, scale, exclusion, normalise, .. } = plan;
     let ([batch, _], [count, _]) = (queries.dims(), keys.dims());
     let classes = count / sub_centers;
     let shape = [batch, classes];
-    let cosines = queries.clone().matmul(unit_rows(cast_to(keys, queries.dtype())).transpose());
+    let keys = cast_to(keys, queries.dtype());
+    let keys = if normalise { unit_rows(keys) } else { keys };
+    let cosines = queries.matmul(keys.transpose());
     let cosines = cosines.reshape([batch, classes, sub_centers]).max_dim(2).reshape(shape);
 
-    let positions = Tensor::<1, Int>::arange(0..classes as i64, (&labels.device(), labels.dtype()));
-    let own: Tensor<2, Bool> =
-        positions.unsqueeze_dim::<2>(0).expand(shape).equal(labels.unsqueeze_dim::<2>(1).expand(shape));
-    let excluded = if sampled {
-        own.clone().bool_or(used.unsqueeze_dim::<2>(0).expand(shape).lower_scalar(0))
-    } else {
-        own.clone()
-    };
-    let own_cosine = cosines.clone().mask_fill(own.bool_not(), 0.0).sum_dim(1);
+    let (own, excluded) = masks(labels, Some(key_labels), shape, exclusion);
+    let mut first = cosines.clone().mask_fill(own.bool_not(), 0.0).sum_dim(1);
     let row_term = |column: usize| row_terms.clone().narrow(1, column, 1).expand(shape);
 
     let rivals = match terms {
@@ -49,10 +45,17 @@ pub(super) fn rivals(
             let terms = softplus(scores.clone());
             let slopes = (scores - terms.clone()).detach().exp();
             let sum = |terms: Tensor<2>| terms.mask_fill(excluded.clone(), 0.0).sum_dim(1);
+            if !exclusion.has_own_key() {
+                first = sum(terms.clone().detach().sign());
+            }
             Tensor::cat(alloc::vec![sum(terms), sum(slopes)], 1)
         }
+        Terms::SelfPaced { reach, goal } => {
+            let weights = cosines.clone().detach().add_scalar(reach).clamp_min(0.0);
+            log_sum_of(weights * cosines.sub_scalar(goal), scale, excluded)
+        }
     };
-    Tensor::cat(alloc::vec![own_cosine, rivals], 1)
+    Tensor::cat(alloc::vec![first, rivals], 1)
 }
 
 fn log_sum_of(cosines: Tensor<2>, scale: f64, excluded: Tensor<2, Bool>) -> Tensor<2> {

@@ -1,10 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::logsumexp::{KeyLabels, Streaming};
 use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::rivals::{PairSum, pair_sums};
 
-use super::compared::{Compared, any_in_row};
+use super::compared::{Compared, is_something};
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat};
 use crate::mining::Pairs;
@@ -47,7 +49,7 @@ impl CircleLossConfig {
 ///
 /// The similarity is the cosine. The weights in the maxima have no gradient: the loss of pairs as the paper trains with
 /// it. Rows without a positive or without a negative have loss 0 and no part in a mean. Memory is
-/// `O(batch·references)`.
+/// `O((batch + references)·dim)`: the sums are streamed.
 ///
 /// # Source
 ///
@@ -74,8 +76,8 @@ pub struct CircleLoss {
 
 impl PairwiseLoss for CircleLoss {
     fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        let rows = rows.unit();
-        self.forward_similarities(rows.products(), &rows.pairs(), reduction)
+        let (losses, paired) = self.streamed(rows);
+        reduction.apply_valid(losses, paired)
     }
 }
 
@@ -92,10 +94,7 @@ impl CircleLoss {
     ///
     /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        Compared::in_batch(embeddings, labels).losses_of(|rows| {
-            let rows = rows.unit();
-            self.losses(rows.products(), &rows.pairs())
-        })
+        Compared::in_batch(embeddings, labels).losses_of(|rows| self.streamed(rows).0)
     }
 
     /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors with a
@@ -116,23 +115,43 @@ impl CircleLoss {
         if similarities.shape().num_elements() == 0 {
             return reduction.apply(flat(similarities));
         }
-        let similarities = widen(similarities);
-        let valid = any_in_row(pairs.positive.clone()).bool_and(any_in_row(pairs.negative.clone()));
-        cast_to(reduction.apply_valid(self.losses(similarities, pairs), valid), dtype)
-    }
-
-    fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
         let Self { margin, scale } = *self;
+        let similarities = widen(similarities);
         let constant = similarities.clone().detach();
         let pull = constant.clone().neg().add_scalar(1.0 + margin).clamp_min(0.0).mul_scalar(-scale);
         let push = constant.add_scalar(margin).clamp_min(0.0).mul_scalar(scale);
-        let positive = pull * similarities.clone().sub_scalar(1.0 - margin);
-        let negative = push * similarities.sub_scalar(margin);
+        let positive = log_sum_exp_where(pull * similarities.clone().sub_scalar(1.0 - margin), pairs.positive.clone());
+        let negative = log_sum_exp_where(push * similarities.sub_scalar(margin), pairs.negative.clone());
+        let (losses, paired) = losses(positive, negative);
 
-        // An empty sum is hugely negative and makes the loss 0.
-        let positive = log_sum_exp_where(positive, pairs.positive.clone());
-        softplus(positive + log_sum_exp_where(negative, pairs.negative.clone()))
+        cast_to(reduction.apply_valid(losses, paired), dtype)
     }
+
+    /// The losses, and which anchors have a positive and a negative.
+    fn streamed(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
+        let Self { margin, scale } = *self;
+        let rows = rows.unit();
+        let sum = |anchors: Tensor<2>, partners: KeyLabels, reach: f64, goal: f64| {
+            let (references, labels) = (rows.references.clone(), rows.labels.clone());
+            let sum = PairSum::SelfPaced { reach, goal };
+            pair_sums(anchors, references, labels, partners, sum, scale, Streaming::new())
+                .narrow(1, 1, 1)
+                .squeeze_dim::<1>(1)
+        };
+        // With anchors of the other sign, a positive is what a negative is: the farther it reaches, the worse.
+        let positive = sum(rows.anchors.clone().neg(), rows.positives(), 1.0 + margin, margin - 1.0);
+        let negative = sum(rows.anchors.clone(), rows.negatives(), margin, margin);
+
+        losses(positive, negative)
+    }
+}
+
+/// The losses of the two sums in the logarithm, and where there are both.
+fn losses(positive: Tensor<1>, negative: Tensor<1>) -> (Tensor<1>, Tensor<1, Bool>) {
+    let paired = is_something(positive.clone()).bool_and(is_something(negative.clone()));
+
+    // An empty sum is hugely negative and makes the loss 0.
+    (softplus(positive + negative), paired)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use burn::tensor::{Bool, DType, Int, Tensor, assert_shape};
 use burn_losses_kernels::labels::signed;
+use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
@@ -109,6 +110,16 @@ impl Compared {
         }
     }
 
+    /// The references that are positives of an anchor, for a streamed sum.
+    pub fn positives(&self) -> KeyLabels {
+        KeyLabels::Same { labels: self.reference_labels.clone(), in_batch: self.in_batch }
+    }
+
+    /// The references that are negatives of an anchor, for a streamed sum. An anchor with a negative label has all of them.
+    pub fn negatives(&self) -> KeyLabels {
+        KeyLabels::Tensor(self.reference_labels.clone())
+    }
+
     /// The products of all anchors and references, `[anchors, references]`.
     pub fn products(&self) -> Tensor<2> {
         self.anchors.clone().matmul(self.references.clone().transpose())
@@ -164,7 +175,8 @@ fn rows(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<2>, Tensor<1, 
     (widen(embeddings).mask_fill(in_no_pair, 0.0), labels)
 }
 
-/// Whether a row has a pair in the mask, `[anchors]`.
-pub(super) fn any_in_row(mask: Tensor<2, Bool>) -> Tensor<1, Bool> {
-    mask.int().sum_dim(1).squeeze_dim::<1>(1).greater_scalar(0)
+/// Whether a log-sum-exp is of anything, `[anchors]`.
+pub(super) fn is_something(log_sum_exp: Tensor<1>) -> Tensor<1, Bool> {
+    // What was added to the log-sum-exp of nothing is far smaller than it.
+    log_sum_exp.lower_scalar(0.5 * NOTHING).bool_not()
 }

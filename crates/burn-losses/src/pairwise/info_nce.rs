@@ -1,17 +1,15 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
-use burn_losses_kernels::logsumexp::{KeyLabels, Scale, Streaming, streamed_logsumexp};
+use burn_losses_kernels::logsumexp::{Scale, Streaming, streamed_logsumexp};
 use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::rivals::{PairSum, pair_sums};
 
 use super::compared::Compared;
 use super::loss::PairwiseLoss;
-use super::masked::{flat, flat_mask};
 use super::temperature::{Temperature, TemperatureMode, times};
-use crate::identities::{first_match, from_the_start};
+use crate::identities::count_matches;
 use crate::reduction::Reduction;
 
 /// Settings of [`InfoNce`].
@@ -23,11 +21,6 @@ pub struct InfoNceConfig {
     /// Whether the temperature is trained.
     #[config(default = "TemperatureMode::Fixed")]
     pub temperature_mode: TemperatureMode,
-    /// How many positives of an anchor count where they are found by labels: `None` for all, in a matrix of
-    /// `[batch, references]`; `Some(count)`, with `count >= 1`, for the first ones in the order of the rows, without
-    /// that matrix. With `K` rows of every class in a batch, `K - 1` are all.
-    #[config(default = "None")]
-    pub positives_per_row: Option<usize>,
 }
 
 impl InfoNceConfig {
@@ -37,11 +30,7 @@ impl InfoNceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> InfoNce {
-        assert!(self.positives_per_row != Some(0), "InfoNce: positives_per_row must be >= 1, got 0");
-        InfoNce {
-            temperature: Temperature::new("InfoNce", self.temperature, self.temperature_mode, device),
-            positives_per_row: self.positives_per_row,
-        }
+        InfoNce { temperature: Temperature::new("InfoNce", self.temperature, self.temperature_mode, device) }
     }
 }
 
@@ -60,16 +49,15 @@ impl InfoNceConfig {
 ///
 /// | form | positives | negatives | memory |
 /// | --- | --- | --- | --- |
-/// | [`forward`](Self::forward) | rows of the same label | rows of another label | `O(batch²)`, see below |
-/// | [`forward_with_references`](Self::forward_with_references) | the same, among references | the same | see below |
+/// | [`forward`](Self::forward) | rows of the same label | rows of another label | `O(batch·dim)` |
+/// | [`forward_with_references`](Self::forward_with_references) | the same, among references | the same | `O((batch + references)·dim)` |
 /// | [`forward_views`](Self::forward_views) (SimCLR) | the other view | both views of all others | `O(batch·dim)` |
 /// | [`forward_aligned`](Self::forward_aligned) (CLIP) | the key in the same row | all other keys | `O(batch·dim)` |
 /// | [`forward_queue`](Self::forward_queue) (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
 ///
-/// The denominators are streamed in every form, so a positive is never paired with every negative. Where labels say
-/// which pairs are positive, these are a matrix of `[batch, references]`, unless `positives_per_row` is set: then the
-/// positives are looked up one after the other, in `O(positives_per_row·batch·dim)`. A step of 8192 rows of 64 numbers
-/// took 1.2 GiB beyond them on flex with the matrix, and 37 MiB with three positives per row.
+/// The denominators are streamed in every form, and so are the losses of the positive pairs that labels make: neither a
+/// positive is paired with every negative, nor is there a matrix of `[batch, references]`. Only
+/// [`forward_no_reduction`](Self::forward_no_reduction) returns one.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -98,20 +86,21 @@ impl InfoNceConfig {
 pub struct InfoNce {
     /// What cosines are divided by.
     pub temperature: Temperature,
-    #[module(skip)]
-    positives_per_row: Option<usize>,
 }
 
 impl PairwiseLoss for InfoNce {
     fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        let (losses, valid) = match self.positives_per_row {
-            Some(count) => self.first_losses(rows, count),
-            None => {
-                let (losses, positive) = self.pair_losses(rows);
-                (flat(losses), flat_mask(positive))
-            }
-        };
-        reduction.apply_valid(losses, valid)
+        let rows = rows.unit();
+        let scale = self.temperature.scale();
+        let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
+        let counts = cast_to(counts.float(), rows.anchors.dtype());
+        let sum = PairSum::Softplus { bias: negatives(&rows, scale.clone()).neg() };
+        let positives = rows.positives();
+        let anchors = rows.anchors.neg();
+        let sums = pair_sums(anchors, rows.references, rows.labels, positives, sum, scale, Streaming::new());
+        let column = |index| sums.clone().narrow(1, index, 1).squeeze_dim::<1>(1);
+
+        reduction.apply_sums(column(1), counts, column(0))
     }
 
     fn nothing(&self, rows: Compared) -> Tensor<1> {
@@ -120,7 +109,7 @@ impl PairwiseLoss for InfoNce {
 }
 
 impl InfoNce {
-    /// The loss of every pair, whatever `positives_per_row` is; 0 where it is not positive.
+    /// The loss of every pair; 0 where it is not positive.
     ///
     /// # Shapes
     ///
@@ -137,64 +126,27 @@ impl InfoNce {
         if rows.is_empty() {
             return rows.products();
         }
-        cast_to(self.pair_losses(rows).0, dtype)
+        cast_to(self.pair_losses(rows), dtype)
     }
 
-    /// The losses of all pairs, and where these are positive.
-    fn pair_losses(&self, rows: Compared) -> (Tensor<2>, Tensor<2, Bool>) {
+    fn pair_losses(&self, rows: Compared) -> Tensor<2> {
         let rows = rows.unit();
         let scale = self.temperature.scale();
         let positive = rows.pairs().positive;
         let dims = positive.dims();
         let scores = times(rows.products(), &scale);
         let not_positive = positive.clone().bool_not();
-        let negatives = negatives(rows, scale).unsqueeze_dim::<2>(1).expand(dims);
+        let negatives = negatives(&rows, scale).unsqueeze_dim::<2>(1).expand(dims);
         let behind = (negatives - scores).mask_fill(not_positive.clone(), 0.0);
-        let losses = softplus(behind.reshape([dims[0] * dims[1]])).reshape(dims);
 
-        (losses.mask_fill(not_positive, 0.0), positive)
-    }
-
-    /// The losses of the first positives of every row, `[count·batch]`, and which of them there are.
-    fn first_losses(&self, rows: Compared, count: usize) -> (Tensor<1>, Tensor<1, Bool>) {
-        let rows = rows.unit();
-        let scale = self.temperature.scale();
-        let [references, _] = rows.references.dims();
-        let place =
-            Tensor::<1, Int>::arange(0..rows.labels.dims()[0] as i64, (&rows.labels.device(), rows.labels.dtype()));
-        let in_no_pair = rows.labels.clone().lower_scalar(0);
-        let (anchors, keys) = (rows.anchors.clone(), rows.references.clone());
-        let mut after = from_the_start(&rows.labels);
-        let mut positives = Vec::new();
-        for _ in 0..count {
-            let mut found = first_match(rows.labels.clone(), rows.reference_labels.clone(), after);
-            if rows.in_batch {
-                // A row is not its own positive: the next one is.
-                let next = first_match(rows.labels.clone(), rows.reference_labels.clone(), found.clone());
-                let itself = found.clone().equal(place.clone());
-                found = found.mask_where(itself, next);
-            }
-            after = found.clone();
-            let none = found.clone().greater_equal_scalar(references as i64).bool_or(in_no_pair.clone());
-            positives.push((found.mask_fill(none.clone(), 0), none));
-        }
-        let negatives = negatives(rows, scale.clone());
-        let (losses, valid): (Vec<_>, Vec<_>) = positives
-            .into_iter()
-            .map(|(positive, none)| {
-                let own = (anchors.clone() * keys.clone().select(0, positive)).sum_dim(1).squeeze_dim::<1>(1);
-                let losses = softplus(negatives.clone() - times(own, &scale)).mask_fill(none.clone(), 0.0);
-                (losses, none.bool_not())
-            })
-            .unzip();
-        (Tensor::cat(losses, 0), Tensor::cat(valid, 0))
+        softplus(behind).mask_fill(not_positive, 0.0)
     }
 }
 
 /// `log(sum over the negatives of exp(score))` of every anchor.
-fn negatives(rows: Compared, scale: Scale) -> Tensor<1> {
-    let keys = KeyLabels::Tensor(rows.reference_labels);
-    streamed_logsumexp(rows.anchors, rows.references, rows.labels, keys, scale, Streaming::new())
+fn negatives(rows: &Compared, scale: Scale) -> Tensor<1> {
+    let Compared { anchors, references, labels, .. } = rows.clone();
+    streamed_logsumexp(anchors, references, labels, rows.negatives(), scale, Streaming::new())
 }
 
 #[cfg(test)]
@@ -226,12 +178,6 @@ mod tests {
         assert_eq!(run(&[1, 2, 3]), [0.0; 9]);
         assert_eq!(run(&[1, 1, 1]), [0.0; 9]);
         assert_eq!(run(&[-1, -1, 1]), [0.0; 9]);
-    }
-
-    #[test]
-    #[should_panic(expected = "InfoNce: positives_per_row must be >= 1, got 0")]
-    fn no_positives_per_row_are_rejected() {
-        InfoNceConfig::new().with_positives_per_row(Some(0)).init(&Device::flex());
     }
 
     #[test]

@@ -2,9 +2,10 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, Streaming, streamed_logsumexp};
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::compared::{Compared, any_in_row};
+use super::compared::{Compared, is_something};
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat};
 use crate::mining::Pairs;
@@ -49,8 +50,9 @@ impl MultiSimilarityConfig {
 /// ```
 ///
 /// The similarity is the cosine. A row with negatives and no positive still has the loss `near`, as in the paper; a row
-/// in no pair has loss 0 and no part in a mean. Memory is `O(batch·references)`. The paper drops easy pairs first: give the pairs of a miner
-/// to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)` as the similarities.
+/// in no pair has loss 0 and no part in a mean. Memory is `O((batch + references)·dim)`: the sums are streamed. The paper drops easy pairs first:
+/// give the pairs of a miner to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)`
+/// as the similarities; that keeps a few such matrices.
 ///
 /// # Source
 ///
@@ -77,8 +79,8 @@ pub struct MultiSimilarity {
 
 impl PairwiseLoss for MultiSimilarity {
     fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        let rows = rows.unit();
-        self.forward_similarities(rows.products(), &rows.pairs(), reduction)
+        let (losses, paired) = self.streamed(rows);
+        reduction.apply_valid(losses, paired)
     }
 }
 
@@ -95,10 +97,7 @@ impl MultiSimilarity {
     ///
     /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        Compared::in_batch(embeddings, labels).losses_of(|rows| {
-            let rows = rows.unit();
-            self.losses(rows.products(), &rows.pairs())
-        })
+        Compared::in_batch(embeddings, labels).losses_of(|rows| self.streamed(rows).0)
     }
 
     /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors in a
@@ -119,16 +118,33 @@ impl MultiSimilarity {
         if similarities.shape().num_elements() == 0 {
             return reduction.apply(flat(similarities));
         }
-        let similarities = widen(similarities);
-        let paired: Tensor<2, Bool> = pairs.positive.clone().bool_or(pairs.negative.clone());
-        cast_to(reduction.apply_valid(self.losses(similarities, pairs), any_in_row(paired)), dtype)
-    }
-
-    fn losses(&self, similarities: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
-        let above = similarities.sub_scalar(self.base);
+        let above = widen(similarities).sub_scalar(self.base);
         let far = log_sum_exp_where(above.clone().mul_scalar(-self.alpha), pairs.positive.clone());
         let near = log_sum_exp_where(above.mul_scalar(self.beta), pairs.negative.clone());
+        let paired = is_something(far.clone()).bool_or(is_something(near.clone()));
 
+        cast_to(reduction.apply_valid(self.losses(far, near), paired), dtype)
+    }
+
+    /// The losses, and which anchors are in a pair.
+    fn streamed(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
+        let Self { alpha, beta, base } = *self;
+        let rows = rows.unit();
+        let sum = |anchors: &Tensor<2>, partners: KeyLabels, scale: f64| {
+            let (anchors, references) = (anchors.clone(), rows.references.clone());
+            streamed_logsumexp(anchors, references, rows.labels.clone(), partners, scale, Streaming::new())
+        };
+        let far = sum(&rows.anchors.clone().neg(), rows.positives(), alpha).add_scalar(alpha * base);
+        let near = sum(&rows.anchors, rows.negatives(), beta).sub_scalar(beta * base);
+        // An anchor that is in no pair was compared with all references.
+        let near = near.mask_fill(rows.labels.lower_scalar(0), NOTHING);
+        let paired = is_something(far.clone()).bool_or(is_something(near.clone()));
+
+        (self.losses(far, near), paired)
+    }
+
+    /// The losses of the two sums in the logarithms.
+    fn losses(&self, far: Tensor<1>, near: Tensor<1>) -> Tensor<1> {
         softplus(far).mul_scalar(1.0 / self.alpha) + softplus(near).mul_scalar(1.0 / self.beta)
     }
 }

@@ -70,6 +70,49 @@ pub fn rival_scores(
     output
 }
 
+/// What the scores of a query's keys add up to.
+#[derive(Clone, Copy, Debug)]
+pub enum PairSum {
+    /// `sum of softplus(scale·score - bias)`, where the bias of row `i` is `bias + i/10`.
+    Softplus {
+        /// Of row 0.
+        bias: f64,
+    },
+    /// `log(sum of exp(scale·max(score + reach, 0)·(score - goal)))`.
+    SelfPaced {
+        /// Added in the maximum.
+        reach: f64,
+        /// Taken off.
+        goal: f64,
+    },
+}
+
+/// How many terms of a softplus are not 0, and the sum, row by row.
+pub fn pair_sums(
+    queries: &[Vec<f64>],
+    keys: &[Vec<f64>],
+    sum: PairSum,
+    scale: f64,
+    leaves_out: impl Fn(usize, usize) -> bool,
+) -> Vec<f64> {
+    let mut output = Vec::new();
+    for (row, query) in queries.iter().enumerate() {
+        let kept = keys.iter().enumerate().filter(|&(key, _)| !leaves_out(row, key));
+        let scores: Vec<f64> = kept.map(|(_, key)| dot(query, key)).collect();
+        output.extend(match sum {
+            PairSum::Softplus { bias } => {
+                let excess = scores.iter().map(|score| scale * score - bias - 0.1 * row as f64);
+                let terms: Vec<f64> = excess.map(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()).collect();
+                [terms.iter().filter(|&&term| term != 0.0).count() as f64, terms.iter().sum()]
+            }
+            PairSum::SelfPaced { reach, goal } => {
+                [0.0, log_sum(scores.iter().map(|score| scale * (score + reach).max(0.0) * (score - goal)))]
+            }
+        });
+    }
+    output
+}
+
 fn log_sum(scores: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = scores.clone().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {

@@ -122,15 +122,19 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         }
         for (row, &key_label) in self.key_labels[start..start + rows].iter().enumerate() {
             let key = (start + row) as i64;
-            let leaves_out = |label: i64| match exclusion {
+            let leaves_out = |query: usize, label: i64| match exclusion {
+                Exclusion::OwnKey => false,
+                Exclusion::OwnKeyAndUnused => key_label < 0 && label != key,
                 Exclusion::SameLabel => key_label < 0 || label == key_label,
-                _ => key_label < 0 && label != key,
+                Exclusion::OtherLabel { in_batch } => {
+                    key_label < 0 || label != key_label || in_batch && query as i64 == key
+                }
             };
-            if exclusion != Exclusion::SameLabel && key_label >= 0 {
+            if exclusion == Exclusion::OwnKeyAndUnused && key_label >= 0 {
                 continue;
             }
             for (lane, &label) in labels.iter().enumerate() {
-                if leaves_out(label) {
+                if leaves_out(first_query + lane, label) {
                     each(&mut scores[row * lanes + lane], first_query + lane, false);
                 }
             }

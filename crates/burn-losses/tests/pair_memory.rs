@@ -1,0 +1,52 @@
+//! Size: the losses of pairs with a sum of exponentials hold no number per pair.
+//!
+//! One test, alone in its file, because peak memory belongs to the whole process.
+
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_losses::pairwise::{
+    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig,
+};
+use burn_losses::reduction::Reduction;
+
+const BATCH: usize = 4096;
+
+/// One number per pair, once: 64 MiB. A graph of ordinary operations holds a dozen of them.
+const ALL_PAIRS: usize = BATCH * BATCH * 4;
+
+#[test]
+fn no_number_per_pair_is_held() {
+    let device = Device::flex().autodiff();
+    let losses: [(&str, Box<dyn PairwiseLoss>); 5] = [
+        ("InfoNce", Box::new(InfoNceConfig::new().init(&device))),
+        ("SupCon", Box::new(SupConConfig::new().init())),
+        ("NPairs", Box::new(NPairsConfig::new().init())),
+        ("MultiSimilarity", Box::new(MultiSimilarityConfig::new().init())),
+        ("CircleLoss", Box::new(CircleLossConfig::new().init())),
+    ];
+    let step = |loss: &dyn PairwiseLoss, batch: usize| {
+        let embeddings = Tensor::<2>::random([batch, 8], Distribution::Default, &device).require_grad();
+        let labels = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(batch as i64 / 4);
+        let value = loss.forward(embeddings.clone(), labels, Reduction::Mean);
+        let gradient = embeddings.grad(&value.backward()).unwrap();
+        (value.into_scalar::<f32>(), gradient.abs().sum().into_scalar::<f32>())
+    };
+    // What the program and its threads take anyway.
+    losses.iter().for_each(|(_, loss)| assert!(step(loss.as_ref(), 16).0 > 0.0));
+    let before = peak_memory();
+    for (name, loss) in &losses {
+        let (value, gradient) = step(loss.as_ref(), BATCH);
+        assert!(value > 0.0 && gradient > 0.0, "{name}");
+        if let (Some(before), Some(after)) = (before, peak_memory()) {
+            println!("{name}: {} KiB more so far, of {} for all pairs", (after - before) / 1024, ALL_PAIRS / 1024);
+            assert!(after - before < ALL_PAIRS, "{name}: {} bytes, of {ALL_PAIRS} for all pairs", after - before);
+        }
+    }
+}
+
+/// Peak resident memory of this process in bytes, where the system tells.
+fn peak_memory() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
