@@ -2,7 +2,9 @@
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses_kernels::logsumexp::{Streaming, class_scores};
-use burn_losses_kernels::rivals::{Comparison, Curve, Reweighting, Rivals, rival_scores, rival_scores_reference};
+use burn_losses_kernels::rivals::{
+    CenterChoice, Comparison, Curve, Reweighting, Rivals, rival_scores, rival_scores_reference,
+};
 use parity::{Backend, Exactness, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::gradient::check;
@@ -61,7 +63,7 @@ impl On<'_> {
     }
 
     /// The comparison, and its bias as a leaf.
-    fn comparison(&self, rivals: naive::Rivals, batch: usize, sub_centers: usize) -> (Comparison, Tensor<1>) {
+    fn comparison(&self, rivals: naive::Rivals, batch: usize, centers: naive::Centers) -> (Comparison, Tensor<1>) {
         let bias = match rivals {
             naive::Rivals::Softplus { bias, .. } => bias,
             _ => 0.0,
@@ -79,7 +81,8 @@ impl On<'_> {
                 Rivals::Softplus { bias: bias.clone(), curve: Curve { exponent, detached: false } }
             }
         };
-        (Comparison { sub_centers, rivals }, bias)
+        let choice = centers.gamma.map_or(CenterChoice::Nearest, |gamma| CenterChoice::Soft { gamma });
+        (Comparison { sub_centers: centers.sub_centers, choice, rivals }, bias)
     }
 
     fn tolerance(&self, expected: &[f64]) -> Tolerance {
@@ -121,11 +124,14 @@ fn rival_scores_equal_plain_loops_and_the_reference_with_every_block() {
         for &[batch, classes, sub_centers, dim] in sizes {
             let (x, w, y) = (rows(batch, dim, 0), rows(classes * sub_centers, dim, 1), labels(batch, classes));
             let some: Vec<i64> = (0..classes as i64).map(|class| if class % 3 == 1 { -1 } else { class }).collect();
-            for rivals in RIVALS {
+            // A soft choice among the centers passes through the same kinds of sums.
+            let nearest = RIVALS.map(|rivals| (rivals, naive::Centers { sub_centers, gamma: None }));
+            let soft = [RIVALS[0], RIVALS[4]].map(|rivals| (rivals, naive::Centers { sub_centers, gamma: Some(0.1) }));
+            for (rivals, centers) in nearest.into_iter().chain(soft) {
                 for used in [None, Some(some.as_slice())] {
                     let what = format!(
-                        "{:?} {rivals:?} {} on {} {:?}",
-                        [batch, classes, sub_centers, dim],
+                        "{:?} {centers:?} {rivals:?} {} on {} {:?}",
+                        [batch, classes, dim],
                         used.is_some(),
                         backend.name,
                         backend.dtype
@@ -133,16 +139,16 @@ fn rival_scores_equal_plain_loops_and_the_reference_with_every_block() {
                     let sampled = || used.map(|used| on.integers(used));
                     let leaves = || (on.matrix(&x), on.matrix(&w));
 
-                    let (comparison, bias) = on.comparison(rivals, batch, sub_centers);
+                    let (comparison, bias) = on.comparison(rivals, batch, centers);
                     let (a, b) = leaves();
                     let reference =
                         rival_scores_reference(a.clone(), b.clone(), on.integers(&y), sampled(), comparison, SCALE);
                     let expected = outcome(reference, [&a, &b], &bias);
-                    let plain = naive::rival_scores(&x, &w, &y, used, sub_centers, rivals, SCALE);
+                    let plain = naive::rival_scores(&x, &w, &y, used, centers, rivals, SCALE);
                     assert_close(&what, &expected[0], &plain, on.tolerance(&plain));
 
                     for &block in blocks {
-                        let (comparison, bias) = on.comparison(rivals, batch, sub_centers);
+                        let (comparison, bias) = on.comparison(rivals, batch, centers);
                         let (a, b) = leaves();
                         let streaming = Streaming::new().with_block(block);
                         let output = rival_scores(
@@ -176,14 +182,16 @@ fn gradients_of_rival_scores_equal_finite_differences() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
         let on = On(backend);
         let (x, w, y) = (rows(3, 3, 5), rows(8, 3, 6), [1, -1, 3]);
-        for rivals in RIVALS {
+        let all =
+            RIVALS.map(|rivals| (rivals, None)).into_iter().chain([(RIVALS[0], Some(0.2)), (RIVALS[4], Some(0.2))]);
+        for (rivals, gamma) in all {
             let run = |x: &[f64], w: &[f64]| {
                 let matrix = |data: &[f64], rows: usize| {
                     let data = TensorData::new(data.to_vec(), [rows, 3]);
                     Tensor::<2>::from_data(data, (&backend.device, DType::F64)).require_grad()
                 };
                 let (x, w) = (matrix(x, 3), matrix(w, 8));
-                let (comparison, bias) = on.comparison(rivals, 3, 2);
+                let (comparison, bias) = on.comparison(rivals, 3, naive::Centers { sub_centers: 2, gamma });
                 let streaming = Streaming::new();
                 let labels = on.integers(&y);
                 let scores = rival_scores(x.clone(), w.clone(), labels, None, comparison, SCALE, streaming);
@@ -193,7 +201,7 @@ fn gradients_of_rival_scores_equal_finite_differences() {
             let [_, of_x, of_w, _] = outcome(scores, [&a, &b], &bias);
             let value = |scores: Tensor<2>| host(weigh(scores))[0];
             let tolerance = Tolerance::new(1e-6, 1e-6);
-            let what = format!("{rivals:?} on {}", backend.name);
+            let what = format!("{rivals:?} {gamma:?} on {}", backend.name);
             let x_check = check(|moved| value(run(moved, &w.concat()).0), &x.concat(), &of_x, 10.0 * SCALE, tolerance);
             assert!(x_check.is_ok(), "{what}: {x_check:?}");
             let w_check = check(|moved| value(run(&x.concat(), moved).0), &w.concat(), &of_w, 10.0 * SCALE, tolerance);
@@ -210,7 +218,7 @@ fn without_hard_classes_the_scores_are_those_of_the_plain_softmax() {
         let (x, w, y) = (rows(5, 4, 1), rows(9, 4, 2), labels(5, 9));
         let plain = host(class_scores(on.matrix(&x), on.matrix(&w), on.integers(&y), SCALE, Streaming::new()));
         let rivals = naive::Rivals::Reweighted { threshold: 2.0, quadratic: 5.0, linear: 5.0, constant: 5.0 };
-        let (comparison, _) = on.comparison(rivals, 5, 1);
+        let (comparison, _) = on.comparison(rivals, 5, naive::Centers { sub_centers: 1, gamma: None });
         let streaming = Streaming::new();
         let scores = rival_scores(on.matrix(&x), on.matrix(&w), on.integers(&y), None, comparison, SCALE, streaming);
         assert_close(&backend.name, &host(scores), &plain, on.tolerance(&plain));
@@ -226,7 +234,7 @@ fn a_detached_curve_changes_the_gradient_only() {
         let run = |detached: bool, reference: bool| {
             let (a, b, bias) = (on.matrix(&x), on.matrix(&w), on.vector(vec![0.5]).require_grad());
             let rivals = Rivals::Softplus { bias: bias.clone(), curve: Curve { exponent: 3.0, detached } };
-            let comparison = Comparison { sub_centers: 1, rivals };
+            let comparison = Comparison { rivals, ..Comparison::default() };
             let scores = if reference {
                 rival_scores_reference(a.clone(), b.clone(), on.integers(&y), None, comparison, SCALE)
             } else {
@@ -253,13 +261,13 @@ fn rival_scores_of_extreme_rows_are_finite() {
             let x = [vec![length, 0.0], vec![-length, 0.0], vec![length, length]];
             let w = [vec![1.0, 0.0], vec![1.0, 0.0], vec![-length, 0.0], vec![0.0, 0.0]];
             for rivals in RIVALS {
-                for sub_centers in [1, 2] {
-                    let (comparison, bias) = on.comparison(rivals, 3, sub_centers);
+                for (sub_centers, gamma) in [(1, None), (2, None), (2, Some(1e-6)), (2, Some(1e6))] {
+                    let (comparison, bias) = on.comparison(rivals, 3, naive::Centers { sub_centers, gamma });
                     let (a, b) = (on.matrix(&x), on.matrix(&w));
                     let labels = on.integers(&[0, 1, -1]);
                     let streaming = Streaming::new();
                     let scores = rival_scores(a.clone(), b.clone(), labels, None, comparison, 64.0, streaming);
-                    let what = format!("{rivals:?} {sub_centers} {length:e} on {}", backend.name);
+                    let what = format!("{rivals:?} {sub_centers} {gamma:?} {length:e} on {}", backend.name);
                     for numbers in outcome(scores, [&a, &b], &bias) {
                         assert_finite(&what, &numbers);
                     }

@@ -13,6 +13,7 @@ use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "fusion")]
 use burn::tensor::Shape;
 
+use super::CenterChoice;
 use crate::logsumexp::backend::{Exclusion, Wanted};
 
 /// What the keys weigh; see [`Rivals`](super::Rivals) and [`PairSum`](super::PairSum).
@@ -36,6 +37,7 @@ impl Terms {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(super) sub_centers: usize,
+    pub(super) choice: CenterChoice,
     pub(super) terms: Terms,
     pub(super) scale: f64,
     pub(super) exclusion: Exclusion,

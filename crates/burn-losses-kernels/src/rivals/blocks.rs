@@ -2,7 +2,7 @@
 //!
 //! With `f` what the cosines go through, `scale·f` the scores, and `p` the share of a class in a log-sum-exp or the slope
 //! of its softplus, the gradient of the cosines is `scale·g_others[i]·p[i, j]·f'(cosine[i, j])`, or `g_own[i]` for the own
-//! class; it goes to the nearest center of the class, and from there on as in [`logsumexp`](crate::logsumexp). The keys of
+//! class; it goes to the centers that were chosen, and from there on as in [`logsumexp`](crate::logsumexp). The keys of
 //! pairs are classes of one center without an own one, and their products stand for the cosines.
 
 use alloc::vec;
@@ -11,6 +11,7 @@ use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{FloatDType, IntDType, Shape, Slice};
 
+use super::CenterChoice;
 use super::backend::{Plan, Terms};
 use crate::logsumexp::NOTHING;
 use crate::logsumexp::backend::{Plan as WalkPlan, Wanted};
@@ -46,7 +47,7 @@ pub(super) fn forward<B: Blocks>(
     for (start, end) in walk.blocks() {
         let (unit, _) = walk.keys_of::<B>(&keys, start, end);
         let scores = B::float_matmul(queries.clone(), B::float_transpose(unit));
-        let (cosines, _) = nearest::<B>(scores, plan.sub_centers);
+        let (cosines, _) = choose::<B>(scores, plan);
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         match plan.terms {
             Terms::LogSumExp => running = B::merge(cosines, plan.scale, excluded, running),
@@ -99,7 +100,8 @@ pub(super) fn backward<B: Blocks>(
     for (start, end) in walk.blocks() {
         let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
         let scores = B::float_matmul(queries.clone(), B::float_transpose(unit.clone()));
-        let (cosines, winners) = nearest::<B>(scores, plan.sub_centers);
+        let (cosines, chosen) = choose::<B>(scores, plan);
+        let class_cosines = cosines.clone();
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         let gradient = match plan.terms {
             Terms::LogSumExp => B::gradient(cosines, plan.scale, excluded, others.clone(), upstream.clone()),
@@ -129,7 +131,7 @@ pub(super) fn backward<B: Blocks>(
                 B::float_mul(gradient, weights)
             }
         };
-        let gradient = to_winners::<B>(gradient, winners);
+        let gradient = to_centers::<B>(gradient, class_cosines, chosen);
         if wanted.queries {
             let part = B::float_matmul(gradient.clone(), unit.clone());
             queries_gradient = B::float_add(queries_gradient, part);
@@ -175,34 +177,73 @@ fn excluded<B: Backend>(
     Excluded { labels, key_labels, start, exclusion }
 }
 
-/// The cosine of the nearest center of every class, and where it is, `[N, classes, sub_centers]`.
-fn nearest<B: Backend>(scores: FloatTensor<B>, sub_centers: usize) -> (FloatTensor<B>, Option<BoolTensor<B>>) {
+/// How the cosines of the centers, `[N, classes, sub_centers]`, became those of the classes.
+enum Chosen<B: Backend> {
+    /// A class has one center.
+    Only,
+    /// Where the nearest center is.
+    Nearest(BoolTensor<B>),
+    /// The share of every center, and its cosine.
+    Soft { shares: FloatTensor<B>, cosines: FloatTensor<B>, gamma: f64 },
+}
+
+/// The cosines of the classes, `[N, classes]`, from those of their centers.
+fn choose<B: Backend>(scores: FloatTensor<B>, plan: Plan) -> (FloatTensor<B>, Chosen<B>) {
+    let sub_centers = plan.sub_centers;
     if sub_centers == 1 {
-        return (scores, None);
+        return (scores, Chosen::Only);
     }
     let [batch, count] = [scores.shape()[0], scores.shape()[1]];
     let classes = count / sub_centers;
     let device = scores.device();
     let settings = get_or_init_device_settings::<B>(&device);
     let integers: IntDType = settings.int_dtype;
-    let by_class = B::float_reshape(scores, [batch, classes, sub_centers].into());
-    let winner = B::float_argmax(by_class.clone(), 2, integers);
-    let cosines = B::float_reshape(B::float_gather(2, by_class, winner.clone()), [batch, classes].into());
-    let all = B::int_arange(0..sub_centers as i64, &device, integers);
     let shape: Shape = [batch, classes, sub_centers].into();
-    let all = B::int_expand(B::int_reshape(all, [1, 1, sub_centers].into()), shape.clone());
-    let winners = B::int_equal(B::int_expand(winner, shape), all, settings.bool_dtype);
-
-    (cosines, Some(winners))
+    let by_class = B::float_reshape(scores, shape.clone());
+    let of_classes = |numbers| B::float_reshape(numbers, [batch, classes].into());
+    match plan.choice {
+        CenterChoice::Nearest => {
+            let winner = B::float_argmax(by_class.clone(), 2, integers);
+            let cosines = of_classes(B::float_gather(2, by_class, winner.clone()));
+            let all = B::int_arange(0..sub_centers as i64, &device, integers);
+            let all = B::int_expand(B::int_reshape(all, [1, 1, sub_centers].into()), shape.clone());
+            let winners = B::int_equal(B::int_expand(winner, shape), all, settings.bool_dtype);
+            (cosines, Chosen::Nearest(winners))
+        }
+        CenterChoice::Soft { gamma } => {
+            let largest = B::float_max_dim(by_class.clone(), 2);
+            let behind = B::float_mul_scalar(B::float_sub(by_class.clone(), largest), (1.0 / gamma).into());
+            let shares = B::float_exp(behind);
+            let shares = B::float_div(shares.clone(), B::float_sum_dim(shares, 2));
+            let cosines = of_classes(B::float_sum_dim(B::float_mul(shares.clone(), by_class.clone()), 2));
+            (cosines, Chosen::Soft { shares, cosines: by_class, gamma })
+        }
+    }
 }
 
-/// The gradient of all centers from that of the classes: the nearest center has all of it.
-fn to_winners<B: Backend>(gradient: FloatTensor<B>, winners: Option<BoolTensor<B>>) -> FloatTensor<B> {
-    let Some(winners) = winners else { return gradient };
-    let shape = winners.shape();
-    let [batch, classes, sub_centers] = [shape[0], shape[1], shape[2]];
-    let gradient = B::float_expand(B::float_reshape(gradient, [batch, classes, 1].into()), shape);
-    let gradient = B::float_mask_fill(gradient, B::bool_not(winners), 0.0.into());
+/// The gradient of all centers, `[N, classes·sub_centers]`, from the gradient and the cosines of the classes. The nearest
+/// center has all of it; one that was chosen softly has `share·(1 + (its cosine - that of the class) / gamma)`.
+fn to_centers<B: Backend>(
+    gradient: FloatTensor<B>,
+    class_cosines: FloatTensor<B>,
+    chosen: Chosen<B>,
+) -> FloatTensor<B> {
+    let [batch, classes] = [gradient.shape()[0], gradient.shape()[1]];
+    let each =
+        |numbers, shape: &Shape| B::float_expand(B::float_reshape(numbers, [batch, classes, 1].into()), shape.clone());
+    let (gradient, sub_centers) = match chosen {
+        Chosen::Only => return gradient,
+        Chosen::Nearest(winners) => {
+            let shape = winners.shape();
+            (B::float_mask_fill(each(gradient, &shape), B::bool_not(winners), 0.0.into()), shape[2])
+        }
+        Chosen::Soft { shares, cosines, gamma } => {
+            let shape = cosines.shape();
+            let ahead = B::float_sub(cosines, each(class_cosines, &shape));
+            let slope = B::float_add_scalar(B::float_mul_scalar(ahead, (1.0 / gamma).into()), 1.0.into());
+            (B::float_mul(each(gradient, &shape), B::float_mul(shares, slope)), shape[2])
+        }
+    };
     B::float_reshape(gradient, [batch, classes * sub_centers].into())
 }
 

@@ -36,17 +36,31 @@ pub use pairs::{PairSum, pair_sums, pair_sums_reference};
 /// How the classes are compared with.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// How many centers a class has; its cosine is that of the nearest. The rows of the weights are the centers of class
-    /// 0, then those of class 1, and so on.
+    /// How many centers a class has. The rows of the weights are the centers of class 0, then those of class 1, and so on.
     pub sub_centers: usize,
+    /// Which of its centers speaks for a class.
+    pub choice: CenterChoice,
     /// What the other classes weigh.
     pub rivals: Rivals,
 }
 
 impl Default for Comparison {
     fn default() -> Self {
-        Self { sub_centers: 1, rivals: Rivals::LogSumExp }
+        Self { sub_centers: 1, choice: CenterChoice::Nearest, rivals: Rivals::LogSumExp }
     }
+}
+
+/// Which of its centers speaks for a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CenterChoice {
+    /// The nearest, by the largest cosine.
+    Nearest,
+    /// All, by a softmax of their cosines divided by `gamma`: the cosine of the class is the mean of theirs with these
+    /// weights.
+    Soft {
+        /// In `[1e-6, 1e6]`; the smaller, the nearer to `Nearest`.
+        gamma: f64,
+    },
 }
 
 /// What the other classes weigh.
@@ -98,7 +112,7 @@ pub struct Curve {
 /// With `x` and `w` the rows of `embeddings` and `weights` divided by their length, and several centers per class:
 ///
 /// ```text
-/// cosine[i, j] = largest over k of <x[i], w[j·sub_centers + k]>
+/// cosine[i, j] = largest over k of <x[i], w[j·sub_centers + k]>, or what `choice` says
 /// output[i, 0] = cosine[i, labels[i]]
 /// output[i, 1] = what `rivals` says of { cosine[i, j] : j != labels[i], used[j] >= 0 }
 /// ```
@@ -117,19 +131,19 @@ pub struct Curve {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree, `sub_centers` is 0, `scale` is not in `[1e-10, 1e10]`, the exponent of a curve is not in
-/// `[1, 100]`, or `streaming.block` is 0.
+/// If the shapes do not agree, `sub_centers` is 0, `scale` is not in `[1e-10, 1e10]`, `gamma` not in `[1e-6, 1e6]`, the
+/// exponent of a curve not in `[1, 100]`, or `streaming.block` is 0.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses_kernels::logsumexp::Streaming;
-/// use burn_losses_kernels::rivals::{Comparison, Rivals, rival_scores};
+/// use burn_losses_kernels::rivals::{Comparison, rival_scores};
 ///
 /// // Two classes of two centers: the second center of class 0 is the nearest of the own class.
 /// let device = Device::default();
 /// let centers = Tensor::<2>::from_floats([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0], [0.0, -1.0]], &device);
 /// let embedding = Tensor::<2>::from_floats([[3.0, 0.0]], &device);
-/// let comparison = Comparison { sub_centers: 2, rivals: Rivals::LogSumExp };
+/// let comparison = Comparison { sub_centers: 2, ..Comparison::default() };
 /// let label = Tensor::<1, Int>::from_ints([0], &device);
 /// let scores = rival_scores(embedding, centers, label, None, comparison, 8.0, Streaming::new());
 /// let scores = scores.try_into_vec_as::<f32>().unwrap();
@@ -144,8 +158,11 @@ pub fn rival_scores(
     scale: f64,
     streaming: Streaming,
 ) -> Tensor<2> {
-    let Comparison { sub_centers, rivals } = comparison;
+    let Comparison { sub_centers, choice, rivals } = comparison;
     assert!(sub_centers >= 1, "rival scores: sub_centers must be >= 1, got 0");
+    if let CenterChoice::Soft { gamma } = choice {
+        assert!((1e-6..=1e6).contains(&gamma), "rival scores: gamma must be in [1e-6, 1e6], got {gamma}");
+    }
     if sub_centers == 1 && matches!(rivals, Rivals::LogSumExp) {
         return match used {
             None => class_scores(embeddings, weights, labels, scale, streaming),
@@ -178,7 +195,7 @@ pub fn rival_scores(
     let labels = signed(labels);
     // Operations of a backend take no optional tensors; without a sample this one is not looked at.
     let used = used.map_or_else(|| labels.clone().narrow(0, 0, 1), signed);
-    let plan = Plan { sub_centers, terms, scale, exclusion, normalise: true, block: streaming.block };
+    let plan = Plan { sub_centers, choice, terms, scale, exclusion, normalise: true, block: streaming.block };
     let output = run(queries, keys, row_terms, labels, used, plan);
     match bias {
         None => output,
@@ -197,9 +214,10 @@ pub fn rival_scores_reference(
     scale: f64,
 ) -> Tensor<2> {
     let queries = unit_rows(widen(embeddings));
-    let (terms, row_terms, bias) = row_terms(comparison.rivals, &queries);
-    let (sub_centers, exclusion) = (comparison.sub_centers, exclusion_of(&used));
-    let plan = Plan { sub_centers, terms, scale, exclusion, normalise: true, block: None };
+    let Comparison { sub_centers, choice, rivals } = comparison;
+    let (terms, row_terms, bias) = row_terms(rivals, &queries);
+    let exclusion = exclusion_of(&used);
+    let plan = Plan { sub_centers, choice, terms, scale, exclusion, normalise: true, block: None };
     let labels = signed(labels);
     let used = used.map_or_else(|| labels.clone(), signed);
     let keys = cast_to(weights, queries.dtype());

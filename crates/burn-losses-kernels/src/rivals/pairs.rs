@@ -1,7 +1,7 @@
 use burn::tensor::{Int, Tensor, assert_shape};
 
 use super::backend::{Plan, Terms};
-use super::{reference, run, with_bias_gradient};
+use super::{CenterChoice, reference, run, with_bias_gradient};
 use crate::labels::signed;
 use crate::logsumexp::{KeyLabels, Scale, Streaming, scaled};
 use crate::precision::{cast_to, widen};
@@ -140,7 +140,7 @@ fn job(
             (Terms::SelfPaced { reach, goal }, Tensor::zeros([batch, 3], options), None)
         }
     };
-    let plan = Plan { sub_centers: 1, terms, scale, exclusion, normalise: false, block };
+    let plan = Plan { sub_centers: 1, choice: CenterChoice::Nearest, terms, scale, exclusion, normalise: false, block };
 
     (Job { queries, keys, row_terms, labels, key_labels, plan }, bias)
 }

@@ -1,5 +1,7 @@
+use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Int, Tensor};
 
+use super::CenterChoice;
 use super::backend::{Plan, Terms};
 use crate::log_space::{log_sum_exp, softplus};
 use crate::logsumexp::NOTHING;
@@ -18,14 +20,22 @@ pub(super) fn rivals(
     key_labels: Tensor<1, Int>,
     plan: Plan,
 ) -> Tensor<2> {
-    let Plan { sub_centers, terms, scale, exclusion, normalise, .. } = plan;
+    let Plan { sub_centers, choice, terms, scale, exclusion, normalise, .. } = plan;
     let ([batch, _], [count, _]) = (queries.dims(), keys.dims());
     let classes = count / sub_centers;
     let shape = [batch, classes];
     let keys = cast_to(keys, queries.dtype());
     let keys = if normalise { unit_rows(keys) } else { keys };
     let cosines = queries.matmul(keys.transpose());
-    let cosines = cosines.reshape([batch, classes, sub_centers]).max_dim(2).reshape(shape);
+    let cosines = cosines.reshape([batch, classes, sub_centers]);
+    let cosines = match choice {
+        CenterChoice::Nearest => cosines.max_dim(2),
+        CenterChoice::Soft { gamma } => {
+            let shares = softmax(cosines.clone().mul_scalar(1.0 / gamma), 2);
+            (shares * cosines).sum_dim(2)
+        }
+    };
+    let cosines = cosines.reshape(shape);
 
     let (own, excluded) = masks(labels, Some(key_labels), shape, exclusion);
     let mut first = cosines.clone().mask_fill(own.bool_not(), 0.0).sum_dim(1);

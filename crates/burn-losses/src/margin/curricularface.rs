@@ -159,7 +159,7 @@ impl MarginHead for CurricularFace {
             linear: average.expand([batch]),
             constant: own.cosine.zeros_like(),
         };
-        let comparison = Comparison { sub_centers: 1, rivals: Rivals::Reweighted(reweighting) };
+        let comparison = Comparison { rivals: Rivals::Reweighted(reweighting), ..Comparison::default() };
         let streaming = self.centers.streaming;
         ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
     }

@@ -166,7 +166,7 @@ impl MarginHead for MvSoftmax {
             linear: raised.clone().mul_scalar(linear),
             constant: raised.mul_scalar(constant),
         };
-        let comparison = Comparison { sub_centers: 1, rivals: Rivals::Reweighted(reweighting) };
+        let comparison = Comparison { rivals: Rivals::Reweighted(reweighting), ..Comparison::default() };
         let streaming = self.centers.streaming;
         ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
     }

@@ -172,7 +172,7 @@ impl MarginHead for SphereFace2 {
         let curve = Curve { exponent: self.exponent, detached: self.gradient == GradientMode::Detached };
         // The operation takes its bias off.
         let bias = self.bias.val().neg().sub_scalar(self.scale * self.margin);
-        let comparison = Comparison { sub_centers: 1, rivals: Rivals::Softplus { bias, curve } };
+        let comparison = Comparison { rivals: Rivals::Softplus { bias, curve }, ..Comparison::default() };
         let streaming = self.centers.streaming;
         ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
     }

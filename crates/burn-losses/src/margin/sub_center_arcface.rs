@@ -5,7 +5,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
 use burn_losses_kernels::precision::cast_to;
-use burn_losses_kernels::rivals::{Comparison, Rivals, rival_scores};
+use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
 use super::angle::falling_shifted_cosine;
 use super::head::check_scale;
@@ -133,7 +133,7 @@ impl MarginHead for SubCenterArcFace {
         index: Tensor<1, Int>,
         used: Option<Tensor<1, Int>>,
     ) -> ClassScores {
-        let comparison = Comparison { sub_centers: self.centers.sub_centers(), rivals: Rivals::LogSumExp };
+        let comparison = Comparison { sub_centers: self.centers.sub_centers(), ..Comparison::default() };
         let streaming = self.centers.streaming;
         ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
     }

@@ -124,7 +124,7 @@ impl MarginHead for UniFace {
         used: Option<Tensor<1, Int>>,
     ) -> ClassScores {
         let rivals = Rivals::Softplus { bias: self.bias.val(), curve: Curve { exponent: 1.0, detached: false } };
-        let comparison = Comparison { sub_centers: 1, rivals };
+        let comparison = Comparison { rivals, ..Comparison::default() };
         let streaming = self.centers.streaming;
         ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
     }

@@ -3,6 +3,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
 use crate::labels::{LabelPolicy, SafeLabels};
@@ -128,7 +129,7 @@ impl ProxyNca {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         // The 2 of every squared distance cancels.
         let scale = 2.0 * self.scale;
-        let scores = scores(&self.proxies, embeddings, labels, scale);
+        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
         let mut silent = labels.valid.clone().bool_not();
         let behind = scores.others.clone() - scores.own_cosine.mul_scalar(scale);
         let losses = match self.denominator {

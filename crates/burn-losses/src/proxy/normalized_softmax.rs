@@ -3,6 +3,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
 use crate::labels::{LabelPolicy, SafeLabels};
@@ -110,7 +111,7 @@ impl NormalizedSoftmax {
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         let scale = 1.0 / self.temperature;
-        let scores = scores(&self.proxies, embeddings, labels, scale);
+        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
         softplus(scores.others - scores.own_cosine.mul_scalar(scale)).mask_fill(labels.valid.clone().bool_not(), 0.0)
     }
 }

@@ -1,13 +1,14 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
-use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, Int, Tensor};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::log_space::softplus;
+use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::norm::{row_lengths, unit_rows};
 use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::rivals::{CenterChoice, Comparison};
 
-use super::softmax::{per_row, reduced};
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use super::softmax::{per_row, reduced, scores};
+use crate::labels::{LabelPolicy, SafeLabels};
 use crate::margin::ClassCenters;
 use crate::reduction::Reduction;
 
@@ -36,6 +37,9 @@ pub struct SoftTripleConfig {
     /// How the centers start.
     #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
     pub initializer: Initializer,
+    /// How the comparison with all classes trades memory for time.
+    #[config(default = "Streaming::new()")]
+    pub streaming: Streaming,
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
@@ -60,7 +64,8 @@ impl SoftTripleConfig {
         let size = [classes * centers_per_class, embedding_dim];
 
         SoftTriple {
-            centers: ClassCenters::new("SoftTriple", size, &self.initializer, &self.labels, device),
+            centers: ClassCenters::new("SoftTriple", size, &self.initializer, &self.labels, device)
+                .with_streaming(self.streaming),
             classes,
             centers_per_class,
             scale,
@@ -79,7 +84,7 @@ impl SoftTripleConfig {
 /// loss[i] = -log softmax over c of scale·similarity[i, c] at labels[i], with margin taken off the own similarity
 /// ```
 ///
-/// Memory is `O(batch·classes·centers_per_class)`: a class chooses before it is added up, so nothing is streamed.
+/// The classes are streamed: memory is `O((batch + classes·centers_per_class)·embedding_dim)`.
 ///
 /// With many centers per class, [`center_regularizer`](Self::center_regularizer) merges those that are not needed.
 ///
@@ -166,30 +171,13 @@ impl SoftTriple {
     }
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
-        let [batch, _] = embeddings.dims();
-        let similarities = self.similarities(widen(silence(embeddings, labels.valid.clone())));
-        let other = self.own(labels.index.clone(), batch).bool_not();
-        let own = similarities.clone().mask_fill(other.clone(), 0.0).sum_dim(1).squeeze_dim::<1>(1);
-        let others = log_sum_exp_where(similarities.mul_scalar(self.scale), other);
-        let target = own.sub_scalar(self.margin).mul_scalar(self.scale);
+        let Self { centers_per_class, scale, gamma, margin, .. } = *self;
+        let choice = CenterChoice::Soft { gamma };
+        let comparison = Comparison { sub_centers: centers_per_class, choice, ..Comparison::default() };
+        let scores = scores(&self.centers, embeddings, labels, comparison, scale);
+        let target = scores.own_cosine.sub_scalar(margin).mul_scalar(scale);
 
-        softplus(others - target).mask_fill(labels.valid.clone().bool_not(), 0.0)
-    }
-
-    /// The similarity of every embedding with every class, `[batch, classes]`.
-    fn similarities(&self, embeddings: Tensor<2>) -> Tensor<2> {
-        let [batch, _] = embeddings.dims();
-        let cosines = self.centers.cosines(embeddings).reshape([batch, self.classes, self.centers_per_class]);
-        let choice = softmax(cosines.clone().mul_scalar(1.0 / self.gamma), 2);
-
-        (choice * cosines).sum_dim(2).squeeze_dim(2)
-    }
-
-    /// Where a class is the row's own, `[batch, classes]`.
-    fn own(&self, index: Tensor<1, Int>, batch: usize) -> Tensor<2, Bool> {
-        let shape = [batch, self.classes];
-        let every = Tensor::<1, Int>::arange(0..self.classes as i64, (&index.device(), index.dtype()));
-        every.unsqueeze_dim::<2>(0).expand(shape).equal(index.unsqueeze_dim::<2>(1).expand(shape))
+        softplus(scores.others - target).mask_fill(labels.valid.clone().bool_not(), 0.0)
     }
 }
 

@@ -1,17 +1,23 @@
 use burn::tensor::Tensor;
-use burn_losses_kernels::logsumexp::class_scores;
 use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
 use crate::labels::{SafeLabels, silence};
 use crate::margin::{ClassCenters, ClassScores};
 use crate::reduction::{Reduction, zero_of};
 
 /// What every row has to do with all proxies, streamed; at least one row.
-pub(super) fn scores(proxies: &ClassCenters, embeddings: Tensor<2>, labels: &SafeLabels, scale: f64) -> ClassScores {
+pub(super) fn scores(
+    proxies: &ClassCenters,
+    embeddings: Tensor<2>,
+    labels: &SafeLabels,
+    comparison: Comparison,
+    scale: f64,
+) -> ClassScores {
     let embeddings = silence(embeddings, labels.valid.clone());
     let (weight, index) = (proxies.weight.val(), labels.index.clone());
 
-    ClassScores::new(class_scores(embeddings, weight, index, scale, proxies.streaming))
+    ClassScores::new(rival_scores(embeddings, weight, index, None, comparison, scale, proxies.streaming))
 }
 
 /// The reduced loss of the rows that have a class, from a function that gives every row its loss.

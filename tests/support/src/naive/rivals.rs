@@ -28,22 +28,39 @@ pub enum Rivals {
     },
 }
 
+/// The centers of a class.
+#[derive(Clone, Copy, Debug)]
+pub struct Centers {
+    /// How many there are.
+    pub sub_centers: usize,
+    /// How softly they are chosen; `None` for the nearest.
+    pub gamma: Option<f64>,
+}
+
 /// The cosine with the own class and what the others weigh, row by row.
 pub fn rival_scores(
     embeddings: &[Vec<f64>],
     weights: &[Vec<f64>],
     labels: &[i64],
     used: Option<&[i64]>,
-    sub_centers: usize,
+    centers: Centers,
     rivals: Rivals,
     scale: f64,
 ) -> Vec<f64> {
+    let Centers { sub_centers, gamma } = centers;
     let cosine = |a: &[f64], b: &[f64]| dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt());
     let mut output = Vec::new();
     for (row, (embedding, &label)) in embeddings.iter().zip(labels).enumerate() {
         let (mut own, mut others) = (0.0, Vec::new());
         for (class, centers) in weights.chunks(sub_centers).enumerate() {
-            let nearest = centers.iter().map(|center| cosine(embedding, center)).fold(f64::NEG_INFINITY, f64::max);
+            let cosines = || centers.iter().map(|center| cosine(embedding, center));
+            let nearest = match gamma {
+                None => cosines().fold(f64::NEG_INFINITY, f64::max),
+                Some(gamma) => {
+                    let total: f64 = cosines().map(|cosine| (cosine / gamma).exp()).sum();
+                    cosines().map(|cosine| (cosine / gamma).exp() / total * cosine).sum()
+                }
+            };
             if class as i64 == label {
                 own = nearest;
             } else if used.is_none_or(|used| used[class] >= 0) {
