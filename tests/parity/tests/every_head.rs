@@ -63,8 +63,9 @@ macro_rules! for_every_head {
         each!(UniFaceConfig::new(CLASSES, DIM), CLASSES);
         each!(SphereFace2Config::new(CLASSES, DIM), CLASSES);
         each!(SphereFaceConfig::new(CLASSES, DIM), CLASSES);
-        each!(MagFaceConfig::new(CLASSES, DIM).with_shortest(0.5).with_longest(2.0), CLASSES);
-        each!(AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.0), CLASSES);
+        // Between the shortest and the longest, so that the gradient does go along the rows.
+        each!(MagFaceConfig::new(CLASSES, DIM).with_shortest(0.1).with_longest(2.0), CLASSES);
+        each!(AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.0).with_concentration(3.0), CLASSES);
         each!(ElasticFaceConfig::new(CLASSES, DIM).with_deviation(0.0), CLASSES);
         {
             let $head = AdaCosConfig::new(CLASSES, DIM).init(device).freeze();
@@ -75,6 +76,7 @@ macro_rules! for_every_head {
         }
     }};
 }
+pub(crate) use for_every_head;
 
 /// A sample of all classes, and a block of one class at a time, are the head itself.
 #[test]

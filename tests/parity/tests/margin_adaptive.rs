@@ -176,6 +176,25 @@ fn elastic_margins_follow_the_seed_and_the_draws_before_on_every_backend() {
 }
 
 #[test]
+fn elastic_margins_go_on_where_a_record_was_saved() {
+    for backend in &backends() {
+        let config = ElasticFaceConfig::new(CLASSES, DIM).with_deviation(0.2).with_scale(8.0);
+        let losses = |head: &ElasticFace| host(head.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
+        let head = with_weight(config.clone().with_seed(3).init(&backend.device), matrix(CLASSES, 1, backend));
+        for _ in 0..3 {
+            losses(&head);
+        }
+        let bytes = head.clone().into_record().into_bytes().expect("a record");
+        let next = [losses(&head), losses(&head)];
+        assert_ne!(next[0], next[1]);
+
+        let fresh = config.with_seed(99).init(&backend.device);
+        let loaded = fresh.load_record(ModuleRecord::from_bytes(bytes).expect("a record"));
+        assert_eq!([losses(&loaded), losses(&loaded)], next, "{} {:?}", backend.name, backend.dtype);
+    }
+}
+
+#[test]
 fn adaptive_heads_are_sampled_and_sharded_or_say_why_not() {
     for backend in &backends() {
         let device = &backend.device;

@@ -10,38 +10,15 @@ use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::table::host;
 
-use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, outcome, with_weight};
+use crate::every_head::{CLASSES, DIM, LABELS, for_every_head, labels, matrix, outcome, with_weight};
 
-/// Calls the body with every such head at rest, and whether it looks at the length of embeddings.
-macro_rules! for_every_head {
-    ($backend:expr, |$name:ident, $head:ident, $lengths:ident| $body:block) => {{
-        let device = &$backend.device;
-        macro_rules! each {
-            ($config:expr, $rows:expr, $looks:expr) => {{
-                let $head = with_weight($config.with_scale(16.0).init(device), matrix($rows, 1, $backend));
-                let $name = format!("{} on {} {:?}", stringify!($config), $backend.name, $backend.dtype);
-                let $lengths: bool = $looks;
-                $body
-            }};
-        }
-        each!(SubCenterArcFaceConfig::new(CLASSES, DIM).with_sub_centers(3), 3 * CLASSES, false);
-        each!(CurricularFaceConfig::new(CLASSES, DIM).with_momentum(0.0), CLASSES, false);
-        each!(MvSoftmaxConfig::new(CLASSES, DIM).with_weight(0.3), CLASSES, false);
-        each!(UniFaceConfig::new(CLASSES, DIM), CLASSES, false);
-        each!(SphereFace2Config::new(CLASSES, DIM), CLASSES, false);
-        each!(SphereFaceConfig::new(CLASSES, DIM), CLASSES, false);
-        // Between the shortest and the longest, so that the gradient does go along the rows.
-        each!(MagFaceConfig::new(CLASSES, DIM).with_shortest(0.1).with_longest(2.0), CLASSES, true);
-        each!(AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.0).with_concentration(3.0), CLASSES, true);
-        each!(ElasticFaceConfig::new(CLASSES, DIM).with_deviation(0.0), CLASSES, false);
-        {
-            let $head = AdaCosConfig::new(CLASSES, DIM).init(device).freeze();
-            let $head = with_weight($head, matrix(CLASSES, 1, $backend).require_grad());
-            let $name = format!("AdaCos on {} {:?}", $backend.name, $backend.dtype);
-            let $lengths = false;
-            $body
-        }
-    }};
+fn on(name: &str, backend: &Backend) -> String {
+    format!("{name} on {} {:?}", backend.name, backend.dtype)
+}
+
+/// Whether the rule of a head looks at the length of embeddings.
+fn looks_at_lengths(name: &str) -> bool {
+    ["MagFace", "AdaFace"].iter().any(|head| name.starts_with(head))
 }
 
 fn tolerance(backend: &Backend) -> Tolerance {
@@ -73,7 +50,8 @@ fn stretched(rows: Tensor<2>, backend: &Backend) -> Tensor<2> {
 #[test]
 fn rotating_embeddings_and_centers_together_changes_no_loss_of_any_head() {
     for backend in &backends() {
-        for_every_head!(backend, |name, head, _lengths| {
+        for_every_head!(backend, |name, head| {
+            let name = on(name, backend);
             let [losses, embeddings, centers] = outcome(&head, matrix(5, 2, backend), backend);
             let weight = rotated(head.centers().weight.val().detach(), backend);
             let turned = with_weight(head.clone(), weight);
@@ -95,7 +73,8 @@ fn rotating_embeddings_and_centers_together_changes_no_loss_of_any_head() {
 #[test]
 fn lengths_change_nothing_in_heads_that_do_not_look_at_them() {
     for backend in &backends() {
-        for_every_head!(backend, |name, head, lengths| {
+        for_every_head!(backend, |name, head| {
+            let name = on(name, backend);
             let before = host(head.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
             let weight = stretched(head.centers().weight.val().detach(), backend);
             let longer = with_weight(head.clone(), weight);
@@ -104,7 +83,7 @@ fn lengths_change_nothing_in_heads_that_do_not_look_at_them() {
 
             let rows = stretched(matrix(5, 2, backend), backend);
             let after = host(head.forward_no_reduction(rows, labels(backend)));
-            if lengths {
+            if looks_at_lengths(&name) {
                 let most = after.iter().zip(&before).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 assert!(most > 1e-2, "{name} does not look at lengths: {most}");
             } else {
@@ -128,13 +107,14 @@ fn along(gradient: &[f64], rows: &[f64]) -> f64 {
 fn gradients_are_perpendicular_to_rows_whose_length_does_not_matter() {
     for backend in &backends() {
         let largest = if backend.is_double() { 1e-11 } else { 1e-3 };
-        for_every_head!(backend, |name, head, lengths| {
+        for_every_head!(backend, |name, head| {
+            let name = on(name, backend);
             let [_, embeddings, centers] = outcome(&head, matrix(5, 2, backend), backend);
             let of_centers = along(&centers, &host(head.centers().weight.val()));
             assert!(of_centers <= largest, "{name}: {of_centers} along the centers");
             let of_embeddings = along(&embeddings, &host(matrix(5, 2, backend)));
             // AdaFace looks at the length, but as a constant of the gradient.
-            if lengths && name.starts_with("MagFace") {
+            if name.starts_with("MagFace") {
                 assert!(of_embeddings > 1e-2, "{name}: nothing along the embeddings");
             } else {
                 assert!(of_embeddings <= largest, "{name}: {of_embeddings} along the embeddings");

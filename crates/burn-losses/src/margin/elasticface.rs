@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn_losses_kernels::logsumexp::{NOTHING, Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
@@ -162,7 +162,7 @@ impl ElasticFace {
 fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>, left_out: Tensor<1, Bool>) -> Tensor<1> {
     // They come last on both sides, in the same order.
     let cosine = cosine.mask_fill(left_out.clone(), 2.0);
-    let margins = margins.mask_fill(left_out, -1e30);
+    let margins = margins.mask_fill(left_out, NOTHING);
     let [batch] = margins.dims();
     let shape = [batch, batch];
     let far = ranks(cosine).unsqueeze_dim::<2>(1).expand(shape);

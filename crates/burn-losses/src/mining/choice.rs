@@ -79,8 +79,9 @@ impl Chosen {
     }
 }
 
-/// A distance beyond every one of [`Candidates`].
-pub(super) fn beyond_all(dtype: DType) -> f64 {
+/// A distance beyond every one of [`Candidates`]. Infinity would leave a row of nothing else without a largest number on
+/// some backends.
+pub(crate) fn beyond_all(dtype: DType) -> f64 {
     if dtype == DType::F64 { f64::MAX } else { f64::from(f32::MAX) }
 }
 

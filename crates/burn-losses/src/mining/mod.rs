@@ -36,6 +36,8 @@ mod pairs;
 mod semi_hard;
 mod triplet_margin;
 
+pub(crate) use choice::beyond_all;
+
 pub use angular::{AngularMiner, AngularMinerConfig};
 pub use batch_easy_hard::{BatchEasyHardMiner, BatchEasyHardMinerConfig, Strategy};
 pub use batch_hard::BatchHardMiner;

@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::masked::{flat, flat_mask, inside};
 use super::triplet_shape::TripletShape;
-use crate::mining::Pairs;
+use crate::mining::{Pairs, beyond_all};
 
 /// Which triplets of a batch count.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -111,15 +111,13 @@ pub(super) fn all_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRul
     AnchorSums { losses: column(losses + carrier), triplets: column(triplets), active: column(active) }
 }
 
-/// Beyond every distance. Infinity would leave a row of nothing else without a largest number on some backends.
-const BEYOND: f64 = 3e38;
-
 /// The farthest positive and the nearest negative of every anchor.
 pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRule) -> AnchorSums {
     let Pairs { positive, negative } = pairs.clone();
     let valid = positive.clone().any_dim(1).bool_and(negative.clone().any_dim(1));
-    let (farthest, positive) = distances.clone().mask_fill(positive.bool_not(), -BEYOND).max_dim_with_indices(1);
-    let (nearest, negative) = distances.clone().mask_fill(negative.bool_not(), BEYOND).min_dim_with_indices(1);
+    let beyond = beyond_all(distances.dtype());
+    let (farthest, positive) = distances.clone().mask_fill(positive.bool_not(), -beyond).max_dim_with_indices(1);
+    let (nearest, negative) = distances.clone().mask_fill(negative.bool_not(), beyond).min_dim_with_indices(1);
     let nearest = match rule.negative_distance {
         NegativeDistance::FromAnchor => nearest,
         NegativeDistance::Nearest => {
@@ -135,7 +133,7 @@ pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRu
 pub(super) fn semi_hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRule) -> AnchorSums {
     let shape = distances.dims();
     let constant = distances.clone().detach();
-    let mut nearest = constant.full_like(BEYOND);
+    let mut nearest = constant.full_like(beyond_all(distances.dtype()));
     let mut index = Tensor::<2, Int>::full(shape, -1, &distances.device());
     for reference in 0..shape[1] {
         let negative = constant.clone().narrow(1, reference, 1).expand(shape);

@@ -1,16 +1,16 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
-use burn_losses_kernels::norm::{row_lengths, unit_rows};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::precision::cast_to;
 use burn_losses_kernels::rivals::{CenterChoice, Comparison};
 
 use super::softmax::{per_row, reduced, scores};
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::margin::ClassCenters;
 use crate::reduction::Reduction;
+use crate::regularization::SparseCentersRegularizerConfig;
 
 /// Settings of [`SoftTriple`].
 #[derive(Config, Debug)]
@@ -150,24 +150,19 @@ impl SoftTriple {
     /// sum over classes and pairs t < s of ‖w[t] - w[s]‖ / (classes·centers_per_class·(centers_per_class - 1))
     /// ```
     ///
-    /// The distance is `sqrt(2 - 2·cosine)`, without the cancellation; two equal centers have gradient 0.
+    /// It is the mean of a [`SparseCentersRegularizer`](crate::regularization::SparseCentersRegularizer).
     ///
     /// # Shapes
     ///
     /// - output: `[1]`
     pub fn center_regularizer(&self) -> Tensor<1> {
         let weight = self.centers.weight.val();
-        let (dtype, [_, dim]) = (weight.dtype(), weight.dims());
-        let (classes, count) = (self.classes, self.centers_per_class);
-        let unit = unit_rows(widen(weight)).reshape([classes, count, dim]);
-        let none = unit.clone().narrow(0, 0, 1).reshape([count * dim]).mul_scalar(0.0);
-        let total = (1..count).fold(none.sum(), |total, shift| {
-            let pairs = count - shift;
-            let differences = unit.clone().narrow(1, 0, pairs) - unit.clone().narrow(1, shift, pairs);
-            total + row_lengths(differences.reshape([classes * pairs, dim])).sum()
-        });
-        let pairs = classes * count * (count - 1).max(1);
-        cast_to(total.mul_scalar(1.0 / pairs as f64), dtype)
+        if self.centers_per_class == 1 {
+            let nothing = Tensor::<2, Bool>::full(weight.dims(), true, &weight.device());
+            return weight.mask_fill(nothing, 0.0).sum();
+        }
+        let regularizer = SparseCentersRegularizerConfig::new(self.classes, self.centers_per_class).init();
+        regularizer.forward(weight, Reduction::Mean)
     }
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {

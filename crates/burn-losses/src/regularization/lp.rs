@@ -65,10 +65,6 @@ impl LpRegularizer {
     ///
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If a `Minkowski` exponent is not in `[0.1, 1000]`.
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>) -> Tensor<1> {
         if let Some(nothing) = losses_of_nothing(&embeddings) {
             return nothing;
