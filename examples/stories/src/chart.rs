@@ -12,14 +12,23 @@ pub enum Axis {
     Logarithmic,
 }
 
+/// What a series is drawn in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// One of the colors that are easily told apart, by its place among them.
+    Bright(usize),
+    /// What the others stand before.
+    Grey,
+}
+
 /// A line, or points.
 pub struct Series {
     /// What it is; empty for one that the legend leaves out.
     pub name: String,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
-    /// Its place in the palette.
-    pub color: usize,
+    /// What it is drawn in.
+    pub ink: Ink,
     /// Whether the points are joined.
     pub joined: bool,
 }
@@ -92,9 +101,7 @@ fn draw(chart: &Chart, area: &Area<'_>) -> Result<()> {
         .build_cartesian_2d(range(|point| point.0), range(|point| point.1))
         .map_err(drawing)?;
     let label = |axis: Axis| {
-        move |number: &f64| -> String {
-            if axis == Axis::Logarithmic { format!("{:.2e}", 10_f64.powf(*number)) } else { format!("{number:.2}") }
-        }
+        move |number: &f64| -> String { short(if axis == Axis::Logarithmic { 10_f64.powf(*number) } else { *number }) }
     };
     context
         .configure_mesh()
@@ -108,7 +115,10 @@ fn draw(chart: &Chart, area: &Area<'_>) -> Result<()> {
         .draw()
         .map_err(drawing)?;
     for series in &chart.series {
-        let color = Palette99::pick(series.color).to_rgba();
+        let color = match series.ink {
+            Ink::Bright(place) => Palette99::pick(place).to_rgba(),
+            Ink::Grey => RGBColor(190, 190, 190).to_rgba(),
+        };
         let points = placed(series);
         let drawn = if series.joined {
             context.draw_series(LineSeries::new(points, color.stroke_width(2))).map_err(drawing)?
@@ -131,12 +141,27 @@ fn draw(chart: &Chart, area: &Area<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A number with three digits, and no more zeros than it needs.
+fn short(number: f64) -> String {
+    // The 0 of an axis is what the steps to it left over.
+    let number = if number.abs() < 1e-12 { 0.0 } else { number };
+    let rounded: f64 = format!("{number:.2e}").parse().expect("a number is read as it was written");
+    let size = rounded.abs();
+    if size != 0.0 && !(1e-3..1e5).contains(&size) { format!("{rounded:e}") } else { rounded.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        let numbers = [540.0, 0.01, -0.75, 31.6228, 2e-4, 1.0e6, -1.7e-18];
+        assert_eq!(numbers.map(short), ["540", "0.01", "-0.75", "31.6", "2e-4", "1e6", "0"]);
+    }
+
     fn chart(points: Vec<(f64, f64)>, axis: Axis) -> Chart {
-        let series = Series { name: "a & b".to_owned(), points, color: 0, joined: true };
+        let series = Series { name: "a & b".to_owned(), points, ink: Ink::Bright(0), joined: true };
         Chart { title: "title".to_owned(), labels: ["x", "y"], axes: [axis, Axis::Linear], series: vec![series] }
     }
 

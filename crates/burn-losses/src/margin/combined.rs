@@ -15,8 +15,7 @@ pub struct CombinedMarginConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); in
-    /// `[-1000, 1000]`, and `> 0` for a loss that asks for small angles.
+    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); in `(0, 1000]`.
     #[config(default = 1.0)]
     pub angle_factor: f64,
     /// What is then added to it, in radians (`m2`, ArcFace's margin); in `[-1000, 1000]`.
@@ -58,14 +57,15 @@ impl CombinedMarginConfig {
         for (field, value) in margins {
             check_margin("CombinedMargin", field, value);
         }
-        let scale = self.scale;
+        let Self { scale, angle_factor, .. } = *self;
+        assert!(angle_factor > 0.0, "CombinedMargin: angle_factor must be in (0, 1000], got {angle_factor}");
         check_scale("CombinedMargin", scale);
         let size = [self.classes, self.embedding_dim];
 
         CombinedMargin {
             centers: ClassCenters::new("CombinedMargin", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
-            angle_factor: self.angle_factor,
+            angle_factor,
             angle_margin: self.angle_margin,
             cosine_margin: self.cosine_margin,
             scale,
@@ -82,9 +82,9 @@ impl CombinedMarginConfig {
 /// folded_cos(a)  = (-1)^k·cos(a) - 2·k   with k = floor(a / pi)
 /// ```
 ///
-/// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that with an `angle_factor > 0` a larger
-/// angle is never rewarded, whatever the margins are. (Public code either leaves the cosine unfolded or uses one of the
-/// margins and drops the others.) See [`MarginHead`] for the loss.
+/// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that a larger angle is never rewarded, whatever
+/// the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops the others.) See
+/// [`MarginHead`] for the loss.
 ///
 /// # Source
 ///
@@ -151,8 +151,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "CombinedMargin: angle_factor must be in [-1000, 1000], got NaN")]
+    #[should_panic(expected = "CombinedMargin: angle_margin must be in [-1000, 1000], got NaN")]
     fn a_margin_that_is_not_a_number_is_rejected() {
-        CombinedMarginConfig::new(2, 2).with_angle_factor(f64::NAN).init(&Device::flex());
+        CombinedMarginConfig::new(2, 2).with_angle_margin(f64::NAN).init(&Device::flex());
+    }
+
+    #[test]
+    #[should_panic(expected = "CombinedMargin: angle_factor must be in (0, 1000], got 0")]
+    fn a_factor_that_forgets_the_angle_is_rejected() {
+        CombinedMarginConfig::new(2, 2).with_angle_factor(0.0).init(&Device::flex());
     }
 }

@@ -7,7 +7,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
-use stories::chart::{Axis, Chart, Series, svg};
+use stories::chart::{Axis, Chart, Ink, Series, svg};
 use stories::robust::{Descent, Fit, Loss, TRUE, data, error, fit};
 use stories::{Options, save};
 
@@ -81,17 +81,17 @@ fn charts<'a>(
 ) -> Vec<Chart> {
     let numbers = |tensor: &burn::tensor::Tensor<2>| tensor.clone().try_into_vec_as::<f64>().expect("data can be read");
     let points = numbers(&data.0).into_iter().zip(numbers(&data.1)).collect();
-    let mut lines = vec![Series { name: String::new(), points, color: 7, joined: false }];
+    let mut lines = vec![Series { name: String::new(), points, ink: Ink::Grey, joined: false }];
     for (color, loss) in Loss::ALL.into_iter().enumerate() {
         let [slope, height] = of(loss, Descent::DecayingSgd).line;
         let points = vec![(-1.0, height - slope), (1.0, height + slope)];
-        lines.push(Series { name: loss.name().to_owned(), points, color, joined: true });
+        lines.push(Series { name: loss.name().to_owned(), points, ink: Ink::Bright(color), joined: true });
     }
     let chart = |title: &str, labels, axes, series| Chart { title: title.to_owned(), labels, axes, series };
     let curve = |loss: Loss, descent: Descent, name: &str, color| {
         let losses = &of(loss, descent).losses;
         let points = losses.iter().enumerate().map(|(step, loss)| (step as f64, *loss)).collect();
-        Series { name: name.to_owned(), points, color, joined: true }
+        Series { name: name.to_owned(), points, ink: Ink::Bright(color), joined: true }
     };
     let all = Descent::ALL.into_iter().enumerate();
     let l1 = all.map(|(color, descent)| curve(Loss::L1, descent, descent.name(), color)).collect();

@@ -7,7 +7,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
-use stories::chart::{Axis, Chart, Series, svg};
+use stories::chart::{Axis, Chart, Ink, Series, svg};
 use stories::sparse::{Method, TRUE, data, fit, zeros};
 use stories::{Options, save};
 
@@ -36,7 +36,12 @@ fn main() -> Result<()> {
             let points = strengths.iter().zip(&path).map(|(&strength, weights)| (strength, weights[feature]));
             let matters = TRUE[feature] != 0.0;
             let name = if matters { format!("feature {feature}") } else { String::new() };
-            Series { name, points: points.collect(), color: if matters { feature } else { 7 }, joined: true }
+            Series {
+                name,
+                points: points.collect(),
+                ink: if matters { Ink::Bright(feature) } else { Ink::Grey },
+                joined: true,
+            }
         });
         charts.push(Chart {
             title: method.name().to_owned(),
