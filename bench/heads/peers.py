@@ -8,7 +8,7 @@ Prints one line of JSON with the fields of head_step.rs.
 | --- | --- |
 | torch-arcface | ArcFace in ordinary operations: cosines, the own column replaced, cross-entropy |
 | torch-compile-arcface | the same through torch.compile |
-| pml-arcface | ArcFaceLoss of pytorch-metric-learning |
+| pml | the loss of pytorch-metric-learning: with --loss margin that of --head, else that of pairs; settings as burn-losses |
 | torch-ntxent | with --loss contrastive: the log-denominators of NT-Xent over the matrix of a batch with itself |
 | torch-products | nothing but the three matrix products of a step, without autograd: its lower bound |
 """
@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 
 SCALE, MARGIN, TEMPERATURE = 64.0, 0.5, 0.1
+ROWS_PER_CLASS = 4
 MIB = 1 << 20
 
 
@@ -70,19 +71,46 @@ def products(embeddings, weights):
     return step
 
 
-def make_step(peer, batch, dim, classes):
+def pml_head(head, classes, dim):
+    from pytorch_metric_learning import losses
+
+    margin = {"margin": math.degrees(MARGIN), "scale": SCALE}
+    return {
+        "arcface": lambda: losses.ArcFaceLoss(num_classes=classes, embedding_size=dim, **margin),
+        "sub-center": lambda: losses.SubCenterArcFaceLoss(num_classes=classes, embedding_size=dim, **margin, sub_centers=3),
+    }[head]()
+
+
+def pml_pairs(loss):
+    """With the settings that burn-losses comes with."""
+    from pytorch_metric_learning import distances, losses, reducers
+
+    # Its own mean is over what is not 0 there.
+    mean = {"reducer": reducers.MeanReducer()}
+    return {
+        "info-nce": lambda: losses.NTXentLoss(temperature=0.07, **mean),
+        "sup-con": lambda: losses.SupConLoss(temperature=0.1, **mean),
+        "multi-similarity": lambda: losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5, **mean),
+        "circle": lambda: losses.CircleLoss(m=0.4, gamma=80, **mean),
+        "triplet": lambda: losses.TripletMarginLoss(margin=0.2, distance=distances.CosineSimilarity(), **mean),
+    }[loss]()
+
+
+def make_step(peer, loss_name, head, batch, dim, classes):
     embeddings = torch.randn(batch, dim)
     if peer == "torch-ntxent":
         embeddings.requires_grad_()
         return with_gradients(lambda: ntxent(embeddings), embeddings)
     labels = torch.arange(batch) * 7919 % classes
-    if peer == "pml-arcface":
-        from pytorch_metric_learning.losses import ArcFaceLoss
-
-        loss = ArcFaceLoss(classes, dim, margin=math.degrees(MARGIN), scale=SCALE)
+    if peer == "pml":
+        embeddings.requires_grad_()
+        if loss_name != "margin":
+            labels = torch.arange(batch) // ROWS_PER_CLASS
+            loss = pml_pairs(loss_name)
+            return with_gradients(lambda: loss(embeddings, labels), embeddings)
+        loss = pml_head(head, classes, dim)
         with torch.no_grad():
             loss.W.normal_(0, 0.01)
-        embeddings.requires_grad_()
         return with_gradients(lambda: loss(embeddings, labels), embeddings, loss.W)
     weights = torch.randn(classes, dim).mul_(0.01)
     if peer == "torch-products":
@@ -120,22 +148,25 @@ def milliseconds(step):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    peers = ["torch-arcface", "torch-compile-arcface", "pml-arcface", "torch-ntxent", "torch-products"]
+    peers = ["torch-arcface", "torch-compile-arcface", "pml", "torch-ntxent", "torch-products"]
+    pairs = ["info-nce", "sup-con", "multi-similarity", "circle", "triplet"]
     parser.add_argument("--peer", choices=peers, required=True)
-    parser.add_argument("--loss", choices=["margin", "contrastive"], default="margin")
+    parser.add_argument("--loss", choices=["margin", "contrastive", *pairs], default="margin")
+    parser.add_argument("--head", choices=["arcface", "sub-center"], default="arcface")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--classes", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    contrastive = options.loss == "contrastive"
-    if options.peer != "torch-products" and contrastive != (options.peer == "torch-ntxent"):
-        parser.error("torch-ntxent goes with --loss contrastive, every other peer but torch-products with margin")
-    classes = options.batch if contrastive else options.classes
+    fitting = {"torch-ntxent": ["contrastive"], "pml": ["margin", *pairs], "torch-products": [options.loss]}
+    if options.loss not in fitting.get(options.peer, ["margin"]):
+        parser.error(f"{options.peer} has no loss {options.loss}")
+    margin = options.loss == "margin"
+    classes = options.classes if margin else options.batch
 
     torch.manual_seed(42)
     torch.set_num_threads(os.cpu_count())
-    step = make_step(options.peer, options.batch, options.dim, classes)
+    step = make_step(options.peer, options.loss, options.head, options.batch, options.dim, classes)
     before = reset_peak()
     first_ms, (loss, gradients) = milliseconds(step)
     if "compile" in options.peer:
@@ -146,7 +177,7 @@ def main():
 
     print(json.dumps({
         "backend": "pytorch",
-        "head": "contrastive" if contrastive else "arcface",
+        "head": options.head if margin else options.loss,
         "path": options.peer,
         "batch": options.batch,
         "dim": options.dim,

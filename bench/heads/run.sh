@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One training step of a head in this crate, composed of ordinary tensor operations, and in PyTorch. One process per
+# One training step of a head or a loss of pairs in this crate, composed of ordinary tensor operations, and in PyTorch. One process per
 # measurement; everything of a size in turn, ROUNDS times, so that a busy moment of the machine hits all alike. Prints a
 # Markdown table of medians.
 #
@@ -56,7 +56,7 @@ peers() {
     done
 }
 
-arcface='torch-arcface torch-compile-arcface pml-arcface torch-products'
+arcface='torch-arcface torch-compile-arcface pml torch-products'
 for round in $(seq "$rounds"); do
     for size in '--dim 512 --classes 10000' '--dim 512 --classes 100000' '--dim 128 --classes 100000'; do
         read -ra size <<<"$size"
@@ -66,6 +66,15 @@ for round in $(seq "$rounds"); do
     done
     ours flex 'engine plain products' --loss contrastive --batch 4096 --dim 128
     peers 'torch-ntxent torch-products' --loss contrastive --batch 4096 --dim 128
+    ours flex engine --head sub-center
+    peers pml --head sub-center
+    ours flex engine --head curricularface
+    for loss in info-nce sup-con multi-similarity circle triplet; do
+        for batch in 256 1024; do
+            ours flex engine --loss "$loss" --batch "$batch" --dim 128
+            peers pml --loss "$loss" --batch "$batch" --dim 128
+        done
+    done
     # The others would need tens of gigabytes.
     ours flex engine --dim 512 --classes 1000000 --repeats 2
     if [ "$round" = 1 ]; then

@@ -32,7 +32,7 @@ def main():
 
 def row(size, backend, path, by_path):
     head, batch, dim, classes = size
-    setting = f"{backend}, {head}, {batch} x {dim}" + ("" if head == "contrastive" else f", {classes} classes")
+    setting = f"{backend}, {head}, {batch} x {dim}" + ("" if classes == batch else f", {classes} classes")
     if path != "engine":
         setting += f", `{path}`"
 
@@ -49,7 +49,9 @@ def row(size, backend, path, by_path):
         return statistics.median(figures) if figures else None
 
     peer = ("pytorch", "torch-ntxent" if head == "contrastive" else "torch-arcface")
-    compiled, pml = ("pytorch", "torch-compile-arcface"), ("pytorch", "pml-arcface")
+    # Where there is no plain PyTorch, its library stands for it.
+    peer = peer if peer in by_path else ("pytorch", "pml")
+    compiled, pml = ("pytorch", "torch-compile-arcface"), ("pytorch", "pml")
     # The products of a processor are the same for both backends on it.
     products = [("flex", "products"), ("ndarray", "products"), ("pytorch", "torch-products")]
     if backend not in HOSTS:

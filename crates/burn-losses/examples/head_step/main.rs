@@ -1,5 +1,5 @@
-//! One measurement of one training step of a head: forward pass, mean loss, and the gradients of embeddings and class
-//! weights. Prints one line of JSON; `bench/heads/run.sh` calls it once per measurement and makes a table.
+//! One measurement of one training step of a head or a loss of pairs: forward pass, mean loss, and the gradients of
+//! embeddings and class weights. Prints one line of JSON; `bench/heads/run.sh` calls it once per measurement and makes a table.
 //!
 //! ```sh
 //! cargo run --release -p burn-losses --example head_step --features flex -- \
@@ -16,14 +16,23 @@
 //! | `plain` | the ordinary composition of tensor operations, with `[batch, classes]` scores |
 //! | `products` | nothing but the three matrix products a step cannot do without: its lower bound |
 //!
-//! `--loss contrastive` measures the denominators of NT-Xent instead, every row of a batch against all others.
+//! `--loss contrastive` measures the denominators of NT-Xent instead, every row of a batch against all others, and the
+//! other losses a batch of four rows per class, with their path `engine`.
 
 mod products;
 
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
-use burn_losses::margin::{ArcFaceConfig, CosFaceConfig, MarginHead, NormFaceConfig, OwnClass, Scale, Streaming};
+use burn_losses::distance::Distance;
+use burn_losses::margin::{
+    ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, MarginHead, NormFaceConfig, OwnClass, Scale, Streaming,
+    SubCenterArcFaceConfig,
+};
+use burn_losses::pairwise::{
+    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, PairwiseLoss, SupConConfig, TripletLossConfig,
+};
+use burn_losses::reduction::Reduction;
 use burn_losses_kernels::log_space::{log_sum_exp, softplus};
 use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
@@ -74,6 +83,11 @@ enum Backend {
 enum Loss {
     Margin,
     Contrastive,
+    InfoNce,
+    SupCon,
+    MultiSimilarity,
+    Circle,
+    Triplet,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -84,6 +98,10 @@ enum Head {
     Cos,
     #[value(name = "normface")]
     Norm,
+    #[value(name = "sub-center")]
+    SubCenter,
+    #[value(name = "curricularface")]
+    Curricular,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +115,9 @@ enum Path {
 
 /// The temperature of the contrastive loss.
 const TEMPERATURE: f64 = 0.1;
+
+/// In a batch for a loss of pairs.
+const ROWS_PER_CLASS: i32 = 4;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -121,7 +142,7 @@ fn main() {
     let total = sorted(&steps, |step| step.forward + step.backward);
     let mut line = json!({
         "backend": name(options.backend),
-        "head": if options.loss == Loss::Contrastive { "contrastive".to_owned() } else { name(options.head) },
+        "head": if options.loss == Loss::Margin { name(options.head) } else { name(options.loss) },
         "path": name(options.path),
         "batch": options.batch,
         "dim": options.dim,
@@ -145,7 +166,7 @@ fn main() {
 impl Options {
     /// What a row of the batch is compared with.
     fn keys(&self) -> usize {
-        if self.loss == Loss::Contrastive { self.batch } else { self.classes }
+        if self.loss == Loss::Margin { self.classes } else { self.batch }
     }
 
     fn streaming(&self) -> Streaming {
@@ -183,10 +204,25 @@ impl Backend {
     }
 }
 
+impl Loss {
+    /// With the settings it comes with; `None` for what is no loss of pairs.
+    fn of_pairs(self, device: &Device) -> Option<Box<dyn PairwiseLoss>> {
+        match self {
+            Self::Margin | Self::Contrastive => None,
+            Self::InfoNce => Some(Box::new(InfoNceConfig::new().init(device))),
+            Self::SupCon => Some(Box::new(SupConConfig::new().init())),
+            Self::MultiSimilarity => Some(Box::new(MultiSimilarityConfig::new().init())),
+            Self::Circle => Some(Box::new(CircleLossConfig::new().init())),
+            Self::Triplet => Some(Box::new(TripletLossConfig::new().with_distance(Distance::Cosine).init())),
+        }
+    }
+}
+
 /// What is measured, with its inputs.
 enum Task {
     Margin { embeddings: Tensor<2>, labels: Tensor<1, Int>, head: Box<dyn MarginHead>, plain: bool },
     Contrastive { rows: Tensor<2>, streaming: Streaming, plain: bool },
+    Pairs { rows: Tensor<2>, labels: Tensor<1, Int>, loss: Box<dyn PairwiseLoss> },
     HostProducts(HostProducts),
     Products { left: Tensor<2>, right: Tensor<2> },
 }
@@ -218,12 +254,19 @@ impl Task {
         if options.loss == Loss::Contrastive {
             return Self::Contrastive { rows: embeddings, streaming: options.streaming(), plain };
         }
+        if let Some(loss) = options.loss.of_pairs(&device) {
+            let labels: Vec<i32> = (0..batch as i32).map(|row| row / ROWS_PER_CLASS).collect();
+            let labels = Tensor::from_ints(labels.as_slice(), &device);
+            return Self::Pairs { rows: embeddings, labels, loss };
+        }
         let labels: Vec<i32> = (0..batch).map(|row| (row * 7919 % keys) as i32).collect();
         let (labels, streaming) = (Tensor::from_ints(labels.as_slice(), &device), options.streaming());
         let head: Box<dyn MarginHead> = match options.head {
             Head::Arc => Box::new(ArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
             Head::Cos => Box::new(CosFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
             Head::Norm => Box::new(NormFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::SubCenter => Box::new(SubCenterArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+            Head::Curricular => Box::new(CurricularFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
         };
         // Parameters are made when they are first looked at.
         head.centers().weight.val();
@@ -246,6 +289,9 @@ impl Task {
             }
             Self::Contrastive { rows, streaming, plain } => {
                 (contrastive(rows.clone(), *streaming, *plain), vec![rows.clone()])
+            }
+            Self::Pairs { rows, labels, loss } => {
+                (loss.forward(rows.clone(), labels.clone(), Reduction::Mean), vec![rows.clone()])
             }
             Self::HostProducts(products) => return of_products(start, products.step()),
             Self::Products { left, right } => {
