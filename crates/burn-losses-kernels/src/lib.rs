@@ -4,9 +4,10 @@
 //! - [`logsumexp`]: the log-sum-exp of the scores of queries and keys, streamed over blocks of keys, so that the
 //!   `[queries, keys]` scores never exist at once. The denominator of softmax heads and contrastive losses.
 //! - [`rivals`]: the same walk for heads that see the other classes otherwise: hard ones reweighted, a sum of softplus,
-//!   several centers per class.
+//!   several centers per class; and for the positives and negatives of a batch.
+//! - [`triplets`]: all triplets of a batch, added up without ever being listed.
 //!
-//! Beside it, what the operations and the losses share: [`labels`], [`norm`], [`log_space`] and [`precision`].
+//! Beside it, what the operations and the losses share: [`hinge`], [`labels`], [`norm`], [`log_space`] and [`precision`].
 //!
 //! # Features
 //!
@@ -20,9 +21,11 @@
 
 extern crate alloc;
 
+pub mod hinge;
 pub mod labels;
 pub mod log_space;
 pub mod logsumexp;
 pub mod norm;
 pub mod precision;
 pub mod rivals;
+pub mod triplets;

@@ -29,3 +29,4 @@ mod rivals;
 mod sampling;
 mod sharded;
 mod softmax_pairs;
+mod triplets;

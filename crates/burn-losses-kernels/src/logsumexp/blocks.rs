@@ -149,18 +149,20 @@ impl<B: Backend> Masks<B> {
         let row = |labels: IntTensor<B>| B::int_expand(B::int_reshape(labels, [1, count].into()), shape.clone());
         let labels = excluded.labels.clone();
         let integers: IntDType = labels.dtype().into();
-        let unused = || B::int_lower_elem(row(excluded.key_labels.clone()), 0.into(), bools);
+        let unused = || {
+            let key_labels = B::int_reshape(excluded.key_labels.clone(), [1, count].into());
+            B::bool_expand(B::int_lower_elem(key_labels, 0.into(), bools), shape.clone())
+        };
         let at = |queries: IntTensor<B>| {
             let positions = excluded.start as i64..(excluded.start + count) as i64;
             B::int_equal(queries, row(B::int_arange(positions, &device, integers)), bools)
         };
         let is_own = || at(column(labels.clone()));
-        let same = || {
+        let key_labels = || {
             let key_labels = excluded.key_labels.clone();
             // Only where it must be: a Burn server stops at any cast of integers.
             let alike = key_labels.dtype() == labels.dtype();
-            let key_labels = if alike { key_labels } else { B::int_cast(key_labels, integers) };
-            B::int_equal(column(labels.clone()), row(key_labels), bools)
+            row(if alike { key_labels } else { B::int_cast(key_labels, integers) })
         };
         match excluded.exclusion {
             Exclusion::OwnKey => {
@@ -171,9 +173,13 @@ impl<B: Backend> Masks<B> {
                 let own = is_own();
                 Self { own: Some(own.clone()), excluded: B::bool_or(own, unused()) }
             }
-            Exclusion::SameLabel => Self { own: None, excluded: B::bool_or(same(), unused()) },
+            Exclusion::SameLabel => {
+                let same = B::int_equal(column(labels.clone()), key_labels(), bools);
+                Self { own: None, excluded: B::bool_or(same, unused()) }
+            }
             Exclusion::OtherLabel { in_batch } => {
-                let excluded = B::bool_or(B::bool_not(same()), unused());
+                let other = B::int_not_equal(column(labels.clone()), key_labels(), bools);
+                let excluded = B::bool_or(other, unused());
                 if !in_batch {
                     return Self { own: None, excluded };
                 }

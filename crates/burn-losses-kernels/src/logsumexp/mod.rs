@@ -18,7 +18,7 @@ pub(crate) mod backend;
 #[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
 pub(crate) mod blocks;
 #[cfg(feature = "cpu-path")]
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
 pub(crate) mod reference;

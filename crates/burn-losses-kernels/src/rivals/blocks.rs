@@ -6,10 +6,11 @@
 //! pairs are classes of one center without an own one, and their products stand for the cosines.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::{FloatDType, IntDType, Shape, Slice};
+use burn::tensor::{FloatDType, Shape, Slice};
 
 use super::CenterChoice;
 use super::backend::{Plan, Terms};
@@ -46,8 +47,7 @@ pub(super) fn forward<B: Blocks>(
 
     for (start, end) in walk.blocks() {
         let (unit, _) = walk.keys_of::<B>(&keys, start, end);
-        let scores = B::float_matmul(queries.clone(), B::float_transpose(unit));
-        let (cosines, _) = choose::<B>(scores, plan);
+        let (cosines, _) = choose::<B>(scores::<B>(&queries, &by_center::<B>(unit, plan.sub_centers)), plan.choice);
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         match plan.terms {
             Terms::LogSumExp => running = B::merge(cosines, plan.scale, excluded, running),
@@ -99,8 +99,8 @@ pub(super) fn backward<B: Blocks>(
 
     for (start, end) in walk.blocks() {
         let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
-        let scores = B::float_matmul(queries.clone(), B::float_transpose(unit.clone()));
-        let (cosines, chosen) = choose::<B>(scores, plan);
+        let centers = by_center::<B>(unit.clone(), plan.sub_centers);
+        let (cosines, chosen) = choose::<B>(scores::<B>(&queries, &centers), plan.choice);
         let class_cosines = cosines.clone();
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         let gradient = match plan.terms {
@@ -131,13 +131,17 @@ pub(super) fn backward<B: Blocks>(
                 B::float_mul(gradient, weights)
             }
         };
-        let gradient = to_centers::<B>(gradient, class_cosines, chosen);
+        let gradients = to_centers::<B>(gradient, class_cosines, chosen);
         if wanted.queries {
-            let part = B::float_matmul(gradient.clone(), unit.clone());
-            queries_gradient = B::float_add(queries_gradient, part);
+            for (gradient, centers) in gradients.iter().zip(centers) {
+                let part = B::float_matmul(gradient.clone(), centers);
+                queries_gradient = B::float_add(queries_gradient, part);
+            }
         }
         if wanted.keys {
-            let part = B::float_matmul(B::float_transpose(gradient), queries.clone());
+            let parts =
+                gradients.into_iter().map(|gradient| B::float_matmul(B::float_transpose(gradient), queries.clone()));
+            let part = by_class::<B>(parts.collect());
             let part = match inverse_length {
                 Some(inverse_length) => B::project(part, unit, inverse_length),
                 None => part,
@@ -177,74 +181,97 @@ fn excluded<B: Backend>(
     Excluded { labels, key_labels, start, exclusion }
 }
 
-/// How the cosines of the centers, `[N, classes, sub_centers]`, became those of the classes.
-enum Chosen<B: Backend> {
-    /// A class has one center.
-    Only,
-    /// Where the nearest center is.
-    Nearest(BoolTensor<B>),
-    /// The share of every center, and its cosine.
-    Soft { shares: FloatTensor<B>, cosines: FloatTensor<B>, gamma: f64 },
-}
-
-/// The cosines of the classes, `[N, classes]`, from those of their centers.
-fn choose<B: Backend>(scores: FloatTensor<B>, plan: Plan) -> (FloatTensor<B>, Chosen<B>) {
-    let sub_centers = plan.sub_centers;
+/// The first centers of all classes, then the second ones, and so on: `[classes, D]` each, from centers class by class.
+fn by_center<B: Backend>(centers: FloatTensor<B>, sub_centers: usize) -> Vec<FloatTensor<B>> {
     if sub_centers == 1 {
-        return (scores, Chosen::Only);
+        return vec![centers];
     }
-    let [batch, count] = [scores.shape()[0], scores.shape()[1]];
+    let [count, dim] = [centers.shape()[0], centers.shape()[1]];
     let classes = count / sub_centers;
-    let device = scores.device();
-    let settings = get_or_init_device_settings::<B>(&device);
-    let integers: IntDType = settings.int_dtype;
-    let shape: Shape = [batch, classes, sub_centers].into();
-    let by_class = B::float_reshape(scores, shape.clone());
-    let of_classes = |numbers| B::float_reshape(numbers, [batch, classes].into());
-    match plan.choice {
-        CenterChoice::Nearest => {
-            let winner = B::float_argmax(by_class.clone(), 2, integers);
-            let cosines = of_classes(B::float_gather(2, by_class, winner.clone()));
-            let all = B::int_arange(0..sub_centers as i64, &device, integers);
-            let all = B::int_expand(B::int_reshape(all, [1, 1, sub_centers].into()), shape.clone());
-            let winners = B::int_equal(B::int_expand(winner, shape), all, settings.bool_dtype);
-            (cosines, Chosen::Nearest(winners))
-        }
-        CenterChoice::Soft { gamma } => {
-            let largest = B::float_max_dim(by_class.clone(), 2);
-            let behind = B::float_mul_scalar(B::float_sub(by_class.clone(), largest), (1.0 / gamma).into());
-            let shares = B::float_exp(behind);
-            let shares = B::float_div(shares.clone(), B::float_sum_dim(shares, 2));
-            let cosines = of_classes(B::float_sum_dim(B::float_mul(shares.clone(), by_class.clone()), 2));
-            (cosines, Chosen::Soft { shares, cosines: by_class, gamma })
-        }
-    }
+    let centers = B::float_reshape(centers, [classes, sub_centers, dim].into());
+    let place = |place: usize| [0..classes, place..place + 1, 0..dim].map(Slice::from);
+    let of = |number| B::float_reshape(B::float_slice(centers.clone(), &place(number)), [classes, dim].into());
+    (0..sub_centers).map(of).collect()
 }
 
-/// The gradient of all centers, `[N, classes·sub_centers]`, from the gradient and the cosines of the classes. The nearest
-/// center has all of it; one that was chosen softly has `share·(1 + (its cosine - that of the class) / gamma)`.
+/// The way back from [`by_center`].
+fn by_class<B: Backend>(mut centers: Vec<FloatTensor<B>>) -> FloatTensor<B> {
+    if centers.len() == 1 {
+        return centers.remove(0);
+    }
+    let (sub_centers, shape) = (centers.len(), centers[0].shape());
+    let [classes, dim] = [shape[0], shape[1]];
+    let rows = centers.into_iter().map(|rows| B::float_reshape(rows, [classes, 1, dim].into()));
+    B::float_reshape(B::float_cat(rows.collect(), 1), [classes * sub_centers, dim].into())
+}
+
+/// The scores of all queries with the centers, `[N, classes]` each.
+fn scores<B: Backend>(queries: &FloatTensor<B>, centers: &[FloatTensor<B>]) -> Vec<FloatTensor<B>> {
+    let with = |centers: &FloatTensor<B>| B::float_matmul(queries.clone(), B::float_transpose(centers.clone()));
+    centers.iter().map(with).collect()
+}
+
+/// How the cosines of the centers became those of the classes.
+enum Chosen<B: Backend> {
+    /// Where a center is nearer than those before it; not of the first one, `[N, classes]` each.
+    Nearest(Vec<BoolTensor<B>>),
+    /// The share of every center, and its cosine, `[N, classes]` each.
+    Soft { shares: Vec<FloatTensor<B>>, cosines: Vec<FloatTensor<B>>, gamma: f64 },
+}
+
+/// The cosines of the classes, `[N, classes]`, from those of their centers, `[N, classes]` each.
+fn choose<B: Backend>(cosines: Vec<FloatTensor<B>>, choice: CenterChoice) -> (FloatTensor<B>, Chosen<B>) {
+    let mut largest = cosines[0].clone();
+    let bools = get_or_init_device_settings::<B>(&largest.device()).bool_dtype;
+    let mut nearer = Vec::new();
+    for cosines in &cosines[1..] {
+        let here = B::float_greater(cosines.clone(), largest.clone(), bools);
+        largest = B::float_mask_where(largest, here.clone(), cosines.clone());
+        nearer.push(here);
+    }
+    let CenterChoice::Soft { gamma } = choice else { return (largest, Chosen::Nearest(nearer)) };
+    let share = |cosines: &FloatTensor<B>| {
+        let behind = B::float_sub(cosines.clone(), largest.clone());
+        B::float_exp(B::float_mul_scalar(behind, (1.0 / gamma).into()))
+    };
+    let sum = |parts: Vec<FloatTensor<B>>| parts.into_iter().reduce(B::float_add).expect("a class has a center");
+    let shares: Vec<_> = cosines.iter().map(share).collect();
+    let all = B::float_recip(sum(shares.clone()));
+    let shares: Vec<_> = shares.into_iter().map(|share| B::float_mul(share, all.clone())).collect();
+    let products = shares.iter().zip(&cosines).map(|(share, cosines)| B::float_mul(share.clone(), cosines.clone()));
+    let mean = sum(products.collect());
+
+    (mean, Chosen::Soft { shares, cosines, gamma })
+}
+
+/// The gradients of the centers, `[N, classes]` each, from the gradient and the cosines of the classes. The nearest center
+/// has all of it; one that was chosen softly has `share·(1 + (its cosine - that of the class) / gamma)`.
 fn to_centers<B: Backend>(
     gradient: FloatTensor<B>,
     class_cosines: FloatTensor<B>,
     chosen: Chosen<B>,
-) -> FloatTensor<B> {
-    let [batch, classes] = [gradient.shape()[0], gradient.shape()[1]];
-    let each =
-        |numbers, shape: &Shape| B::float_expand(B::float_reshape(numbers, [batch, classes, 1].into()), shape.clone());
-    let (gradient, sub_centers) = match chosen {
-        Chosen::Only => return gradient,
-        Chosen::Nearest(winners) => {
-            let shape = winners.shape();
-            (B::float_mask_fill(each(gradient, &shape), B::bool_not(winners), 0.0.into()), shape[2])
+) -> Vec<FloatTensor<B>> {
+    match chosen {
+        Chosen::Nearest(nearer) => {
+            let mut left = gradient;
+            let mut gradients = Vec::new();
+            // The last one that was nearer than all before it is the nearest.
+            for nearer in nearer.into_iter().rev() {
+                gradients.push(B::float_mask_fill(left.clone(), B::bool_not(nearer.clone()), 0.0.into()));
+                left = B::float_mask_fill(left, nearer, 0.0.into());
+            }
+            gradients.push(left);
+            gradients.reverse();
+            gradients
         }
         Chosen::Soft { shares, cosines, gamma } => {
-            let shape = cosines.shape();
-            let ahead = B::float_sub(cosines, each(class_cosines, &shape));
-            let slope = B::float_add_scalar(B::float_mul_scalar(ahead, (1.0 / gamma).into()), 1.0.into());
-            (B::float_mul(each(gradient, &shape), B::float_mul(shares, slope)), shape[2])
+            let of = |(share, cosines)| {
+                let ahead = B::float_mul_scalar(B::float_sub(cosines, class_cosines.clone()), (1.0 / gamma).into());
+                B::float_mul(gradient.clone(), B::float_mul(share, B::float_add_scalar(ahead, 1.0.into())))
+            };
+            shares.into_iter().zip(cosines).map(of).collect()
         }
-    };
-    B::float_reshape(gradient, [batch, classes * sub_centers].into())
+    }
 }
 
 /// The cosines of a block with those of hard classes replaced.

@@ -1,10 +1,10 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn_losses_kernels::hinge::hinge;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::Compared;
-use super::hinge::hinge;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask, inside};
 use crate::distance::Distance;

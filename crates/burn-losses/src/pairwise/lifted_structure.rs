@@ -1,11 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
+use burn_losses_kernels::hinge::hinge;
 use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::Compared;
-use super::hinge::hinge;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask};
 use crate::distance::Distance;

@@ -1,11 +1,11 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
+use burn_losses_kernels::hinge::hinge;
 use burn_losses_kernels::labels::signed;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::compared::Compared;
-use super::hinge::hinge;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask, inside, silent};
 use crate::distance::Distance;

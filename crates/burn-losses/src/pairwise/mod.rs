@@ -6,7 +6,6 @@ mod batch_triplets;
 mod circle;
 mod compared;
 mod contrastive;
-mod hinge;
 mod info_nce;
 mod lifted_structure;
 mod loss;
@@ -17,10 +16,11 @@ mod n_pairs;
 mod sup_con;
 mod temperature;
 mod triplet;
-mod triplet_shape;
 mod views;
 
-pub use batch_triplets::{NegativeDistance, TripletMining};
+pub use burn_losses_kernels::triplets::{NegativeDistance, TripletShape};
+
+pub use batch_triplets::TripletMining;
 pub use circle::{CircleLoss, CircleLossConfig};
 pub use compared::Compared;
 pub use contrastive::{ContrastiveForm, ContrastiveLoss, ContrastiveLossConfig, PairBalance};
@@ -33,4 +33,3 @@ pub use n_pairs::{NPairs, NPairsConfig, PairScore};
 pub use sup_con::{SupCon, SupConConfig};
 pub use temperature::{Temperature, TemperatureMode};
 pub use triplet::{TripletLoss, TripletLossConfig};
-pub use triplet_shape::TripletShape;

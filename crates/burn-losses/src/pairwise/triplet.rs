@@ -2,14 +2,12 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletShape, TripletSums, all_triplets};
 
-use super::batch_triplets::{
-    AnchorSums, NegativeDistance, TripletMining, TripletRule, all_triplets, hard_triplets, semi_hard_triplets, shorter,
-};
+use super::batch_triplets::{TripletMining, hard_triplets, losses, semi_hard_triplets, shorter};
 use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, silent};
-use super::triplet_shape::TripletShape;
 use crate::distance::Distance;
 use crate::mining::{Pairs, Triplets};
 use crate::reduction::Reduction;
@@ -158,7 +156,7 @@ impl TripletLoss {
         if distances.shape().num_elements() == 0 {
             return reduction.apply(flat(distances));
         }
-        let AnchorSums { losses, triplets, active } = self.sums(widen(distances), pairs);
+        let TripletSums { losses, triplets, active } = self.sums(widen(distances), pairs);
 
         cast_to(reduction.apply_sums(losses, triplets, active), dtype)
     }
@@ -294,11 +292,11 @@ impl TripletLoss {
         cast_to(self.shape.loss((near - far).add_scalar(self.margin)), dtype)
     }
 
-    fn sums(&self, distances: Tensor<2>, pairs: &Pairs) -> AnchorSums {
+    fn sums(&self, distances: Tensor<2>, pairs: &Pairs) -> TripletSums {
         self.check_swap(&distances);
         let rule = self.rule();
         match self.mining {
-            TripletMining::All => all_triplets(distances, pairs, rule),
+            TripletMining::All => all_triplets(distances, pairs.positive.clone(), pairs.negative.clone(), rule),
             TripletMining::Hard => hard_triplets(distances, pairs, rule),
             TripletMining::SemiHard => semi_hard_triplets(distances, pairs, rule),
         }
@@ -322,7 +320,7 @@ impl TripletLoss {
             NegativeDistance::FromAnchor => far,
             NegativeDistance::Nearest => shorter(far, between(&triplets.positive, &triplets.negative)),
         };
-        self.rule().losses(near, far, triplets.valid.clone())
+        losses(self.rule(), near, far, triplets.valid.clone())
     }
 
     fn rule(&self) -> TripletRule {

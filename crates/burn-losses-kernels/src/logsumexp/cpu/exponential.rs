@@ -5,7 +5,7 @@ use core::fmt::Debug;
 use num_traits::Float;
 
 /// The precisions the operation works in.
-pub(super) trait Real: Float + Debug + Send + Sync + 'static {
+pub(crate) trait Real: Float + Debug + Send + Sync + 'static {
     /// `e^self` to two units in the last place; 0 below the smallest normal number, and NaN for NaN. Above the largest
     /// number it stays there, finite.
     ///

@@ -15,7 +15,7 @@ use super::exponential::Real;
 use super::{Inputs, backward, forward};
 
 /// A type keys are stored in, and how it becomes and comes from the working precision.
-pub(super) trait Key<T>: Element + Pod {
+pub(crate) trait Key<T>: Element + Pod {
     fn widen(self) -> T;
     fn narrow(number: T) -> Self;
 }
@@ -42,7 +42,7 @@ key!(f16, f32, f16::to_f32, f16::from_f32);
 key!(bf16, f32, bf16::to_f32, bf16::from_f32);
 
 /// A matrix as it lies in memory.
-pub(super) struct Strided<'a, E: Copy> {
+pub(crate) struct Strided<'a, E: Copy> {
     pub(super) numbers: Cow<'a, [E]>,
     pub(super) offset: isize,
     pub(super) row_stride: isize,
@@ -67,7 +67,7 @@ impl<E: Copy> Strided<'_, E> {
     }
 
     /// The numbers of `rows` rows one after the other.
-    fn rows(&self, rows: usize, columns: usize) -> Vec<E>
+    pub(crate) fn rows(&self, rows: usize, columns: usize) -> Vec<E>
     where
         E: Key<E>,
     {
@@ -78,7 +78,7 @@ impl<E: Copy> Strided<'_, E> {
 }
 
 /// A backend whose tensors are memory of this process.
-pub(super) trait Host: Backend {
+pub(crate) trait Host: Backend {
     /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
     fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E>;
 

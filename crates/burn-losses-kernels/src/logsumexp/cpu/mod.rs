@@ -9,10 +9,10 @@
 //! are neighbours, and no loop has to add along a vector.
 
 mod block;
-mod exponential;
+pub(crate) mod exponential;
 #[cfg(feature = "flex")]
 mod flex;
-mod memory;
+pub(crate) mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
-use burn_losses_kernels::log_space::softplus;
 
-use super::hinge::hinge;
+use crate::hinge::hinge;
+use crate::log_space::softplus;
 
 /// How the loss of a triplet grows with its excess, `d(anchor, positive) - d(anchor, negative) + margin`.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub enum TripletShape {
 }
 
 impl TripletShape {
-    pub(super) fn loss(self, excess: Tensor<1>) -> Tensor<1> {
+    /// The loss of triplets by their excess.
+    pub fn loss(self, excess: Tensor<1>) -> Tensor<1> {
         match self {
             Self::Hinge => hinge(excess),
             Self::Softplus => softplus(excess),
@@ -32,4 +33,25 @@ impl TripletShape {
             }
         }
     }
+}
+
+/// Which distance a negative is held to.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum NegativeDistance {
+    /// That from the anchor.
+    FromAnchor,
+    /// The shorter of those from the anchor and from the positive: the anchor swap of Balntas et al. 2016. Asks for
+    /// distances of a batch with itself that are the same in both directions.
+    Nearest,
+}
+
+/// A margin and what is done with its excess.
+#[derive(Clone, Copy, Debug)]
+pub struct TripletRule {
+    /// How much farther than the positive the negative must be; finite.
+    pub margin: f64,
+    /// How the loss grows with the excess.
+    pub shape: TripletShape,
+    /// Which distance a negative is held to.
+    pub negative_distance: NegativeDistance,
 }

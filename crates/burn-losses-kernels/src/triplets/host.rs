@@ -1,0 +1,238 @@
+//! The walk on the memory of CPU backends.
+
+#![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn deprecates ndarray; this project supports it"))]
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, TensorMetadata, backend_extension};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+use super::{NegativeDistance, TripletRule, TripletShape, Walked};
+use crate::logsumexp::cpu::exponential::Real;
+use crate::logsumexp::cpu::memory::{Host, Key};
+use crate::precision::cast_to;
+
+/// What a reference is to an anchor, as a number that every backend can hand over.
+const POSITIVE: f64 = 1.0;
+const NEGATIVE: f64 = -1.0;
+
+/// What stands behind the slopes of an anchor: its losses, how many triplets it has, and how many have a loss.
+const SUMS: usize = 3;
+
+/// Fewer anchors than this are not worth a thread.
+const ANCHORS_PER_THREAD: usize = 16;
+
+/// - `distances`: `[anchors, references]` in `f32` or `f64`
+/// - `kinds`: `[anchors, references]` in the same type, [`POSITIVE`], [`NEGATIVE`] or 0
+/// - output: `[anchors, references + 3]`, the slopes and the sums
+#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"), Autodiff)]
+pub(crate) trait TripletOps: Backend {
+    fn triplets(distances: FloatTensor<Self>, kinds: FloatTensor<Self>, rule: TripletRule) -> FloatTensor<Self>;
+}
+
+macro_rules! on_host {
+    ($backend:ty) => {
+        impl TripletOps for $backend {
+            fn triplets(
+                distances: FloatTensor<Self>,
+                kinds: FloatTensor<Self>,
+                rule: TripletRule,
+            ) -> FloatTensor<Self> {
+                match distances.dtype() {
+                    DType::F64 => triplets::<Self, f64>(distances, kinds, rule),
+                    _ => triplets::<Self, f32>(distances, kinds, rule),
+                }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "flex")]
+on_host!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+on_host!(burn::backend::NdArray);
+
+impl<B: TripletOps, C: burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy> TripletOps
+    for Autodiff<B, C>
+{
+    fn triplets(_: FloatTensor<Self>, _: FloatTensor<Self>, _: TripletRule) -> FloatTensor<Self> {
+        unreachable!("the walk sees distances without a graph")
+    }
+}
+
+pub(super) fn walks_on(device: &Device) -> bool {
+    fn dispatch(device: &DispatchDevice) -> bool {
+        match device {
+            #[cfg(feature = "flex")]
+            DispatchDevice::Flex(_) => true,
+            #[cfg(feature = "ndarray")]
+            DispatchDevice::NdArray(_) => true,
+            DispatchDevice::Autodiff(device) => dispatch(device),
+            #[allow(unreachable_patterns, reason = "which backends there are, the features of burn decide")]
+            _ => false,
+        }
+    }
+    dispatch(device.as_dispatch())
+}
+
+pub(super) fn walk(
+    distances: Tensor<2>,
+    positives: Tensor<2, Bool>,
+    negatives: Tensor<2, Bool>,
+    rule: TripletRule,
+) -> Walked {
+    let home = distances.device();
+    let [anchors, references] = distances.dims();
+    let distances = distances.without_autodiff();
+    let (device, dtype) = (distances.device(), distances.dtype());
+    let kinds = distances.zeros_like();
+    let kinds = kinds.mask_fill(positives.without_autodiff().to_device(&device), POSITIVE);
+    let kinds = cast_to(kinds.mask_fill(negatives.without_autodiff().to_device(&device), NEGATIVE), dtype);
+    let output = <Dispatch as TripletOps>::triplets(distances.into_dispatch(), kinds.into_dispatch(), rule);
+    let output = Tensor::<2>::from_dispatch(output).to_device(&home);
+    let sums = |place: usize| output.clone().narrow(1, references + place, 1).reshape([anchors]);
+
+    Walked { slopes: output.clone().narrow(1, 0, references), losses: sums(0), triplets: sums(1), active: sums(2) }
+}
+
+fn triplets<H: Host, T: Real + Key<T> + burn::tensor::Element>(
+    distances: FloatTensor<H>,
+    kinds: FloatTensor<H>,
+    rule: TripletRule,
+) -> FloatTensor<H> {
+    let shape = distances.shape();
+    let [anchors, references] = [shape[0], shape[1]];
+    let batch = Batch {
+        distances: H::strided::<T>(&distances).rows(anchors, references),
+        kinds: H::strided::<T>(&kinds).rows(anchors, references),
+        references,
+        margin: T::of(rule.margin),
+        shape: rule.shape,
+    };
+    let width = references + SUMS;
+    let mut output = vec![T::zero(); anchors * width];
+    match rule.negative_distance {
+        NegativeDistance::FromAnchor => {
+            let rows = output.par_chunks_exact_mut(width).with_min_len(ANCHORS_PER_THREAD).enumerate();
+            rows.for_each(|(anchor, row)| batch.from_anchor(anchor, row));
+        }
+        NegativeDistance::Nearest => (0..anchors).for_each(|anchor| batch.nearest(anchor, &mut output)),
+    }
+    H::float_from_data(TensorData::new(output, [anchors, width]), &distances.device())
+}
+
+/// What is walked.
+struct Batch<T> {
+    distances: Vec<T>,
+    kinds: Vec<T>,
+    references: usize,
+    margin: T,
+    shape: TripletShape,
+}
+
+impl<T: Real> Batch<T> {
+    /// The references of a kind.
+    fn of_kind(&self, anchor: usize, kind: f64) -> Vec<usize> {
+        let kinds = &self.kinds[anchor * self.references..(anchor + 1) * self.references];
+        (0..self.references).filter(|&reference| kinds[reference] == T::of(kind)).collect()
+    }
+
+    fn distance(&self, row: usize, column: usize) -> T {
+        self.distances[row * self.references + column]
+    }
+
+    /// The triplets of an anchor, into its row of the output.
+    fn from_anchor(&self, anchor: usize, row: &mut [T]) {
+        let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
+        let far: Vec<T> = negatives.iter().map(|&negative| self.distance(anchor, negative)).collect();
+        let mut negative_slopes = vec![T::zero(); negatives.len()];
+        let (mut losses, mut active) = (0.0, 0.0);
+        for &positive in &positives {
+            let near = self.distance(anchor, positive);
+            let [loss, slope, count] = match self.shape {
+                TripletShape::Hinge => sums(near, &far, self.margin, &mut negative_slopes, hinge),
+                TripletShape::Softplus => sums(near, &far, self.margin, &mut negative_slopes, softplus),
+            };
+            row[positive] = slope;
+            losses += loss.to_f64().expect("a float is an f64");
+            active += count.to_f64().expect("a float is an f64");
+        }
+        for (&negative, &slope) in negatives.iter().zip(&negative_slopes) {
+            row[negative] = -slope;
+        }
+        row[self.references] = T::of(losses);
+        row[self.references + 1] = T::of((positives.len() * negatives.len()) as f64);
+        row[self.references + 2] = T::of(active);
+    }
+
+    /// The triplets of an anchor, each into the row of the one that the negative is nearer to.
+    fn nearest(&self, anchor: usize, output: &mut [T]) {
+        let width = self.references + SUMS;
+        let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
+        for &positive in &positives {
+            for &negative in &negatives {
+                let (own, other) = (self.distance(anchor, negative), self.distance(positive, negative));
+                let (row, near, far) = if other < own { (positive, anchor, other) } else { (anchor, positive, own) };
+                let excess = self.distance(row, near) - far + self.margin;
+                let [loss, slope] = match self.shape {
+                    TripletShape::Hinge => hinge(excess),
+                    TripletShape::Softplus => softplus(excess),
+                };
+                let row = &mut output[row * width..(row + 1) * width];
+                row[near] = row[near] + slope;
+                row[negative] = row[negative] - slope;
+                row[self.references] = row[self.references] + loss;
+                row[self.references + 1] = row[self.references + 1] + T::one();
+                row[self.references + 2] = row[self.references + 2] + counted(loss);
+            }
+        }
+    }
+}
+
+/// The sums of the losses, of the slopes, and of the losses that are not 0, of one positive and all negatives.
+#[inline(always)]
+fn sums<T: Real>(near: T, far: &[T], margin: T, slopes: &mut [T], shape: impl Fn(T) -> [T; 2]) -> [T; 3] {
+    const LANES: usize = 16;
+    let mut all = [[T::zero(); LANES]; 3];
+    let (mut far, mut slopes) = (far.chunks_exact(LANES), slopes.chunks_exact_mut(LANES));
+    let mut step = |lane: usize, far: T, slopes: &mut T| {
+        let [loss, slope] = shape(near - far + margin);
+        *slopes = *slopes + slope;
+        for (sum, part) in all.iter_mut().zip([loss, slope, counted(loss)]) {
+            sum[lane] = sum[lane] + part;
+        }
+    };
+    for (far, slopes) in (&mut far).zip(&mut slopes) {
+        for lane in 0..LANES {
+            step(lane, far[lane], &mut slopes[lane]);
+        }
+    }
+    for (lane, (&far, slopes)) in far.remainder().iter().zip(slopes.into_remainder()).enumerate() {
+        step(lane, far, slopes);
+    }
+    all.map(|lanes| lanes.into_iter().fold(T::zero(), |sum, part| sum + part))
+}
+
+/// 1 for what is not 0.
+#[inline(always)]
+fn counted<T: Real>(loss: T) -> T {
+    if loss == T::zero() { T::zero() } else { T::one() }
+}
+
+/// The loss and its slope; NaN stays NaN.
+#[inline(always)]
+fn hinge<T: Real>(excess: T) -> [T; 2] {
+    if excess <= T::zero() { [T::zero(); 2] } else { [excess, T::one()] }
+}
+
+#[inline(always)]
+fn softplus<T: Real>(excess: T) -> [T; 2] {
+    let falling = (-excess.abs()).exp();
+    let high = (T::one() + falling).recip();
+    let (positive, slope) = if excess < T::zero() { (T::zero(), high * falling) } else { (excess, high) };
+    [positive + falling.ln_1p(), slope]
+}
