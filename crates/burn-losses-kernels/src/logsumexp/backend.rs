@@ -13,7 +13,7 @@ use burn::backend::{Backend, backend_extension};
 #[cfg(feature = "fusion")]
 use burn::tensor::Shape;
 
-#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 use super::blocks;
 
 /// Which keys a query leaves out, and which one is its own.
@@ -188,10 +188,6 @@ macro_rules! in_blocks {
 #[cfg(feature = "cube")]
 in_blocks!(burn_cubecl::CubeBackend);
 
-#[cfg(feature = "flex")]
-impl blocks::Blocks for burn::backend::Flex {}
-#[cfg(feature = "ndarray")]
-impl blocks::Blocks for burn::backend::NdArray {}
 #[cfg(feature = "tch")]
 impl blocks::Blocks for burn::backend::LibTorch {}
 #[cfg(feature = "tch")]

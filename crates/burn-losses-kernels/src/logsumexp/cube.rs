@@ -171,11 +171,9 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
         }
 
         // Compared before subtracting, which could overflow for labels that are no position.
-        if comptime!(exclusion.has_own_key()) {
-            if label >= start && label < start + columns as i32 {
-                let index = row * own.stride(0);
-                own[index] += scores[first + (label - start) as usize];
-            }
+        if comptime!(exclusion.has_own_key()) && label >= start && label < start + columns as i32 {
+            let index = row * own.stride(0);
+            own[index] += scores[first + (label - start) as usize];
         }
     }
 }
@@ -214,10 +212,8 @@ fn gradient_kernel<F: Float, I: Int, J: Int>(
         let share = (score - others[row * others.stride(0)]).exp();
         gradient[index] = share * (g_others[row * g_others.stride(0)] * scale.get::<F>());
     }
-    if comptime!(exclusion.has_own_key()) {
-        if start + column as i32 == label {
-            gradient[index] = g_own[row * g_own.stride(0)];
-        }
+    if comptime!(exclusion.has_own_key()) && start + column as i32 == label {
+        gradient[index] = g_own[row * g_own.stride(0)];
     }
 }
 

@@ -118,9 +118,9 @@ fn triplets<H: Host, T: Real + Key<T> + burn::tensor::Element>(
     match rule.negative_distance {
         NegativeDistance::FromAnchor => {
             let rows = output.par_chunks_exact_mut(width).with_min_len(ANCHORS_PER_THREAD).enumerate();
-            rows.for_each(|(anchor, row)| batch.from_anchor(anchor, row));
+            rows.for_each(|(anchor, row)| batch.held_to_anchor(anchor, row));
         }
-        NegativeDistance::Nearest => (0..anchors).for_each(|anchor| batch.nearest(anchor, &mut output)),
+        NegativeDistance::Nearest => (0..anchors).for_each(|anchor| batch.held_to_nearest(anchor, &mut output)),
     }
     H::float_from_data(TensorData::new(output, [anchors, width]), &distances.device())
 }
@@ -146,7 +146,7 @@ impl<T: Real> Batch<T> {
     }
 
     /// The triplets of an anchor, into its row of the output.
-    fn from_anchor(&self, anchor: usize, row: &mut [T]) {
+    fn held_to_anchor(&self, anchor: usize, row: &mut [T]) {
         let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
         let far: Vec<T> = negatives.iter().map(|&negative| self.distance(anchor, negative)).collect();
         let mut negative_slopes = vec![T::zero(); negatives.len()];
@@ -170,7 +170,7 @@ impl<T: Real> Batch<T> {
     }
 
     /// The triplets of an anchor, each into the row of the one that the negative is nearer to.
-    fn nearest(&self, anchor: usize, output: &mut [T]) {
+    fn held_to_nearest(&self, anchor: usize, output: &mut [T]) {
         let width = self.references + SUMS;
         let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
         for &positive in &positives {

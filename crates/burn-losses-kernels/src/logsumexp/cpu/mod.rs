@@ -15,6 +15,7 @@ mod flex;
 pub(crate) mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod steps;
 
 use alloc::boxed::Box;
 use alloc::vec;
