@@ -65,6 +65,11 @@ pub(crate) struct Excluded<B: Backend> {
 
 /// The steps of a block. A backend with kernels of its own replaces them.
 pub(crate) trait Blocks: Backend {
+    /// Whether its tensors are memory of this process and most of its operations are done by the thread that asks: then
+    /// several blocks can be done at once.
+    #[cfg(feature = "cpu-path")]
+    const ON_HOST: bool = false;
+
     /// Keys `[block, D]` divided by their length, and `1 / length` as `[block, 1]`.
     fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bools = get_or_init_device_settings::<Self>(&keys.device()).bool_dtype;
@@ -199,7 +204,7 @@ pub(super) fn forward<B: Blocks>(
     plan: Plan,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let walk = Walk::new(&queries, &keys, plan);
-    let (batch, count, device) = (walk.batch, walk.count, queries.device());
+    let (batch, count, device) = (queries.shape()[0], walk.count, queries.device());
     let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, walk.dtype);
     let mut running = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
     let mut kept = B::float_empty([if plan.keep { batch * count } else { 1 }].into(), &device, walk.dtype);
@@ -230,7 +235,7 @@ pub(super) fn backward<B: Blocks>(
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let Saved { queries, keys, labels, key_labels, scores, kept } = saved;
     let walk = Walk::new(&queries, &keys, plan);
-    let (batch, device) = (walk.batch, queries.device());
+    let (batch, device) = (queries.shape()[0], queries.device());
     let column = |tensor: &FloatTensor<B>, index: usize| {
         B::float_slice(tensor.clone(), &[Slice::from(0..batch), Slice::from(index..index + 1)])
     };
@@ -274,7 +279,6 @@ pub(super) fn backward<B: Blocks>(
 
 /// The way through the keys.
 pub(crate) struct Walk {
-    pub(crate) batch: usize,
     pub(crate) count: usize,
     pub(crate) dim: usize,
     pub(crate) dtype: FloatDType,
@@ -290,7 +294,7 @@ impl Walk {
         let fitting = (BLOCK_BYTES / per_key / BLOCK_MULTIPLE).max(1) * BLOCK_MULTIPLE;
         let block = plan.block.unwrap_or(fitting).min(count);
 
-        Self { batch, count, dim, dtype: queries.dtype().into(), plan, block }
+        Self { count, dim, dtype: queries.dtype().into(), plan, block }
     }
 
     pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {

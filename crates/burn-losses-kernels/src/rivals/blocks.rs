@@ -11,6 +11,8 @@ use alloc::vec::Vec;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{FloatDType, Shape, Slice};
+#[cfg(feature = "cpu-path")]
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::CenterChoice;
 use super::backend::{Plan, Terms};
@@ -20,6 +22,10 @@ use crate::logsumexp::blocks::{Blocks, Excluded, Masks, Running, Walk, cast};
 
 /// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision.
 const SMALLEST_BASE: f64 = 1e-30;
+
+/// Fewer keys than this are not worth a block.
+#[cfg(feature = "cpu-path")]
+const LEAST_KEYS: usize = 64;
 
 /// What the forward pass leaves for the backward pass.
 pub(super) struct Saved<B: Backend> {
@@ -40,21 +46,65 @@ pub(super) fn forward<B: Blocks>(
     plan: Plan,
 ) -> FloatTensor<B> {
     let walk = walk::<B>(&queries, &keys, plan);
-    let (batch, device) = (walk.batch, queries.device());
-    let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, walk.dtype);
-    let mut running = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
-    let mut slopes = column(0.0);
-
-    for (start, end) in walk.blocks() {
+    let mut all: Option<Sums<B>> = None;
+    let sums_of = |(start, end)| {
         let (unit, _) = walk.keys_of::<B>(&keys, start, end);
         let (cosines, _) = choose::<B>(scores::<B>(&queries, &by_center::<B>(unit, plan.sub_centers)), plan.choice);
-        let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
-        match plan.terms {
-            Terms::LogSumExp => running = B::merge(cosines, plan.scale, excluded, running),
-            Terms::Reweighted { quadratic } => {
-                let reweighted = Reweighted::<B>::new(cosines, &row_terms, quadratic, &excluded);
-                running = B::merge(reweighted.cosines, plan.scale, excluded, running);
-            }
+        Sums::new(cosines, &row_terms, excluded::<B>(&labels, &key_labels, start, end, plan), plan)
+    };
+    for_blocks::<B, _>(&walk, sums_of, |_, sums| {
+        all = Some(match all.take() {
+            Some(before) => before.and(sums, plan.terms),
+            None => sums,
+        });
+    });
+    let Sums { own, largest, sum, slopes } = all.expect("there is a class");
+    let columns = match plan.terms {
+        Terms::Softplus { .. } => vec![own, sum, slopes],
+        _ => vec![own, B::float_add(largest, B::float_log(sum))],
+    };
+    B::float_cat(columns, 1)
+}
+
+/// Does the blocks, several at once where a block is left to one thread, and takes what came of them in their order.
+fn for_blocks<B: Blocks, R: Send>(
+    walk: &Walk,
+    work: impl Fn((usize, usize)) -> R + Sync,
+    mut take: impl FnMut((usize, usize), R),
+) {
+    #[cfg(feature = "cpu-path")]
+    if B::ON_HOST {
+        let blocks: Vec<_> = walk.blocks().collect();
+        for round in blocks.chunks(rayon::current_num_threads()) {
+            let done: Vec<R> = round.par_iter().map(|&block| work(block)).collect();
+            round.iter().zip(done).for_each(|(&block, done)| take(block, done));
+        }
+        return;
+    }
+    walk.blocks().for_each(|block| take(block, work(block)));
+}
+
+/// What is known of every query from some blocks, `[N, 1]` each.
+struct Sums<B: Backend> {
+    /// The cosine with the own class, or how many terms of a softplus are not 0.
+    own: FloatTensor<B>,
+    /// The largest scaled score; without a meaning for a sum of softplus.
+    largest: FloatTensor<B>,
+    /// The sum of `exp(scale·score - largest)`, or of softplus.
+    sum: FloatTensor<B>,
+    /// The sum of the slopes of a softplus.
+    slopes: FloatTensor<B>,
+}
+
+impl<B: Blocks> Sums<B> {
+    fn new(cosines: FloatTensor<B>, row_terms: &FloatTensor<B>, excluded: Excluded<B>, plan: Plan) -> Self {
+        let (batch, device) = (cosines.shape()[0], cosines.device());
+        let dtype: FloatDType = cosines.dtype().into();
+        let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, dtype);
+        let scores = match plan.terms {
+            Terms::LogSumExp => cosines,
+            Terms::Reweighted { quadratic } => Reweighted::<B>::new(cosines, row_terms, quadratic, &excluded).cosines,
+            Terms::SelfPaced { reach, goal } => self_paced::<B>(cosines, reach, goal).0,
             Terms::Softplus { exponent, .. } => {
                 let masks = Masks::<B>::new(&excluded, &cosines);
                 let sum = |terms| B::float_sum_dim(B::float_mask_fill(terms, masks.excluded.clone(), 0.0.into()), 1);
@@ -62,23 +112,30 @@ pub(super) fn forward<B: Blocks>(
                     let others = B::bool_not(own);
                     B::float_sum_dim(B::float_mask_fill(cosines.clone(), others, 0.0.into()), 1)
                 });
-                let (terms, block_slopes) = softplus_terms::<B>(cosines, &row_terms, exponent, plan.scale);
-                let first = own.unwrap_or_else(|| sum(active::<B>(&terms)));
-                running.own = B::float_add(running.own, first);
-                running.sum = B::float_add(running.sum, sum(terms));
-                slopes = B::float_add(slopes, sum(block_slopes));
+                let (terms, slopes) = softplus_terms::<B>(cosines, row_terms, exponent, plan.scale);
+                let own = own.unwrap_or_else(|| sum(active::<B>(&terms)));
+                return Self { own, largest: column(0.0), sum: sum(terms), slopes: sum(slopes) };
             }
-            Terms::SelfPaced { reach, goal } => {
-                let (scores, _) = self_paced::<B>(cosines, reach, goal);
-                running = B::merge(scores, plan.scale, excluded, running);
-            }
-        }
+        };
+        let nothing = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
+        let Running { own, largest, sum } = B::merge(scores, plan.scale, excluded, nothing);
+        Self { own, largest, sum, slopes: column(0.0) }
     }
-    let columns = match plan.terms {
-        Terms::Softplus { .. } => vec![running.own, running.sum, slopes],
-        _ => vec![running.own, B::float_add(running.largest, B::float_log(running.sum))],
-    };
-    B::float_cat(columns, 1)
+
+    /// These blocks and others.
+    fn and(self, other: Self, terms: Terms) -> Self {
+        let own = B::float_add(self.own, other.own);
+        if matches!(terms, Terms::Softplus { .. }) {
+            let (sum, slopes) = (B::float_add(self.sum, other.sum), B::float_add(self.slopes, other.slopes));
+            return Self { own, largest: self.largest, sum, slopes };
+        }
+        let bools = get_or_init_device_settings::<B>(&own.device()).bool_dtype;
+        let grows = B::float_greater(other.largest.clone(), self.largest.clone(), bools);
+        let largest = B::float_mask_where(self.largest.clone(), grows, other.largest.clone());
+        let part = |sum, before| B::float_mul(sum, B::float_exp(B::float_sub(before, largest.clone())));
+        let sum = B::float_add(part(self.sum, self.largest), part(other.sum, other.largest));
+        Self { own, largest, sum, slopes: self.slopes }
+    }
 }
 
 pub(super) fn backward<B: Blocks>(
@@ -90,75 +147,111 @@ pub(super) fn backward<B: Blocks>(
     let Saved { queries, keys, row_terms, labels, key_labels, output } = saved;
     let walk = walk::<B>(&queries, &keys, plan);
     let device = queries.device();
-    let others = column::<B>(&output, 1);
-    let upstream = [column::<B>(&gradient, 0), column::<B>(&gradient, 1)];
+    let upstream = Upstream::<B> {
+        others: column::<B>(&output, 1),
+        g_own: column::<B>(&gradient, 0),
+        g_others: column::<B>(&gradient, 1),
+    };
     let key_dtype: FloatDType = keys.dtype().into();
     let shape_of = |wanted: bool, tensor: &FloatTensor<B>| if wanted { tensor.shape() } else { Shape::from([1]) };
     let mut queries_gradient = B::float_zeros(shape_of(wanted.queries, &queries), &device, walk.dtype);
-    let mut keys_gradient = B::float_zeros(shape_of(wanted.keys, &keys), &device, key_dtype);
+    // The blocks cover all keys.
+    let mut keys_gradient = Some(B::float_empty(shape_of(wanted.keys, &keys), &device, key_dtype));
 
-    for (start, end) in walk.blocks() {
+    let gradients_of = |(start, end)| {
         let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
         let centers = by_center::<B>(unit.clone(), plan.sub_centers);
         let (cosines, chosen) = choose::<B>(scores::<B>(&queries, &centers), plan.choice);
-        let class_cosines = cosines.clone();
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
-        let gradient = match plan.terms {
-            Terms::LogSumExp => B::gradient(cosines, plan.scale, excluded, others.clone(), upstream.clone()),
-            Terms::Reweighted { quadratic } => {
-                let reweighted = Reweighted::<B>::new(cosines, &row_terms, quadratic, &excluded);
-                let slope = reweighted.slope();
-                let upstream = upstream.clone();
-                let gradient = B::gradient(reweighted.cosines, plan.scale, excluded, others.clone(), upstream);
-                B::float_mul(gradient, slope)
-            }
-            Terms::Softplus { exponent, detached } => {
-                let masks = Masks::<B>::new(&excluded, &cosines);
-                let shape = cosines.shape();
-                let (_, slopes) = softplus_terms::<B>(cosines.clone(), &row_terms, exponent, plan.scale);
-                let slopes = if detached { slopes } else { B::float_mul(slopes, curve_slope::<B>(cosines, exponent)) };
-                let [g_own, g_others] = upstream.clone();
-                let gradient = B::float_mul(slopes, B::float_mul_scalar(g_others, plan.scale.into()));
-                let gradient = B::float_mask_fill(gradient, masks.excluded, 0.0.into());
-                match masks.own {
-                    Some(own) => B::float_mask_where(gradient, own, B::float_expand(g_own, shape)),
-                    None => gradient,
-                }
-            }
-            Terms::SelfPaced { reach, goal } => {
-                let (scores, weights) = self_paced::<B>(cosines, reach, goal);
-                let gradient = B::gradient(scores, plan.scale, excluded, others.clone(), upstream.clone());
-                B::float_mul(gradient, weights)
-            }
-        };
-        let gradients = to_centers::<B>(gradient, class_cosines, chosen);
-        if wanted.queries {
-            for (gradient, centers) in gradients.iter().zip(centers) {
-                let part = B::float_matmul(gradient.clone(), centers);
-                queries_gradient = B::float_add(queries_gradient, part);
-            }
-        }
-        if wanted.keys {
+        let gradient = cosines_gradient::<B>(cosines.clone(), &row_terms, excluded, &upstream, plan);
+        let gradients = to_centers::<B>(gradient, cosines, chosen);
+
+        let of_queries = wanted.queries.then(|| {
+            let parts = gradients.iter().zip(centers);
+            let parts = parts.map(|(gradient, centers)| B::float_matmul(gradient.clone(), centers));
+            parts.reduce(B::float_add).expect("a class has a center")
+        });
+        let of_keys = wanted.keys.then(|| {
             let parts =
-                gradients.into_iter().map(|gradient| B::float_matmul(B::float_transpose(gradient), queries.clone()));
+                gradients.iter().map(|gradient| B::float_matmul(B::float_transpose(gradient.clone()), queries.clone()));
             let part = by_class::<B>(parts.collect());
             let part = match inverse_length {
                 Some(inverse_length) => B::project(part, unit, inverse_length),
                 None => part,
             };
-            let part = cast::<B>(part, key_dtype);
-            keys_gradient =
-                B::float_slice_assign(keys_gradient, &[Slice::from(start..end), Slice::from(0..walk.dim)], part);
+            cast::<B>(part, key_dtype)
+        });
+        (of_queries, of_keys)
+    };
+    for_blocks::<B, _>(&walk, gradients_of, |(start, end), (of_queries, of_keys)| {
+        if let Some(part) = of_queries {
+            queries_gradient = B::float_add(queries_gradient.clone(), part);
+        }
+        if let Some(part) = of_keys {
+            // Owned alone, so that it is written in place.
+            let gradient = keys_gradient.take().expect("it is put back");
+            let place = [Slice::from(start..end), Slice::from(0..walk.dim)];
+            keys_gradient = Some(B::float_slice_assign(gradient, &place, part));
+        }
+    });
+    (queries_gradient, keys_gradient.expect("it is put back"))
+}
+
+/// What the backward pass knows of every query, `[N, 1]` each.
+struct Upstream<B: Backend> {
+    others: FloatTensor<B>,
+    g_own: FloatTensor<B>,
+    g_others: FloatTensor<B>,
+}
+
+/// The gradient of the cosines of a block, `[N, classes]`.
+fn cosines_gradient<B: Blocks>(
+    cosines: FloatTensor<B>,
+    row_terms: &FloatTensor<B>,
+    excluded: Excluded<B>,
+    upstream: &Upstream<B>,
+    plan: Plan,
+) -> FloatTensor<B> {
+    let Upstream { others, g_own, g_others } = upstream;
+    let gradient =
+        |scores, excluded| B::gradient(scores, plan.scale, excluded, others.clone(), [g_own.clone(), g_others.clone()]);
+    match plan.terms {
+        Terms::LogSumExp => gradient(cosines, excluded),
+        Terms::Reweighted { quadratic } => {
+            let reweighted = Reweighted::<B>::new(cosines, row_terms, quadratic, &excluded);
+            let slope = reweighted.slope();
+            B::float_mul(gradient(reweighted.cosines, excluded), slope)
+        }
+        Terms::SelfPaced { reach, goal } => {
+            let (scores, weights) = self_paced::<B>(cosines, reach, goal);
+            B::float_mul(gradient(scores, excluded), weights)
+        }
+        Terms::Softplus { exponent, detached } => {
+            let masks = Masks::<B>::new(&excluded, &cosines);
+            let shape = cosines.shape();
+            let (_, slopes) = softplus_terms::<B>(cosines.clone(), row_terms, exponent, plan.scale);
+            let slopes = if detached { slopes } else { B::float_mul(slopes, curve_slope::<B>(cosines, exponent)) };
+            let gradient = B::float_mul(slopes, B::float_mul_scalar(g_others.clone(), plan.scale.into()));
+            let gradient = B::float_mask_fill(gradient, masks.excluded, 0.0.into());
+            match masks.own {
+                Some(own) => B::float_mask_where(gradient, own, B::float_expand(g_own.clone(), shape)),
+                None => gradient,
+            }
         }
     }
-    (queries_gradient, keys_gradient)
 }
 
 /// The way through the centers, in blocks of whole classes.
-fn walk<B: Backend>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan) -> Walk {
+fn walk<B: Blocks>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan) -> Walk {
     let Plan { exclusion, normalise, scale, block, .. } = plan;
     let walk_plan = WalkPlan { exclusion, normalise, scale, keep: false, block };
     let mut walk = Walk::new(queries, keys, walk_plan);
+    #[cfg(feature = "cpu-path")]
+    if B::ON_HOST && block.is_none() {
+        // All threads together hold what one block may take.
+        let threads = rayon::current_num_threads();
+        walk.block = (walk.block / threads).min(walk.count.div_ceil(threads)).max(LEAST_KEYS).min(walk.count);
+    }
     walk.block = walk.block.div_ceil(plan.sub_centers) * plan.sub_centers;
     walk
 }

@@ -50,6 +50,8 @@ fn project<H: Host, T: Real + Key<T>>(
 macro_rules! on_host {
     ($backend:ty) => {
         impl Blocks for $backend {
+            const ON_HOST: bool = true;
+
             fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 match keys.dtype() {
                     DType::F64 => unit_block::<Self, f64>(&keys),
