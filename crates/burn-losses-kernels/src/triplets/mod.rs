@@ -66,8 +66,8 @@ struct Walked {
 ///
 /// let device = Device::default();
 /// let distances = Tensor::<2>::from_floats([[0.0, 2.0, 1.0]], &device);
-/// let positives = Tensor::<2, Bool>::from_bool([[false, true, false]].into(), &device);
-/// let negatives = Tensor::<2, Bool>::from_bool([[false, false, true]].into(), &device);
+/// let positives = Tensor::<2, Bool>::from_data([[false, true, false]], &device);
+/// let negatives = Tensor::<2, Bool>::from_data([[false, false, true]], &device);
 /// let negative_distance = NegativeDistance::FromAnchor;
 /// let rule = TripletRule { margin: 0.5, shape: TripletShape::Hinge, negative_distance };
 /// let sums = all_triplets(distances, positives, negatives, rule);

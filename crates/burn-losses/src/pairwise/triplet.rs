@@ -83,7 +83,7 @@ impl TripletLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::TripletLossConfig;
+/// use burn_losses::pairwise::{PairwiseLoss, TripletLossConfig};
 /// use burn_losses::reduction::Reduction;
 ///
 /// let device = Device::default();
