@@ -9,17 +9,14 @@
 //! d key[j]   = (d k[j] - <d k[j], k[j]>·k[j]) / |key[j]|
 //! ```
 
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 use alloc::vec;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 use burn::tensor::Shape;
 use burn::tensor::{FloatDType, IntDType, Slice};
 
 use super::NOTHING;
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 use super::backend::Wanted;
 use super::backend::{Exclusion, Plan};
 use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
@@ -32,7 +29,6 @@ const BLOCK_BYTES: usize = 16 << 20;
 const BLOCK_MULTIPLE: usize = 64;
 
 /// What the forward pass leaves for the backward pass.
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) struct Saved<B: Backend> {
     pub(super) queries: FloatTensor<B>,
     pub(super) keys: FloatTensor<B>,
@@ -65,11 +61,6 @@ pub(crate) struct Excluded<B: Backend> {
 
 /// The steps of a block. A backend with kernels of its own replaces them.
 pub(crate) trait Blocks: Backend {
-    /// Whether its tensors are memory of this process and most of its operations are done by the thread that asks: then
-    /// several blocks can be done at once.
-    #[cfg(feature = "cpu-path")]
-    const ON_HOST: bool = false;
-
     /// Keys `[block, D]` divided by their length, and `1 / length` as `[block, 1]`.
     fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bools = get_or_init_device_settings::<Self>(&keys.device()).bool_dtype;
@@ -195,7 +186,6 @@ impl<B: Backend> Masks<B> {
     }
 }
 
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) fn forward<B: Blocks>(
     queries: FloatTensor<B>,
     keys: FloatTensor<B>,
@@ -226,7 +216,6 @@ pub(super) fn forward<B: Blocks>(
     (B::float_cat(vec![running.own, others], 1), kept)
 }
 
-#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(super) fn backward<B: Blocks>(
     saved: Saved<B>,
     gradient: FloatTensor<B>,
@@ -322,7 +311,6 @@ impl Walk {
         (unit, Some(inverse_length))
     }
 
-    #[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
     fn excluded<B: Backend>(
         &self,
         labels: &IntTensor<B>,

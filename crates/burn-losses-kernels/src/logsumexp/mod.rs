@@ -15,7 +15,7 @@
 
 mod autodiff;
 pub(crate) mod backend;
-#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 pub(crate) mod blocks;
 #[cfg(feature = "cpu-path")]
 pub(crate) mod cpu;

@@ -25,10 +25,9 @@ pub(crate) enum Terms {
     SelfPaced { reach: f64, goal: f64 },
 }
 
-#[cfg(feature = "fusion")]
 impl Terms {
     /// The columns of the output: a sum of softplus is followed by its negative slope by the bias.
-    fn columns(self) -> usize {
+    pub(crate) fn columns(self) -> usize {
         if matches!(self, Self::Softplus { .. }) { 3 } else { 2 }
     }
 }
@@ -45,6 +44,16 @@ pub(crate) struct Plan {
     pub(super) normalise: bool,
     /// Keys per block; `None` to choose.
     pub(super) block: Option<usize>,
+}
+
+/// What the forward pass leaves for the backward pass.
+pub(super) struct Saved<B: Backend> {
+    pub(super) queries: FloatTensor<B>,
+    pub(super) keys: FloatTensor<B>,
+    pub(super) row_terms: FloatTensor<B>,
+    pub(super) labels: IntTensor<B>,
+    pub(super) key_labels: IntTensor<B>,
+    pub(super) output: FloatTensor<B>,
 }
 
 /// - `queries`: `[N, D]` unit rows in `f32` or `f64`, `N >= 1`, `D >= 1`
@@ -120,8 +129,8 @@ fn backward_meta(
 }
 
 #[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
-macro_rules! in_blocks {
-    ($backend:ty) => {
+macro_rules! run_by {
+    ($way:ident, $backend:ty) => {
         impl RivalOps for $backend {
             fn rivals(
                 queries: FloatTensor<Self>,
@@ -131,7 +140,7 @@ macro_rules! in_blocks {
                 key_labels: IntTensor<Self>,
                 plan: Plan,
             ) -> FloatTensor<Self> {
-                super::blocks::forward::<Self>(queries, keys, row_terms, labels, key_labels, plan)
+                super::$way::forward::<Self>(queries, keys, row_terms, labels, key_labels, plan)
             }
 
             fn rivals_backward(
@@ -145,20 +154,20 @@ macro_rules! in_blocks {
                 plan: Plan,
                 wanted: Wanted,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                let saved = super::blocks::Saved { queries, keys, row_terms, labels, key_labels, output };
-                super::blocks::backward::<Self>(saved, gradient, plan, wanted)
+                let saved = Saved { queries, keys, row_terms, labels, key_labels, output };
+                super::$way::backward::<Self>(saved, gradient, plan, wanted)
             }
         }
     };
 }
 
 #[cfg(feature = "flex")]
-in_blocks!(burn::backend::Flex);
+run_by!(host, burn::backend::Flex);
 #[cfg(feature = "ndarray")]
-in_blocks!(burn::backend::NdArray);
+run_by!(host, burn::backend::NdArray);
 #[cfg(feature = "cube")]
-in_blocks!(burn_cubecl::CubeBackend);
+run_by!(blocks, burn_cubecl::CubeBackend);
 #[cfg(feature = "tch")]
-in_blocks!(burn::backend::LibTorch);
+run_by!(blocks, burn::backend::LibTorch);
 #[cfg(all(feature = "remote", not(feature = "fusion")))]
-in_blocks!(burn::backend::Remote);
+run_by!(blocks, burn::backend::Remote);

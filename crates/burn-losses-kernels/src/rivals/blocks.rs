@@ -1,4 +1,5 @@
-//! The operation as a loop over blocks of classes, in operations that every backend has.
+//! The operation as a loop over blocks of classes, in operations that every backend has. Used where tensors are not memory of
+//! this process.
 //!
 //! With `f` what the cosines go through, `scale·f` the scores, and `p` the share of a class in a log-sum-exp or the slope
 //! of its softplus, the gradient of the cosines is `scale·g_others[i]·p[i, j]·f'(cosine[i, j])`, or `g_own[i]` for the own
@@ -11,31 +12,15 @@ use alloc::vec::Vec;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{FloatDType, Shape, Slice};
-#[cfg(feature = "cpu-path")]
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::CenterChoice;
-use super::backend::{Plan, Terms};
+use super::backend::{Plan, Saved, Terms};
 use crate::logsumexp::NOTHING;
 use crate::logsumexp::backend::{Plan as WalkPlan, Wanted};
 use crate::logsumexp::blocks::{Blocks, Excluded, Masks, Running, Walk, cast};
 
 /// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision.
 const SMALLEST_BASE: f64 = 1e-30;
-
-/// Fewer keys than this are not worth a block.
-#[cfg(feature = "cpu-path")]
-const LEAST_KEYS: usize = 64;
-
-/// What the forward pass leaves for the backward pass.
-pub(super) struct Saved<B: Backend> {
-    pub(super) queries: FloatTensor<B>,
-    pub(super) keys: FloatTensor<B>,
-    pub(super) row_terms: FloatTensor<B>,
-    pub(super) labels: IntTensor<B>,
-    pub(super) key_labels: IntTensor<B>,
-    pub(super) output: FloatTensor<B>,
-}
 
 pub(super) fn forward<B: Blocks>(
     queries: FloatTensor<B>,
@@ -46,64 +31,18 @@ pub(super) fn forward<B: Blocks>(
     plan: Plan,
 ) -> FloatTensor<B> {
     let walk = walk::<B>(&queries, &keys, plan);
-    let mut all: Option<Sums<B>> = None;
-    let sums_of = |(start, end)| {
+    let (batch, device) = (queries.shape()[0], queries.device());
+    let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, walk.dtype);
+    let mut running = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
+    let mut slopes = column(0.0);
+
+    for (start, end) in walk.blocks() {
         let (unit, _) = walk.keys_of::<B>(&keys, start, end);
         let (cosines, _) = choose::<B>(scores::<B>(&queries, &by_center::<B>(unit, plan.sub_centers)), plan.choice);
-        Sums::new(cosines, &row_terms, excluded::<B>(&labels, &key_labels, start, end, plan), plan)
-    };
-    for_blocks::<B, _>(&walk, sums_of, |_, sums| {
-        all = Some(match all.take() {
-            Some(before) => before.and(sums, plan.terms),
-            None => sums,
-        });
-    });
-    let Sums { own, largest, sum, slopes } = all.expect("there is a class");
-    let columns = match plan.terms {
-        Terms::Softplus { .. } => vec![own, sum, slopes],
-        _ => vec![own, B::float_add(largest, B::float_log(sum))],
-    };
-    B::float_cat(columns, 1)
-}
-
-/// Does the blocks, several at once where a block is left to one thread, and takes what came of them in their order.
-fn for_blocks<B: Blocks, R: Send>(
-    walk: &Walk,
-    work: impl Fn((usize, usize)) -> R + Sync,
-    mut take: impl FnMut((usize, usize), R),
-) {
-    #[cfg(feature = "cpu-path")]
-    if B::ON_HOST {
-        let blocks: Vec<_> = walk.blocks().collect();
-        for round in blocks.chunks(rayon::current_num_threads()) {
-            let done: Vec<R> = round.par_iter().map(|&block| work(block)).collect();
-            round.iter().zip(done).for_each(|(&block, done)| take(block, done));
-        }
-        return;
-    }
-    walk.blocks().for_each(|block| take(block, work(block)));
-}
-
-/// What is known of every query from some blocks, `[N, 1]` each.
-struct Sums<B: Backend> {
-    /// The cosine with the own class, or how many terms of a softplus are not 0.
-    own: FloatTensor<B>,
-    /// The largest scaled score; without a meaning for a sum of softplus.
-    largest: FloatTensor<B>,
-    /// The sum of `exp(scale·score - largest)`, or of softplus.
-    sum: FloatTensor<B>,
-    /// The sum of the slopes of a softplus.
-    slopes: FloatTensor<B>,
-}
-
-impl<B: Blocks> Sums<B> {
-    fn new(cosines: FloatTensor<B>, row_terms: &FloatTensor<B>, excluded: Excluded<B>, plan: Plan) -> Self {
-        let (batch, device) = (cosines.shape()[0], cosines.device());
-        let dtype: FloatDType = cosines.dtype().into();
-        let column = |value: f64| B::float_full([batch, 1].into(), value.into(), &device, dtype);
+        let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         let scores = match plan.terms {
             Terms::LogSumExp => cosines,
-            Terms::Reweighted { quadratic } => Reweighted::<B>::new(cosines, row_terms, quadratic, &excluded).cosines,
+            Terms::Reweighted { quadratic } => Reweighted::<B>::new(cosines, &row_terms, quadratic, &excluded).cosines,
             Terms::SelfPaced { reach, goal } => self_paced::<B>(cosines, reach, goal).0,
             Terms::Softplus { exponent, .. } => {
                 let masks = Masks::<B>::new(&excluded, &cosines);
@@ -112,30 +51,22 @@ impl<B: Blocks> Sums<B> {
                     let others = B::bool_not(own);
                     B::float_sum_dim(B::float_mask_fill(cosines.clone(), others, 0.0.into()), 1)
                 });
-                let (terms, slopes) = softplus_terms::<B>(cosines, row_terms, exponent, plan.scale);
+                let (terms, block_slopes) = softplus_terms::<B>(cosines, &row_terms, exponent, plan.scale);
                 let own = own.unwrap_or_else(|| sum(active::<B>(&terms)));
-                return Self { own, largest: column(0.0), sum: sum(terms), slopes: sum(slopes) };
+                running.own = B::float_add(running.own, own);
+                running.sum = B::float_add(running.sum, sum(terms));
+                slopes = B::float_add(slopes, sum(block_slopes));
+                continue;
             }
         };
-        let nothing = Running { own: column(0.0), largest: column(NOTHING), sum: column(0.0) };
-        let Running { own, largest, sum } = B::merge(scores, plan.scale, excluded, nothing);
-        Self { own, largest, sum, slopes: column(0.0) }
+        running = B::merge(scores, plan.scale, excluded, running);
     }
-
-    /// These blocks and others.
-    fn and(self, other: Self, terms: Terms) -> Self {
-        let own = B::float_add(self.own, other.own);
-        if matches!(terms, Terms::Softplus { .. }) {
-            let (sum, slopes) = (B::float_add(self.sum, other.sum), B::float_add(self.slopes, other.slopes));
-            return Self { own, largest: self.largest, sum, slopes };
-        }
-        let bools = get_or_init_device_settings::<B>(&own.device()).bool_dtype;
-        let grows = B::float_greater(other.largest.clone(), self.largest.clone(), bools);
-        let largest = B::float_mask_where(self.largest.clone(), grows, other.largest.clone());
-        let part = |sum, before| B::float_mul(sum, B::float_exp(B::float_sub(before, largest.clone())));
-        let sum = B::float_add(part(self.sum, self.largest), part(other.sum, other.largest));
-        Self { own, largest, sum, slopes: self.slopes }
-    }
+    let Running { own, largest, sum } = running;
+    let columns = match plan.terms {
+        Terms::Softplus { .. } => vec![own, sum, slopes],
+        _ => vec![own, B::float_add(largest, B::float_log(sum))],
+    };
+    B::float_cat(columns, 1)
 }
 
 pub(super) fn backward<B: Blocks>(
@@ -156,45 +87,34 @@ pub(super) fn backward<B: Blocks>(
     let shape_of = |wanted: bool, tensor: &FloatTensor<B>| if wanted { tensor.shape() } else { Shape::from([1]) };
     let mut queries_gradient = B::float_zeros(shape_of(wanted.queries, &queries), &device, walk.dtype);
     // The blocks cover all keys.
-    let mut keys_gradient = Some(B::float_empty(shape_of(wanted.keys, &keys), &device, key_dtype));
+    let mut keys_gradient = B::float_empty(shape_of(wanted.keys, &keys), &device, key_dtype);
 
-    let gradients_of = |(start, end)| {
+    for (start, end) in walk.blocks() {
         let (unit, inverse_length) = walk.keys_of::<B>(&keys, start, end);
         let centers = by_center::<B>(unit.clone(), plan.sub_centers);
         let (cosines, chosen) = choose::<B>(scores::<B>(&queries, &centers), plan.choice);
         let excluded = excluded::<B>(&labels, &key_labels, start, end, plan);
         let gradient = cosines_gradient::<B>(cosines.clone(), &row_terms, excluded, &upstream, plan);
         let gradients = to_centers::<B>(gradient, cosines, chosen);
-
-        let of_queries = wanted.queries.then(|| {
-            let parts = gradients.iter().zip(centers);
-            let parts = parts.map(|(gradient, centers)| B::float_matmul(gradient.clone(), centers));
-            parts.reduce(B::float_add).expect("a class has a center")
-        });
-        let of_keys = wanted.keys.then(|| {
+        if wanted.queries {
+            for (gradient, centers) in gradients.iter().zip(centers) {
+                let part = B::float_matmul(gradient.clone(), centers);
+                queries_gradient = B::float_add(queries_gradient, part);
+            }
+        }
+        if wanted.keys {
             let parts =
-                gradients.iter().map(|gradient| B::float_matmul(B::float_transpose(gradient.clone()), queries.clone()));
+                gradients.into_iter().map(|gradient| B::float_matmul(B::float_transpose(gradient), queries.clone()));
             let part = by_class::<B>(parts.collect());
             let part = match inverse_length {
                 Some(inverse_length) => B::project(part, unit, inverse_length),
                 None => part,
             };
-            cast::<B>(part, key_dtype)
-        });
-        (of_queries, of_keys)
-    };
-    for_blocks::<B, _>(&walk, gradients_of, |(start, end), (of_queries, of_keys)| {
-        if let Some(part) = of_queries {
-            queries_gradient = B::float_add(queries_gradient.clone(), part);
-        }
-        if let Some(part) = of_keys {
-            // Owned alone, so that it is written in place.
-            let gradient = keys_gradient.take().expect("it is put back");
             let place = [Slice::from(start..end), Slice::from(0..walk.dim)];
-            keys_gradient = Some(B::float_slice_assign(gradient, &place, part));
+            keys_gradient = B::float_slice_assign(keys_gradient, &place, cast::<B>(part, key_dtype));
         }
-    });
-    (queries_gradient, keys_gradient.expect("it is put back"))
+    }
+    (queries_gradient, keys_gradient)
 }
 
 /// What the backward pass knows of every query, `[N, 1]` each.
@@ -246,12 +166,6 @@ fn walk<B: Blocks>(queries: &FloatTensor<B>, keys: &FloatTensor<B>, plan: Plan) 
     let Plan { exclusion, normalise, scale, block, .. } = plan;
     let walk_plan = WalkPlan { exclusion, normalise, scale, keep: false, block };
     let mut walk = Walk::new(queries, keys, walk_plan);
-    #[cfg(feature = "cpu-path")]
-    if B::ON_HOST && block.is_none() {
-        // All threads together hold what one block may take.
-        let threads = rayon::current_num_threads();
-        walk.block = (walk.block / threads).min(walk.count.div_ceil(threads)).max(LEAST_KEYS).min(walk.count);
-    }
     walk.block = walk.block.div_ceil(plan.sub_centers) * plan.sub_centers;
     walk
 }

@@ -11,13 +11,16 @@
 //! | `reference.rs` | the same result from ordinary tensor operations: the definition of correct, and the fallback |
 //! | `pairs.rs` | the sums over the pairs of a batch |
 //! | `backend.rs` | the operation as Burn's backends see it |
+//! | `host.rs` | the walk over the memory of CPU backends |
 //! | `blocks.rs` | the loop over blocks in operations every backend has |
 //! | `autodiff.rs` | the gradient |
 
 mod autodiff;
-mod backend;
-#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote"))]
+pub(crate) mod backend;
+#[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 mod blocks;
+#[cfg(feature = "cpu-path")]
+mod host;
 mod pairs;
 mod reference;
 

@@ -96,6 +96,10 @@ impl<T: Real> Block<T> {
         Self { unit: vec![T::zero(); size * dim], inverse_lengths: vec![T::one(); size], rows: 0, dim }
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The keys, `[rows, D]`.
     pub(super) fn unit(&self) -> Matrix<'_, T> {
         Matrix::rows(&self.unit, self.rows, self.dim)
@@ -166,44 +170,6 @@ fn project_row<T: Real>(gradient: &mut [T], unit: &[T], inverse_length: T) {
     let along = dot(gradient, unit);
     for (slope, &part) in gradient.iter_mut().zip(unit) {
         *slope = (*slope - part * along) * inverse_length;
-    }
-}
-
-/// Rows without gaps that are divided by their lengths, and `1 / length` of each.
-pub(super) struct Normalise<'a, T> {
-    pub(super) rows: &'a mut [T],
-    pub(super) inverse_lengths: &'a mut [T],
-}
-
-impl<T: Real> WithSimd for Normalise<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let dim = self.rows.len() / self.inverse_lengths.len();
-        for (row, inverse_length) in self.rows.chunks_exact_mut(dim).zip(self.inverse_lengths) {
-            *inverse_length = normalise_row(row);
-        }
-    }
-}
-
-/// The gradients of rows from those of the rows divided by their lengths.
-pub(super) struct Project<'a, T> {
-    pub(super) gradients: &'a mut [T],
-    pub(super) unit: &'a [T],
-    pub(super) inverse_lengths: &'a [T],
-}
-
-impl<T: Real> WithSimd for Project<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let dim = self.unit.len() / self.inverse_lengths.len();
-        let rows = self.gradients.chunks_exact_mut(dim).zip(self.unit.chunks_exact(dim)).zip(self.inverse_lengths);
-        for ((gradient, unit), &inverse_length) in rows {
-            project_row(gradient, unit, inverse_length);
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use half::{bf16, f16};
 
 use super::super::backend::{LogSumExpOps, Plan, Wanted};
 use super::exponential::Real;
-use super::{Inputs, backward, forward};
+use super::{Inputs, Rivals, backward, forward};
 
 /// A type keys are stored in, and how it becomes and comes from the working precision.
 pub(crate) trait Key<T>: Element + Pod {
@@ -75,6 +75,15 @@ impl<E: Copy> Strided<'_, E> {
         numbers.chunks_exact_mut(columns).enumerate().for_each(|(row, into)| self.copy_row(row, into));
         numbers
     }
+
+    /// The numbers of `columns` columns one after the other.
+    fn columns(self, rows: usize, columns: usize) -> Vec<E>
+    where
+        E: Key<E>,
+    {
+        let (row_stride, column_stride) = (self.column_stride, self.row_stride);
+        Self { row_stride, column_stride, ..self }.rows(columns, rows)
+    }
 }
 
 /// A backend whose tensors are memory of this process.
@@ -86,25 +95,29 @@ pub(crate) trait Host: Backend {
 }
 
 /// The tensors of a forward pass, labels read.
-pub(super) struct Call<H: Host> {
+pub(crate) struct Call<H: Host> {
     queries: FloatTensor<H>,
     keys: FloatTensor<H>,
     labels: Vec<i64>,
     key_labels: Vec<i64>,
     plan: Plan,
+    rivals: Rivals,
+    /// `[N, 3]`; `None` for a plain log-sum-exp.
+    row_terms: Option<FloatTensor<H>>,
 }
 
-/// The results of the forward pass, and the gradient of its scores.
-pub(super) struct Results<H: Host> {
-    pub(super) scores: FloatTensor<H>,
-    pub(super) kept: FloatTensor<H>,
-    pub(super) gradient: FloatTensor<H>,
+/// The results of the forward pass, and the gradient of its output.
+pub(crate) struct Results<H: Host> {
+    pub(crate) output: FloatTensor<H>,
+    /// `None` where no scores were kept.
+    pub(crate) kept: Option<FloatTensor<H>>,
+    pub(crate) gradient: FloatTensor<H>,
 }
 
 type Pair<H> = (FloatTensor<H>, FloatTensor<H>);
 
 impl<H: Host> Call<H> {
-    pub(super) fn new(
+    pub(crate) fn new(
         queries: FloatTensor<H>,
         keys: FloatTensor<H>,
         labels: IntTensor<H>,
@@ -112,10 +125,16 @@ impl<H: Host> Call<H> {
         plan: Plan,
     ) -> Self {
         let key_labels = if plan.exclusion.reads_key_labels() { H::integers(key_labels) } else { Vec::new() };
-        Self { queries, keys, labels: H::integers(labels), key_labels, plan }
+        let labels = H::integers(labels);
+        Self { queries, keys, labels, key_labels, plan, rivals: Rivals::NONE, row_terms: None }
     }
 
-    pub(super) fn forward(&self) -> Pair<H> {
+    pub(crate) fn with_rivals(self, rivals: Rivals, row_terms: FloatTensor<H>) -> Self {
+        Self { rivals, row_terms: Some(row_terms), ..self }
+    }
+
+    /// The output `[N, 2 or 3]`, and the kept scores.
+    pub(crate) fn forward(&self) -> Pair<H> {
         match self.dtypes() {
             (DType::F32, DType::F32) => self.forward_as::<f32, f32>(),
             (DType::F64, DType::F64) => self.forward_as::<f64, f64>(),
@@ -125,7 +144,8 @@ impl<H: Host> Call<H> {
         }
     }
 
-    pub(super) fn backward(&self, results: &Results<H>, wanted: Wanted) -> Pair<H> {
+    /// The gradients of queries and keys.
+    pub(crate) fn backward(&self, results: &Results<H>, wanted: Wanted) -> Pair<H> {
         match self.dtypes() {
             (DType::F32, DType::F32) => self.backward_as::<f32, f32>(results, wanted),
             (DType::F64, DType::F64) => self.backward_as::<f64, f64>(results, wanted),
@@ -141,32 +161,36 @@ impl<H: Host> Call<H> {
 
     fn forward_as<T: Real + Key<T>, K: Key<T>>(&self) -> Pair<H> {
         let inputs = self.inputs::<T, K>();
-        let (scores, kept) = forward(&inputs);
+        let (output, kept) = forward(&inputs);
         let kept_length = kept.len();
-        (self.tensor(scores, [inputs.batch, 2]), self.tensor(kept, [kept_length]))
+        (self.tensor(output, [inputs.batch, self.rivals.terms.columns()]), self.tensor(kept, [kept_length]))
     }
 
     fn backward_as<T: Real + Key<T>, K: Key<T>>(&self, results: &Results<H>, wanted: Wanted) -> Pair<H> {
         let inputs = self.inputs::<T, K>();
-        let scores = H::strided::<T>(&results.scores).rows(inputs.batch, 2);
-        let gradient = H::strided::<T>(&results.gradient).rows(inputs.batch, 2);
-        let kept = H::strided::<T>(&results.kept);
-        let (queries, keys) = backward(&inputs, &scores, &kept.numbers, &gradient, wanted);
+        let columns = self.rivals.terms.columns();
+        let output = H::strided::<T>(&results.output).rows(inputs.batch, columns);
+        let gradient = H::strided::<T>(&results.gradient).rows(inputs.batch, columns);
+        let kept = results.kept.as_ref().map(|kept| H::strided::<T>(kept).numbers).unwrap_or_default();
+        let (queries, keys) = backward(&inputs, &output, &kept, &gradient, wanted);
         let shape = |wanted: bool, of: &FloatTensor<H>| if wanted { of.shape() } else { Shape::from([1]) };
         (self.tensor(queries, shape(wanted.queries, &self.queries)), self.tensor(keys, shape(wanted.keys, &self.keys)))
     }
 
     fn inputs<T: Real + Key<T>, K: Key<T>>(&self) -> Inputs<'_, T, K> {
         let (shape, count) = (self.queries.shape(), self.keys.shape()[0]);
+        let row_terms = self.row_terms.as_ref().map(|terms| H::strided::<T>(terms).columns(shape[0], 3));
         Inputs {
             queries: H::strided::<T>(&self.queries).rows(shape[0], shape[1]),
             batch: shape[0],
             dim: shape[1],
             keys: H::strided::<K>(&self.keys),
-            count,
+            count: count / self.rivals.sub_centers,
             labels: &self.labels,
             key_labels: &self.key_labels,
             plan: self.plan,
+            rivals: self.rivals,
+            row_terms: row_terms.unwrap_or_default(),
         }
     }
 
@@ -201,7 +225,7 @@ macro_rules! on_host {
                 wanted: Wanted,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 let call = Call::<Self>::new(queries, keys, labels, key_labels, plan);
-                call.backward(&Results { scores, kept, gradient }, wanted)
+                call.backward(&Results { output: scores, kept: Some(kept), gradient }, wanted)
             }
         }
     };

@@ -5,17 +5,21 @@
 //! thread walks a range of the keys of its own; what they know of the queries is added at the end, in the order of the
 //! keys, so a result depends on the number of threads but not on their speed.
 //!
+//! A key can be a class of several centers (`centers.rs`), and what is added up can be other terms (`terms.rs`): these are
+//! what [`rivals`](crate::rivals) asks for.
+//!
 //! Scores lie with the queries along the rows, `[block, queries]`: the running maxima and sums of neighbouring queries
 //! are neighbours, and no loop has to add along a vector.
 
 mod block;
+mod centers;
 pub(crate) mod exponential;
 #[cfg(feature = "flex")]
 mod flex;
 pub(crate) mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
-mod steps;
+mod terms;
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -27,9 +31,13 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::NOTHING;
 use super::backend::{Exclusion, Plan, Wanted};
+use crate::rivals::CenterChoice;
+use crate::rivals::backend::Terms;
 use block::{Block, Matrix, Weigh};
+use centers::Centers;
 use exponential::Real;
 use memory::{Key, Strided};
+use terms::{Pace, Reweigh, Softplus, SoftplusSums};
 
 /// Keys per block and queries per tile: with 512 columns, one block of keys, its gradient and a tile of scores are
 /// 1.3 MB in `f32`. Measured on a core with 2 MiB of second-level cache: 512 is as fast, 64 a quarter slower.
@@ -48,12 +56,34 @@ struct Inputs<'a, T, K: Copy> {
     queries: Vec<T>,
     batch: usize,
     dim: usize,
-    /// `[M, D]`.
+    /// `[M·sub_centers, D]`.
     keys: Strided<'a, K>,
+    /// `M`.
     count: usize,
     labels: &'a [i64],
     key_labels: &'a [i64],
     plan: Plan,
+    rivals: Rivals,
+    /// What the terms need of every query, three columns of `N` numbers one after the other, or nothing.
+    row_terms: Vec<T>,
+}
+
+/// What a key is, and what is added up of its scores.
+#[derive(Clone, Copy)]
+pub(crate) struct Rivals {
+    /// How many keys in a row are one.
+    pub(crate) sub_centers: usize,
+    pub(crate) choice: CenterChoice,
+    pub(crate) terms: Terms,
+}
+
+impl Rivals {
+    /// Keys of one center each, and their log-sum-exp.
+    const NONE: Self = Self { sub_centers: 1, choice: CenterChoice::Nearest, terms: Terms::LogSumExp };
+
+    fn is_replacing(self) -> bool {
+        matches!(self.terms, Terms::Reweighted { .. } | Terms::SelfPaced { .. })
+    }
 }
 
 /// A range of the keys, and what its thread may use.
@@ -68,7 +98,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     /// The ranges of the keys that are walked at the same time.
     fn ranges(&self) -> Vec<Range> {
         let threads = rayon::current_num_threads();
-        let work = self.batch.saturating_mul(self.count).saturating_mul(self.dim);
+        let work = self.batch.saturating_mul(self.count).saturating_mul(self.per_key());
         let per_accumulator = self.batch * self.dim * size_of::<T>();
         let most = threads.min(work / WORTH_A_THREAD).min((ACCUMULATOR_BYTES / per_accumulator).max(2));
         let length = self.count.div_ceil(most.max(1));
@@ -82,7 +112,12 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     }
 
     fn block(&self) -> usize {
-        self.plan.block.unwrap_or(BLOCK).min(self.count)
+        self.plan.block.unwrap_or(BLOCK).div_ceil(self.rivals.sub_centers).min(self.count)
+    }
+
+    /// The numbers of all centers of a key.
+    fn per_key(&self) -> usize {
+        self.rivals.sub_centers * self.dim
     }
 
     /// The tiles of the queries, as `(start, length)`.
@@ -94,9 +129,55 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         Matrix::rows(&self.queries[start * self.dim..], lanes, self.dim)
     }
 
+    fn load(&self, block: &mut Block<T>, start: usize, rows: usize) {
+        let sub_centers = self.rivals.sub_centers;
+        block.load(&self.keys, start * sub_centers, rows * sub_centers, self.plan.normalise);
+    }
+
     /// The scores of a block of keys with a tile of queries, `[rows, lanes]`.
-    fn multiply(&self, block: &Block<T>, tile: (usize, usize), parallelism: Parallelism, scores: &mut [T]) {
+    fn multiply<'s>(
+        &self,
+        block: &Block<T>,
+        tile: (usize, usize),
+        parallelism: Parallelism,
+        scratch: &'s mut Scratch<T>,
+    ) -> &'s mut [T] {
+        let (lanes, sub_centers) = (tile.1, self.rivals.sub_centers);
+        let scores = &mut scratch.centers[..block.rows() * lanes];
         block::product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores);
+        match &mut scratch.classes {
+            None => scores,
+            Some((centers, classes)) => {
+                let classes = &mut classes[..block.rows() / sub_centers * lanes];
+                centers.choose(scores, classes, lanes);
+                classes
+            }
+        }
+    }
+
+    /// A column of the row terms, of a tile of the queries.
+    fn row_term(&self, column: usize, (first, lanes): (usize, usize)) -> &[T] {
+        &self.row_terms[column * self.batch + first..][..lanes]
+    }
+
+    fn softplus(&self, tile: (usize, usize)) -> Option<Softplus<'_, T>> {
+        let Terms::Softplus { exponent, detached } = self.rivals.terms else { return None };
+        let (scale, exponent) = (T::of(self.plan.scale), T::of(exponent));
+        Some(Softplus { biases: self.row_term(0, tile), scale, exponent, detached })
+    }
+
+    /// Replaces scores `[rows, lanes]` but for those that are left out, and writes the slopes of that where there is room.
+    fn replace(&self, tile: (usize, usize), scores: &mut [T], slopes: &mut [T]) {
+        match self.rivals.terms {
+            Terms::Reweighted { quadratic } => {
+                let [thresholds, linear, constants] = [0, 1, 2].map(|column| self.row_term(column, tile));
+                Reweigh { scores, slopes, thresholds, quadratic: T::of(quadratic), linear, constants }.run();
+            }
+            Terms::SelfPaced { reach, goal } => {
+                Pace { scores, slopes, reach: T::of(reach), goal: T::of(goal) }.run();
+            }
+            Terms::LogSumExp | Terms::Softplus { .. } => {}
+        }
     }
 
     /// Calls `each` with every score of a block that its query leaves out, the query, and whether the key is its own.
@@ -143,14 +224,41 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     }
 }
 
+/// The scores of one block with one tile.
+struct Scratch<T> {
+    /// `[rows·sub_centers, lanes]`.
+    centers: Vec<T>,
+    /// `[rows, lanes]`; `None` where every key has one center.
+    classes: Option<(Centers<T>, Vec<T>)>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new(size: usize, lanes: usize, Rivals { sub_centers, choice, .. }: Rivals) -> Self {
+        let classes =
+            (sub_centers > 1).then(|| (Centers::new(sub_centers, choice, lanes), vec![T::zero(); size * lanes]));
+        Self { centers: vec![T::zero(); size * sub_centers * lanes], classes }
+    }
+
+    /// The slopes of `rows` centers, where those of the classes have taken the place of their scores.
+    fn given_to_centers(&mut self, rows: usize, lanes: usize) -> Matrix<'_, T> {
+        let scores = &mut self.centers[..rows * lanes];
+        if let Some((centers, classes)) = &mut self.classes {
+            centers.give(classes, scores, lanes);
+        }
+        Matrix::rows(scores, rows, lanes)
+    }
+}
+
 /// What a thread knows of every query after its range.
 struct Running<T> {
     own: Vec<T>,
     largest: Vec<T>,
     sum: Vec<T>,
+    /// Instead of these two where the terms are softplus; empty elsewhere.
+    softplus: SoftplusSums<T>,
 }
 
-/// The scores `[N, 2]`, and those of all pairs, `[M, N]`, if they are kept.
+/// The output, and the scores of all pairs, `[M, N]`, if they are kept.
 fn forward<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>) {
     let (batch, nothing, scale) = (inputs.batch, T::of(NOTHING), T::of(inputs.plan.scale));
     let mut kept = Box::new_uninit_slice(if inputs.plan.keep { batch * inputs.count } else { 0 });
@@ -159,23 +267,29 @@ fn forward<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>) {
     let parts: Vec<Running<T>> =
         (ranges, shares).into_par_iter().map(|(range, kept)| forward_range(inputs, &range, kept)).collect();
 
-    let mut scores = Vec::with_capacity(2 * batch);
+    let mut output = Vec::with_capacity(inputs.rivals.terms.columns() * batch);
     for query in 0..batch {
-        let own = parts.iter().fold(T::zero(), |own, part| own + part.own[query]);
+        let total = |of: fn(&Running<T>) -> &[T]| parts.iter().fold(T::zero(), |sum, part| sum + of(part)[query]);
+        let own = total(|part| &part.own);
+        if let Terms::Softplus { .. } = inputs.rivals.terms {
+            let has_own = inputs.plan.exclusion.has_own_key();
+            output.push(if has_own { own } else { total(|part| &part.softplus.active) });
+            output.extend([total(|part| &part.softplus.sum), total(|part| &part.softplus.slopes)]);
+            continue;
+        }
         let largest = parts.iter().fold(nothing, |largest, part| block::larger(largest, part.largest[query]));
         let sum = parts
             .iter()
             .fold(T::zero(), |sum, part| sum + part.sum[query] * ((part.largest[query] - largest) * scale).exp());
-        scores.push(own);
         // A NaN is larger than nothing, but it is in the sum.
         let is_empty = largest == nothing && !sum.is_nan();
-        scores.push(if is_empty { nothing } else { largest * scale + sum.ln() });
+        output.extend([own, if is_empty { nothing } else { largest * scale + sum.ln() }]);
     }
     if !inputs.plan.keep {
-        return (scores, vec![T::zero()]);
+        return (output, vec![T::zero()]);
     }
     // SAFETY: the ranges cover all keys; of each, `forward_range` has written the scores with every tile of the queries.
-    (scores, unsafe { kept.assume_init() }.into_vec())
+    (output, unsafe { kept.assume_init() }.into_vec())
 }
 
 fn forward_range<T: Real, K: Key<T>>(
@@ -185,26 +299,33 @@ fn forward_range<T: Real, K: Key<T>>(
 ) -> Running<T> {
     let (batch, size, keep, nothing) = (inputs.batch, inputs.block(), inputs.plan.keep, T::of(NOTHING));
     let widest = range.tile.min(batch);
-    let mut running =
-        Running { own: vec![T::zero(); batch], largest: vec![nothing; batch], sum: vec![T::zero(); batch] };
-    let mut block = Block::new(size, inputs.dim);
-    let mut scratch = vec![T::zero(); size * widest];
+    let is_softplus = matches!(inputs.rivals.terms, Terms::Softplus { .. });
+    let sums_of = |lanes: usize| SoftplusSums::new(if is_softplus { lanes } else { 0 });
+    let (own, largest, sum) = (vec![T::zero(); batch], vec![nothing; batch], vec![T::zero(); batch]);
+    let mut running = Running { own, largest, sum, softplus: sums_of(batch) };
+    let mut softplus_of_block = sums_of(widest);
+    let mut block = Block::new(size * inputs.rivals.sub_centers, inputs.dim);
+    let mut scratch = Scratch::new(size, widest, inputs.rivals);
     let mut sums = block::Sums::new(widest);
 
     for start in (range.start..range.end).step_by(size) {
         let rows = size.min(range.end - start);
-        block.load(&inputs.keys, start, rows, inputs.plan.normalise);
+        inputs.load(&mut block, start, rows);
         for tile in inputs.tiles(range.tile) {
             let (first, lanes) = tile;
-            let scores = &mut scratch[..rows * lanes];
-            inputs.multiply(&block, tile, range.parallelism, scores);
+            let queries = first..first + lanes;
+            let scores = inputs.multiply(&block, tile, range.parallelism, &mut scratch);
             inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_own| {
                 if is_own {
                     running.own[query] = *score;
                 }
                 *score = nothing;
             });
-            let queries = first..first + lanes;
+            if let Some(softplus) = inputs.softplus(tile) {
+                running.softplus.add(softplus, scores, first, &mut softplus_of_block);
+                continue;
+            }
+            inputs.replace(tile, scores, &mut []);
             let scale = T::of(inputs.plan.scale);
             sums.merge(scores, scale, &mut running.largest[queries.clone()], &mut running.sum[queries.clone()]);
             if keep {
@@ -221,18 +342,21 @@ fn forward_range<T: Real, K: Key<T>>(
 /// The gradients of the queries and the keys, each with one element where it is not wanted.
 fn backward<T: Real, K: Key<T>>(
     inputs: &Inputs<'_, T, K>,
-    scores: &[T],
+    output: &[T],
     kept: &[T],
     gradient: &[T],
     wanted: Wanted,
 ) -> (Vec<T>, Vec<K>) {
-    let mut keys_gradient = Box::new_uninit_slice(if wanted.keys { inputs.count * inputs.dim } else { 0 });
+    let per_key = if wanted.keys { inputs.per_key() } else { 0 };
+    let mut keys_gradient = Box::new_uninit_slice(inputs.count * per_key);
     let ranges = inputs.ranges();
-    let shares = shares(&mut keys_gradient, &ranges, if wanted.keys { inputs.dim } else { 0 });
-    let column = |column: usize, numbers: &[T]| -> Vec<T> { numbers.iter().skip(column).step_by(2).copied().collect() };
+    let shares = shares(&mut keys_gradient, &ranges, per_key);
+    let columns = inputs.rivals.terms.columns();
+    let column =
+        |column: usize, numbers: &[T]| -> Vec<T> { numbers.iter().skip(column).step_by(columns).copied().collect() };
     let scale = T::of(inputs.plan.scale);
     let g_others = column(1, gradient).into_iter().map(|gradient| gradient * scale).collect();
-    let (others, g_own) = (column(1, scores), column(0, gradient));
+    let (others, g_own) = (column(1, output), column(0, gradient));
     let upstream = Upstream { kept, others, g_own, g_others, scale, wanted };
     let parts: Vec<Vec<T>> = (ranges, shares)
         .into_par_iter()
@@ -269,36 +393,41 @@ fn backward_range<T: Real, K: Key<T>>(
     keys_gradient: &mut [MaybeUninit<K>],
 ) -> Vec<T> {
     let (batch, dim, size, wanted) = (inputs.batch, inputs.dim, inputs.block(), upstream.wanted);
+    let (per_key, widest) = (inputs.per_key(), range.tile.min(batch));
     let mut queries_gradient = vec![T::zero(); if wanted.queries { batch * dim } else { 1 }];
-    let mut block = Block::new(size, dim);
-    let mut unit_gradient = vec![T::zero(); if wanted.keys { size * dim } else { 0 }];
-    let mut scratch = vec![T::zero(); size * range.tile.min(batch)];
+    let mut block = Block::new(size * inputs.rivals.sub_centers, dim);
+    let mut unit_gradient = vec![T::zero(); if wanted.keys { size * per_key } else { 0 }];
+    let mut scratch = Scratch::new(size, widest, inputs.rivals);
+    let mut slopes = vec![T::zero(); if inputs.rivals.is_replacing() { size * widest } else { 0 }];
 
     for start in (range.start..range.end).step_by(size) {
         let rows = size.min(range.end - start);
-        block.load(&inputs.keys, start, rows, inputs.plan.normalise);
+        inputs.load(&mut block, start, rows);
         for tile in inputs.tiles(range.tile) {
             let (first, lanes) = tile;
-            let scores = &mut scratch[..rows * lanes];
-            if !inputs.plan.keep {
-                inputs.multiply(&block, tile, range.parallelism, scores);
-            }
             let queries = first..first + lanes;
-            let weigh = Weigh {
-                scores,
-                kept: inputs.plan.keep.then(|| &upstream.kept[start * batch + first..]),
-                stride: batch,
-                scale: upstream.scale,
-                others: &upstream.others[queries.clone()],
-                g_others: &upstream.g_others[queries],
+            let scores = if inputs.plan.keep {
+                &mut scratch.centers[..rows * lanes]
+            } else {
+                inputs.multiply(&block, tile, range.parallelism, &mut scratch)
             };
-            weigh.weigh();
+            let g_others = &upstream.g_others[queries.clone()];
+            if let Some(softplus) = inputs.softplus(tile) {
+                softplus.weigh(scores, g_others);
+            } else {
+                inputs.replace(tile, scores, &mut slopes);
+                let kept = inputs.plan.keep.then(|| &upstream.kept[start * batch + first..]);
+                let (scale, others) = (upstream.scale, &upstream.others[queries]);
+                Weigh { scores, kept, stride: batch, scale, others, g_others }.weigh();
+                // No slopes where nothing is replaced.
+                scores.iter_mut().zip(&slopes).for_each(|(score, &slope)| *score = *score * slope);
+            }
             inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_own| {
                 *score = if is_own { upstream.g_own[query] } else { T::zero() };
             });
-            let weights = Matrix::rows(scores, rows, lanes);
+            let weights = scratch.given_to_centers(block.rows(), lanes);
             if wanted.keys {
-                let (add, into) = (first > 0, &mut unit_gradient[..rows * dim]);
+                let (add, into) = (first > 0, &mut unit_gradient[..rows * per_key]);
                 block::product(weights, inputs.queries_of(tile), add, range.parallelism, into);
             }
             if wanted.queries {
@@ -307,9 +436,9 @@ fn backward_range<T: Real, K: Key<T>>(
             }
         }
         if wanted.keys {
-            let begin = (start - range.start) * dim;
-            let into = &mut keys_gradient[begin..begin + rows * dim];
-            block.finish(&mut unit_gradient[..rows * dim], into, inputs.plan.normalise);
+            let begin = (start - range.start) * per_key;
+            let into = &mut keys_gradient[begin..begin + rows * per_key];
+            block.finish(&mut unit_gradient[..rows * per_key], into, inputs.plan.normalise);
         }
     }
     queries_gradient
