@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
 use burn_losses_kernels::labels::signed;
 use burn_losses_kernels::precision::cast_to;
 
@@ -176,8 +176,7 @@ fn to_digits(labels: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
         let shifted = labels.clone().bitwise_right_shift_scalar(8 * place as i64).bitwise_and_scalar(255);
         shifted.unsqueeze_dim::<2>(1)
     };
-    let digits = Tensor::cat((0..DIGITS).map(digit).collect(), 1).float();
-    cast_to(digits, dtype)
+    Tensor::cat((0..DIGITS).map(digit).collect(), 1).cast(FloatDType::from(dtype))
 }
 
 fn from_digits(digits: Tensor<2>) -> Tensor<1, Int> {

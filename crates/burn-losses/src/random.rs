@@ -3,8 +3,7 @@
 use core::f64::consts::PI;
 
 use burn::module::RunningState;
-use burn::tensor::{DType, Device, Int, Tensor};
-use burn_losses_kernels::precision::cast_to;
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor};
 
 use crate::margin::folded_cosine;
 
@@ -48,14 +47,14 @@ impl Mixer {
         feistel(self.first.clone(), &self.second, &self.second)
     }
 
-    /// Random numbers in `[0, 1)`, multiples of 2^-23, one for each of `numbers`, which are below 2^30.
+    /// Random numbers in `[0, 1)`, multiples of 2^-23, one for each of `numbers`, which are below 2^30; in `f32` or `f64`.
     pub(crate) fn uniform(&self, numbers: Tensor<1, Int>, dtype: DType) -> Tensor<1> {
         let bits = self.mix(numbers).bitwise_right_shift_scalar((BITS - 23) as i32);
-        cast_to(bits.float(), dtype).mul_scalar(1.0 / f64::from(1 << 23))
+        bits.cast(FloatDType::from(dtype)).mul_scalar(1.0 / f64::from(1 << 23))
     }
 
     /// `count` numbers of the standard normal distribution, by the polar form of Box and Muller: of two uniform numbers,
-    /// one makes the radius and the other the angle.
+    /// one makes the radius and the other the angle. In `f32` or `f64`.
     pub(crate) fn normal(&self, count: usize, dtype: DType) -> Tensor<1> {
         let numbers = Tensor::<1, Int>::arange(0..2 * count as i64, (&self.device(), self.dtype()));
         // In the middle of their stretches, so that none is 0.

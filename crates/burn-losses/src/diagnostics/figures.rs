@@ -1,7 +1,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, FloatDType, Int, Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::embeddings::EMBEDDING_FIGURES;
@@ -122,7 +122,7 @@ impl Figures {
             let mean = |values| Reduction::Mean.apply_valid(values, counted.clone());
             (mean(losses), mean(active))
         };
-        let bad = cast_to(bad_labels.without_autodiff().float(), figures.dtype());
+        let bad = bad_labels.without_autodiff().cast(FloatDType::from(figures.dtype()));
         let mut parts: Vec<Tensor<1>> = vec![mean, active, bad, figures.clone()];
         if cosines.own.dims() != [0] {
             let of = |cosine: Tensor<1>| cast_to(cosine.without_autodiff(), figures.dtype());

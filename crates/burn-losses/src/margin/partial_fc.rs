@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::{Module, RunningState};
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, FloatDType, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::logsumexp::Scale;
 
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
@@ -98,7 +98,8 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
         let whole = self.with_centers(centers);
         let draws = whole.draws.value();
         let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
-        let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24).float().cast(rest.dtype());
+        let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24);
+        let seed = seed.cast(FloatDType::from(rest.dtype()));
         Self { draws: RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0)), ..whole }
     }
 
