@@ -403,9 +403,10 @@ fn references_are_compared_by_distance() {
 fn a_swap_needs_a_batch() {
     let device = Device::flex();
     let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init();
-    let rows = || Tensor::<2>::ones([2, 1], &device);
-    let labels = || Tensor::<1, Int>::arange(0..2, &device);
-    loss.forward_with_references(rows(), labels(), rows(), labels(), Reduction::Mean);
+    // Also where there is nothing to compare, so that a first empty memory does not hide it.
+    let rows = |count: usize| Tensor::<2>::ones([count, 1], &device);
+    let labels = |count: i64| Tensor::<1, Int>::arange(0..count, &device);
+    loss.forward_with_references(rows(2), labels(2), rows(0), labels(0), Reduction::Mean);
 }
 
 /// Rows of a memory are references and no anchors.

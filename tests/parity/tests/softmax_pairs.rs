@@ -702,3 +702,33 @@ fn configs_survive_json() {
     round_trip!(MultiSimilarityConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25), MultiSimilarityConfig);
     round_trip!(CircleLossConfig::new().with_margin(0.25).with_scale(256.0), CircleLossConfig);
 }
+
+/// A row in no pair, or a batch without one, is silent even beside a row that is no number.
+#[test]
+fn what_is_in_no_pair_has_no_loss_beside_a_nan() {
+    for backend in backends() {
+        let options = (&backend.device, backend.dtype);
+        let rows = |labels: [i64; 4]| {
+            let numbers = TensorData::from([[f64::NAN, 1.0], [1.0, 0.0], [0.3, 0.4], [0.5, 0.2]]);
+            let labels = Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);
+            (Tensor::<2>::from_data(numbers, options), labels)
+        };
+        let circle = CircleLossConfig::new().init();
+        // The third row has no positive, the last one no label.
+        let (embeddings, labels) = rows([1, 1, 2, -1]);
+        let losses = host(circle.forward_no_reduction(embeddings, labels));
+        assert!(losses[0].is_nan() && losses[1].is_nan(), "{}: {losses:?}", backend.name);
+        assert_eq!(losses[2..], [0.0, 0.0], "{}", backend.name);
+
+        let silent: [(&str, Box<dyn PairwiseLoss>); 4] = [
+            ("CircleLoss", Box::new(circle)),
+            ("InfoNce", Box::new(InfoNceConfig::new().init(&backend.device))),
+            ("SupCon", Box::new(SupConConfig::new().init())),
+            ("NPairs", Box::new(NPairsConfig::new().init())),
+        ];
+        for (name, loss) in silent {
+            let (embeddings, labels) = rows([1, 2, 3, -1]);
+            assert_eq!(host(loss.forward(embeddings, labels, Reduction::Mean)), [0.0], "{name} on {}", backend.name);
+        }
+    }
+}

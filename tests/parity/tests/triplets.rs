@@ -138,3 +138,24 @@ fn what_is_in_no_triplet_reaches_nothing() {
         }
     }
 }
+
+/// A positive that is infinitely far is an infinite loss, not one that is no number.
+#[test]
+fn an_infinite_distance_of_a_positive_is_an_infinite_loss() {
+    for backend in backends() {
+        let (mut numbers, labels) = batch(9);
+        for place in [4, 4 * 9] {
+            numbers[place] = f64::INFINITY;
+        }
+        let margin = 0.3;
+        for shape in [TripletShape::Hinge, TripletShape::Softplus] {
+            let rule = TripletRule { margin, shape, negative_distance: NegativeDistance::FromAnchor };
+            let Masks { positives, negatives } = masks(&labels, &backend);
+            let run = |distances| all_triplets(distances, positives, negatives, rule);
+            let [losses, .., gradient] = outcome(run, &numbers, &backend);
+            let what = format!("{rule:?} on {} {:?}", backend.name, backend.dtype);
+            assert!(losses[0] == f64::INFINITY && losses[1].is_finite(), "{what}: {losses:?}");
+            assert_finite(&what, &gradient);
+        }
+    }
+}

@@ -18,9 +18,9 @@ pub enum PairSum {
     /// `log(sum over j of exp(scale·max(score[i, j] + reach, 0)·(score[i, j] - goal)))`, where the maximum is a constant
     /// of the gradient: a score pulls the harder the farther it reaches.
     SelfPaced {
-        /// Below `-reach` a score has no weight.
+        /// Below `-reach` a score has no weight; finite.
         reach: f64,
-        /// Where the sign changes.
+        /// Where the sign changes; finite.
         goal: f64,
     },
 }
@@ -46,7 +46,8 @@ pub enum PairSum {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree or are empty, the scale is out of its range, or `streaming.block` is 0.
+/// If the shapes do not agree or are empty, the scale is out of its range, `reach` or `goal` is not finite, or
+/// `streaming.block` is 0.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -137,6 +138,8 @@ fn job(
             (Terms::Softplus { exponent: 1.0, detached: false }, row_terms, Some(bias))
         }
         PairSum::SelfPaced { reach, goal } => {
+            assert!(reach.is_finite(), "pair sums: reach must be finite, got {reach}");
+            assert!(goal.is_finite(), "pair sums: goal must be finite, got {goal}");
             (Terms::SelfPaced { reach, goal }, Tensor::zeros([batch, 3], options), None)
         }
     };

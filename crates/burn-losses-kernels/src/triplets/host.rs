@@ -120,7 +120,7 @@ fn triplets<H: Host, T: Real + Key<T> + burn::tensor::Element>(
             let rows = output.par_chunks_exact_mut(width).with_min_len(ANCHORS_PER_THREAD).enumerate();
             rows.for_each(|(anchor, row)| batch.held_to_anchor(anchor, row));
         }
-        NegativeDistance::Nearest => (0..anchors).for_each(|anchor| batch.held_to_nearest(anchor, &mut output)),
+        NegativeDistance::Nearest => batch.held_to_nearest(&mut output),
     }
     H::float_from_data(TensorData::new(output, [anchors, width]), &distances.device())
 }
@@ -169,12 +169,13 @@ impl<T: Real> Batch<T> {
         row[self.references + 2] = T::of(active);
     }
 
-    /// The triplets of an anchor, each into the row of the one that the negative is nearer to.
-    fn held_to_nearest(&self, anchor: usize, output: &mut [T]) {
+    /// The triplets of all anchors, each into the row of the one that its negative is nearer to.
+    fn held_to_nearest(&self, output: &mut [T]) {
         let width = self.references + SUMS;
-        let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
-        for &positive in &positives {
-            for &negative in &negatives {
+        let mut sums = vec![[0.0; SUMS]; self.references];
+        for anchor in 0..self.references {
+            let (positives, negatives) = (self.of_kind(anchor, POSITIVE), self.of_kind(anchor, NEGATIVE));
+            for (&positive, &negative) in positives.iter().flat_map(|p| negatives.iter().map(move |n| (p, n))) {
                 let (own, other) = (self.distance(anchor, negative), self.distance(positive, negative));
                 let (row, near, far) = if other < own { (positive, anchor, other) } else { (anchor, positive, own) };
                 let excess = self.distance(row, near) - far + self.margin;
@@ -182,13 +183,16 @@ impl<T: Real> Batch<T> {
                     TripletShape::Hinge => hinge(excess),
                     TripletShape::Softplus => softplus(excess),
                 };
-                let row = &mut output[row * width..(row + 1) * width];
-                row[near] = row[near] + slope;
-                row[negative] = row[negative] - slope;
-                row[self.references] = row[self.references] + loss;
-                row[self.references + 1] = row[self.references + 1] + T::one();
-                row[self.references + 2] = row[self.references + 2] + counted(loss);
+                let slopes = &mut output[row * width..(row + 1) * width];
+                slopes[near] = slopes[near] + slope;
+                slopes[negative] = slopes[negative] - slope;
+                for (sum, part) in sums[row].iter_mut().zip([loss, T::one(), counted(loss)]) {
+                    *sum += part.to_f64().expect("a float is an f64");
+                }
             }
+        }
+        for (row, sums) in output.chunks_exact_mut(width).zip(sums) {
+            row[self.references..].copy_from_slice(&sums.map(T::of));
         }
     }
 }

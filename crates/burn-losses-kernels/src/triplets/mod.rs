@@ -112,9 +112,10 @@ fn check(distances: &Tensor<2>, positives: &Tensor<2, Bool>, negatives: &Tensor<
 
 fn connected(distances: Tensor<2>, walked: Walked) -> TripletSums {
     let Walked { slopes, losses, triplets, active } = walked;
-    // A distance that is in no triplet may be infinite, and infinity less itself is no number.
-    let unused = slopes.clone().equal_scalar(0.0);
-    let nothing = (distances.clone() - distances.detach()).mask_fill(unused, 0.0);
+    let constant = distances.clone().detach();
+    // Infinity less itself is no number, and a distance that is in no triplet may be none.
+    let silent = slopes.clone().equal_scalar(0.0).bool_or(constant.clone().is_inf());
+    let nothing = (distances - constant).mask_fill(silent, 0.0);
 
     TripletSums { losses: losses + (slopes * nothing).sum_dim(1).squeeze_dim(1), triplets, active }
 }

@@ -49,16 +49,13 @@ impl CombinedMarginConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> CombinedMargin {
-        let margins = [
-            ("angle_factor", self.angle_factor),
-            ("angle_margin", self.angle_margin),
-            ("cosine_margin", self.cosine_margin),
-        ];
+        let margins = [("angle_margin", self.angle_margin), ("cosine_margin", self.cosine_margin)];
         for (field, value) in margins {
             check_margin("CombinedMargin", field, value);
         }
         let Self { scale, angle_factor, .. } = *self;
-        assert!(angle_factor > 0.0, "CombinedMargin: angle_factor must be in (0, 1000], got {angle_factor}");
+        let in_range = angle_factor > 0.0 && angle_factor <= 1000.0;
+        assert!(in_range, "CombinedMargin: angle_factor must be in (0, 1000], got {angle_factor}");
         check_scale("CombinedMargin", scale);
         let size = [self.classes, self.embedding_dim];
 

@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming};
+use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, Streaming};
 use burn_losses_kernels::precision::{cast_to, widen};
 use burn_losses_kernels::rivals::{PairSum, pair_sums};
 
@@ -150,8 +150,7 @@ impl CircleLoss {
 fn losses(positive: Tensor<1>, negative: Tensor<1>) -> (Tensor<1>, Tensor<1, Bool>) {
     let paired = is_something(positive.clone()).bool_and(is_something(negative.clone()));
 
-    // An empty sum is hugely negative and makes the loss 0.
-    (softplus(positive + negative), paired)
+    (softplus((positive + negative).mask_fill(paired.clone().bool_not(), NOTHING)), paired)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{Scale, Streaming, streamed_logsumexp};
 use burn_losses_kernels::precision::cast_to;
@@ -56,8 +56,8 @@ impl InfoNceConfig {
 /// | [`forward_queue`](Self::forward_queue) (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
 ///
 /// The denominators are streamed in every form, and so are the losses of the positive pairs that labels make: neither a
-/// positive is paired with every negative, nor is there a matrix of `[batch, references]`. Only
-/// [`forward_no_reduction`](Self::forward_no_reduction) returns one.
+/// positive is paired with every negative, nor is there a matrix of `[batch, references]` beyond the up to 32 MiB of scores
+/// that are kept for the backward pass. Only [`forward_no_reduction`](Self::forward_no_reduction) returns one.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -93,8 +93,11 @@ impl PairwiseLoss for InfoNce {
         let rows = rows.unit();
         let scale = self.temperature.scale();
         let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
-        let counts = cast_to(counts.float(), rows.anchors.dtype());
-        let sum = PairSum::Softplus { bias: negatives(&rows, scale.clone()).neg() };
+        // A row without a positive has no loss, whatever its negatives are.
+        let alone = counts.clone().equal_scalar(0);
+        let counts = counts.cast(FloatDType::from(rows.anchors.dtype()));
+        let bias = negatives(&rows, scale.clone()).neg().mask_fill(alone, 0.0);
+        let sum = PairSum::Softplus { bias };
         let positives = rows.positives();
         let anchors = rows.anchors.neg();
         let sums = pair_sums(anchors, rows.references, rows.labels, positives, sum, scale, Streaming::new());

@@ -61,7 +61,8 @@ impl TripletLossConfig {
 /// batch, [`Reduction::Mean`] divides by the number of triplets and [`Reduction::MeanNonZero`] by that of the triplets
 /// with a loss, never by that of the anchors. Start with `All` and `MeanNonZero`, as pytorch-metric-learning does; `Hard`
 /// tends to collapse early in training: a loss that stays at the margin says that all embeddings have become the same.
-/// With references, such as those of a memory, negatives cannot be measured from the positive.
+/// With references, such as those of a memory, negatives cannot be measured from the positive:
+/// `forward_with_references` panics with [`NegativeDistance::Nearest`].
 ///
 /// Memory is that of a few `[batch, batch]` matrices, also with `All`: its `batch³` triplets are never held, and leave
 /// nothing in the graph but one matrix of slopes. `All` and `SemiHard` take `batch` passes over such a matrix.
@@ -114,13 +115,25 @@ impl PairwiseLoss for TripletLoss {
     /// With `NegativeDistance::Nearest`, of rows that are not of one batch: the distances of its positives and negatives
     /// are not there.
     fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
-        let swaps = self.negative_distance == NegativeDistance::Nearest;
-        assert!(rows.in_batch || !swaps, "TripletLoss: NegativeDistance::Nearest takes no references, only a batch");
+        self.check(&rows);
         self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
+    }
+
+    /// # Panics
+    ///
+    /// As `compare`.
+    fn nothing(&self, rows: Compared) -> Tensor<1> {
+        self.check(&rows);
+        rows.no_loss()
     }
 }
 
 impl TripletLoss {
+    fn check(&self, rows: &Compared) {
+        let swaps = self.negative_distance == NegativeDistance::Nearest;
+        assert!(rows.in_batch || !swaps, "TripletLoss: NegativeDistance::Nearest takes no references, only a batch");
+    }
+
     /// The sum of the losses of the triplets of every anchor in a batch.
     ///
     /// # Shapes
