@@ -15,7 +15,8 @@ const NO_LENGTH: f64 = 1e-30;
 /// With the largest magnitude divided out, a row that is not zero has a sum of squares of 1 or more.
 pub(crate) const SUM_OF_SQUARES_FLOOR: f64 = 0.5;
 
-/// Every row divided by its length; a zero row stays zero and its gradient stays bounded.
+/// Every row divided by its length; a zero row stays zero and its gradient stays bounded. A row whose largest number is below
+/// 1e-12 has no direction and is taken for a zero row.
 ///
 /// # Shapes
 ///

@@ -1,4 +1,5 @@
-//! Size: the losses of pairs with a sum of exponentials hold no number per pair.
+//! Size: the losses of pairs with a sum of exponentials hold no number per pair, but for the scores of batches that are small
+//! enough to keep them.
 //!
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
@@ -8,6 +9,7 @@ use burn_losses::pairwise::{
 };
 use burn_losses::reduction::Reduction;
 
+/// Its scores are more than `Streaming::new()` keeps.
 const BATCH: usize = 4096;
 
 /// One number per pair, once: 64 MiB. A graph of ordinary operations holds a dozen of them.

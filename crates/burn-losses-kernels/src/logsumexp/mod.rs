@@ -9,7 +9,7 @@
 //! | `reference.rs` | the same result from ordinary tensor operations: the definition of correct, and the fallback |
 //! | `backend.rs` | the operation as Burn's backends see it |
 //! | `blocks.rs` | the loop over blocks in operations every backend has |
-//! | `cpu/` | the loop on the memory of Flex and NdArray |
+//! | `cpu/` | the loop on the memory of Flex and NdArray, also that of [`rivals`](crate::rivals) |
 //! | `cube.rs` | kernels for the steps of a block on GPUs |
 //! | `autodiff.rs` | the gradient |
 
@@ -93,7 +93,8 @@ pub enum KeyLabels {
     Same {
         /// A label per key, `[M]`. A key with a negative label counts for no query.
         labels: Tensor<1, Int>,
-        /// Whether the keys are the queries: then a query is not compared with itself.
+        /// Whether the keys are the rows that the queries are: then a query is not compared with the key at its own
+        /// position.
         in_batch: bool,
     },
 }

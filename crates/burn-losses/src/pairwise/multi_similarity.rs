@@ -50,9 +50,10 @@ impl MultiSimilarityConfig {
 /// ```
 ///
 /// The similarity is the cosine. A row with negatives and no positive still has the loss `near`, as in the paper; a row
-/// in no pair has loss 0 and no part in a mean. Memory is `O((batch + references)·dim)`: the sums are streamed. The paper drops easy pairs first:
-/// give the pairs of a miner to [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)`
-/// as the similarities; that keeps a few such matrices.
+/// in no pair has loss 0 and no part in a mean. Memory is `O((batch + references)·dim)`, and up to 32 MiB of scores for each
+/// of the two sums that are kept for the backward pass. The paper drops easy pairs first: give the pairs of a miner to
+/// [`forward_similarities`](Self::forward_similarities), with `1 - Distance::Cosine.matrix(..)` as the similarities; that
+/// keeps a few matrices of `[batch, references]`.
 ///
 /// # Source
 ///

@@ -45,7 +45,7 @@ impl NPairsConfig {
 /// From labels, the anchor of a class is its first row and the positive its second; further rows are not used, so build
 /// batches of many classes with two rows each. Among references, the positive of a class is its first one, and classes
 /// that only the references have are negatives. All other rows have loss 0 and no part in a mean. Memory is
-/// `O(batch·dim)`.
+/// `O(batch·dim)`, and up to 32 MiB of scores that are kept for the backward pass.
 ///
 /// # Deviations
 ///

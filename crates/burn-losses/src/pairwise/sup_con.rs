@@ -42,8 +42,8 @@ impl SupConConfig {
 /// [`InfoNce`](super::InfoNce) with views. A row without a positive has loss 0 and no part in a mean; a row without a
 /// negative still has one.
 ///
-/// Neither the pairs nor a `[batch, batch]` matrix stay in memory: the denominator is streamed, and the scores of the
-/// positives are one product with the sum of the rows of a label. Memory is `O((batch + references)·dim)`.
+/// The denominator is streamed, and the scores of the positives are one product with the sum of the rows of a label. Memory
+/// is `O((batch + references)·dim)`, and up to 32 MiB of scores that are kept for the backward pass.
 ///
 /// # Deviations
 ///
