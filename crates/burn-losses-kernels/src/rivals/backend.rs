@@ -27,6 +27,7 @@ pub(crate) enum Terms {
 
 impl Terms {
     /// The columns of the output: a sum of softplus is followed by its negative slope by the bias.
+    #[cfg(any(feature = "cpu-path", feature = "fusion"))]
     pub(crate) fn columns(self) -> usize {
         if matches!(self, Self::Softplus { .. }) { 3 } else { 2 }
     }
