@@ -152,6 +152,37 @@ fn pair_sums_equal_plain_loops_and_the_reference_with_every_block() {
     }
 }
 
+/// More queries than a tile, more keys than a block, several threads, and no size a multiple of another.
+#[test]
+fn pair_sums_of_any_number_of_tiles_and_threads_equal_the_reference() {
+    let (batch, count, dim) = (300, 530, 7);
+    let (x, w, y, of) = (rows(batch, dim, 3), rows(count, dim, 4), labels(batch), labels(count));
+    for backend in backends().iter().filter(|backend| backend.name == "flex") {
+        let integers = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);
+        for (sum, partners) in SUMS.into_iter().flat_map(|sum| PARTNERS.map(|partners| (sum, partners))) {
+            let leaves = Leaves::new(&x, &w, sum, backend);
+            let (a, b) = (leaves.queries.clone(), leaves.keys.clone());
+            let key_labels = || partners.labels(integers(&of));
+            let reference = pair_sums_reference(a, b, integers(&y), key_labels(), leaves.sum(sum), SCALE);
+            let expected = leaves.outcome(reference);
+            for (threads, block) in [(1, None), (2, None), (7, Some(100))] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let leaves = Leaves::new(&x, &w, sum, backend);
+                let (a, b) = (leaves.queries.clone(), leaves.keys.clone());
+                let streaming = Streaming::new().with_block(block);
+                let actual = pool.install(|| {
+                    let output = pair_sums(a, b, integers(&y), key_labels(), leaves.sum(sum), SCALE, streaming);
+                    leaves.outcome(output)
+                });
+                for place in 0..4 {
+                    let what = format!("{place} of {sum:?} {partners:?} with {threads} threads on {}", backend.name);
+                    assert_close(&what, &actual[place], &expected[place], tolerance(backend, &expected[place]));
+                }
+            }
+        }
+    }
+}
+
 /// The weight of a self-paced score is a constant: its gradient is that of a score with a fixed weight, and so no
 /// derivative of the value. A sum of softplus has its own.
 #[test]

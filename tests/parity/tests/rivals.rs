@@ -177,6 +177,43 @@ fn rival_scores_equal_plain_loops_and_the_reference_with_every_block() {
     }
 }
 
+/// More queries than a tile, more classes than a block, several threads, and no size a multiple of another.
+#[test]
+fn rival_scores_of_any_number_of_tiles_and_threads_equal_the_reference() {
+    let [batch, classes, sub_centers, dim] = [300, 275, 3, 5];
+    let (x, w, y) = (rows(batch, dim, 3), rows(classes * sub_centers, dim, 4), labels(batch, classes));
+    let some: Vec<i64> = (0..classes as i64).map(|class| if class % 5 == 3 { -1 } else { class }).collect();
+    for backend in backends().iter().filter(|backend| backend.name == "flex") {
+        let on = On(backend);
+        let nearest = RIVALS.map(|rivals| (rivals, None));
+        for (rivals, gamma) in nearest.into_iter().chain([(RIVALS[0], Some(0.1)), (RIVALS[5], Some(0.1))]) {
+            let centers = naive::Centers { sub_centers, gamma };
+            let leaves = || {
+                let (comparison, bias) = on.comparison(rivals, batch, centers);
+                (on.matrix(&x), on.matrix(&w), comparison, bias)
+            };
+            let used = || Some(on.integers(&some));
+            let (a, b, comparison, bias) = leaves();
+            let reference = rival_scores_reference(a.clone(), b.clone(), on.integers(&y), used(), comparison, SCALE);
+            let expected = outcome(reference, [&a, &b], &bias);
+            for (threads, block) in [(1, None), (2, None), (7, Some(100))] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let (a, b, comparison, bias) = leaves();
+                let streaming = Streaming::new().with_block(block);
+                let actual = pool.install(|| {
+                    let labels = on.integers(&y);
+                    let output = rival_scores(a.clone(), b.clone(), labels, used(), comparison, SCALE, streaming);
+                    outcome(output, [&a, &b], &bias)
+                });
+                for place in 0..4 {
+                    let what = format!("{place} of {rivals:?} {gamma:?} with {threads} threads on {}", backend.name);
+                    assert_close(&what, &actual[place], &expected[place], on.tolerance(&expected[place]));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn gradients_of_rival_scores_equal_finite_differences() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
