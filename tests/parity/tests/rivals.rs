@@ -214,6 +214,66 @@ fn rival_scores_of_any_number_of_tiles_and_threads_equal_the_reference() {
     }
 }
 
+/// However the embeddings and the centers lie in memory.
+#[test]
+fn rival_scores_of_views_equal_those_of_copies() {
+    let (x, w, y) = (rows(5, 7, 3), rows(36, 7, 4), labels(5, 12));
+    for backend in backends() {
+        let on = On(&backend);
+        for rivals in [RIVALS[1], RIVALS[5]] {
+            let run = |of_leaf: fn(Tensor<2>) -> Tensor<2>, to_leaf: fn(Tensor<2>) -> Tensor<2>| {
+                let leaf = |rows: &[Vec<f64>]| to_leaf(on.matrix(rows).detach()).detach().require_grad();
+                let (a, b) = (leaf(&x), leaf(&w));
+                let (comparison, _) = on.comparison(rivals, 5, naive::Centers { sub_centers: 3, gamma: None });
+                let (queries, keys) = (of_leaf(a.clone()), of_leaf(b.clone()));
+                let scores = rival_scores(queries, keys, on.integers(&y), None, comparison, SCALE, Streaming::new());
+                let gradients = weigh(scores.clone()).backward();
+                let of = |leaf: &Tensor<2>| host(of_leaf(leaf.grad(&gradients).expect("a leaf has a gradient")));
+                [host(scores), of(&a), of(&b)]
+            };
+            let copies = run(|rows| rows, |rows| rows);
+            let transposed = run(Tensor::transpose, Tensor::transpose);
+            let narrowed = run(|rows| rows.narrow(1, 7, 7), |rows| Tensor::cat(vec![rows.clone(), rows], 1));
+            for (view, name) in [(transposed, "transposed"), (narrowed, "narrowed")] {
+                for place in 0..3 {
+                    let what = format!("{place} of {name}, {rivals:?} on {} {:?}", backend.name, backend.dtype);
+                    assert_close(&what, &view[place], &copies[place], on.tolerance(&copies[place]));
+                }
+            }
+        }
+    }
+}
+
+/// Centers in half precision are the same centers in single: only their gradient is rounded.
+#[test]
+fn rival_scores_of_centers_in_half_precision_are_those_in_single() {
+    let (x, w, y) = (rows(5, 7, 3), rows(36, 7, 4), labels(5, 12));
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
+        let on = On(backend);
+        for half in [DType::F16, DType::BF16] {
+            for rivals in RIVALS {
+                let rounded = on.matrix(&w).detach().cast(half);
+                let run = |centers: Tensor<2>| {
+                    let (a, b) = (on.matrix(&x), centers.detach().require_grad());
+                    let (comparison, bias) = on.comparison(rivals, 5, naive::Centers { sub_centers: 3, gamma: None });
+                    let (labels, streaming) = (on.integers(&y), Streaming::new().with_block(Some(9)));
+                    let scores = rival_scores(a.clone(), b.clone(), labels, None, comparison, SCALE, streaming);
+                    assert_eq!(scores.dtype(), DType::F32);
+                    outcome(scores, [&a, &b], &bias)
+                };
+                let (actual, expected) = (run(rounded.clone()), run(rounded.clone().cast(DType::F32)));
+                for place in [0, 1, 3] {
+                    let what = format!("{place} of {rivals:?} in {half:?}");
+                    assert_close(&what, &actual[place], &expected[place], on.tolerance(&expected[place]));
+                }
+                // One rounding to eleven or eight bits; the smallest numbers of f16 have fewer.
+                let step = if half == DType::F16 { 1e-3 } else { 8e-3 };
+                assert_close(&format!("{rivals:?} in {half:?}"), &actual[2], &expected[2], Tolerance::new(step, 1e-5));
+            }
+        }
+    }
+}
+
 #[test]
 fn gradients_of_rival_scores_equal_finite_differences() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
