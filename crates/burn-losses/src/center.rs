@@ -5,7 +5,7 @@ use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::reduction::{Reduction, zero_of};
+use crate::reduction::{EmbeddingReduction, zero_of};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
@@ -139,7 +139,7 @@ impl CenterLoss {
         }
         let losses = self.losses(embeddings, labels.clone());
 
-        cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
+        cast_to(EmbeddingReduction::Mean.apply_valid(losses, labels.valid), dtype)
     }
 
     /// The loss of every row; then moves the centers, if in training.

@@ -2,8 +2,8 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`margin`], [`center`] | angular-margin heads with trained class centers, and center loss |
-//! | [`pairwise`], [`proxy`] | losses of pairs and triplets of embeddings, and of embeddings and trained proxies |
+//! | [`heads`], [`center`] | angular-margin heads with trained class centers, and center loss |
+//! | [`pairs`], [`proxy`] | losses of pairs and triplets of embeddings, and of embeddings and trained proxies |
 //! | [`mining`], [`sampling`], [`memory`] | which pairs count, which samples meet in a batch, and embeddings of past batches |
 //! | [`classification`], [`regression`] | losses of logits and of numbers |
 //! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
@@ -18,7 +18,7 @@
 //! use burn::module::Module;
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::tensor::{Device, Int, Tensor};
-//! use burn_losses::margin::{ArcFace, ArcFaceConfig, MarginHead};
+//! use burn_losses::heads::{ArcFace, ArcFaceConfig, MarginHead};
 //!
 //! #[derive(Module, Debug)]
 //! struct Model {
@@ -46,7 +46,7 @@
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
 //!   in `burn` only, the heads keep the scores of a batch with all classes; see
-//!   [`streams_on`](margin::streams_on).
+//!   [`streams_on`](heads::streams_on).
 //! - `fusion`: Burn's fusion of operations on GPU backends. Burn's default features turn it on there, and then it must be
 //!   on here too.
 
@@ -59,11 +59,12 @@ pub mod center;
 pub mod classification;
 pub mod diagnostics;
 pub mod distance;
+mod embedding_loss;
+pub mod heads;
 pub mod labels;
-pub mod margin;
 pub mod memory;
 pub mod mining;
-pub mod pairwise;
+pub mod pairs;
 pub mod proxy;
 pub mod reduction;
 pub mod regression;
@@ -72,6 +73,8 @@ pub mod sampling;
 
 mod identities;
 mod random;
+
+pub use embedding_loss::EmbeddingLoss;
 
 // Compiles the example of the README.
 #[cfg(doctest)]

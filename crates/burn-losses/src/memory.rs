@@ -68,19 +68,19 @@ impl CrossBatchMemoryConfig {
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::memory::CrossBatchMemoryConfig;
-/// use burn_losses::pairwise::{InfoNceConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{InfoNceLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default().autodiff();
 /// let memory = CrossBatchMemoryConfig::new(2).with_capacity(3).init(&device);
-/// let loss = InfoNceConfig::new().init(&device);
+/// let loss = InfoNceLossConfig::new().init(&device);
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device).require_grad();
 /// let labels = Tensor::<1, Int>::from_ints([7, 8], &device);
 ///
 /// for _ in 0..2 {
 ///     let (references, reference_labels) = memory.references();
 ///     let _ = loss.forward_with_references(
-///         embeddings.clone(), labels.clone(), references, reference_labels, Reduction::Mean,
+///         embeddings.clone(), labels.clone(), references, reference_labels, EmbeddingReduction::Mean,
 ///     );
 ///     memory.enqueue(embeddings.clone(), labels.clone());
 /// }

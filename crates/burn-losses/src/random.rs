@@ -5,7 +5,7 @@ use core::f64::consts::PI;
 use burn::module::RunningState;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor};
 
-use crate::margin::folded_cosine;
+use crate::heads::folded_cosine;
 
 /// Numbers have this many bits, so that the product of two halves, and half a number more, stays below 2^31.
 const BITS: u32 = 30;

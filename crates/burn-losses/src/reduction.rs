@@ -11,7 +11,7 @@ const GROUP: usize = 1024;
 
 /// How the losses of a batch become the number to minimise.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum Reduction {
+pub enum EmbeddingReduction {
     /// `sum(losses) / count(losses)`; 0 for an empty batch.
     Mean,
     /// `sum(losses)`.
@@ -20,7 +20,7 @@ pub enum Reduction {
     MeanNonZero,
 }
 
-impl Reduction {
+impl EmbeddingReduction {
     /// Reduces every loss of the tensor.
     ///
     /// # Shapes
@@ -30,12 +30,12 @@ impl Reduction {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use burn_losses::reduction::Reduction;
+    /// use burn_losses::reduction::EmbeddingReduction;
     ///
     /// let losses = Tensor::<1>::from_data([0.0, 1.0, 5.0], &Device::default());
-    /// assert_eq!(Reduction::Mean.apply(losses.clone()).into_scalar::<f32>(), 2.0);
-    /// assert_eq!(Reduction::Sum.apply(losses.clone()).into_scalar::<f32>(), 6.0);
-    /// assert_eq!(Reduction::MeanNonZero.apply(losses).into_scalar::<f32>(), 3.0);
+    /// assert_eq!(EmbeddingReduction::Mean.apply(losses.clone()).into_scalar::<f32>(), 2.0);
+    /// assert_eq!(EmbeddingReduction::Sum.apply(losses.clone()).into_scalar::<f32>(), 6.0);
+    /// assert_eq!(EmbeddingReduction::MeanNonZero.apply(losses).into_scalar::<f32>(), 3.0);
     /// ```
     pub fn apply<const D: usize>(self, losses: Tensor<D>) -> Tensor<1> {
         let count = losses.shape().num_elements();
@@ -158,7 +158,7 @@ mod tests {
     fn nothing_reduces_to_zero() {
         let empty = || Tensor::<1>::zeros([0], &Device::flex());
 
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
             assert_eq!(scalar(reduction.apply(empty())).to_bits(), 0);
         }
     }
@@ -170,8 +170,8 @@ mod tests {
         let valid = Tensor::<1, Bool>::from_data([true, false, true], &device);
         let none = Tensor::<1, Bool>::from_data([false; 3], &device);
 
-        assert_eq!(scalar(Reduction::Mean.apply_valid(losses.clone(), valid)), 4.0);
-        assert_eq!(scalar(Reduction::Mean.apply_valid(losses.zeros_like(), none)), 0.0);
+        assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.clone(), valid)), 4.0);
+        assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.zeros_like(), none)), 0.0);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let losses = Tensor::<1>::from_data(TensorData::new(vec![0.1_f32; count], [count]), &Device::flex());
         let expected = count as f64 * f64::from(0.1_f32);
 
-        let relative = f64::from(scalar(Reduction::Sum.apply(losses))) / expected - 1.0;
+        let relative = f64::from(scalar(EmbeddingReduction::Sum.apply(losses))) / expected - 1.0;
         assert!(relative.abs() < 1e-6, "relative error {relative}");
     }
 }

@@ -3,8 +3,8 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::pairwise::{NegativeDistance, PairwiseLoss, TripletLossConfig, TripletShape};
-use burn_losses::reduction::Reduction;
+use burn_losses::pairs::{NegativeDistance, PairwiseLoss, TripletLossConfig, TripletShape};
+use burn_losses::reduction::EmbeddingReduction;
 
 const BATCH: usize = 256;
 
@@ -19,7 +19,7 @@ fn batch_all_does_not_hold_its_triplets() {
     let step = |batch: usize| {
         let embeddings = Tensor::<2>::random([batch, 8], Distribution::Default, &device).require_grad();
         let labels = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(8);
-        let value = loss.forward(embeddings.clone(), labels, Reduction::Mean);
+        let value = loss.forward(embeddings.clone(), labels, EmbeddingReduction::Mean);
         let gradient = embeddings.grad(&value.backward()).unwrap();
         (value.into_scalar::<f32>(), gradient.abs().sum().into_scalar::<f32>())
     };

@@ -4,10 +4,10 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::pairwise::{
-    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig,
+use burn_losses::pairs::{
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 
 /// Its scores are more than `Streaming::new()` keeps.
 const BATCH: usize = 4096;
@@ -19,16 +19,16 @@ const ALL_PAIRS: usize = BATCH * BATCH * 4;
 fn no_number_per_pair_is_held() {
     let device = Device::flex().autodiff();
     let losses: [(&str, Box<dyn PairwiseLoss>); 5] = [
-        ("InfoNce", Box::new(InfoNceConfig::new().init(&device))),
-        ("SupCon", Box::new(SupConConfig::new().init())),
-        ("NPairs", Box::new(NPairsConfig::new().init())),
-        ("MultiSimilarity", Box::new(MultiSimilarityConfig::new().init())),
+        ("InfoNceLoss", Box::new(InfoNceLossConfig::new().init(&device))),
+        ("SupConLoss", Box::new(SupConLossConfig::new().init())),
+        ("NPairsLoss", Box::new(NPairsLossConfig::new().init())),
+        ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init())),
         ("CircleLoss", Box::new(CircleLossConfig::new().init())),
     ];
     let step = |loss: &dyn PairwiseLoss, batch: usize| {
         let embeddings = Tensor::<2>::random([batch, 8], Distribution::Default, &device).require_grad();
         let labels = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(batch as i64 / 4);
-        let value = loss.forward(embeddings.clone(), labels, Reduction::Mean);
+        let value = loss.forward(embeddings.clone(), labels, EmbeddingReduction::Mean);
         let gradient = embeddings.grad(&value.backward()).unwrap();
         (value.into_scalar::<f32>(), gradient.abs().sum().into_scalar::<f32>())
     };

@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{PaddingConfig2d, Relu};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regression::{LpLossConfig, MseLoss};
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Normal, Uniform};
@@ -145,7 +145,7 @@ pub fn train(noise: Noise, loss: Loss, steps: usize, seed: u64, device: &Device)
             Loss::L1 => LpLossConfig::l1().forward_no_reduction(cleaned, clean),
             Loss::L2 => MseLoss::new().forward_no_reduction(cleaned, clean),
         };
-        let gradients = GradientsParams::from_grads(Reduction::Mean.apply(losses).backward(), &model);
+        let gradients = GradientsParams::from_grads(EmbeddingReduction::Mean.apply(losses).backward(), &model);
         let learning_rate = 0.005 * 0.1_f64.powf(step as f64 / steps as f64);
         model = optimizer.step(learning_rate, model, gradients);
     }

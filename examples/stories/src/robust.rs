@@ -5,8 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_losses::reduction::Reduction;
-use burn_losses::regression::{HuberLossConfig, LpLossConfig, MseLoss, QuantileConfig};
+use burn_losses::reduction::EmbeddingReduction;
+use burn_losses::regression::{HuberLossConfig, LpLossConfig, MseLoss, QuantileLossConfig};
 use rand_distr::{Distribution, Normal, Uniform};
 
 use crate::generator;
@@ -53,12 +53,12 @@ impl Loss {
             Self::L2 => MseLoss::new().forward_no_reduction(predictions, targets),
             Self::L1 => LpLossConfig::l1().forward_no_reduction(predictions, targets),
             Self::Huber => HuberLossConfig::new(0.5).init().forward_no_reduction(predictions, targets),
-            Self::Median => QuantileConfig::new().init().forward_no_reduction(predictions, targets),
+            Self::Median => QuantileLossConfig::new().init().forward_no_reduction(predictions, targets),
             Self::UpperTenth => {
-                QuantileConfig::new().with_quantile(0.9).init().forward_no_reduction(predictions, targets)
+                QuantileLossConfig::new().with_quantile(0.9).init().forward_no_reduction(predictions, targets)
             }
         };
-        Reduction::Mean.apply(losses)
+        EmbeddingReduction::Mean.apply(losses)
     }
 }
 

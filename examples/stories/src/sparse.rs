@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
     L1PenaltyConfig, L2PenaltyConfig, ParameterPenalty, ProximalL1Config, ShrinkageStep,
 };
@@ -69,7 +69,7 @@ pub fn fit(method: Method, strength: f64, steps: usize, data: &(Tensor<2>, Tenso
     let mut optimizer = SgdConfig::new().init();
     for _ in 0..steps {
         let error = model.forward(data.0.clone()) - data.1.clone();
-        let loss = Reduction::Mean.apply(error.square().mul_scalar(0.5));
+        let loss = EmbeddingReduction::Mean.apply(error.square().mul_scalar(0.5));
         let loss = match method {
             Method::ProximalL1 => loss,
             Method::SubgradientL1 => loss + L1PenaltyConfig::new(strength).init().forward(&model),

@@ -234,7 +234,7 @@ def of_own_probability():
     for q in (0.7, 0.25, 1.0):
         yield labelled(
             f"classification/generalized-cross-entropy-{q:g}",
-            "GeneralizedCrossEntropy",
+            "GeneralizedCrossEntropyLoss",
             {"q": q},
             lambda logits, labels: (1 - own(logits, labels) ** q) / q,
             f"{TORCH} autograd of Zhang, Sabuncu 2018, equation 6",
@@ -247,7 +247,7 @@ def hinges():
         for attempt in range(1000):
             entry = labelled(
                 name if attempt == 0 else f"{name}@{attempt}",
-                "MulticlassHinge",
+                "MulticlassHingeLoss",
                 {"margin": margin, "power": ["Linear", "Squared"][power - 1]},
                 lambda logits, labels: F.multi_margin_loss(
                     logits, labels, p=power, margin=margin, reduction="none"
@@ -278,7 +278,7 @@ def divergences():
 
         results = differentiate(function, inputs, list(names), upstream)
         source = f"{TORCH} nn.functional.kl_div to the mixture"
-        yield case(name, "JensenShannon", {}, inputs, [], upstream, results, source)
+        yield case(name, "JensenShannonLoss", {}, inputs, [], upstream, results, source)
     for special, log_target in (("plain", False), ("log-target", True), ("far", False)):
         name = f"classification/kl-div-{special}"
         rng = next(draws(name))

@@ -111,15 +111,15 @@ def proxy_case(name, loss, settings, build, source):
 def nca_case(name, scale, denominator="AllProxies"):
     settings = {"scale": scale, "denominator": denominator}
     if denominator == "AllProxies":
-        return proxy_case(name, "ProxyNca", settings, nca, f"{PML} ProxyNCALoss")
+        return proxy_case(name, "ProxyNcaLoss", settings, nca, f"{PML} ProxyNCALoss")
     source = f"{TORCH} autograd of the formula of the paper"
-    return proxy_case(name, "ProxyNca", settings, nca_of_others, source)
+    return proxy_case(name, "ProxyNcaLoss", settings, nca_of_others, source)
 
 
 def anchor_case(name, margin, alpha):
     settings = {"margin": margin, "alpha": alpha}
     source = f"{PML} ProxyAnchorLoss, both parts with their divisors"
-    return proxy_case(name, "ProxyAnchor", settings, anchor, source)
+    return proxy_case(name, "ProxyAnchorLoss", settings, anchor, source)
 
 
 def soft_triple_case(name, centers_per_class, scale, gamma, margin, regularizer_weight=0.0):
@@ -131,7 +131,7 @@ def soft_triple_case(name, centers_per_class, scale, gamma, margin, regularizer_
         "regularizer_weight": regularizer_weight,
     }
     if regularizer_weight == 0.0:
-        return proxy_case(name, "SoftTriple", settings, soft_triple, f"{PML} SoftTripleLoss")
+        return proxy_case(name, "SoftTripleLoss", settings, soft_triple, f"{PML} SoftTripleLoss")
     source = f"{PML} SoftTripleLoss, mean, and {TORCH} autograd of the regularizer"
     return proxy_case(name, "SoftTripleForward", settings, soft_triple_regularized, source)
 
@@ -139,7 +139,7 @@ def soft_triple_case(name, centers_per_class, scale, gamma, margin, regularizer_
 def softmax_case(name, temperature):
     settings = {"temperature": temperature}
     source = f"{PML} NormalizedSoftmaxLoss"
-    return proxy_case(name, "NormalizedSoftmax", settings, normalized_softmax, source)
+    return proxy_case(name, "NormalizedSoftmaxLoss", settings, normalized_softmax, source)
 
 
 def cases():

@@ -92,7 +92,7 @@ def of_torch():
     ):
         yield entry(
             f"poisson-{special}",
-            "PoissonNll",
+            "PoissonNllLoss",
             {"input": input_, "target_term": term, "epsilon": 1e-8},
             lambda p, t: F.poisson_nll_loss(
                 p, t, log_input=input_ == "LogRate", full=term == "Stirling", eps=1e-8, reduction="none"
@@ -108,13 +108,13 @@ def of_keras():
 
     function, source = checked("log_cosh", log_cosh)
     for special in ("plain", "again", "positive"):
-        yield entry(f"log-cosh-{special}", "LogCosh", {}, function, source, special == "positive")
-    name = "MeanSquaredLogarithmicError"
+        yield entry(f"log-cosh-{special}", "LogCoshLoss", {}, function, source, special == "positive")
+    name = "MeanSquaredLogarithmicErrorLoss"
     squares = lambda p, t: (torch.log1p(p) - torch.log1p(t)) ** 2
     function, source = checked("mean_squared_logarithmic_error", squares)
     for special in ("plain", "again", "third"):
         yield entry(f"squared-logarithmic-{special}", name, {}, function, source, True)
-    name = "MeanAbsolutePercentageError"
+    name = "MeanAbsolutePercentageErrorLoss"
     percentage = lambda p, t: 100.0 * ((p - t) / t.abs()).abs()
     function, source = checked("mean_absolute_percentage_error", percentage)
     for special in ("plain", "again", "positive"):
@@ -126,7 +126,7 @@ def of_papers():
     for epsilon in (1e-3, 0.25, 2.0):
         yield entry(
             f"charbonnier-{epsilon:g}",
-            "Charbonnier",
+            "CharbonnierLoss",
             {"epsilon": epsilon},
             lambda p, t: torch.sqrt((p - t) ** 2 + epsilon**2),
             f"{TORCH} autograd of Lai et al. 2017, section 3.3",
@@ -134,7 +134,7 @@ def of_papers():
     for quantile in (0.5, 0.05, 0.75):
         yield entry(
             f"quantile-{quantile:g}",
-            "Quantile",
+            "QuantileLoss",
             {"quantile": quantile},
             lambda p, t: torch.maximum(quantile * (t - p), (quantile - 1) * (t - p)),
             f"{TORCH} autograd of Koenker, Bassett 1978, equation 3.1",

@@ -85,7 +85,7 @@ def info_nce(name, temperature, labels=LABELS, references=False):
         lambda: pml_losses.NTXentLoss(temperature=temperature), labels, REFERENCE_LABELS, pair_matrix
     )
     settings = {"temperature": temperature}
-    return finished(name, "InfoNce", settings, inputs, every, function, rng, f"{PML} NTXentLoss")
+    return finished(name, "InfoNceLoss", settings, inputs, every, function, rng, f"{PML} NTXentLoss")
 
 
 def learned(name, log_scale):
@@ -107,7 +107,7 @@ def learned(name, log_scale):
 
     settings = {"temperature": 0.25, "temperature_mode": "Learned"}
     source = f"{TORCH} autograd of the formula"
-    return finished(name, "InfoNce", settings, inputs, LABELS, losses, rng, source)
+    return finished(name, "InfoNceLoss", settings, inputs, LABELS, losses, rng, source)
 
 
 def views(name, temperature, count=3):
@@ -123,7 +123,7 @@ def views(name, temperature, count=3):
         return found["losses"]
 
     source = f"{PML} NTXentLoss of both views, labels by position"
-    return finished(name, "InfoNce", {"temperature": temperature}, inputs, [], losses, rng, source)
+    return finished(name, "InfoNceLoss", {"temperature": temperature}, inputs, [], losses, rng, source)
 
 
 def aligned(name, temperature, queue=False, count=4):
@@ -148,7 +148,7 @@ def aligned(name, temperature, queue=False, count=4):
 
     source = f"{PML} NTXentLoss with references, labels by position"
     labels = QUEUE_LABELS if queue else []
-    return finished(name, "InfoNce", {"temperature": temperature}, inputs, labels, losses, rng, source)
+    return finished(name, "InfoNceLoss", {"temperature": temperature}, inputs, labels, losses, rng, source)
 
 
 def row_case(name, loss, settings, build, source, labels=LABELS, references=False, place=per_row):
@@ -164,14 +164,14 @@ def row_case(name, loss, settings, build, source, labels=LABELS, references=Fals
 
 def sup_con(name, temperature, **more):
     return row_case(
-        name, "SupCon", {"temperature": temperature},
+        name, "SupConLoss", {"temperature": temperature},
         lambda: pml_losses.SupConLoss(temperature=temperature), f"{PML} SupConLoss", **more
     )
 
 
 def multi_similarity(name, alpha, beta, base, **more):
     return row_case(
-        name, "MultiSimilarity", {"alpha": alpha, "beta": beta, "base": base},
+        name, "MultiSimilarityLoss", {"alpha": alpha, "beta": beta, "base": base},
         lambda: pml_losses.MultiSimilarityLoss(alpha=alpha, beta=beta, base=base),
         f"{PML} MultiSimilarityLoss", **more
     )
@@ -192,7 +192,7 @@ def n_pairs(name, score, **more):
         "Cosine": CosineSimilarity,
     }
     return row_case(
-        name, "NPairs", {"score": score}, lambda: pml_losses.NPairsLoss(distance=distances[score]()),
+        name, "NPairsLoss", {"score": score}, lambda: pml_losses.NPairsLoss(distance=distances[score]()),
         f"{PML} NPairsLoss, score {score}", place=at_anchor, **more
     )
 
@@ -208,7 +208,7 @@ def n_pairs_laid_out(name, score, count=4):
         return values.mean()[None]
 
     source = f"{TORCH} cross_entropy of the products, mean"
-    return finished(name, "NPairs", {"score": score}, inputs, [], losses, rng, source)
+    return finished(name, "NPairsLoss", {"score": score}, inputs, [], losses, rng, source)
 
 
 def n_pairs_with_references(name):
@@ -228,7 +228,7 @@ def n_pairs_with_references(name):
 
     source = f"{TORCH} cross_entropy of the products with the first reference of every label, mean"
     every = ANCHOR_LABELS + REFERENCE_LABELS
-    return finished(name, "NPairs", {"score": "Product"}, inputs, every, losses, rng, source)
+    return finished(name, "NPairsLoss", {"score": "Product"}, inputs, every, losses, rng, source)
 
 
 ALONE_LABELS = [1, 1, 5, 1, 1]

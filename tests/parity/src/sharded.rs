@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_losses::margin::{
+use burn_losses::heads::{
     ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig, PartialFcConfig, ShardedHead,
 };
 use support::close::{Tolerance, assert_close};

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::classification::*;
 use burn_losses::labels::LabelPolicy;
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::golden::{Case, cases};
@@ -78,7 +78,7 @@ fn logits_whose_exponential_overflows_or_vanishes_are_harmless() {
 fn huge_logits_are_harmless_to_all_but_squares() {
     for backend in backends() {
         for (row, case) in
-            rows().filter(|(row, case)| case.inputs.contains_key("logits") && row.loss != "MulticlassHinge")
+            rows().filter(|(row, case)| case.inputs.contains_key("logits") && row.loss != "MulticlassHingeLoss")
         {
             let mut case = case;
             let logits = case.inputs.get_mut("logits").expect("logits");
@@ -133,19 +133,19 @@ fn an_empty_batch_has_loss_zero_and_a_graph() {
     for backend in backends() {
         let empty = || Tensor::<2>::zeros([0, 3], (&backend.device, backend.dtype)).require_grad();
         let none = || Tensor::<1, Int>::zeros([0], &backend.device);
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
             let losses = [
                 CrossEntropyLossConfig::new().init().forward(empty(), none(), reduction),
                 CrossEntropyLossConfig::new().init().forward_soft(empty(), empty(), reduction),
                 FocalLossConfig::new().init().forward(empty(), none(), reduction),
                 FocalLossConfig::new().init().forward_soft(empty(), empty(), reduction),
                 PolyLossConfig::new().init().forward(empty(), none(), reduction),
-                GeneralizedCrossEntropyConfig::new().init().forward(empty(), none(), reduction),
-                MulticlassHingeConfig::new().init().forward(empty(), none(), reduction),
+                GeneralizedCrossEntropyLossConfig::new().init().forward(empty(), none(), reduction),
+                MulticlassHingeLossConfig::new().init().forward(empty(), none(), reduction),
                 BinaryCrossEntropyLossConfig::new().init().forward(empty(), empty(), reduction),
                 BinaryFocalLossConfig::new().init().forward(empty(), empty(), reduction),
                 AsymmetricLossConfig::new().init().forward(empty(), empty(), reduction),
-                JensenShannonConfig::new().init().forward(vec![empty(), empty()], reduction),
+                JensenShannonLossConfig::new().init().forward(vec![empty(), empty()], reduction),
             ];
             for loss in losses {
                 assert_eq!(host(loss.clone()), [0.0], "{}", backend.name);
@@ -158,7 +158,7 @@ fn an_empty_batch_has_loss_zero_and_a_graph() {
 #[test]
 fn without_a_single_class_every_reduction_is_zero() {
     for backend in backends() {
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
             let logits = matrix(&LOGITS, &backend).require_grad();
             let weighted = CrossEntropyLossConfig::new().with_class_weights(Some(vec![1.0, 2.0, 3.0])).init();
             let loss = weighted.forward(logits.clone(), labels(&[-1; 4], &backend), reduction);
@@ -208,7 +208,7 @@ fn poly_of_zero_and_generalized_of_almost_zero_are_cross_entropies() {
 
         // (1 - p^q) / q = s - q·s²/2 + ... for s = -log(p).
         let q = 0.01;
-        let general = GeneralizedCrossEntropyConfig::new().with_q(q).init().forward_no_reduction(x, y);
+        let general = GeneralizedCrossEntropyLossConfig::new().with_q(q).init().forward_no_reduction(x, y);
         let expected: Vec<f64> = plain.iter().map(|s| s - q * s * s / 2.0 + q * q * s.powi(3) / 6.0).collect();
         assert_close("generalized", &host(general), &expected, Tolerance::new(1e-4, 1e-4));
     }
@@ -220,10 +220,10 @@ fn labels_are_probabilities_of_one() {
         let (x, y, soft) = (matrix(&LOGITS, &backend), labels(&LABELS, &backend), matrix(&one_hot(), &backend));
         for smoothing in [0.0, 0.2, 1.0] {
             let loss = CrossEntropyLossConfig::new().with_label_smoothing(smoothing).init();
-            let hard = host(loss.forward(x.clone(), y.clone(), Reduction::Mean));
+            let hard = host(loss.forward(x.clone(), y.clone(), EmbeddingReduction::Mean));
             assert_close(
                 "mean",
-                &host(loss.forward_soft(x.clone(), soft.clone(), Reduction::Mean)),
+                &host(loss.forward_soft(x.clone(), soft.clone(), EmbeddingReduction::Mean)),
                 &hard,
                 tolerance(&backend),
             );
@@ -245,7 +245,7 @@ fn the_weighted_mean_is_that_of_pytorch() {
     for backend in backends() {
         let call = Call { case: &case, device: &backend.device, dtype: backend.dtype };
         let loss = call.config(CrossEntropyLossConfig::new()).init();
-        let mean = loss.forward(call.leaf("logits"), call.labels(), Reduction::Mean);
+        let mean = loss.forward(call.leaf("logits"), call.labels(), EmbeddingReduction::Mean);
         assert_close("mean", &host(mean), &[expected], tolerance(&backend));
     }
 }
@@ -268,7 +268,7 @@ fn a_number_added_to_all_logits_of_a_row_changes_nothing() {
 fn views_may_be_swapped() {
     for backend in backends() {
         let (first, second) = (matrix(&LOGITS, &backend), matrix(&one_hot(), &backend));
-        let loss = JensenShannonConfig::new().init();
+        let loss = JensenShannonLossConfig::new().init();
         let forth = host(loss.forward_no_reduction(vec![first.clone(), second.clone()]));
         let back = host(loss.forward_no_reduction(vec![second, first]));
         assert_close("swapped", &back, &forth, tolerance(&backend));
@@ -281,7 +281,9 @@ fn views_that_contradict_each_other_surely_are_harmless() {
         for size in [0.0, 1e2, 1e4, 1e30] {
             let view = |sign: f64| matrix(&[[sign * size, -sign * size, 0.0]], &backend).require_grad();
             let (first, second) = (view(1.0), view(-1.0));
-            let loss = JensenShannonConfig::new().init().forward(vec![first.clone(), second.clone()], Reduction::Mean);
+            let loss = JensenShannonLossConfig::new()
+                .init()
+                .forward(vec![first.clone(), second.clone()], EmbeddingReduction::Mean);
             assert_finite("loss", &host(loss.clone()));
             let gradients = loss.backward();
             for view in [first, second] {
@@ -311,9 +313,9 @@ fn half_precision_is_computed_in_single_and_returned_in_half() {
         let x = || Tensor::<2>::from_data(TensorData::new(LOGITS.concat(), [4, 3]), (&device, DType::F32));
         let y = || Tensor::<1, Int>::from_data(LABELS, &device);
         let loss = CrossEntropyLossConfig::new().with_class_weights(Some(vec![0.3, 1.7, 1.0])).init();
-        let half = loss.forward(x().cast(dtype), y(), Reduction::Mean);
+        let half = loss.forward(x().cast(dtype), y(), EmbeddingReduction::Mean);
         assert_eq!(half.dtype(), dtype);
-        let full = host(loss.forward(x(), y(), Reduction::Mean));
+        let full = host(loss.forward(x(), y(), EmbeddingReduction::Mean));
         assert_close("half", &host(half), &full, Tolerance::new(relative, relative));
     }
 }
@@ -327,7 +329,7 @@ fn every_config_survives_json() {
     let text = text.expect("JSON");
     let back: CrossEntropyLossConfig = serde_json::from_str(&text).expect("the config");
     assert_eq!(serde_json::to_string(&back).expect("JSON"), text);
-    let text = serde_json::to_string(&MulticlassHingeConfig::new().with_power(HingePower::Squared)).expect("JSON");
-    let back: MulticlassHingeConfig = serde_json::from_str(&text).expect("the config");
+    let text = serde_json::to_string(&MulticlassHingeLossConfig::new().with_power(HingePower::Squared)).expect("JSON");
+    let back: MulticlassHingeLossConfig = serde_json::from_str(&text).expect("the config");
     assert_eq!(back.power, HingePower::Squared);
 }

@@ -2,13 +2,13 @@ use burn::config::Config;
 use burn::module::Initializer;
 use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
-use burn_losses::labels::LabelPolicy;
-use burn_losses::margin::{
+use burn_losses::heads::{
     AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, CurricularFaceConfig,
     ElasticFaceConfig, ElasticMargin, ElasticOrder, GradientMode, LargeAngle, MagFaceConfig, MvMargin, MvSoftmaxConfig,
     MvWeighting, NormFaceConfig, PartialFcConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig,
     UniFaceConfig,
 };
+use burn_losses::labels::LabelPolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

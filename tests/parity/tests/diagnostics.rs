@@ -1,8 +1,8 @@
 use burn::module::Param;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::diagnostics::{ClassCosines, Figures, Reading, embedding_figures};
+use burn_losses::heads::{ClassCenters, CosFace, CosFaceConfig, MarginHead};
 use burn_losses::labels::LabelPolicy;
-use burn_losses::margin::{ClassCenters, CosFace, CosFaceConfig, MarginHead};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::table::host;

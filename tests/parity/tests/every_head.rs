@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_losses::margin::{
+use burn_losses::heads::{
     AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvSoftmaxConfig,
     PartialFcConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };
@@ -87,7 +87,7 @@ fn partial_fc_at_rate_one_and_small_blocks_change_nothing() {
             let partial = PartialFcConfig::new().with_sample_rate(1.0).init(head.clone());
             same(name, backend, &outcome(&partial, matrix(5, 2, backend), backend), &expected);
 
-            let streaming = burn_losses::margin::Streaming::new().with_block(Some(1));
+            let streaming = burn_losses::heads::Streaming::new().with_block(Some(1));
             let centers = head.centers().clone().with_streaming(streaming);
             same(name, backend, &outcome(&head.with_centers(centers), matrix(5, 2, backend), backend), &expected);
         });

@@ -2,7 +2,7 @@ use burn::module::Param;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
-use burn_losses::margin::{ArcFaceConfig, MarginHead};
+use burn_losses::heads::{ArcFaceConfig, MarginHead};
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -292,7 +292,7 @@ fn inputs_that_are_views_give_the_same_losses() {
     }
 }
 
-fn arcface(backend: &Backend) -> burn_losses::margin::ArcFace {
+fn arcface(backend: &Backend) -> burn_losses::heads::ArcFace {
     let mut head = ArcFaceConfig::new(3, 3).with_scale(16.0).init(&backend.device);
     let weights = [[1.0, 0.5, 0.0], [0.0, 2.0, -0.5], [0.3, 0.0, 0.1]];
     head.centers.weight = Param::from_tensor(Tensor::from_data(weights, (&backend.device, backend.dtype)));

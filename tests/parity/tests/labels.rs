@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses::heads::{ArcFaceConfig, MarginHead};
 use burn_losses::labels::{LabelPolicy, count_bad};
-use burn_losses::margin::{ArcFaceConfig, MarginHead};
 use parity::{Backend, backends};
 use serde_json::json;
 use support::golden::{Case, cases};

@@ -1,8 +1,8 @@
 use burn::module::Param;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_losses::margin::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, LargeAngle, MarginHead, NormFaceConfig};
-use burn_losses::reduction::Reduction;
+use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, LargeAngle, MarginHead, NormFaceConfig};
+use burn_losses::reduction::EmbeddingReduction;
 use parity::backends;
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close};
@@ -238,7 +238,7 @@ fn forward_is_the_mean_and_the_cross_entropy_of_the_margin_logits() {
 
         let losses = head.forward_no_reduction(embeddings.clone(), labels.clone());
         let mean = host(head.forward(embeddings.clone(), labels.clone()));
-        assert_close(&backend.name, &mean, &host(Reduction::Mean.apply(losses.clone())), tolerance);
+        assert_close(&backend.name, &mean, &host(EmbeddingReduction::Mean.apply(losses.clone())), tolerance);
 
         let scores = log_softmax(head.margin_logits(embeddings.clone(), labels.clone()), 1);
         let composed = scores.gather(1, labels.clone().unsqueeze_dim(1)).neg();

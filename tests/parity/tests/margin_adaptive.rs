@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_losses::margin::{
+use burn_losses::heads::{
     AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, ElasticFace,
     ElasticFaceConfig, ElasticMargin, ElasticOrder, LargeAngle, MagFaceConfig, MarginHead, NormFaceConfig,
     PartialFcConfig, Scale, ShardedHead, SphereFaceConfig,

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_losses::margin::{
+use burn_losses::heads::{
     ArcFaceConfig, ClassCenters, CosFaceConfig, CurricularFaceConfig, LargeAngle, MarginHead, MvMargin,
     MvSoftmaxConfig, MvWeighting, PartialFcConfig, ShardedHead, SphereFace2Config, SubCenterArcFaceConfig,
     UniFaceConfig,

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
-use burn_losses::margin::{
+use burn_losses::heads::{
     AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvMargin,
     MvSoftmaxConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };

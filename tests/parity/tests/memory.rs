@@ -4,11 +4,11 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::memory::{CrossBatchMemory, CrossBatchMemoryConfig};
-use burn_losses::pairwise::{
-    CircleLossConfig, ContrastiveLossConfig, InfoNceConfig, LiftedStructureLossConfig, MarginLossConfig,
-    MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig, TripletLossConfig,
+use burn_losses::pairs::{
+    CircleLossConfig, ContrastiveLossConfig, InfoNceLossConfig, LiftedStructureLossConfig, MarginLossConfig,
+    MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::table::host;
 
@@ -174,10 +174,10 @@ fn the_pair_losses_take_the_memory_as_references() {
         let (labels, own) = (vec![1, 2, 1, 3, 2], [1.0, 0.5, -0.5, 1.0]);
         let device = &backend.device;
         let losses: [(&str, Box<dyn PairwiseLoss>); 9] = [
-            ("InfoNce", Box::new(InfoNceConfig::new().with_temperature(0.5).init(device))),
-            ("SupCon", Box::new(SupConConfig::new().with_temperature(0.5).init())),
-            ("NPairs", Box::new(NPairsConfig::new().init())),
-            ("MultiSimilarity", Box::new(MultiSimilarityConfig::new().init())),
+            ("InfoNceLoss", Box::new(InfoNceLossConfig::new().with_temperature(0.5).init(device))),
+            ("SupConLoss", Box::new(SupConLossConfig::new().with_temperature(0.5).init())),
+            ("NPairsLoss", Box::new(NPairsLossConfig::new().init())),
+            ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init())),
             ("CircleLoss", Box::new(CircleLossConfig::new().with_scale(5.0).init())),
             ("ContrastiveLoss", Box::new(ContrastiveLossConfig::new().init())),
             ("TripletLoss", Box::new(TripletLossConfig::new().with_margin(2.0).init())),
@@ -190,7 +190,7 @@ fn the_pair_losses_take_the_memory_as_references() {
             let of_anchors = || integers(&[2, 1], device);
             let value = |anchors: Tensor<2>| {
                 let (references, of) = memory.references();
-                loss.forward_with_references(anchors, of_anchors(), references, of, Reduction::Sum)
+                loss.forward_with_references(anchors, of_anchors(), references, of, EmbeddingReduction::Sum)
             };
             assert_eq!(host(value(anchors())), [0.0], "{name} on {}", backend.name);
             memory.enqueue(anchors(), of_anchors());
@@ -198,7 +198,7 @@ fn the_pair_losses_take_the_memory_as_references() {
             let leaf = anchors();
             let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
             let (plain, of) = (tensor(&rows, &backend), integers(&labels, device));
-            let expected = loss.forward_with_references(anchors(), of_anchors(), plain, of, Reduction::Sum);
+            let expected = loss.forward_with_references(anchors(), of_anchors(), plain, of, EmbeddingReduction::Sum);
             // The memory is f32.
             let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
             let close = (value - expected).abs() <= 1e-5 * expected.abs();

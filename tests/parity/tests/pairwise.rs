@@ -4,19 +4,20 @@ use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::distance::Distance;
 use burn_losses::mining::{Pairs, Triplets};
-use burn_losses::pairwise::{
+use burn_losses::pairs::{
     ContrastiveForm, ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, NegativeDistance, PairBalance,
     PairwiseLoss, TripletLoss, TripletLossConfig, TripletMining, TripletShape,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero];
+const REDUCTIONS: [EmbeddingReduction; 3] =
+    [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero];
 
 /// A batch loss behind one signature.
-type BatchLoss = Box<dyn Fn(Tensor<2>, Tensor<1, Int>, Reduction) -> Tensor<1>>;
+type BatchLoss = Box<dyn Fn(Tensor<2>, Tensor<1, Int>, EmbeddingReduction) -> Tensor<1>>;
 
 /// Every loss of the family that takes a batch, in each of its settings, by name. `needs_both` marks those that are 0
 /// without a positive and without a negative.
@@ -66,7 +67,7 @@ fn value_and_gradient(
     loss: &BatchLoss,
     rows: &[Vec<f64>],
     labels: &[i64],
-    reduction: Reduction,
+    reduction: EmbeddingReduction,
 ) -> (f64, Vec<f64>) {
     let embeddings = floats(backend, rows).require_grad();
     let value = loss(embeddings.clone(), integers(backend, labels), reduction);
@@ -175,7 +176,7 @@ fn huge_rows_have_finite_losses_and_gradients_where_no_distance_is_squared() {
                 if name.contains("Squared") {
                     continue;
                 }
-                let (value, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, Reduction::Mean);
+                let (value, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
                 let what = format!("{length:e}: {name} on {} {:?}", backend.name, backend.dtype);
                 assert_finite(&what, &[value]);
                 assert_finite(&format!("{what}: gradient"), &gradient);
@@ -193,7 +194,7 @@ fn a_nan_in_a_row_with_a_negative_label_reaches_nothing() {
     poisoned[1] = vec![f64::NAN, f64::INFINITY, 1.0];
     for backend in backends() {
         for (name, _, loss) in losses(&backend.device) {
-            let run = |rows: &[Vec<f64>]| value_and_gradient(&backend, &loss, rows, &labels, Reduction::Mean);
+            let run = |rows: &[Vec<f64>]| value_and_gradient(&backend, &loss, rows, &labels, EmbeddingReduction::Mean);
             let (expected, actual) = (run(&clean), run(&poisoned));
             assert_eq!(actual, expected, "{name} on {}", backend.name);
             assert!(actual.1[3..6].iter().all(|&slope| slope == 0.0), "{name}: {:?}", actual.1);
@@ -211,7 +212,7 @@ fn a_nan_in_a_pair_is_never_a_finite_loss() {
             if name.contains("Hard") {
                 continue;
             }
-            let value = loss(floats(&backend, &rows), integers(&backend, &labels), Reduction::Mean);
+            let value = loss(floats(&backend, &rows), integers(&backend, &labels), EmbeddingReduction::Mean);
             assert!(host(value)[0].is_nan(), "{name} on {}", backend.name);
         }
     }
@@ -230,7 +231,7 @@ fn an_anchor_that_equals_its_positive_has_a_finite_gradient() {
                 let negative = floats(&backend, &other).require_grad();
                 let triplets = [&anchor, &positive, &negative].map(Clone::clone);
                 let [a, p, n] = triplets;
-                let gradients = loss.forward_triplets(a, p, n, Reduction::Mean).backward();
+                let gradients = loss.forward_triplets(a, p, n, EmbeddingReduction::Mean).backward();
                 for leaf in [anchor, positive, negative] {
                     let gradient = host(leaf.grad(&gradients).expect("a gradient"));
                     assert_finite(&format!("{shape:?} {swap:?} on {}", backend.name), &gradient);
@@ -253,7 +254,7 @@ fn the_triplet_loss_of_burn_has_a_nan_gradient_there() {
     let of_burn = burn::nn::loss::TripletMarginLossConfig::new().init();
     let theirs = of_burn.forward(anchor.clone(), positive.clone(), negative.clone(), burn::nn::loss::Reduction::Mean);
     let ours = TripletLossConfig::new().with_margin(1.0).init();
-    let ours = ours.forward_triplets(anchor.clone(), positive, negative, Reduction::Mean);
+    let ours = ours.forward_triplets(anchor.clone(), positive, negative, EmbeddingReduction::Mean);
 
     assert!(gradient(theirs)[0].is_nan());
     assert_finite("ours", &gradient(ours));
@@ -406,7 +407,7 @@ fn a_swap_needs_a_batch() {
     // Also where there is nothing to compare, so that a first empty memory does not hide it.
     let rows = |count: usize| Tensor::<2>::ones([count, 1], &device);
     let labels = |count: i64| Tensor::<1, Int>::arange(0..count, &device);
-    loss.forward_with_references(rows(2), labels(2), rows(0), labels(0), Reduction::Mean);
+    loss.forward_with_references(rows(2), labels(2), rows(0), labels(0), EmbeddingReduction::Mean);
 }
 
 /// Rows of a memory are references and no anchors.
@@ -452,7 +453,7 @@ fn the_sum_is_the_sum_of_the_losses_of_the_anchors() {
             let embeddings = floats(&backend, &rows);
             let labels = integers(&backend, &labels);
             let anchors: f64 = host(loss.forward_no_reduction(embeddings.clone(), labels.clone())).iter().sum();
-            let sum = host(loss.forward(embeddings, labels, Reduction::Sum));
+            let sum = host(loss.forward(embeddings, labels, EmbeddingReduction::Sum));
             assert_close(&format!("{name} on {}", backend.name), &sum, &[anchors], tolerance(&backend));
         }
     }
@@ -489,8 +490,8 @@ fn moving_and_turning_all_rows_changes_nothing() {
         rows.iter().map(|x| vec![c * x[0] - s * x[1] + 0.5, s * x[0] + c * x[1] - 1.0, x[2] + 0.25]).collect();
     for backend in backends() {
         for (name, _, loss) in losses(&backend.device) {
-            let (expected, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, Reduction::Mean);
-            let (value, _) = value_and_gradient(&backend, &loss, &turned, &labels, Reduction::Mean);
+            let (expected, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
+            let (value, _) = value_and_gradient(&backend, &loss, &turned, &labels, EmbeddingReduction::Mean);
             let what = format!("{name} on {} {:?}", backend.name, backend.dtype);
             assert_close(&what, &[value], &[expected], tolerance(&backend));
             let sums: Vec<f64> = (0..3).map(|k| gradient.iter().skip(k).step_by(3).sum()).collect();
@@ -560,8 +561,8 @@ fn three_ways_to_the_same_pairs_agree() {
                     assert_close(&what, &host(matrix), &batch, tolerance(&backend));
                 }
                 // Without the mask of rows with themselves there are more positives: the masks are what counts.
-                let more = loss.forward_distances(distances, &pairs, Reduction::Mean);
-                assert!(host(more)[0] < host(loss.forward(x, y, Reduction::Mean))[0], "{form:?} {balance:?}");
+                let more = loss.forward_distances(distances, &pairs, EmbeddingReduction::Mean);
+                assert!(host(more)[0] < host(loss.forward(x, y, EmbeddingReduction::Mean))[0], "{form:?} {balance:?}");
             }
         }
     }
@@ -607,10 +608,10 @@ fn entries_of_a_list_that_are_not_valid_count_for_nothing() {
         };
         let each = host(loss.forward_mined_no_reduction(distances.clone(), &list([true, true, false])));
         assert_eq!(each[2], 0.0);
-        let mean = host(loss.forward_mined(distances.clone(), &list([true, true, false]), Reduction::Mean));
+        let mean = host(loss.forward_mined(distances.clone(), &list([true, true, false]), EmbeddingReduction::Mean));
         assert_close(&backend.name, &mean, &[(each[0] + each[1]) / 2.0], tolerance(&backend));
 
-        let none = loss.forward_mined(distances, &list([false; 3]), Reduction::Mean);
+        let none = loss.forward_mined(distances, &list([false; 3]), EmbeddingReduction::Mean);
         let gradient = host(embeddings.grad(&none.backward()).expect("a gradient"));
         assert_eq!(host(none), [0.0]);
         assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
@@ -625,7 +626,7 @@ fn an_empty_list_of_triplets_has_loss_and_gradient_zero() {
         let nothing = Tensor::<1, Int>::zeros([0], &backend.device);
         let valid = Tensor::<1, Bool>::empty([0], &backend.device);
         let triplets = Triplets { anchor: nothing.clone(), positive: nothing.clone(), negative: nothing, valid };
-        let loss = TripletLossConfig::new().init().forward_mined(distances, &triplets, Reduction::Mean);
+        let loss = TripletLossConfig::new().init().forward_mined(distances, &triplets, EmbeddingReduction::Mean);
         let gradient = host(embeddings.grad(&loss.backward()).expect("a gradient"));
         assert_eq!(host(loss), [0.0]);
         assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
@@ -641,7 +642,7 @@ fn a_boundary_without_a_pair_has_gradient_zero() {
             let loss = MarginLossConfig::new().with_classes(classes).with_nu(0.5).init(&backend.device);
             let rows = &batch().0[..labels.len()];
             let embeddings = floats(&backend, rows).require_grad();
-            let value = loss.forward(embeddings, integers(&backend, &labels), Reduction::Mean);
+            let value = loss.forward(embeddings, integers(&backend, &labels), EmbeddingReduction::Mean);
             let gradient = host(loss.beta.val().grad(&value.backward()).expect("a gradient"));
             assert_eq!(host(value), [0.0], "{labels:?} on {}", backend.name);
             assert!(gradient.iter().all(|&slope| slope == 0.0), "{labels:?} on {}: {gradient:?}", backend.name);
@@ -660,7 +661,7 @@ fn an_anchor_without_a_boundary_is_in_no_chosen_pair() {
         let of = |labels: &[i64], pairs: &Pairs| {
             let labels = integers(&backend, labels);
             let each = loss.forward_distances_no_reduction(distances.clone(), labels.clone(), pairs);
-            (host(each), host(loss.forward_distances(distances.clone(), labels, pairs, Reduction::Mean)))
+            (host(each), host(loss.forward_distances(distances.clone(), labels, pairs, EmbeddingReduction::Mean)))
         };
         let (each, _) = of(&[1, 9, 9, 1], &pairs(&[1, 9, 9, 1]));
         assert!(each[4..12].iter().all(|&loss| loss == 0.0), "{each:?}");
@@ -676,7 +677,7 @@ fn an_anchor_without_a_boundary_is_in_no_chosen_pair() {
 fn labels_of_an_empty_batch_that_are_too_many_are_rejected() {
     let device = Device::flex();
     let labels = Tensor::<1, Int>::from_data([1, 2], &device);
-    TripletLossConfig::new().init().forward(Tensor::zeros([0, 3], &device), labels, Reduction::Mean);
+    TripletLossConfig::new().init().forward(Tensor::zeros([0, 3], &device), labels, EmbeddingReduction::Mean);
 }
 
 #[test]
@@ -692,7 +693,7 @@ fn half_precision_is_computed_in_single_and_given_back_as_half() {
                     Tensor::<2>::from_data(data, (&device, if allowed > 1e-2 { DType::BF16 } else { DType::F16 }));
                 let embeddings = half.cast(dtype).detach().require_grad();
                 let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &device);
-                let value = loss(embeddings.clone(), labels, Reduction::Mean);
+                let value = loss(embeddings.clone(), labels, EmbeddingReduction::Mean);
                 assert_eq!(value.dtype(), dtype, "{name}");
                 (host(value.clone()), host(embeddings.grad(&value.backward()).expect("a gradient")))
             };
@@ -709,10 +710,10 @@ fn transposed_and_flipped_views_are_the_same_batch() {
     for backend in backends() {
         for (name, _, loss) in losses(&backend.device) {
             let x = floats(&backend, &rows);
-            let expected = host(loss(x.clone(), integers(&backend, &labels), Reduction::Mean));
+            let expected = host(loss(x.clone(), integers(&backend, &labels), EmbeddingReduction::Mean));
             let stored: Vec<Vec<f64>> = (0..3).map(|k| rows.iter().map(|row| row[k]).collect()).collect();
             let view = floats(&backend, &stored).transpose();
-            let value = host(loss(view, integers(&backend, &labels), Reduction::Mean));
+            let value = host(loss(view, integers(&backend, &labels), EmbeddingReduction::Mean));
             assert_close(&format!("{name} on {}", backend.name), &value, &expected, tolerance(&backend));
         }
     }
@@ -725,7 +726,7 @@ fn a_swap_with_a_memory_is_rejected() {
     let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init();
     let labels = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), &device);
     let pairs = Pairs::between(labels(&[0, 1]), labels(&[0, 1, 1]));
-    loss.forward_distances(Tensor::ones([2, 3], &device), &pairs, Reduction::Mean);
+    loss.forward_distances(Tensor::ones([2, 3], &device), &pairs, EmbeddingReduction::Mean);
 }
 
 #[test]

@@ -2,12 +2,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Initializer, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::heads::{MarginHead, NormFaceConfig, Streaming};
 use burn_losses::labels::LabelPolicy;
-use burn_losses::margin::{MarginHead, NormFaceConfig, Streaming};
 use burn_losses::proxy::{
-    Denominator, NormalizedSoftmaxConfig, ProxyAnchor, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig,
+    Denominator, NormalizedSoftmaxLossConfig, ProxyAnchorLoss, ProxyAnchorLossConfig, ProxyNcaLossConfig,
+    SoftTripleLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -23,17 +24,17 @@ fn losses() -> Vec<(&'static str, Value)> {
     let soft_triple =
         |scale: f64, gamma: f64| json!({"centers_per_class": 2, "scale": scale, "gamma": gamma, "margin": 0.01});
     vec![
-        ("ProxyNca", json!({"scale": 1.0})),
-        ("ProxyNca", json!({"scale": 1e4})),
-        ("ProxyNca", json!({"scale": 1.0, "denominator": "OtherProxies"})),
-        ("ProxyNca", json!({"scale": 1e4, "denominator": "OtherProxies"})),
-        ("ProxyAnchor", json!({"alpha": 32.0, "margin": 0.1})),
-        ("ProxyAnchor", json!({"alpha": 1e4, "margin": 0.1})),
-        ("SoftTriple", soft_triple(20.0, 0.1)),
-        ("SoftTriple", soft_triple(1e4, 1e-4)),
-        ("NormalizedSoftmax", json!({"temperature": 0.5})),
-        ("NormalizedSoftmax", json!({"temperature": 0.01})),
-        ("NormalizedSoftmax", json!({"temperature": 1e-4})),
+        ("ProxyNcaLoss", json!({"scale": 1.0})),
+        ("ProxyNcaLoss", json!({"scale": 1e4})),
+        ("ProxyNcaLoss", json!({"scale": 1.0, "denominator": "OtherProxies"})),
+        ("ProxyNcaLoss", json!({"scale": 1e4, "denominator": "OtherProxies"})),
+        ("ProxyAnchorLoss", json!({"alpha": 32.0, "margin": 0.1})),
+        ("ProxyAnchorLoss", json!({"alpha": 1e4, "margin": 0.1})),
+        ("SoftTripleLoss", soft_triple(20.0, 0.1)),
+        ("SoftTripleLoss", soft_triple(1e4, 1e-4)),
+        ("NormalizedSoftmaxLoss", json!({"temperature": 0.5})),
+        ("NormalizedSoftmaxLoss", json!({"temperature": 0.01})),
+        ("NormalizedSoftmaxLoss", json!({"temperature": 1e-4})),
     ]
 }
 
@@ -44,14 +45,14 @@ fn gentle() -> impl Iterator<Item = (&'static str, Value)> {
     })
 }
 
-/// The rows of one class of `weights` come one after the other, for SoftTriple two.
+/// The rows of one class of `weights` come one after the other, for SoftTripleLoss two.
 fn case(loss: &str, settings: &Value, embeddings: &[Vec<f64>], weights: &[Vec<f64>], labels: &[i64]) -> Case {
     let dim = embeddings[0].len();
-    let classes = weights.len() / if loss == "SoftTriple" { 2 } else { 1 };
+    let classes = weights.len() / if loss == "SoftTripleLoss" { 2 } else { 1 };
     let mut settings = settings.clone();
     settings["classes"] = json!(classes);
     settings["embedding_dim"] = json!(dim);
-    let count = if loss == "ProxyAnchor" { classes } else { labels.len() };
+    let count = if loss == "ProxyAnchorLoss" { classes } else { labels.len() };
     let array = |rows: &[Vec<f64>]| json!({"shape": [rows.len(), dim], "data": rows.concat()});
     let case = json!({
         "name": loss, "loss": loss, "settings": settings, "labels": labels,
@@ -139,11 +140,11 @@ fn duplicate_and_opposite_rows_are_finite() {
 fn a_single_class_has_loss_zero_but_for_the_pull_of_proxy_anchor() {
     for backend in backends() {
         for (loss, settings) in losses() {
-            let weights = rows(if loss == "SoftTriple" { 2 } else { 1 }, 20);
+            let weights = rows(if loss == "SoftTripleLoss" { 2 } else { 1 }, 20);
             let Outcome { losses, embeddings, weights } =
                 run(&case(loss, &settings, &rows(3, 1), &weights, &[0, 0, 0]), &backend);
             assert_finite(loss, &[losses.clone(), embeddings.clone(), weights.clone()].concat());
-            if loss != "ProxyAnchor" {
+            if loss != "ProxyAnchorLoss" {
                 assert!(losses.iter().all(|&loss| loss == 0.0), "{loss} on {}: {losses:?}", backend.name);
                 assert!(embeddings.iter().chain(&weights).all(|&slope| slope == 0.0), "{loss} on {}", backend.name);
             }
@@ -159,7 +160,7 @@ fn an_empty_batch_has_loss_zero_and_gradient_zero() {
         macro_rules! check {
             ($config:ident, $field:ident) => {{
                 let loss = $config::new(4, DIM).init(&backend.device);
-                for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+                for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
                     let value = loss.forward(empty(), nobody(), reduction);
                     let gradients = value.backward();
                     assert_eq!(host(value), [0.0], "{}", backend.name);
@@ -169,10 +170,10 @@ fn an_empty_batch_has_loss_zero_and_gradient_zero() {
                 host(loss.forward_no_reduction(empty(), nobody()))
             }};
         }
-        assert!(check!(ProxyNcaConfig, proxies).is_empty());
-        assert!(check!(NormalizedSoftmaxConfig, proxies).is_empty());
-        assert!(check!(SoftTripleConfig, centers).is_empty());
-        assert_eq!(check!(ProxyAnchorConfig, proxies), [0.0; 4]);
+        assert!(check!(ProxyNcaLossConfig, proxies).is_empty());
+        assert!(check!(NormalizedSoftmaxLossConfig, proxies).is_empty());
+        assert!(check!(SoftTripleLossConfig, centers).is_empty());
+        assert_eq!(check!(ProxyAnchorLossConfig, proxies), [0.0; 4]);
     }
 }
 
@@ -184,12 +185,12 @@ fn a_row_without_a_class_is_not_there_for_proxy_anchor() {
         let kept = [0, 1, 3, 4];
         let without: Vec<Vec<f64>> = kept.iter().map(|&place| rows(5, 1)[place].clone()).collect();
         let labels: Vec<i64> = kept.iter().map(|&place| LABELS[place]).collect();
-        let expected = run(&case("ProxyAnchor", &settings, &without, &proxies(), &labels), &backend);
+        let expected = run(&case("ProxyAnchorLoss", &settings, &without, &proxies(), &labels), &backend);
 
         for bad in [-1, 8, i64::from(i32::MAX), i64::from(i32::MIN)] {
             let mut labels = LABELS;
             labels[2] = bad;
-            let clean = case("ProxyAnchor", &settings, &rows(5, 1), &proxies(), &labels);
+            let clean = case("ProxyAnchorLoss", &settings, &rows(5, 1), &proxies(), &labels);
             let mut broken = clean.clone();
             broken.inputs.get_mut("embeddings").unwrap().data[2 * DIM..3 * DIM].fill(f64::NAN);
             let outcome = run(&clean, &backend);
@@ -206,7 +207,7 @@ fn a_batch_without_a_single_class_has_loss_zero_for_proxy_anchor() {
     for backend in backends() {
         let settings = json!({"labels": {"ignore_label": 2, "strict": false}});
         let labels = [-1, 2, 8, 2, i64::from(i32::MAX)];
-        let outcome = run(&case("ProxyAnchor", &settings, &rows(5, 1), &proxies(), &labels), &backend);
+        let outcome = run(&case("ProxyAnchorLoss", &settings, &rows(5, 1), &proxies(), &labels), &backend);
         assert_eq!(outcome, Outcome { losses: vec![0.0; 8], embeddings: vec![0.0; 15], weights: vec![0.0; 24] });
     }
 }
@@ -215,7 +216,7 @@ fn a_batch_without_a_single_class_has_loss_zero_for_proxy_anchor() {
 fn a_strict_proxy_anchor_panics_with_the_place_of_the_label() {
     for backend in backends() {
         let settings = json!({"labels": {"ignore_label": null, "strict": true}});
-        let case = case("ProxyAnchor", &settings, &rows(5, 1), &proxies(), &[0, -3, 0, 0, 0]);
+        let case = case("ProxyAnchorLoss", &settings, &rows(5, 1), &proxies(), &[0, -3, 0, 0, 0]);
         let panic = catch_unwind(AssertUnwindSafe(|| run(&case, &backend))).expect_err("a panic");
         let message = panic.downcast_ref::<String>().expect("a message");
         assert!(message.starts_with("label 1 is -3, which is not a class"), "{message}");
@@ -226,16 +227,16 @@ fn a_strict_proxy_anchor_panics_with_the_place_of_the_label() {
 #[test]
 fn the_mean_of_proxy_anchor_is_the_loss_of_the_paper() {
     for backend in backends() {
-        let case = case("ProxyAnchor", &json!({"alpha": 8.0, "margin": 0.1}), &rows(5, 1), &proxies(), &LABELS);
-        let mut loss = ProxyAnchorConfig::new(8, DIM).with_alpha(8.0).init(&backend.device);
+        let case = case("ProxyAnchorLoss", &json!({"alpha": 8.0, "margin": 0.1}), &rows(5, 1), &proxies(), &LABELS);
+        let mut loss = ProxyAnchorLossConfig::new(8, DIM).with_alpha(8.0).init(&backend.device);
         loss.proxies.weight = Param::from_tensor(tensor(&proxies(), &backend));
-        let forward = |loss: &ProxyAnchor, reduction| {
+        let forward = |loss: &ProxyAnchorLoss, reduction| {
             host(loss.forward(tensor(&rows(5, 1), &backend), integers(&LABELS, &backend.device), reduction))
         };
         let oracle = support::naive::proxy::anchor(&case);
         let sum: f64 = oracle.iter().sum();
-        assert_close(&backend.name, &forward(&loss, Reduction::Mean), &[sum / 8.0], tolerance(&backend));
-        assert_close(&backend.name, &forward(&loss, Reduction::Sum), &[sum], tolerance(&backend));
+        assert_close(&backend.name, &forward(&loss, EmbeddingReduction::Mean), &[sum / 8.0], tolerance(&backend));
+        assert_close(&backend.name, &forward(&loss, EmbeddingReduction::Sum), &[sum], tolerance(&backend));
     }
 }
 
@@ -249,14 +250,14 @@ fn normalized_softmax_is_normface_and_proxy_nca_is_both_with_half_the_scale() {
         normface.centers.weight = weight();
         let expected = host(normface.forward_no_reduction(embeddings(), labels()));
 
-        let mut softmax = NormalizedSoftmaxConfig::new(8, DIM).with_temperature(0.125).init(device);
+        let mut softmax = NormalizedSoftmaxLossConfig::new(8, DIM).with_temperature(0.125).init(device);
         softmax.proxies.weight = weight();
         assert_eq!(host(softmax.forward_no_reduction(embeddings(), labels())), expected, "{}", backend.name);
-        let mut nca = ProxyNcaConfig::new(8, DIM).with_scale(4.0).init(device);
+        let mut nca = ProxyNcaLossConfig::new(8, DIM).with_scale(4.0).init(device);
         nca.proxies.weight = weight();
         assert_eq!(host(nca.forward_no_reduction(embeddings(), labels())), expected, "{}", backend.name);
         // One center to choose from, and no margin.
-        let config = SoftTripleConfig::new(8, DIM).with_centers_per_class(1).with_scale(8.0).with_margin(0.0);
+        let config = SoftTripleLossConfig::new(8, DIM).with_centers_per_class(1).with_scale(8.0).with_margin(0.0);
         let mut soft_triple = config.init(device);
         soft_triple.centers.weight = weight();
         let losses = host(soft_triple.forward_no_reduction(embeddings(), labels()));
@@ -269,7 +270,7 @@ fn the_denominator_of_the_paper_leaves_the_own_proxy_out() {
     for backend in backends() {
         let losses = |denominator: &str| {
             let settings = json!({"scale": 1.0, "denominator": denominator});
-            run(&case("ProxyNca", &settings, &rows(5, 1), &proxies(), &LABELS), &backend).losses
+            run(&case("ProxyNcaLoss", &settings, &rows(5, 1), &proxies(), &LABELS), &backend).losses
         };
         let (all, others) = (losses("AllProxies"), losses("OtherProxies"));
         // log(1 + x) and log(x).
@@ -285,19 +286,19 @@ fn permuting_rows_and_classes_changes_no_loss() {
         for (loss, settings) in gentle() {
             let before = run(&case(loss, &settings, &rows(5, 1), &proxies(), &LABELS), backend);
             // Classes 0..4 backwards; proxies of two rows stay together.
-            let per_class = if loss == "SoftTriple" { 2 } else { 1 };
+            let per_class = if loss == "SoftTripleLoss" { 2 } else { 1 };
             let classes = 8 / per_class;
             let order: Vec<usize> = (0..classes).rev().collect();
             let of = |&class: &usize| proxies()[class * per_class..(class + 1) * per_class].to_vec();
             let weights: Vec<Vec<f64>> = order.iter().flat_map(of).collect();
             let labels = LABELS.map(|label| classes as i64 - 1 - label);
             let mut renamed = case(loss, &settings, &rows(5, 1), &weights, &labels);
-            if loss == "ProxyAnchor" {
+            if loss == "ProxyAnchorLoss" {
                 renamed.cotangent.reverse();
             }
             let after = run(&renamed, backend);
             let mut losses = after.losses;
-            if loss == "ProxyAnchor" {
+            if loss == "ProxyAnchorLoss" {
                 losses.reverse();
             }
             assert_close(loss, &losses, &before.losses, EXACT);
@@ -306,7 +307,7 @@ fn permuting_rows_and_classes_changes_no_loss() {
             let backwards: Vec<Vec<f64>> = rows(5, 1).into_iter().rev().collect();
             let labels: Vec<i64> = LABELS.into_iter().rev().collect();
             let mut losses = run(&case(loss, &settings, &backwards, &proxies(), &labels), backend).losses;
-            if loss != "ProxyAnchor" {
+            if loss != "ProxyAnchorLoss" {
                 losses.reverse();
             }
             assert_close(loss, &losses, &before.losses, EXACT);
@@ -340,7 +341,7 @@ fn lengths_do_not_matter_and_gradients_are_perpendicular() {
 fn the_center_regularizer_of_equal_and_of_zero_centers_is_zero_with_a_finite_gradient() {
     for backend in backends() {
         for center in [vec![0.3, -1.0, 2.0], vec![0.0; 3]] {
-            let mut loss = SoftTripleConfig::new(2, DIM).with_centers_per_class(3).init(&backend.device);
+            let mut loss = SoftTripleLossConfig::new(2, DIM).with_centers_per_class(3).init(&backend.device);
             let weight = tensor(&vec![center; 6], &backend).require_grad();
             loss.centers.weight = Param::from_tensor(weight);
             let value = loss.center_regularizer();
@@ -366,7 +367,7 @@ fn half_precision_is_as_exact_as_its_inputs() {
                         let data = TensorData::new(embeddings.concat(), [2, 3]);
                         let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
                         let labels = integers(&[1, 0], &backend.device);
-                        let value = loss.forward(leaf.clone(), labels.clone(), Reduction::Mean);
+                        let value = loss.forward(leaf.clone(), labels.clone(), EmbeddingReduction::Mean);
                         assert_eq!(value.dtype(), dtype);
                         assert_eq!(loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
                         let gradient = leaf.grad(&value.backward()).expect("a gradient");
@@ -378,10 +379,10 @@ fn half_precision_is_as_exact_as_its_inputs() {
                     assert_close("half", &gradient, &expected_gradient, Tolerance::new(rounding, rounding * largest));
                 }};
             }
-            check!(ProxyNcaConfig::new(4, 3), proxies);
-            check!(ProxyAnchorConfig::new(4, 3), proxies);
-            check!(NormalizedSoftmaxConfig::new(4, 3), proxies);
-            check!(SoftTripleConfig::new(2, 3).with_centers_per_class(2).with_regularizer_weight(0.2), centers);
+            check!(ProxyNcaLossConfig::new(4, 3), proxies);
+            check!(ProxyAnchorLossConfig::new(4, 3), proxies);
+            check!(NormalizedSoftmaxLossConfig::new(4, 3), proxies);
+            check!(SoftTripleLossConfig::new(2, 3).with_centers_per_class(2).with_regularizer_weight(0.2), centers);
         }
     }
 }
@@ -398,13 +399,13 @@ fn configs_survive_json_with_every_field_changed() {
             assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
         }};
     }
-    let nca = ProxyNcaConfig::new(7, 3).with_scale(9.0).with_denominator(Denominator::OtherProxies);
-    round_trip!(nca.with_streaming(streaming).with_labels(labels.clone()), ProxyNcaConfig);
-    let anchor = ProxyAnchorConfig::new(7, 3).with_margin(0.2).with_alpha(16.0);
-    round_trip!(anchor.with_initializer(initializer.clone()), ProxyAnchorConfig);
-    let softmax = NormalizedSoftmaxConfig::new(7, 3).with_temperature(0.07);
-    round_trip!(softmax.with_streaming(streaming), NormalizedSoftmaxConfig);
-    let soft_triple = SoftTripleConfig::new(7, 3).with_centers_per_class(4).with_scale(10.0).with_gamma(0.2);
+    let nca = ProxyNcaLossConfig::new(7, 3).with_scale(9.0).with_denominator(Denominator::OtherProxies);
+    round_trip!(nca.with_streaming(streaming).with_labels(labels.clone()), ProxyNcaLossConfig);
+    let anchor = ProxyAnchorLossConfig::new(7, 3).with_margin(0.2).with_alpha(16.0);
+    round_trip!(anchor.with_initializer(initializer.clone()), ProxyAnchorLossConfig);
+    let softmax = NormalizedSoftmaxLossConfig::new(7, 3).with_temperature(0.07);
+    round_trip!(softmax.with_streaming(streaming), NormalizedSoftmaxLossConfig);
+    let soft_triple = SoftTripleLossConfig::new(7, 3).with_centers_per_class(4).with_scale(10.0).with_gamma(0.2);
     let soft_triple = soft_triple.with_margin(0.0).with_regularizer_weight(0.2).with_initializer(initializer);
-    round_trip!(soft_triple.with_labels(labels), SoftTripleConfig);
+    round_trip!(soft_triple.with_labels(labels), SoftTripleLossConfig);
 }

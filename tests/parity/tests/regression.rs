@@ -1,7 +1,7 @@
 //! Laws and hostile inputs of the losses of predictions and targets.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regression::*;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -9,8 +9,14 @@ use support::golden::cases;
 use support::table::{Call, host, table};
 
 /// Burn's squares overflow beyond `1e19`, and so do ours of logarithms never.
-const OWN: [&str; 6] =
-    ["LogCosh", "Charbonnier", "Quantile", "MeanSquaredLogarithmicError", "MeanAbsolutePercentageError", "PoissonNll"];
+const OWN: [&str; 6] = [
+    "LogCoshLoss",
+    "CharbonnierLoss",
+    "QuantileLoss",
+    "MeanSquaredLogarithmicErrorLoss",
+    "MeanAbsolutePercentageErrorLoss",
+    "PoissonNllLoss",
+];
 
 fn vector(numbers: &[f64], backend: &Backend) -> Tensor<1> {
     Tensor::from_data(TensorData::from(numbers), (&backend.device, backend.dtype))
@@ -47,9 +53,19 @@ fn predictions_that_are_exactly_right_have_finite_gradients() {
 #[test]
 fn huge_errors_have_finite_losses_and_gradients_where_nothing_is_squared() {
     for size in [1e10, 1e20, 1e30] {
-        finite("high", &["LogCosh", "Charbonnier", "Quantile", "MeanSquaredLogarithmicError"], size, 1.0);
-        finite("low", &["LogCosh", "Charbonnier", "Quantile", "MeanSquaredLogarithmicError"], -size, 1.0);
-        finite("percentage", &["MeanAbsolutePercentageError"], size, 1.0);
+        finite(
+            "high",
+            &["LogCoshLoss", "CharbonnierLoss", "QuantileLoss", "MeanSquaredLogarithmicErrorLoss"],
+            size,
+            1.0,
+        );
+        finite(
+            "low",
+            &["LogCoshLoss", "CharbonnierLoss", "QuantileLoss", "MeanSquaredLogarithmicErrorLoss"],
+            -size,
+            1.0,
+        );
+        finite("percentage", &["MeanAbsolutePercentageErrorLoss"], size, 1.0);
     }
 }
 
@@ -75,9 +91,9 @@ fn rates_of_zero_and_logarithms_of_tiny_rates_are_harmless() {
             [(PoissonInput::Rate, 0.0), (PoissonInput::LogRate, -1e4), (PoissonInput::LogRate, 80.0)]
         {
             for target in [0.0, 1.0, 5.0] {
-                let loss = PoissonNllConfig::new().with_input(input).with_target_term(TargetTerm::Stirling).init();
+                let loss = PoissonNllLossConfig::new().with_input(input).with_target_term(TargetTerm::Stirling).init();
                 let predictions = vector(&[prediction], &backend).require_grad();
-                let loss = loss.forward(predictions.clone(), vector(&[target], &backend), Reduction::Mean);
+                let loss = loss.forward(predictions.clone(), vector(&[target], &backend), EmbeddingReduction::Mean);
                 assert_finite("loss", &host(loss.clone()));
                 assert_finite("gradient", &host(predictions.grad(&loss.backward()).expect("a gradient")));
             }
@@ -90,12 +106,12 @@ fn an_empty_batch_has_loss_zero() {
     for backend in backends() {
         let empty = || Tensor::<2>::zeros([0, 3], (&backend.device, backend.dtype)).require_grad();
         let losses = [
-            LogCoshConfig::new().init().forward(empty(), empty(), Reduction::Mean),
-            CharbonnierConfig::new().init().forward(empty(), empty(), Reduction::Mean),
-            QuantileConfig::new().init().forward(empty(), empty(), Reduction::Mean),
-            MeanSquaredLogarithmicErrorConfig::new().init().forward(empty(), empty(), Reduction::Mean),
-            MeanAbsolutePercentageErrorConfig::new().init().forward(empty(), empty(), Reduction::Mean),
-            PoissonNllConfig::new().init().forward(empty(), empty(), Reduction::Mean),
+            LogCoshLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
+            CharbonnierLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
+            QuantileLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
+            MeanSquaredLogarithmicErrorLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
+            MeanAbsolutePercentageErrorLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
+            PoissonNllLossConfig::new().init().forward(empty(), empty(), EmbeddingReduction::Mean),
         ];
         for loss in losses {
             assert_eq!(host(loss.clone()), [0.0], "{}", backend.name);
@@ -108,7 +124,7 @@ fn an_empty_batch_has_loss_zero() {
 fn half_a_quantile_is_half_an_absolute_error() {
     for backend in backends() {
         let (predictions, targets) = (vector(&[1.0, -2.0, 3.5], &backend), vector(&[2.0, -5.0, 3.5], &backend));
-        let quantile = QuantileConfig::new().init().forward_no_reduction(predictions.clone(), targets.clone());
+        let quantile = QuantileLossConfig::new().init().forward_no_reduction(predictions.clone(), targets.clone());
         let absolute = LpLossConfig::l1().forward_no_reduction(predictions, targets);
         assert_close("quantile", &host(quantile.mul_scalar(2.0)), &host(absolute), tolerance(&backend));
     }
@@ -119,10 +135,10 @@ fn the_best_constant_of_a_quantile_loss_is_the_quantile() {
     // By hand: the derivative of the mean is share(targets below) - quantile, 0 between the 9th and the 10th of 12.
     let targets: Vec<f64> = (0..12).map(|number| f64::from(number * number)).collect();
     for backend in backends() {
-        let loss = QuantileConfig::new().with_quantile(0.75).init();
+        let loss = QuantileLossConfig::new().with_quantile(0.75).init();
         let at = |constant: f64| {
             let predictions = vector(&[constant; 12], &backend);
-            host(loss.forward(predictions, vector(&targets, &backend), Reduction::Mean))[0]
+            host(loss.forward(predictions, vector(&targets, &backend), EmbeddingReduction::Mean))[0]
         };
         assert!(at(70.0) < at(60.0) && at(70.0) < at(90.0), "{}", backend.name);
     }
@@ -144,25 +160,25 @@ fn half_precision_is_computed_in_single_and_returned_in_half() {
     for dtype in [DType::F16, DType::BF16] {
         let tensor = |number: f64| Tensor::<1>::full([3000], number, (&device, DType::F32)).cast(dtype);
         // 3000 errors of 30 sum to 90 000, beyond f16.
-        let mean = LogCoshConfig::new().init().forward(tensor(31.0), tensor(1.0), Reduction::Mean);
+        let mean = LogCoshLossConfig::new().init().forward(tensor(31.0), tensor(1.0), EmbeddingReduction::Mean);
         assert_eq!(mean.dtype(), dtype);
         assert_close("mean", &host(mean), &[30.0 - std::f64::consts::LN_2], Tolerance::new(1e-2, 0.0));
     }
 }
 
 #[test]
-#[should_panic(expected = "Quantile: targets must have the shape [3], got [1]")]
+#[should_panic(expected = "QuantileLoss: targets must have the shape [3], got [1]")]
 fn shapes_do_not_broadcast() {
     let tensor = |count: usize| Tensor::<1>::zeros([count], &Device::flex());
-    QuantileConfig::new().init().forward_no_reduction(tensor(3), tensor(1));
+    QuantileLossConfig::new().init().forward_no_reduction(tensor(3), tensor(1));
 }
 
 #[test]
 fn every_config_survives_json() {
-    let config = PoissonNllConfig::new().with_input(PoissonInput::Rate).with_target_term(TargetTerm::Stirling);
+    let config = PoissonNllLossConfig::new().with_input(PoissonInput::Rate).with_target_term(TargetTerm::Stirling);
     let text = serde_json::to_string(&config).expect("JSON");
-    let back: PoissonNllConfig = serde_json::from_str(&text).expect("the config");
+    let back: PoissonNllLossConfig = serde_json::from_str(&text).expect("the config");
     assert_eq!((back.input, back.target_term), (PoissonInput::Rate, TargetTerm::Stirling));
-    let text = serde_json::to_string(&QuantileConfig::new().with_quantile(0.9)).expect("JSON");
-    assert_eq!(serde_json::from_str::<QuantileConfig>(&text).expect("the config").quantile, 0.9);
+    let text = serde_json::to_string(&QuantileLossConfig::new().with_quantile(0.9)).expect("JSON");
+    assert_eq!(serde_json::from_str::<QuantileLossConfig>(&text).expect("the config").quantile, 0.9);
 }

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::margin::{ArcFaceConfig, CosFace, CosFaceConfig, MarginHead, PartialFcConfig, ShardedHead};
+use burn_losses::heads::{ArcFaceConfig, CosFace, CosFaceConfig, MarginHead, PartialFcConfig, ShardedHead};
 use parity::{assert_sharded_equals_whole, backends};
 use support::table::host;
 
@@ -80,7 +80,7 @@ fn a_record_loads_into_any_number_of_shards_and_into_one_head() {
     let flat = |head: &ShardedHead<_>| -> Vec<f64> {
         head.shards
             .iter()
-            .flat_map(|shard: &burn_losses::margin::PartialFc<CosFace>| host(shard.head.centers.weight.val()))
+            .flat_map(|shard: &burn_losses::heads::PartialFc<CosFace>| host(shard.head.centers.weight.val()))
             .collect()
     };
     assert_eq!(flat(&loaded), flat(&saved));

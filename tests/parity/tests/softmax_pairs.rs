@@ -5,11 +5,12 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::mining::Pairs;
-use burn_losses::pairwise::{
-    CircleLossConfig, ContrastiveLossConfig, InfoNce, InfoNceConfig, LiftedStructureLossConfig, MarginLossConfig,
-    MultiSimilarityConfig, NPairsConfig, PairScore, PairwiseLoss, SupConConfig, TemperatureMode, TripletLossConfig,
+use burn_losses::pairs::{
+    CircleLossConfig, ContrastiveLossConfig, InfoNceLoss, InfoNceLossConfig, LiftedStructureLossConfig,
+    MarginLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairScore, PairwiseLoss, SupConLossConfig,
+    TemperatureMode, TripletLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses_kernels::norm::unit_rows;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
@@ -24,15 +25,15 @@ const EXACT: Tolerance = Tolerance::new(1e-11, 1e-11);
 /// Every loss that divides rows by their length, gentle and at its sharpest.
 fn losses() -> Vec<(&'static str, Value)> {
     vec![
-        ("InfoNce", json!({"temperature": 0.5})),
-        ("InfoNce", json!({"temperature": 0.01})),
-        ("InfoNce", json!({"temperature": 1e-4})),
-        ("SupCon", json!({"temperature": 0.5})),
-        ("SupCon", json!({"temperature": 0.01})),
-        ("SupCon", json!({"temperature": 1e-4})),
-        ("NPairs", json!({"score": "Cosine"})),
-        ("MultiSimilarity", json!({"alpha": 2.0, "beta": 50.0, "base": 0.5})),
-        ("MultiSimilarity", json!({"alpha": 1e4, "beta": 1e4, "base": 0.5})),
+        ("InfoNceLoss", json!({"temperature": 0.5})),
+        ("InfoNceLoss", json!({"temperature": 0.01})),
+        ("InfoNceLoss", json!({"temperature": 1e-4})),
+        ("SupConLoss", json!({"temperature": 0.5})),
+        ("SupConLoss", json!({"temperature": 0.01})),
+        ("SupConLoss", json!({"temperature": 1e-4})),
+        ("NPairsLoss", json!({"score": "Cosine"})),
+        ("MultiSimilarityLoss", json!({"alpha": 2.0, "beta": 50.0, "base": 0.5})),
+        ("MultiSimilarityLoss", json!({"alpha": 1e4, "beta": 1e4, "base": 0.5})),
         ("CircleLoss", json!({"margin": 0.4, "scale": 80.0})),
         ("CircleLoss", json!({"margin": 0.25, "scale": 1e4})),
     ]
@@ -49,7 +50,7 @@ fn gentle() -> impl Iterator<Item = (&'static str, Value)> {
 
 fn case(loss: &str, settings: Value, embeddings: &[Vec<f64>], labels: &[i64]) -> Case {
     let (rows, dim) = (embeddings.len(), embeddings[0].len());
-    let count = if loss == "InfoNce" { rows * rows } else { rows };
+    let count = if loss == "InfoNceLoss" { rows * rows } else { rows };
     let case = json!({
         "name": loss, "loss": loss, "settings": settings, "labels": labels,
         "inputs": {"embeddings": {"shape": [rows, dim], "data": embeddings.concat()}},
@@ -147,14 +148,14 @@ fn perfectly_separated_and_perfectly_wrong_classes_are_finite() {
 /// Only multi-similarity pushes rows apart that have nothing to be pulled to.
 #[test]
 fn rows_without_a_positive_have_loss_zero_and_gradient_zero() {
-    zero(&rows(6, 2), &[1, 2, 3, 4, 5, 6], &["MultiSimilarity"]);
+    zero(&rows(6, 2), &[1, 2, 3, 4, 5, 6], &["MultiSimilarityLoss"]);
     zero(&rows(1, 2), &[1], &[]);
 }
 
-/// The denominator of SupCon holds the positives, and multi-similarity pulls without pushing.
+/// The denominator of SupConLoss holds the positives, and multi-similarity pulls without pushing.
 #[test]
 fn a_batch_without_a_negative_has_loss_zero_and_gradient_zero() {
-    zero(&rows(6, 2), &[1; 6], &["SupCon", "MultiSimilarity"]);
+    zero(&rows(6, 2), &[1; 6], &["SupConLoss", "MultiSimilarityLoss"]);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn a_row_with_a_negative_label_is_as_if_it_were_not_there_even_if_it_is_not_a_nu
             let kept = [0, 1, 3, 4, 5];
             let without: Vec<Vec<f64>> = kept.iter().map(|&row| rows(6, 3)[row].clone()).collect();
             let without = run(&case(loss, settings, &without, &kept.map(|row| LABELS[row])), &backend);
-            let places: Vec<usize> = if loss == "InfoNce" {
+            let places: Vec<usize> = if loss == "InfoNceLoss" {
                 kept.iter().flat_map(|row| kept.map(|column| row * 6 + column)).collect()
             } else {
                 kept.to_vec()
@@ -196,12 +197,12 @@ fn a_row_with_a_negative_label_is_as_if_it_were_not_there_even_if_it_is_not_a_nu
 #[test]
 fn a_learned_temperature_finds_the_gradient_zero_of_an_empty_batch() {
     for backend in backends() {
-        let loss = InfoNceConfig::new().with_temperature_mode(TemperatureMode::Learned).init(&backend.device);
+        let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(&backend.device);
         let log_scale = loss.temperature.log_scale.as_ref().expect("a learned temperature").val();
         let empty = || Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
         let nobody = || Tensor::<1, Int>::zeros([0], &backend.device);
         let (rows, labels) = (tensor(&rows(6, 1), &backend), integers(&LABELS, &backend.device));
-        let reduction = Reduction::Mean;
+        let reduction = EmbeddingReduction::Mean;
         for value in [
             loss.forward(empty(), nobody(), reduction),
             loss.forward_with_references(rows, labels, empty(), nobody(), reduction),
@@ -221,7 +222,7 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
         let empty = || Tensor::<2>::zeros([0, DIM], (&backend.device, backend.dtype));
         let nobody = || Tensor::<1, Int>::zeros([0], &backend.device);
         let labels = || integers(&LABELS, &backend.device);
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
             macro_rules! check {
                 ($loss:expr) => {{
                     let loss = $loss;
@@ -236,19 +237,19 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
                     assert_eq!(host(value), [0.0], "{}", backend.name);
                 }};
             }
-            check!(InfoNceConfig::new().init(&backend.device));
-            check!(SupConConfig::new().init());
-            check!(NPairsConfig::new().init());
-            check!(MultiSimilarityConfig::new().init());
+            check!(InfoNceLossConfig::new().init(&backend.device));
+            check!(SupConLossConfig::new().init());
+            check!(NPairsLossConfig::new().init());
+            check!(MultiSimilarityLossConfig::new().init());
             check!(CircleLossConfig::new().init());
             check!(ContrastiveLossConfig::new().init());
             check!(TripletLossConfig::new().init());
             check!(LiftedStructureLossConfig::new().init());
             check!(MarginLossConfig::new().init(&backend.device));
-            let loss = InfoNceConfig::new().init(&backend.device);
+            let loss = InfoNceLossConfig::new().init(&backend.device);
             assert_eq!(host(loss.forward_views(empty(), empty(), reduction)), [0.0]);
             assert_eq!(host(loss.forward_aligned(empty(), empty(), reduction)), [0.0]);
-            assert_eq!(host(NPairsConfig::new().init().forward_pairs(empty(), empty(), reduction)), [0.0]);
+            assert_eq!(host(NPairsLossConfig::new().init().forward_pairs(empty(), empty(), reduction)), [0.0]);
             // One view, one key: nothing to tell it from. And a queue of nothing.
             let one = || tensor(&rows(1, 1), &backend);
             assert_eq!(host(loss.forward_views(one(), one(), reduction)), [0.0]);
@@ -256,7 +257,7 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
             let pairs = Pairs::between(nobody(), labels());
             let none = || Tensor::<2>::zeros([0, 6], (&backend.device, backend.dtype));
             assert_eq!(host(CircleLossConfig::new().init().forward_similarities(none(), &pairs, reduction)), [0.0]);
-            let loss_of_none = MultiSimilarityConfig::new().init().forward_similarities(none(), &pairs, reduction);
+            let loss_of_none = MultiSimilarityLossConfig::new().init().forward_similarities(none(), &pairs, reduction);
             assert_eq!(host(loss_of_none), [0.0]);
             assert_eq!(host(loss.forward_queue(one(), one(), empty(), nobody(), reduction)), [0.0]);
         }
@@ -272,20 +273,25 @@ fn references_that_are_all_empty_slots_give_loss_zero() {
         macro_rules! check {
             ($loss:expr) => {{
                 let leaf = rows().require_grad();
-                let value =
-                    $loss.forward_with_references(leaf.clone(), labels(), references(), slots(), Reduction::Mean);
+                let value = $loss.forward_with_references(
+                    leaf.clone(),
+                    labels(),
+                    references(),
+                    slots(),
+                    EmbeddingReduction::Mean,
+                );
                 let gradient = host(leaf.grad(&value.backward()).expect("a gradient"));
                 assert_eq!(host(value), [0.0], "{}", backend.name);
                 assert!(gradient.iter().all(|&slope| slope == 0.0), "{}", backend.name);
             }};
         }
-        check!(InfoNceConfig::new().init(&backend.device));
-        check!(SupConConfig::new().init());
-        check!(NPairsConfig::new().init());
-        check!(MultiSimilarityConfig::new().init());
+        check!(InfoNceLossConfig::new().init(&backend.device));
+        check!(SupConLossConfig::new().init());
+        check!(NPairsLossConfig::new().init());
+        check!(MultiSimilarityLossConfig::new().init());
         check!(CircleLossConfig::new().init());
-        let loss = InfoNceConfig::new().init(&backend.device);
-        assert_eq!(host(loss.forward_queue(rows(), rows(), references(), slots(), Reduction::Sum)), [0.0]);
+        let loss = InfoNceLossConfig::new().init(&backend.device);
+        assert_eq!(host(loss.forward_queue(rows(), rows(), references(), slots(), EmbeddingReduction::Sum)), [0.0]);
     }
 }
 
@@ -296,7 +302,7 @@ fn products_of_long_and_of_short_rows_are_finite() {
         for length in [0.0, 1e-30, 1.0, 1e4, 1e12] {
             let embeddings: Vec<Vec<f64>> =
                 rows(6, 1).into_iter().map(|row| row.into_iter().map(|number| length * number).collect()).collect();
-            let outcome = run(&case("NPairs", json!({"score": "Product"}), &embeddings, &LABELS), &backend);
+            let outcome = run(&case("NPairsLoss", json!({"score": "Product"}), &embeddings, &LABELS), &backend);
             assert_finite("losses", &outcome.losses);
             assert_finite("gradient", &outcome.gradient);
         }
@@ -312,7 +318,7 @@ fn permuting_the_batch_permutes_losses_and_gradients() {
             let before = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), backend);
             let embeddings: Vec<Vec<f64>> = order.iter().map(|&row| rows(6, 4)[row].clone()).collect();
             let mut permuted = case(loss, settings, &embeddings, &order.map(|row| LABELS[row]));
-            let places: Vec<usize> = if loss == "InfoNce" {
+            let places: Vec<usize> = if loss == "InfoNceLoss" {
                 order.iter().flat_map(|row| order.map(|column| row * 6 + column)).collect()
             } else {
                 order.to_vec()
@@ -382,9 +388,9 @@ fn with_one_positive_per_row_supervised_contrastive_is_info_nce() {
     for backend in backends() {
         let labels = [4, 7, 4, 1, 7, 1];
         let settings = json!({"temperature": 0.2});
-        let pairs = run(&case("InfoNce", settings.clone(), &rows(6, 6), &labels), &backend).losses;
+        let pairs = run(&case("InfoNceLoss", settings.clone(), &rows(6, 6), &labels), &backend).losses;
         let per_row: Vec<f64> = pairs.chunks(6).map(|row| row.iter().sum()).collect();
-        let sup_con = run(&case("SupCon", settings, &rows(6, 6), &labels), &backend).losses;
+        let sup_con = run(&case("SupConLoss", settings, &rows(6, 6), &labels), &backend).losses;
         assert_close(&backend.name, &sup_con, &per_row, tolerance(&backend));
     }
 }
@@ -392,7 +398,7 @@ fn with_one_positive_per_row_supervised_contrastive_is_info_nce() {
 #[test]
 fn views_are_pairs_by_position() {
     for backend in backends() {
-        let loss = InfoNceConfig::new().with_temperature(0.2).init(&backend.device);
+        let loss = InfoNceLossConfig::new().with_temperature(0.2).init(&backend.device);
         let (first, second) = (rows(3, 1), rows(3, 2));
         let views = loss.forward_views_no_reduction(tensor(&first, &backend), tensor(&second, &backend));
         let both = tensor(&[first, second].concat(), &backend);
@@ -406,13 +412,13 @@ fn views_are_pairs_by_position() {
 fn aligned_rows_at_temperature_one_are_n_pairs_of_cosines() {
     for backend in backends() {
         let (queries, keys) = (|| tensor(&rows(4, 1), &backend), || tensor(&rows(4, 2), &backend));
-        let info_nce = InfoNceConfig::new().with_temperature(1.0).init(&backend.device);
-        let n_pairs = NPairsConfig::new().with_score(PairScore::Cosine).init();
-        let one = host(info_nce.forward_aligned(queries(), keys(), Reduction::Sum));
+        let info_nce = InfoNceLossConfig::new().with_temperature(1.0).init(&backend.device);
+        let n_pairs = NPairsLossConfig::new().with_score(PairScore::Cosine).init();
+        let one = host(info_nce.forward_aligned(queries(), keys(), EmbeddingReduction::Sum));
         assert_close(
             &backend.name,
             &one,
-            &host(n_pairs.forward_pairs(queries(), keys(), Reduction::Sum)),
+            &host(n_pairs.forward_pairs(queries(), keys(), EmbeddingReduction::Sum)),
             tolerance(&backend),
         );
         // The other keys as a queue of negatives, one query at a time.
@@ -421,7 +427,8 @@ fn aligned_rows_at_temperature_one_are_n_pairs_of_cosines() {
             let others: Vec<Vec<f64>> = (0..4).filter(|&key| key != own).map(|key| rows(4, 2)[key].clone()).collect();
             let (query, key) = (queries().narrow(0, own, 1), keys().narrow(0, own, 1));
             let slots = integers(&[0, 0, 0], &backend.device);
-            sum += host(info_nce.forward_queue(query, key, tensor(&others, &backend), slots, Reduction::Sum))[0];
+            sum +=
+                host(info_nce.forward_queue(query, key, tensor(&others, &backend), slots, EmbeddingReduction::Sum))[0];
         }
         assert_close(&backend.name, &[sum], &one, tolerance(&backend));
     }
@@ -430,10 +437,10 @@ fn aligned_rows_at_temperature_one_are_n_pairs_of_cosines() {
 #[test]
 fn a_learned_temperature_starts_as_the_fixed_one() {
     for backend in backends() {
-        let config = InfoNceConfig::new().with_temperature(0.3);
+        let config = InfoNceLossConfig::new().with_temperature(0.3);
         let fixed = config.init(&backend.device);
         let mut learned = config.with_temperature_mode(TemperatureMode::Learned).init(&backend.device);
-        let losses = |loss: &InfoNce| {
+        let losses = |loss: &InfoNceLoss| {
             let losses = loss.forward_no_reduction(tensor(&rows(6, 3), &backend), integers(&LABELS, &backend.device));
             host(losses)
         };
@@ -449,10 +456,11 @@ fn a_learned_temperature_starts_as_the_fixed_one() {
 #[test]
 fn a_learned_temperature_is_trained_saved_and_loaded() {
     for backend in backends().iter().filter(|backend| !backend.is_double()) {
-        let config = InfoNceConfig::new().with_temperature(0.3).with_temperature_mode(TemperatureMode::Learned);
+        let config = InfoNceLossConfig::new().with_temperature(0.3).with_temperature_mode(TemperatureMode::Learned);
         let loss = config.init(&backend.device);
-        let log_scale = |loss: &InfoNce| host(loss.temperature.log_scale.as_ref().expect("learned").val())[0];
-        let value = loss.forward(tensor(&rows(6, 3), backend), integers(&LABELS, &backend.device), Reduction::Mean);
+        let log_scale = |loss: &InfoNceLoss| host(loss.temperature.log_scale.as_ref().expect("learned").val())[0];
+        let value =
+            loss.forward(tensor(&rows(6, 3), backend), integers(&LABELS, &backend.device), EmbeddingReduction::Mean);
         let before = log_scale(&loss);
         let gradients = GradientsParams::from_grads(value.backward(), &loss);
         let trained = SgdConfig::new().init().step(0.5, loss, gradients);
@@ -472,10 +480,10 @@ fn the_streamed_info_nce_is_that_of_all_pairs() {
     for backend in backends() {
         let labels = [5, 2, 5, -1, 2, 5, 8];
         let temperature = || {
-            let config = InfoNceConfig::new().with_temperature(0.2);
+            let config = InfoNceLossConfig::new().with_temperature(0.2);
             config.with_temperature_mode(TemperatureMode::Learned).init(&backend.device)
         };
-        let outcome = |run: &dyn Fn(&InfoNce, Tensor<2>, Tensor<1, Int>) -> Tensor<1>| {
+        let outcome = |run: &dyn Fn(&InfoNceLoss, Tensor<2>, Tensor<1, Int>) -> Tensor<1>| {
             let (loss, leaf) = (temperature(), tensor(&rows(7, 4), &backend).require_grad());
             let value = run(&loss, leaf.clone(), integers(&labels, &backend.device));
             let gradients = value.clone().backward();
@@ -484,7 +492,9 @@ fn the_streamed_info_nce_is_that_of_all_pairs() {
             [host(value), host(leaf.grad(&gradients).expect("a gradient")), host(of_scale)].concat()
         };
         // By hand: three and two rows of a class make 3·2 + 2·1 pairs, all of which have a loss.
-        for (reduction, divisor) in [(Reduction::Sum, 1.0), (Reduction::Mean, 8.0), (Reduction::MeanNonZero, 8.0)] {
+        for (reduction, divisor) in
+            [(EmbeddingReduction::Sum, 1.0), (EmbeddingReduction::Mean, 8.0), (EmbeddingReduction::MeanNonZero, 8.0)]
+        {
             let streamed = outcome(&|loss, x, y| loss.forward(x, y, reduction));
             let matrix = outcome(&|loss, x, y| loss.forward_no_reduction(x, y).sum().div_scalar(divisor));
             assert_close(&format!("{reduction:?} on {}", backend.name), &streamed, &matrix, tolerance(&backend));
@@ -499,9 +509,12 @@ fn pairs_without_a_loss_do_not_count_where_only_losses_do() {
         let unit = [vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0], vec![0.6, 0.8, 0.0], vec![-1.0, 0.0, 0.0]];
         let labels = || integers(&[1, 1, 1, 2], &backend.device);
         // Logits thousands apart underflow in every precision.
-        let loss = InfoNceConfig::new().with_temperature(1e-4).init(&backend.device);
+        let loss = InfoNceLossConfig::new().with_temperature(1e-4).init(&backend.device);
         let value = |reduction| host(loss.forward(tensor(&unit, &backend), labels(), reduction))[0];
-        assert_eq!([value(Reduction::Sum), value(Reduction::Mean), value(Reduction::MeanNonZero)], [0.0; 3]);
+        assert_eq!(
+            [value(EmbeddingReduction::Sum), value(EmbeddingReduction::Mean), value(EmbeddingReduction::MeanNonZero)],
+            [0.0; 3]
+        );
 
         let unit = [vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0], vec![-0.6, 0.8, 0.0], vec![-1.0, 0.0, 0.0]];
         let pairs = host(loss.forward_no_reduction(tensor(&unit, &backend), labels()));
@@ -509,8 +522,8 @@ fn pairs_without_a_loss_do_not_count_where_only_losses_do() {
         let active = pairs.iter().filter(|&&loss| loss != 0.0).count() as f64;
         // By hand: the third row is nearer to the fourth than to its positives; the first two see each other alone.
         assert_eq!(active, 2.0, "{}", backend.name);
-        let expected = [value(Reduction::Sum) / 2.0, value(Reduction::Sum) / 6.0];
-        let actual = [value(Reduction::MeanNonZero), value(Reduction::Mean)];
+        let expected = [value(EmbeddingReduction::Sum) / 2.0, value(EmbeddingReduction::Sum) / 6.0];
+        let actual = [value(EmbeddingReduction::MeanNonZero), value(EmbeddingReduction::Mean)];
         assert_close(&backend.name, &actual, &expected, tolerance(&backend));
     }
 }
@@ -524,10 +537,16 @@ fn labels_of_two_integer_types_are_compared() {
                 continue;
             }
             let labels = Tensor::<1, Int>::from_data(TensorData::from([5_i64, 2, 9]), (&backend.device, dtype));
-            let loss = SupConConfig::new().init();
+            let loss = SupConLossConfig::new().init();
             let run = |labels: Tensor<1, Int>| {
                 let (keys, of) = (tensor(&rows(4, 5), &backend), integers(&[5, 9, 2, -1], &backend.device));
-                host(loss.forward_with_references(tensor(&rows(3, 4), &backend), labels, keys, of, Reduction::Sum))
+                host(loss.forward_with_references(
+                    tensor(&rows(3, 4), &backend),
+                    labels,
+                    keys,
+                    of,
+                    EmbeddingReduction::Sum,
+                ))
             };
             assert_eq!(run(labels), run(integers(&[5, 2, 9], &backend.device)), "{dtype:?} on {}", backend.name);
         }
@@ -542,16 +561,16 @@ fn references_are_rows_of_their_own() {
         let run = |references: &[usize]| {
             let kept: Vec<Vec<f64>> = references.iter().map(|&row| rows(3, 8)[row].clone()).collect();
             let kept_labels: Vec<i64> = references.iter().map(|&row| labels[row]).collect();
-            let loss = MultiSimilarityConfig::new().init();
+            let loss = MultiSimilarityLossConfig::new().init();
             let (rows, labels) = (tensor(&rows(3, 8), &backend), integers(&labels, &backend.device));
             let (references, of) = (tensor(&kept, &backend), integers(&kept_labels, &backend.device));
-            host(loss.forward_with_references(rows, labels, references, of, Reduction::Sum))[0]
+            host(loss.forward_with_references(rows, labels, references, of, EmbeddingReduction::Sum))[0]
         };
         // By hand: each row finds itself at cosine 1, which costs log(1 + exp(-2·0.5)) / 2.
-        let alone = host(MultiSimilarityConfig::new().init().forward(
+        let alone = host(MultiSimilarityLossConfig::new().init().forward(
             tensor(&rows(3, 8), &backend),
             integers(&labels, &backend.device),
-            Reduction::Sum,
+            EmbeddingReduction::Sum,
         ))[0];
         let expected = alone + 1.5 * (-1.0_f64).exp().ln_1p();
         assert_close(&backend.name, &[run(&[0, 1, 2])], &[expected], tolerance(&backend));
@@ -579,8 +598,8 @@ fn pairs_of_labels_on_similarities_are_the_labels_on_embeddings() {
             };
             let similarities = |rows: Tensor<2>| rows.clone().matmul(rows.transpose());
             let pairs = Pairs::in_batch(labels());
-            for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
-                let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
+            for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
+                let loss = MultiSimilarityLossConfig::new().with_beta(10.0).init();
                 let matrix = outcome(&|rows| loss.forward_similarities(similarities(rows), &pairs, reduction));
                 let streamed = outcome(&|rows| loss.forward(rows, labels(), reduction));
                 assert_close("multi-similarity", &streamed, &matrix, tolerance(&backend));
@@ -602,15 +621,15 @@ fn a_mean_counts_what_has_a_loss() {
         macro_rules! counted {
             ($loss:expr) => {{
                 let loss = $loss;
-                let sum = host(loss.forward(rows(), labels(), Reduction::Sum))[0];
-                sum / host(loss.forward(rows(), labels(), Reduction::Mean))[0]
+                let sum = host(loss.forward(rows(), labels(), EmbeddingReduction::Sum))[0];
+                sum / host(loss.forward(rows(), labels(), EmbeddingReduction::Mean))[0]
             }};
         }
         let counts = [
-            counted!(InfoNceConfig::new().init(&backend.device)),
-            counted!(SupConConfig::new().init()),
-            counted!(NPairsConfig::new().init()),
-            counted!(MultiSimilarityConfig::new().init()),
+            counted!(InfoNceLossConfig::new().init(&backend.device)),
+            counted!(SupConLossConfig::new().init()),
+            counted!(NPairsLossConfig::new().init()),
+            counted!(MultiSimilarityLossConfig::new().init()),
             counted!(CircleLossConfig::new().with_scale(5.0).init()),
         ];
         // By hand: two classes of two; row 3 has negatives only, row 5 nothing.
@@ -629,7 +648,7 @@ fn half_precision_is_as_exact_as_its_inputs() {
                         let data = TensorData::new(embeddings.concat(), [4, 3]);
                         let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
                         let labels = integers(&[1, 1, 2, 2], &backend.device);
-                        let value = $loss.forward(leaf.clone(), labels.clone(), Reduction::Mean);
+                        let value = $loss.forward(leaf.clone(), labels.clone(), EmbeddingReduction::Mean);
                         assert_eq!(value.dtype(), dtype);
                         assert_eq!($loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
                         let gradient = leaf.grad(&value.backward()).expect("a gradient");
@@ -641,10 +660,10 @@ fn half_precision_is_as_exact_as_its_inputs() {
                     assert_close("half", &gradient, &expected_gradient, Tolerance::new(rounding, rounding * largest));
                 }};
             }
-            check!(InfoNceConfig::new().init(&backend.device));
-            check!(SupConConfig::new().init());
-            check!(NPairsConfig::new().init());
-            check!(MultiSimilarityConfig::new().init());
+            check!(InfoNceLossConfig::new().init(&backend.device));
+            check!(SupConLossConfig::new().init());
+            check!(NPairsLossConfig::new().init());
+            check!(MultiSimilarityLossConfig::new().init());
             check!(CircleLossConfig::new().init());
         }
     }
@@ -666,10 +685,10 @@ fn inputs_that_are_views_give_the_same_losses() {
                 }
             }};
         }
-        check!(InfoNceConfig::new().init(&backend.device));
-        check!(SupConConfig::new().init());
-        check!(NPairsConfig::new().init());
-        check!(MultiSimilarityConfig::new().init());
+        check!(InfoNceLossConfig::new().init(&backend.device));
+        check!(SupConLossConfig::new().init());
+        check!(NPairsLossConfig::new().init());
+        check!(MultiSimilarityLossConfig::new().init());
         check!(CircleLossConfig::new().init());
     }
 }
@@ -679,7 +698,7 @@ fn inputs_that_are_views_give_the_same_losses() {
 fn a_large_batch_agrees_with_the_plain_loops() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
         let labels: Vec<i64> = (0..1300).map(|row| (row * 7) % 501).collect();
-        let case = case("SupCon", json!({"temperature": 0.5}), &rows(1300, 9), &labels);
+        let case = case("SupConLoss", json!({"temperature": 0.5}), &rows(1300, 9), &labels);
         let losses = run(&case, backend).losses;
         assert_close(&backend.name, &losses, &support::naive::softmax_pairs::sup_con(&case), EXACT);
     }
@@ -695,11 +714,14 @@ fn configs_survive_json() {
             assert_ne!(json, serde_json::to_string(&<$type>::new()).expect("JSON"));
         }};
     }
-    let learned = InfoNceConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
-    round_trip!(learned, InfoNceConfig);
-    round_trip!(SupConConfig::new().with_temperature(0.07), SupConConfig);
-    round_trip!(NPairsConfig::new().with_score(PairScore::Cosine), NPairsConfig);
-    round_trip!(MultiSimilarityConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25), MultiSimilarityConfig);
+    let learned = InfoNceLossConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
+    round_trip!(learned, InfoNceLossConfig);
+    round_trip!(SupConLossConfig::new().with_temperature(0.07), SupConLossConfig);
+    round_trip!(NPairsLossConfig::new().with_score(PairScore::Cosine), NPairsLossConfig);
+    round_trip!(
+        MultiSimilarityLossConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25),
+        MultiSimilarityLossConfig
+    );
     round_trip!(CircleLossConfig::new().with_margin(0.25).with_scale(256.0), CircleLossConfig);
 }
 
@@ -722,13 +744,18 @@ fn what_is_in_no_pair_has_no_loss_beside_a_nan() {
 
         let silent: [(&str, Box<dyn PairwiseLoss>); 4] = [
             ("CircleLoss", Box::new(circle)),
-            ("InfoNce", Box::new(InfoNceConfig::new().init(&backend.device))),
-            ("SupCon", Box::new(SupConConfig::new().init())),
-            ("NPairs", Box::new(NPairsConfig::new().init())),
+            ("InfoNceLoss", Box::new(InfoNceLossConfig::new().init(&backend.device))),
+            ("SupConLoss", Box::new(SupConLossConfig::new().init())),
+            ("NPairsLoss", Box::new(NPairsLossConfig::new().init())),
         ];
         for (name, loss) in silent {
             let (embeddings, labels) = rows([1, 2, 3, -1]);
-            assert_eq!(host(loss.forward(embeddings, labels, Reduction::Mean)), [0.0], "{name} on {}", backend.name);
+            assert_eq!(
+                host(loss.forward(embeddings, labels, EmbeddingReduction::Mean)),
+                [0.0],
+                "{name} on {}",
+                backend.name
+            );
         }
     }
 }

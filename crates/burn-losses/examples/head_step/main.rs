@@ -25,14 +25,14 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
 use burn_losses::distance::Distance;
-use burn_losses::margin::{
+use burn_losses::heads::{
     ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, MarginHead, NormFaceConfig, OwnClass, Scale, Streaming,
     SubCenterArcFaceConfig,
 };
-use burn_losses::pairwise::{
-    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, PairwiseLoss, SupConConfig, TripletLossConfig,
+use burn_losses::pairs::{
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, PairwiseLoss, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses_kernels::log_space::{log_sum_exp, softplus};
 use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
@@ -83,9 +83,9 @@ enum Backend {
 enum Loss {
     Margin,
     Contrastive,
-    InfoNce,
-    SupCon,
-    MultiSimilarity,
+    InfoNceLoss,
+    SupConLoss,
+    MultiSimilarityLoss,
     Circle,
     Triplet,
 }
@@ -209,9 +209,9 @@ impl Loss {
     fn of_pairs(self, device: &Device) -> Option<Box<dyn PairwiseLoss>> {
         match self {
             Self::Margin | Self::Contrastive => None,
-            Self::InfoNce => Some(Box::new(InfoNceConfig::new().init(device))),
-            Self::SupCon => Some(Box::new(SupConConfig::new().init())),
-            Self::MultiSimilarity => Some(Box::new(MultiSimilarityConfig::new().init())),
+            Self::InfoNceLoss => Some(Box::new(InfoNceLossConfig::new().init(device))),
+            Self::SupConLoss => Some(Box::new(SupConLossConfig::new().init())),
+            Self::MultiSimilarityLoss => Some(Box::new(MultiSimilarityLossConfig::new().init())),
             Self::Circle => Some(Box::new(CircleLossConfig::new().init())),
             Self::Triplet => Some(Box::new(TripletLossConfig::new().with_distance(Distance::Cosine).init())),
         }
@@ -291,7 +291,7 @@ impl Task {
                 (contrastive(rows.clone(), *streaming, *plain), vec![rows.clone()])
             }
             Self::Pairs { rows, labels, loss } => {
-                (loss.forward(rows.clone(), labels.clone(), Reduction::Mean), vec![rows.clone()])
+                (loss.forward(rows.clone(), labels.clone(), EmbeddingReduction::Mean), vec![rows.clone()])
             }
             Self::HostProducts(products) => return of_products(start, products.step()),
             Self::Products { left, right } => {

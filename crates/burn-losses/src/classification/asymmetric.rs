@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, assert_shape};
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::log_odds::{focal, surprise};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`AsymmetricLoss`].
 #[derive(Config, Debug)]
@@ -67,7 +67,7 @@ impl AsymmetricLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
     }

@@ -7,7 +7,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::class_weights::{check_weights, weight_row};
 use super::log_odds::surprise;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "BinaryCrossEntropyLoss";
 
@@ -56,7 +56,7 @@ impl BinaryCrossEntropyLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
     }

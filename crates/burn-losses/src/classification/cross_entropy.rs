@@ -9,7 +9,7 @@ use super::class_weights::{check_weights, weight_row};
 use super::log_probabilities::log_probabilities;
 use super::samples::Samples;
 use crate::labels::LabelPolicy;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "CrossEntropyLoss";
 
@@ -76,7 +76,7 @@ impl CrossEntropyLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         let (losses, weights) = self.losses(widen(logits), labels);
         cast_to(reduction.apply_weighted(losses, weights), dtype)
@@ -103,7 +103,12 @@ impl CrossEntropyLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_soft_no_reduction`](Self::forward_soft_no_reduction); output `[1]`.
-    pub fn forward_soft(&self, logits: Tensor<2>, probabilities: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_soft(
+        &self,
+        logits: Tensor<2>,
+        probabilities: Tensor<2>,
+        reduction: EmbeddingReduction,
+    ) -> Tensor<1> {
         let dtype = logits.dtype();
         let losses = self.forward_soft_no_reduction(widen(logits), probabilities);
         cast_to(reduction.apply(losses), dtype)
@@ -186,7 +191,7 @@ mod tests {
     #[test]
     fn a_mean_is_weighted_by_class() {
         let loss = CrossEntropyLossConfig::new().with_class_weights(Some(alloc::vec![3.0, 1.0])).init();
-        let mean = loss.forward(logits(), labels([0, 1]), Reduction::Mean).into_scalar::<f32>();
+        let mean = loss.forward(logits(), labels([0, 1]), EmbeddingReduction::Mean).into_scalar::<f32>();
 
         // By hand: (3·ln 4 + 1·ln 2) / (3 + 1) = 7/4·ln 2.
         assert!((mean - 1.75 * core::f32::consts::LN_2).abs() < 1e-6, "{mean}");
@@ -196,7 +201,7 @@ mod tests {
     fn an_ignored_row_does_not_count() {
         let policy = LabelPolicy::new().with_ignore_label(Some(-100));
         let loss = CrossEntropyLossConfig::new().with_labels(policy).init();
-        let mean = loss.forward(logits(), labels([0, -100]), Reduction::Mean).into_scalar::<f32>();
+        let mean = loss.forward(logits(), labels([0, -100]), EmbeddingReduction::Mean).into_scalar::<f32>();
 
         assert!((mean - 4.0_f32.ln()).abs() < 1e-6, "{mean}");
     }
@@ -207,7 +212,7 @@ mod tests {
         let wanted = Tensor::<2>::from_data([[1.0_f32, 0.0]], &Device::flex());
         let loss = CrossEntropyLossConfig::new().init();
 
-        assert_eq!(loss.forward_soft(logits, wanted, Reduction::Sum).into_scalar::<f32>(), 0.0);
+        assert_eq!(loss.forward_soft(logits, wanted, EmbeddingReduction::Sum).into_scalar::<f32>(), 0.0);
     }
 
     #[test]

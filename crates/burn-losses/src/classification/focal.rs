@@ -10,7 +10,7 @@ use super::log_odds::{focal, own_log_odds};
 use super::log_probabilities::log_probabilities;
 use super::samples::Samples;
 use crate::labels::LabelPolicy;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "FocalLoss";
 
@@ -76,7 +76,7 @@ impl FocalLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         let samples = Samples::new(&self.labels, widen(logits), labels);
         let valid = samples.valid.clone();
@@ -103,7 +103,12 @@ impl FocalLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_soft_no_reduction`](Self::forward_soft_no_reduction); output `[1]`.
-    pub fn forward_soft(&self, logits: Tensor<2>, probabilities: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_soft(
+        &self,
+        logits: Tensor<2>,
+        probabilities: Tensor<2>,
+        reduction: EmbeddingReduction,
+    ) -> Tensor<1> {
         let dtype = logits.dtype();
         cast_to(reduction.apply(self.forward_soft_no_reduction(widen(logits), probabilities)), dtype)
     }

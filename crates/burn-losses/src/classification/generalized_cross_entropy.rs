@@ -6,13 +6,13 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::log_odds::{own_log_odds, surprise};
 use super::samples::Samples;
 use crate::labels::LabelPolicy;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-const NAME: &str = "GeneralizedCrossEntropy";
+const NAME: &str = "GeneralizedCrossEntropyLoss";
 
-/// Settings of [`GeneralizedCrossEntropy`].
+/// Settings of [`GeneralizedCrossEntropyLoss`].
 #[derive(Config, Debug)]
-pub struct GeneralizedCrossEntropyConfig {
+pub struct GeneralizedCrossEntropyLossConfig {
     /// Between cross-entropy, near 0, and the absolute error, at 1; in `[0.01, 1]`. The larger, the less a wrong label
     /// pulls, and the slower the training.
     #[config(default = 0.7)]
@@ -22,18 +22,18 @@ pub struct GeneralizedCrossEntropyConfig {
     pub labels: LabelPolicy,
 }
 
-impl GeneralizedCrossEntropyConfig {
+impl GeneralizedCrossEntropyLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> GeneralizedCrossEntropy {
+    pub fn init(&self) -> GeneralizedCrossEntropyLoss {
         let Self { q, .. } = *self;
         assert!((0.01..=1.0).contains(&q), "{NAME}: q must be in [0.01, 1], got {q}");
         self.labels.validate(NAME);
 
-        GeneralizedCrossEntropy { q, labels: self.labels.clone() }
+        GeneralizedCrossEntropyLoss { q, labels: self.labels.clone() }
     }
 }
 
@@ -51,19 +51,19 @@ impl GeneralizedCrossEntropyConfig {
 ///
 /// Zhang, Sabuncu: [Generalized Cross Entropy Loss](https://arxiv.org/abs/1805.07836), 2018, section 3.2, equation 6.
 #[derive(Module, Debug)]
-pub struct GeneralizedCrossEntropy {
+pub struct GeneralizedCrossEntropyLoss {
     q: f64,
     #[module(skip)]
     labels: LabelPolicy,
 }
 
-impl GeneralizedCrossEntropy {
+impl GeneralizedCrossEntropyLoss {
     /// The reduced loss; 0 when no row has a class.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         let samples = Samples::new(&self.labels, widen(logits), labels);
         let valid = samples.valid.clone();
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &GeneralizedCrossEntropy) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &GeneralizedCrossEntropyLoss) -> alloc::vec::Vec<f32> {
         // Softmax (1/4, 3/4) twice.
         let row = [0.0_f32, 3.0_f32.ln()];
         let logits = Tensor::<2>::from_data([row, row], &Device::flex());
@@ -108,22 +108,22 @@ mod tests {
 
     #[test]
     fn with_q_one_it_is_the_probability_of_being_wrong() {
-        let losses = losses(&GeneralizedCrossEntropyConfig::new().with_q(1.0).init());
+        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(1.0).init());
 
         assert!((losses[0] - 0.75).abs() < 1e-6 && (losses[1] - 0.25).abs() < 1e-6, "{losses:?}");
     }
 
     #[test]
     fn with_q_one_half_it_is_two_less_two_roots() {
-        let losses = losses(&GeneralizedCrossEntropyConfig::new().with_q(0.5).init());
+        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(0.5).init());
 
         // By hand: 2·(1 - sqrt(1/4)) and 2·(1 - sqrt(3/4)).
         assert!((losses[0] - 1.0).abs() < 1e-6 && (losses[1] - 0.267_949_2).abs() < 1e-6, "{losses:?}");
     }
 
     #[test]
-    #[should_panic(expected = "GeneralizedCrossEntropy: q must be in [0.01, 1], got 0")]
+    #[should_panic(expected = "GeneralizedCrossEntropyLoss: q must be in [0.01, 1], got 0")]
     fn a_q_of_zero_is_rejected() {
-        GeneralizedCrossEntropyConfig::new().with_q(0.0).init();
+        GeneralizedCrossEntropyLossConfig::new().with_q(0.0).init();
     }
 }

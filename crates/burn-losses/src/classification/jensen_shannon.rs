@@ -6,16 +6,16 @@ use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::log_probabilities::log_probabilities;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`JensenShannon`].
+/// Settings of [`JensenShannonLoss`].
 #[derive(Config, Debug)]
-pub struct JensenShannonConfig {}
+pub struct JensenShannonLossConfig {}
 
-impl JensenShannonConfig {
+impl JensenShannonLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> JensenShannon {
-        JensenShannon {}
+    pub fn init(&self) -> JensenShannonLoss {
+        JensenShannonLoss {}
     }
 }
 
@@ -35,15 +35,15 @@ impl JensenShannonConfig {
 ///
 /// Hendrycks et al.: [AugMix](https://arxiv.org/abs/1912.02781), 2019, section 3, equation 3.
 #[derive(Module, Debug)]
-pub struct JensenShannon {}
+pub struct JensenShannonLoss {}
 
-impl JensenShannon {
+impl JensenShannonLoss {
     /// The reduced loss; a mean is over rows.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, views: Vec<Tensor<2>>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, views: Vec<Tensor<2>>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = views.first().map(Tensor::dtype);
         let losses = self.forward_no_reduction(views.into_iter().map(widen).collect());
         let reduced = reduction.apply(losses);
@@ -64,10 +64,14 @@ impl JensenShannon {
     ///
     /// If there are fewer than two views or their shapes differ.
     pub fn forward_no_reduction(&self, views: Vec<Tensor<2>>) -> Tensor<1> {
-        assert!(views.len() >= 2, "JensenShannon: views must be two or more, got {}", views.len());
+        assert!(views.len() >= 2, "JensenShannonLoss: views must be two or more, got {}", views.len());
         let (dims, dtype) = (views[0].dims(), views[0].dtype());
         for view in &views {
-            assert!(view.dims() == dims, "JensenShannon: views must have the shape {dims:?}, got {:?}", view.dims());
+            assert!(
+                view.dims() == dims,
+                "JensenShannonLoss: views must have the shape {dims:?}, got {:?}",
+                view.dims()
+            );
         }
         let share = 1.0 / views.len() as f64;
         if dims.contains(&0) {
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn views_that_contradict_each_other_differ_by_the_logarithm_of_two() {
         let view = |row: [f32; 2]| Tensor::<2>::from_data([row], &Device::flex());
-        let loss = JensenShannonConfig::new().init();
+        let loss = JensenShannonLossConfig::new().init();
         let opposite = loss.forward_no_reduction(vec![view([50.0, -50.0]), view([-50.0, 50.0])]).into_scalar::<f32>();
         let equal = loss.forward_no_reduction(vec![view([1.0, 3.0]), view([1.0, 3.0])]).into_scalar::<f32>();
 
@@ -103,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "JensenShannon: views must be two or more, got 0")]
+    #[should_panic(expected = "JensenShannonLoss: views must be two or more, got 0")]
     fn no_views_are_rejected() {
-        JensenShannonConfig::new().init().forward_no_reduction(vec![]);
+        JensenShannonLossConfig::new().init().forward_no_reduction(vec![]);
     }
 }

@@ -5,9 +5,9 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::samples::Samples;
 use crate::labels::LabelPolicy;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-const NAME: &str = "MulticlassHinge";
+const NAME: &str = "MulticlassHingeLoss";
 
 /// What a violated margin costs.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub enum HingePower {
     Squared,
 }
 
-/// Settings of [`MulticlassHinge`].
+/// Settings of [`MulticlassHingeLoss`].
 #[derive(Config, Debug)]
-pub struct MulticlassHingeConfig {
+pub struct MulticlassHingeLossConfig {
     /// By how much the own logit should be above every other; in `[0, 1e6]`.
     #[config(default = 1.0)]
     pub margin: f64,
@@ -32,18 +32,18 @@ pub struct MulticlassHingeConfig {
     pub labels: LabelPolicy,
 }
 
-impl MulticlassHingeConfig {
+impl MulticlassHingeLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> MulticlassHinge {
+    pub fn init(&self) -> MulticlassHingeLoss {
         let Self { margin, power, .. } = *self;
         assert!((0.0..=1e6).contains(&margin), "{NAME}: margin must be in [0, 1e6], got {margin}");
         self.labels.validate(NAME);
 
-        MulticlassHinge { margin, power, labels: self.labels.clone() }
+        MulticlassHingeLoss { margin, power, labels: self.labels.clone() }
     }
 }
 
@@ -61,7 +61,7 @@ impl MulticlassHingeConfig {
 ///
 /// Weston, Watkins: Support Vector Machines for Multi-Class Pattern Recognition, ESANN 1999, section 3.
 #[derive(Module, Debug)]
-pub struct MulticlassHinge {
+pub struct MulticlassHingeLoss {
     margin: f64,
     #[module(skip)]
     power: HingePower,
@@ -69,13 +69,13 @@ pub struct MulticlassHinge {
     labels: LabelPolicy,
 }
 
-impl MulticlassHinge {
+impl MulticlassHingeLoss {
     /// The reduced loss; 0 when no row has a class.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         let samples = Samples::new(&self.labels, widen(logits), labels);
         let valid = samples.valid.clone();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &MulticlassHinge) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &MulticlassHingeLoss) -> alloc::vec::Vec<f32> {
         // Softmax (1/4, 3/4) twice.
         let row = [0.0_f32, 3.0_f32.ln()];
         let logits = Tensor::<2>::from_data([row, row], &Device::flex());
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn only_violated_margins_cost() {
-        let linear = losses(&MulticlassHingeConfig::new().init());
-        let squared = losses(&MulticlassHingeConfig::new().with_power(HingePower::Squared).init());
+        let linear = losses(&MulticlassHingeLossConfig::new().init());
+        let squared = losses(&MulticlassHingeLossConfig::new().with_power(HingePower::Squared).init());
         let gap = 1.0 + 3.0_f32.ln();
 
         // By hand: 1 + ln 3 is violated, 1 - ln 3 < 0 is not.
@@ -138,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "MulticlassHinge: margin must be in [0, 1e6], got -1")]
+    #[should_panic(expected = "MulticlassHingeLoss: margin must be in [0, 1e6], got -1")]
     fn a_negative_margin_is_rejected() {
-        MulticlassHingeConfig::new().with_margin(-1.0).init();
+        MulticlassHingeLossConfig::new().with_margin(-1.0).init();
     }
 }

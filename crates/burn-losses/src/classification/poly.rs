@@ -6,7 +6,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::log_odds::{own_log_odds, surprise};
 use super::samples::Samples;
 use crate::labels::LabelPolicy;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "PolyLoss";
 
@@ -62,7 +62,7 @@ impl PolyLoss {
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = logits.dtype();
         let samples = Samples::new(&self.labels, widen(logits), labels);
         let valid = samples.valid.clone();

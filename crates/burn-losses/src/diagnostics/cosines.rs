@@ -2,8 +2,8 @@ use burn::tensor::{Bool, Int, Tensor, assert_shape};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use crate::heads::ClassCenters;
 use crate::labels::{SafeLabels, silence};
-use crate::margin::ClassCenters;
 use crate::mining::Pairs;
 
 /// Numbers that a block of classes holds at once, about.

@@ -6,9 +6,9 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::embeddings::EMBEDDING_FIGURES;
 use super::{ClassCosines, embedding_figures};
+use crate::heads::MarginHead;
 use crate::labels::count_bad;
-use crate::margin::MarginHead;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Figures before those of every row: loss, share of active losses, bad labels, those of the embeddings.
 const HEADER: usize = 3 + EMBEDDING_FIGURES;
@@ -18,7 +18,7 @@ const HEADER: usize = 3 + EMBEDDING_FIGURES;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::diagnostics::{Figures, Reading};
-/// use burn_losses::margin::{CosFaceConfig, MarginHead};
+/// use burn_losses::heads::{CosFaceConfig, MarginHead};
 ///
 /// let device = Device::default();
 /// let head = CosFaceConfig::new(3, 2).init(&device);
@@ -119,7 +119,7 @@ impl Figures {
         } else {
             let losses = losses.mask_fill(counted.clone().bool_not(), 0.0);
             let active = number(losses.clone().greater_scalar(0.0));
-            let mean = |values| Reduction::Mean.apply_valid(values, counted.clone());
+            let mean = |values| EmbeddingReduction::Mean.apply_valid(values, counted.clone());
             (mean(losses), mean(active))
         };
         let bad = bad_labels.without_autodiff().cast(FloatDType::from(figures.dtype()));

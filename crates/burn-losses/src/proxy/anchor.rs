@@ -6,15 +6,15 @@ use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use crate::heads::ClassCenters;
 use crate::identities::{first_match, from_the_start};
 use crate::labels::{LabelPolicy, SafeLabels, silence};
-use crate::margin::ClassCenters;
 use crate::mining::Pairs;
-use crate::reduction::{Reduction, zero_of};
+use crate::reduction::{EmbeddingReduction, zero_of};
 
-/// Settings of [`ProxyAnchor`].
+/// Settings of [`ProxyAnchorLoss`].
 #[derive(Config, Debug)]
-pub struct ProxyAnchorConfig {
+pub struct ProxyAnchorLossConfig {
     /// How many classes; `>= 1`.
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
@@ -36,20 +36,20 @@ pub struct ProxyAnchorConfig {
     pub streaming: Streaming,
 }
 
-impl ProxyAnchorConfig {
+impl ProxyAnchorLossConfig {
     /// Builds the loss with random proxies on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> ProxyAnchor {
+    pub fn init(&self, device: &Device) -> ProxyAnchorLoss {
         let Self { margin, alpha, .. } = *self;
-        assert!((-1.0..=1.0).contains(&margin), "ProxyAnchor: margin must be in [-1, 1], got {margin}");
-        assert!((1e-6..=1e6).contains(&alpha), "ProxyAnchor: alpha must be in [1e-6, 1e6], got {alpha}");
+        assert!((-1.0..=1.0).contains(&margin), "ProxyAnchorLoss: margin must be in [-1, 1], got {margin}");
+        assert!((1e-6..=1e6).contains(&alpha), "ProxyAnchorLoss: alpha must be in [1e-6, 1e6], got {alpha}");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyAnchor {
-            proxies: ClassCenters::new("ProxyAnchor", size, &self.initializer, &self.labels, device)
+        ProxyAnchorLoss {
+            proxies: ClassCenters::new("ProxyAnchorLoss", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
             margin,
             alpha,
@@ -66,7 +66,7 @@ impl ProxyAnchorConfig {
 /// ```
 ///
 /// A loss per class, not per row: the mean over the classes of `classes / (classes in the batch)·far[c] + near[c]` is
-/// the loss of the paper, so take [`Reduction::Mean`].
+/// the loss of the paper, so take [`EmbeddingReduction::Mean`].
 ///
 /// Memory is `O((batch + classes)·dim + batch²)`: the cosines of a batch with all classes are streamed.
 ///
@@ -75,14 +75,14 @@ impl ProxyAnchorConfig {
 /// Kim et al.: [Proxy Anchor Loss for Deep Metric Learning](https://arxiv.org/abs/2003.13911), 2020, section 3.2,
 /// equation 4.
 #[derive(Module, Debug)]
-pub struct ProxyAnchor {
+pub struct ProxyAnchorLoss {
     /// The trained proxies.
     pub proxies: ClassCenters,
     margin: f64,
     alpha: f64,
 }
 
-impl ProxyAnchor {
+impl ProxyAnchorLoss {
     /// The reduced loss of the classes; its mean is the loss of the paper. 0 when no row has a class.
     ///
     /// # Shapes
@@ -94,7 +94,7 @@ impl ProxyAnchor {
     /// # Panics
     ///
     /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
@@ -168,7 +168,7 @@ mod tests {
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {
         let device = Device::flex();
-        let mut loss = ProxyAnchorConfig::new(3, 2).with_alpha(2.0).init(&device);
+        let mut loss = ProxyAnchorLossConfig::new(3, 2).with_alpha(2.0).init(&device);
         let proxies = [[3.0_f32, 0.0], [0.0, 0.1], [0.0, -2.0]];
         loss.proxies.weight = Param::from_tensor(Tensor::from_data(proxies, &device));
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0], [2.0, 0.0]], &device);

@@ -3,18 +3,18 @@
 //! The proxies are parameters of the loss: make it a field of the model, or nothing trains them. Proxies often want a
 //! larger learning rate than the model, by a parameter group such as `^loss\.proxies`.
 //!
-//! Labels are classes, as in the [heads](crate::margin): ignored and bad ones are as if their rows were not there.
+//! Labels are classes, as in the [heads](crate::heads): ignored and bad ones are as if their rows were not there.
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
-//! use burn_losses::proxy::ProxyAnchorConfig;
-//! use burn_losses::reduction::Reduction;
+//! use burn_losses::proxy::ProxyAnchorLossConfig;
+//! use burn_losses::reduction::EmbeddingReduction;
 //!
 //! let device = Device::default().autodiff();
-//! let loss = ProxyAnchorConfig::new(10, 4).init(&device);
+//! let loss = ProxyAnchorLossConfig::new(10, 4).init(&device);
 //! let embeddings = Tensor::<2>::ones([3, 4], &device).require_grad();
 //! let labels = Tensor::<1, Int>::from_ints([0, 9, 0], &device);
-//! let gradients = loss.forward(embeddings, labels, Reduction::Mean).backward();
+//! let gradients = loss.forward(embeddings, labels, EmbeddingReduction::Mean).backward();
 //! assert!(loss.proxies.weight.val().grad(&gradients).is_some());
 //! ```
 
@@ -24,7 +24,7 @@ mod normalized_softmax;
 mod soft_triple;
 mod softmax;
 
-pub use anchor::{ProxyAnchor, ProxyAnchorConfig};
-pub use nca::{Denominator, ProxyNca, ProxyNcaConfig};
-pub use normalized_softmax::{NormalizedSoftmax, NormalizedSoftmaxConfig};
-pub use soft_triple::{SoftTriple, SoftTripleConfig};
+pub use anchor::{ProxyAnchorLoss, ProxyAnchorLossConfig};
+pub use nca::{Denominator, ProxyNcaLoss, ProxyNcaLossConfig};
+pub use normalized_softmax::{NormalizedSoftmaxLoss, NormalizedSoftmaxLossConfig};
+pub use soft_triple::{SoftTripleLoss, SoftTripleLossConfig};

@@ -6,11 +6,11 @@ use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
+use crate::heads::ClassCenters;
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::margin::ClassCenters;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Which proxies the denominator of [`ProxyNca`] adds up.
+/// Which proxies the denominator of [`ProxyNcaLoss`] adds up.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub enum Denominator {
     /// All, the own one too: a probability, with a loss that is never below 0. pytorch-metric-learning's, and that of
@@ -20,9 +20,9 @@ pub enum Denominator {
     OtherProxies,
 }
 
-/// Settings of [`ProxyNca`].
+/// Settings of [`ProxyNcaLoss`].
 #[derive(Config, Debug)]
-pub struct ProxyNcaConfig {
+pub struct ProxyNcaLossConfig {
     /// How many classes; `>= 1`.
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
@@ -45,19 +45,19 @@ pub struct ProxyNcaConfig {
     pub streaming: Streaming,
 }
 
-impl ProxyNcaConfig {
+impl ProxyNcaLossConfig {
     /// Builds the loss with random proxies on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> ProxyNca {
+    pub fn init(&self, device: &Device) -> ProxyNcaLoss {
         let scale = self.scale;
-        assert!((1e-6..=1e6).contains(&scale), "ProxyNca: scale must be in [1e-6, 1e6], got {scale}");
+        assert!((1e-6..=1e6).contains(&scale), "ProxyNcaLoss: scale must be in [1e-6, 1e6], got {scale}");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyNca {
-            proxies: ClassCenters::new("ProxyNca", size, &self.initializer, &self.labels, device)
+        ProxyNcaLoss {
+            proxies: ClassCenters::new("ProxyNcaLoss", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
             scale,
             denominator: self.denominator,
@@ -85,7 +85,7 @@ impl ProxyNcaConfig {
 /// Movshovitz-Attias et al.: [No Fuss Distance Metric Learning using Proxies](https://arxiv.org/abs/1703.07464), 2017,
 /// section 3.
 #[derive(Module, Debug)]
-pub struct ProxyNca {
+pub struct ProxyNcaLoss {
     /// The trained proxies.
     pub proxies: ClassCenters,
     scale: f64,
@@ -93,7 +93,7 @@ pub struct ProxyNca {
     denominator: Denominator,
 }
 
-impl ProxyNca {
+impl ProxyNcaLoss {
     /// The reduced loss; a mean is over the rows that have a class.
     ///
     /// # Shapes
@@ -105,7 +105,7 @@ impl ProxyNca {
     /// # Panics
     ///
     /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
     }
@@ -149,12 +149,12 @@ mod tests {
     use super::*;
     use burn::module::Param;
 
-    fn run(config: ProxyNcaConfig, proxies: Tensor<2>) -> f32 {
+    fn run(config: ProxyNcaLossConfig, proxies: Tensor<2>) -> f32 {
         let device = Device::flex();
         let mut loss = config.init(&device);
         loss.proxies.weight = Param::from_tensor(proxies);
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
-        loss.forward(embeddings, Tensor::from_ints([0], &device), Reduction::Mean).into_scalar::<f32>()
+        loss.forward(embeddings, Tensor::from_ints([0], &device), EmbeddingReduction::Mean).into_scalar::<f32>()
     }
 
     #[test]
@@ -162,17 +162,17 @@ mod tests {
         let proxies = || Tensor::<2>::from_data([[3.0_f32, 0.0], [0.0, 0.1], [0.0, -2.0]], &Device::flex());
         // By hand: cosines 0.6, 0.8, -0.8, so squared distances 0.8, 0.4, 3.6.
         let others = (-0.4_f32).exp() + (-3.6_f32).exp();
-        let all = run(ProxyNcaConfig::new(3, 2), proxies());
+        let all = run(ProxyNcaLossConfig::new(3, 2), proxies());
         assert!((all - (0.8 + (others + (-0.8_f32).exp()).ln())).abs() < 1e-6, "{all}");
 
-        let paper = run(ProxyNcaConfig::new(3, 2).with_denominator(Denominator::OtherProxies), proxies());
+        let paper = run(ProxyNcaLossConfig::new(3, 2).with_denominator(Denominator::OtherProxies), proxies());
         assert!((paper - (0.8 + others.ln())).abs() < 1e-6, "{paper}");
     }
 
     #[test]
     fn with_one_class_there_is_nothing_to_tell_apart() {
         for denominator in [Denominator::AllProxies, Denominator::OtherProxies] {
-            let config = ProxyNcaConfig::new(1, 2).with_denominator(denominator);
+            let config = ProxyNcaLossConfig::new(1, 2).with_denominator(denominator);
             assert_eq!(run(config, Tensor::<2>::from_data([[1.0_f32, 2.0]], &Device::flex())), 0.0);
         }
     }

@@ -6,13 +6,13 @@ use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
+use crate::heads::ClassCenters;
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::margin::ClassCenters;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`NormalizedSoftmax`].
+/// Settings of [`NormalizedSoftmaxLoss`].
 #[derive(Config, Debug)]
-pub struct NormalizedSoftmaxConfig {
+pub struct NormalizedSoftmaxLossConfig {
     /// How many classes; `>= 1`.
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
@@ -31,20 +31,20 @@ pub struct NormalizedSoftmaxConfig {
     pub streaming: Streaming,
 }
 
-impl NormalizedSoftmaxConfig {
+impl NormalizedSoftmaxLossConfig {
     /// Builds the loss with random proxies on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> NormalizedSoftmax {
+    pub fn init(&self, device: &Device) -> NormalizedSoftmaxLoss {
         let temperature = self.temperature;
         let fits = (1e-6..=1e6).contains(&temperature);
-        assert!(fits, "NormalizedSoftmax: temperature must be in [1e-6, 1e6], got {temperature}");
+        assert!(fits, "NormalizedSoftmaxLoss: temperature must be in [1e-6, 1e6], got {temperature}");
         let size = [self.classes, self.embedding_dim];
 
-        NormalizedSoftmax {
-            proxies: ClassCenters::new("NormalizedSoftmax", size, &self.initializer, &self.labels, device)
+        NormalizedSoftmaxLoss {
+            proxies: ClassCenters::new("NormalizedSoftmaxLoss", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
             temperature,
         }
@@ -58,7 +58,7 @@ impl NormalizedSoftmaxConfig {
 /// loss[i]     = -log softmax of score[i] at labels[i]
 /// ```
 ///
-/// The same loss as [`NormFace`](crate::margin::NormFace) with `scale = 1 / temperature`, as the retrieval literature
+/// The same loss as [`NormFace`](crate::heads::NormFace) with `scale = 1 / temperature`, as the retrieval literature
 /// knows it. The scores of a batch with all classes are streamed, never stored.
 ///
 /// # Deviations
@@ -70,13 +70,13 @@ impl NormalizedSoftmaxConfig {
 /// Zhai, Wu: [Classification is a Strong Baseline for Deep Metric Learning](https://arxiv.org/abs/1811.12649), 2018,
 /// section 3.
 #[derive(Module, Debug)]
-pub struct NormalizedSoftmax {
+pub struct NormalizedSoftmaxLoss {
     /// The trained proxies.
     pub proxies: ClassCenters,
     temperature: f64,
 }
 
-impl NormalizedSoftmax {
+impl NormalizedSoftmaxLoss {
     /// The reduced loss; a mean is over the rows that have a class.
     ///
     /// # Shapes
@@ -88,7 +88,7 @@ impl NormalizedSoftmax {
     /// # Panics
     ///
     /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
     }
@@ -124,18 +124,19 @@ mod tests {
     #[test]
     fn cosines_are_divided_by_the_temperature() {
         let device = Device::flex();
-        let mut loss = NormalizedSoftmaxConfig::new(2, 2).with_temperature(0.5).init(&device);
+        let mut loss = NormalizedSoftmaxLossConfig::new(2, 2).with_temperature(0.5).init(&device);
         loss.proxies.weight = Param::from_tensor(Tensor::from_data([[3.0_f32, 0.0], [0.0, 0.1]], &device));
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
-        let value = loss.forward(embeddings, Tensor::from_ints([0], &device), Reduction::Mean).into_scalar::<f32>();
+        let value =
+            loss.forward(embeddings, Tensor::from_ints([0], &device), EmbeddingReduction::Mean).into_scalar::<f32>();
 
         // By hand: scores 1.2 and 1.6.
         assert!((value - (1.0 + 0.4_f32.exp()).ln()).abs() < 1e-6, "{value}");
     }
 
     #[test]
-    #[should_panic(expected = "NormalizedSoftmax: temperature must be in [1e-6, 1e6], got -1")]
+    #[should_panic(expected = "NormalizedSoftmaxLoss: temperature must be in [1e-6, 1e6], got -1")]
     fn a_negative_temperature_is_rejected() {
-        NormalizedSoftmaxConfig::new(2, 2).with_temperature(-1.0).init(&Device::flex());
+        NormalizedSoftmaxLossConfig::new(2, 2).with_temperature(-1.0).init(&Device::flex());
     }
 }

@@ -7,14 +7,14 @@ use burn_losses_kernels::precision::cast_to;
 use burn_losses_kernels::rivals::{CenterChoice, Comparison};
 
 use super::softmax::{per_row, reduced, scores};
+use crate::heads::ClassCenters;
 use crate::labels::{LabelPolicy, SafeLabels};
-use crate::margin::ClassCenters;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 use crate::regularization::SparseCentersRegularizerConfig;
 
-/// Settings of [`SoftTriple`].
+/// Settings of [`SoftTripleLoss`].
 #[derive(Config, Debug)]
-pub struct SoftTripleConfig {
+pub struct SoftTripleLossConfig {
     /// How many classes; `>= 1`.
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
@@ -45,26 +45,26 @@ pub struct SoftTripleConfig {
     pub labels: LabelPolicy,
 }
 
-impl SoftTripleConfig {
+impl SoftTripleLossConfig {
     /// Builds the loss with random centers on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> SoftTriple {
+    pub fn init(&self, device: &Device) -> SoftTripleLoss {
         let Self { classes, embedding_dim, centers_per_class, scale, gamma, margin, regularizer_weight, .. } = *self;
         let in_range = |value: f64| (1e-6..=1e6).contains(&value);
-        assert!(classes >= 1, "SoftTriple: classes must be >= 1, got {classes}");
-        assert!(centers_per_class >= 1, "SoftTriple: centers_per_class must be >= 1, got {centers_per_class}");
-        assert!(in_range(scale), "SoftTriple: scale must be in [1e-6, 1e6], got {scale}");
-        assert!(in_range(gamma), "SoftTriple: gamma must be in [1e-6, 1e6], got {gamma}");
-        assert!((-1.0..=1.0).contains(&margin), "SoftTriple: margin must be in [-1, 1], got {margin}");
+        assert!(classes >= 1, "SoftTripleLoss: classes must be >= 1, got {classes}");
+        assert!(centers_per_class >= 1, "SoftTripleLoss: centers_per_class must be >= 1, got {centers_per_class}");
+        assert!(in_range(scale), "SoftTripleLoss: scale must be in [1e-6, 1e6], got {scale}");
+        assert!(in_range(gamma), "SoftTripleLoss: gamma must be in [1e-6, 1e6], got {gamma}");
+        assert!((-1.0..=1.0).contains(&margin), "SoftTripleLoss: margin must be in [-1, 1], got {margin}");
         let fits = (0.0..=1e6).contains(&regularizer_weight);
-        assert!(fits, "SoftTriple: regularizer_weight must be in [0, 1e6], got {regularizer_weight}");
+        assert!(fits, "SoftTripleLoss: regularizer_weight must be in [0, 1e6], got {regularizer_weight}");
         let size = [classes * centers_per_class, embedding_dim];
 
-        SoftTriple {
-            centers: ClassCenters::new("SoftTriple", size, &self.initializer, &self.labels, device)
+        SoftTripleLoss {
+            centers: ClassCenters::new("SoftTripleLoss", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
             classes,
             centers_per_class,
@@ -93,7 +93,7 @@ impl SoftTripleConfig {
 /// Qian et al.: [SoftTriple Loss: Deep Metric Learning Without Triplet Sampling](https://arxiv.org/abs/1909.05235),
 /// 2019, section 3.
 #[derive(Module, Debug)]
-pub struct SoftTriple {
+pub struct SoftTripleLoss {
     /// The trained centers, those of a class one after the other: `[classes·centers_per_class, embedding_dim]`.
     pub centers: ClassCenters,
     classes: usize,
@@ -104,7 +104,7 @@ pub struct SoftTriple {
     regularizer_weight: f64,
 }
 
-impl SoftTriple {
+impl SoftTripleLoss {
     /// The reduced loss, a mean being over the rows that have a class; and `regularizer_weight` times the center
     /// regularizer.
     ///
@@ -117,7 +117,7 @@ impl SoftTriple {
     /// # Panics
     ///
     /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.centers.check_among(self.classes, &embeddings, labels);
         let dtype = embeddings.dtype();
         let loss = reduced(&self.centers, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels));
@@ -162,7 +162,7 @@ impl SoftTriple {
             return weight.mask_fill(nothing, 0.0).sum();
         }
         let regularizer = SparseCentersRegularizerConfig::new(self.classes, self.centers_per_class).init();
-        regularizer.forward(weight, Reduction::Mean)
+        regularizer.forward(weight, EmbeddingReduction::Mean)
     }
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
@@ -181,9 +181,9 @@ mod tests {
     use super::*;
     use burn::module::Param;
 
-    fn loss(classes: usize, centers: usize) -> SoftTriple {
+    fn loss(classes: usize, centers: usize) -> SoftTripleLoss {
         let device = Device::flex();
-        let config = SoftTripleConfig::new(classes, 2).with_centers_per_class(centers).with_gamma(1.0);
+        let config = SoftTripleLossConfig::new(classes, 2).with_centers_per_class(centers).with_gamma(1.0);
         let mut loss = config.with_scale(2.0).with_margin(0.5).init(&device);
         let weights = [[3.0_f32, 0.0], [0.0, 0.1], [0.0, -2.0], [-1.0, 0.0]];
         loss.centers.weight = Param::from_tensor(Tensor::from_data(weights, &device));

@@ -2,9 +2,9 @@ use burn::tensor::Tensor;
 use burn_losses_kernels::precision::cast_to;
 use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
+use crate::heads::{ClassCenters, ClassScores};
 use crate::labels::{SafeLabels, silence};
-use crate::margin::{ClassCenters, ClassScores};
-use crate::reduction::{Reduction, zero_of};
+use crate::reduction::{EmbeddingReduction, zero_of};
 
 /// What every row has to do with all proxies, streamed; at least one row.
 pub(super) fn scores(
@@ -25,7 +25,7 @@ pub(super) fn reduced(
     proxies: &ClassCenters,
     embeddings: Tensor<2>,
     labels: SafeLabels,
-    reduction: Reduction,
+    reduction: EmbeddingReduction,
     losses: impl FnOnce(Tensor<2>, &SafeLabels) -> Tensor<1>,
 ) -> Tensor<1> {
     let dtype = embeddings.dtype();

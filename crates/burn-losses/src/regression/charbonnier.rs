@@ -3,26 +3,26 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::elementwise::{elementwise, reduce};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`Charbonnier`].
+/// Settings of [`CharbonnierLoss`].
 #[derive(Config, Debug)]
-pub struct CharbonnierConfig {
+pub struct CharbonnierLossConfig {
     /// Below which error the loss is round; in `[1e-12, 1e6]`.
     #[config(default = 1e-3)]
     pub epsilon: f64,
 }
 
-impl CharbonnierConfig {
+impl CharbonnierLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> Charbonnier {
+    pub fn init(&self) -> CharbonnierLoss {
         let Self { epsilon } = *self;
-        assert!((1e-12..=1e6).contains(&epsilon), "Charbonnier: epsilon must be in [1e-12, 1e6], got {epsilon}");
-        Charbonnier { epsilon }
+        assert!((1e-12..=1e6).contains(&epsilon), "CharbonnierLoss: epsilon must be in [1e-12, 1e6], got {epsilon}");
+        CharbonnierLoss { epsilon }
     }
 }
 
@@ -38,14 +38,14 @@ impl CharbonnierConfig {
 ///
 /// # Source
 ///
-/// Charbonnier et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
+/// CharbonnierLoss et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
 /// form Lai et al.: [LapSRN](https://arxiv.org/abs/1704.03915), 2017, section 3.3.
 #[derive(Module, Debug)]
-pub struct Charbonnier {
+pub struct CharbonnierLoss {
     epsilon: f64,
 }
 
-impl Charbonnier {
+impl CharbonnierLoss {
     /// The reduced loss.
     ///
     /// # Shapes and panics
@@ -55,7 +55,7 @@ impl Charbonnier {
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
@@ -72,7 +72,7 @@ impl Charbonnier {
     ///
     /// If the shapes differ.
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("Charbonnier", predictions, targets, |predictions, targets| {
+        elementwise("CharbonnierLoss", predictions, targets, |predictions, targets| {
             let error = predictions - targets;
             // A factor that cancels, so no gradient flows through it.
             let largest = error.clone().detach().abs().clamp_min(self.epsilon);
@@ -87,22 +87,22 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &Charbonnier, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &CharbonnierLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
         loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
     fn is_a_hypotenuse() {
-        let losses = losses(&CharbonnierConfig::new().with_epsilon(3.0).init(), [5.0, 0.0, 1e30], [1.0, 0.0, 0.0]);
+        let losses = losses(&CharbonnierLossConfig::new().with_epsilon(3.0).init(), [5.0, 0.0, 1e30], [1.0, 0.0, 0.0]);
 
         // By hand: 4 and 3 make 5.
         assert_eq!(losses, [5.0, 3.0, 1e30]);
     }
 
     #[test]
-    #[should_panic(expected = "Charbonnier: epsilon must be in [1e-12, 1e6], got 0")]
+    #[should_panic(expected = "CharbonnierLoss: epsilon must be in [1e-12, 1e6], got 0")]
     fn an_epsilon_of_zero_is_rejected() {
-        CharbonnierConfig::new().with_epsilon(0.0).init();
+        CharbonnierLossConfig::new().with_epsilon(0.0).init();
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// `formula(predictions, targets)` in a precision fit for it, without predictions nothing.
 ///
@@ -31,7 +31,7 @@ pub(super) fn elementwise<const D: usize>(
 /// The reduced `losses` of predictions, widened for the sum and back in their precision at the end.
 pub(super) fn reduce<const D: usize>(
     predictions: Tensor<D>,
-    reduction: Reduction,
+    reduction: EmbeddingReduction,
     losses: impl FnOnce(Tensor<D>) -> Tensor<D>,
 ) -> Tensor<1> {
     let dtype = predictions.dtype();

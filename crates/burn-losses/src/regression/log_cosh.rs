@@ -3,16 +3,16 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::elementwise::{elementwise, reduce};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`LogCosh`].
+/// Settings of [`LogCoshLoss`].
 #[derive(Config, Debug)]
-pub struct LogCoshConfig {}
+pub struct LogCoshLossConfig {}
 
-impl LogCoshConfig {
+impl LogCoshLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> LogCosh {
-        LogCosh {}
+    pub fn init(&self) -> LogCoshLoss {
+        LogCoshLoss {}
     }
 }
 
@@ -30,9 +30,9 @@ impl LogCoshConfig {
 ///
 /// Saleh, Saleh: [Statistical Properties of the log-cosh Loss Function](https://arxiv.org/abs/2208.04564), 2022, section 2.
 #[derive(Module, Debug)]
-pub struct LogCosh {}
+pub struct LogCoshLoss {}
 
-impl LogCosh {
+impl LogCoshLoss {
     /// The reduced loss.
     ///
     /// # Shapes and panics
@@ -42,7 +42,7 @@ impl LogCosh {
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
@@ -59,7 +59,7 @@ impl LogCosh {
     ///
     /// If the shapes differ.
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("LogCosh", predictions, targets, |predictions, targets| {
+        elementwise("LogCoshLoss", predictions, targets, |predictions, targets| {
             let error = predictions - targets;
             // At 0 the slope of the magnitude is 0, and so is that of the loss.
             let magnitude = error.abs();
@@ -74,14 +74,14 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &LogCosh, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &LogCoshLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
         loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
     fn is_a_logarithm_of_a_cosine_near_and_an_absolute_value_far_away() {
-        let losses = losses(&LogCoshConfig::new().init(), [0.0, 2.0, -1e30], [0.0, 1.0, 0.0]);
+        let losses = losses(&LogCoshLossConfig::new().init(), [0.0, 2.0, -1e30], [0.0, 1.0, 0.0]);
 
         // ln(cosh 1) = 0.4337808.
         assert_eq!((losses[0], losses[2]), (0.0, 1e30));

@@ -7,19 +7,19 @@
 //! | [`HuberLoss`] | `error²/2` up to `delta`, then `delta·(abs(error) - delta/2)` | Burn |
 //! | [`SmoothL1Loss`] | Huber with `delta = beta`, divided by `beta` | Burn |
 //! | [`GaussianNLLLoss`] | `(log(variance) + error² / variance) / 2` | Burn |
-//! | [`LogCosh`] | `log(cosh(error))` | here |
-//! | [`Charbonnier`] | `sqrt(error² + epsilon²)` | here |
-//! | [`Quantile`] | `quantile·(-error)` below the target, `(1 - quantile)·error` above | here |
-//! | [`MeanSquaredLogarithmicError`] | `(log(1 + prediction) - log(1 + target))²` | here |
-//! | [`MeanAbsolutePercentageError`] | `100·abs(error / target)` | here |
-//! | [`PoissonNll`] | `exp(prediction) - target·prediction` | here |
+//! | [`LogCoshLoss`] | `log(cosh(error))` | here |
+//! | [`CharbonnierLoss`] | `sqrt(error² + epsilon²)` | here |
+//! | [`QuantileLoss`] | `quantile·(-error)` below the target, `(1 - quantile)·error` above | here |
+//! | [`MeanSquaredLogarithmicErrorLoss`] | `(log(1 + prediction) - log(1 + target))²` | here |
+//! | [`MeanAbsolutePercentageErrorLoss`] | `100·abs(error / target)` | here |
+//! | [`PoissonNllLoss`] | `exp(prediction) - target·prediction` | here |
 //!
 //! # Burn's own losses
 //!
 //! They are re-exported, not written again, and tested here against PyTorch as ours are. What to know of them:
 //!
 //! - Their reduction is [`burn::nn::loss::Reduction`], also exported here as [`BurnReduction`]: `Auto` is `Mean`, `BatchMean`
-//!   panics, and the mean of an empty batch is NaN. Our [`Reduction`](crate::reduction::Reduction) over what
+//!   panics, and the mean of an empty batch is NaN. Our [`EmbeddingReduction`](crate::reduction::EmbeddingReduction) over what
 //!   `forward_no_reduction` returns is 0 there.
 //! - They compute `f16` and `bf16` in `f16` and `bf16`. Cast to `f32` first.
 //! - A prediction and a target of different shapes broadcast without a word.
@@ -32,7 +32,7 @@
 //! - [`GaussianNLLLoss`]: `eps` 1e-6, `full` false. Takes variances, not deviations or their logarithms. A variance below
 //!   `eps` counts as `eps` and has gradient 0 (PyTorch lets the gradient through); negative ones are not noticed.
 //!
-//! Not re-exported: `PoissonNllLoss`, whose forward reads its targets back from the device; [`PoissonNll`] does not.
+//! Not re-exported: `PoissonNllLoss`, whose forward reads its targets back from the device; [`PoissonNllLoss`] does not.
 
 mod charbonnier;
 mod elementwise;
@@ -46,9 +46,9 @@ pub use burn::nn::loss::{
     GaussianNLLLoss, GaussianNLLLossConfig, HuberLoss, HuberLossConfig, LpLoss, LpLossConfig, MseLoss,
     Reduction as BurnReduction, SmoothL1Loss, SmoothL1LossConfig,
 };
-pub use charbonnier::{Charbonnier, CharbonnierConfig};
-pub use log_cosh::{LogCosh, LogCoshConfig};
-pub use percentage::{MeanAbsolutePercentageError, MeanAbsolutePercentageErrorConfig};
-pub use poisson::{PoissonInput, PoissonNll, PoissonNllConfig, TargetTerm};
-pub use quantile::{Quantile, QuantileConfig};
-pub use squared_logarithmic::{MeanSquaredLogarithmicError, MeanSquaredLogarithmicErrorConfig};
+pub use charbonnier::{CharbonnierLoss, CharbonnierLossConfig};
+pub use log_cosh::{LogCoshLoss, LogCoshLossConfig};
+pub use percentage::{MeanAbsolutePercentageErrorLoss, MeanAbsolutePercentageErrorLossConfig};
+pub use poisson::{PoissonInput, PoissonNllLoss, PoissonNllLossConfig, TargetTerm};
+pub use quantile::{QuantileLoss, QuantileLossConfig};
+pub use squared_logarithmic::{MeanSquaredLogarithmicErrorLoss, MeanSquaredLogarithmicErrorLossConfig};

@@ -3,7 +3,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::elementwise::{elementwise, reduce};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// What the predictions are.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub enum TargetTerm {
     Stirling,
 }
 
-/// Settings of [`PoissonNll`].
+/// Settings of [`PoissonNllLoss`].
 #[derive(Config, Debug)]
-pub struct PoissonNllConfig {
+pub struct PoissonNllLossConfig {
     /// What the predictions are.
     #[config(default = "PoissonInput::LogRate")]
     pub input: PoissonInput,
@@ -37,16 +37,16 @@ pub struct PoissonNllConfig {
     pub epsilon: f64,
 }
 
-impl PoissonNllConfig {
+impl PoissonNllLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> PoissonNll {
+    pub fn init(&self) -> PoissonNllLoss {
         let Self { input, target_term, epsilon } = *self;
-        assert!((1e-12..=1.0).contains(&epsilon), "PoissonNll: epsilon must be in [1e-12, 1], got {epsilon}");
-        PoissonNll { input, target_term, epsilon }
+        assert!((1e-12..=1.0).contains(&epsilon), "PoissonNllLoss: epsilon must be in [1e-12, 1], got {epsilon}");
+        PoissonNllLoss { input, target_term, epsilon }
     }
 }
 
@@ -65,7 +65,7 @@ impl PoissonNllConfig {
 ///
 /// The likelihood of Poisson regression; the same as `poisson_nll_loss` of PyTorch.
 #[derive(Module, Debug)]
-pub struct PoissonNll {
+pub struct PoissonNllLoss {
     #[module(skip)]
     input: PoissonInput,
     #[module(skip)]
@@ -73,7 +73,7 @@ pub struct PoissonNll {
     epsilon: f64,
 }
 
-impl PoissonNll {
+impl PoissonNllLoss {
     /// The reduced loss.
     ///
     /// # Shapes and panics
@@ -83,7 +83,7 @@ impl PoissonNll {
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
@@ -100,7 +100,7 @@ impl PoissonNll {
     ///
     /// If the shapes differ.
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("PoissonNll", predictions, targets, |predictions, targets| {
+        elementwise("PoissonNllLoss", predictions, targets, |predictions, targets| {
             let losses = match self.input {
                 PoissonInput::LogRate => predictions.clone().exp() - targets.clone() * predictions,
                 PoissonInput::Rate => {
@@ -131,16 +131,19 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &PoissonNll, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &PoissonNllLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
         loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
     fn a_rate_and_its_logarithm_cost_the_same() {
-        let rate =
-            losses(&PoissonNllConfig::new().with_input(PoissonInput::Rate).init(), [1.0, 2.0, 0.0], [3.0, 0.0, 0.0]);
-        let logarithm = losses(&PoissonNllConfig::new().init(), [0.0, 2.0_f32.ln(), -1e4], [3.0, 0.0, 0.0]);
+        let rate = losses(
+            &PoissonNllLossConfig::new().with_input(PoissonInput::Rate).init(),
+            [1.0, 2.0, 0.0],
+            [3.0, 0.0, 0.0],
+        );
+        let logarithm = losses(&PoissonNllLossConfig::new().init(), [0.0, 2.0_f32.ln(), -1e4], [3.0, 0.0, 0.0]);
 
         // By hand: 1 - 3·0, 2 - 0 and 0.
         for losses in [rate, logarithm] {
@@ -150,7 +153,7 @@ mod tests {
 
     #[test]
     fn small_targets_have_no_factorial() {
-        let loss = PoissonNllConfig::new().with_target_term(TargetTerm::Stirling).init();
+        let loss = PoissonNllLossConfig::new().with_target_term(TargetTerm::Stirling).init();
         let losses = losses(&loss, [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]);
 
         // By hand: 1, 1 and 1 + 2·ln 2 - 2 + ln(4·pi) / 2 = 1.6518061.

@@ -3,26 +3,26 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::elementwise::{elementwise, reduce};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`Quantile`].
+/// Settings of [`QuantileLoss`].
 #[derive(Config, Debug)]
-pub struct QuantileConfig {
+pub struct QuantileLossConfig {
     /// The share of targets that should be below the prediction; in `[0, 1]`. 0.5 is half the absolute error.
     #[config(default = 0.5)]
     pub quantile: f64,
 }
 
-impl QuantileConfig {
+impl QuantileLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> Quantile {
+    pub fn init(&self) -> QuantileLoss {
         let Self { quantile } = *self;
-        assert!((0.0..=1.0).contains(&quantile), "Quantile: quantile must be in [0, 1], got {quantile}");
-        Quantile { quantile }
+        assert!((0.0..=1.0).contains(&quantile), "QuantileLoss: quantile must be in [0, 1], got {quantile}");
+        QuantileLoss { quantile }
     }
 }
 
@@ -39,11 +39,11 @@ impl QuantileConfig {
 ///
 /// Koenker, Bassett: Regression Quantiles, Econometrica 46, 1978, equation 3.1.
 #[derive(Module, Debug)]
-pub struct Quantile {
+pub struct QuantileLoss {
     quantile: f64,
 }
 
-impl Quantile {
+impl QuantileLoss {
     /// The reduced loss.
     ///
     /// # Shapes and panics
@@ -53,7 +53,7 @@ impl Quantile {
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
@@ -70,7 +70,7 @@ impl Quantile {
     ///
     /// If the shapes differ.
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("Quantile", predictions, targets, |predictions, targets| {
+        elementwise("QuantileLoss", predictions, targets, |predictions, targets| {
             let shortfall = targets - predictions;
             let (above, below) =
                 (shortfall.clone().lower_equal_scalar(0.0), shortfall.clone().greater_equal_scalar(0.0));
@@ -86,21 +86,21 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &Quantile, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+    fn losses(loss: &QuantileLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
         loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
     fn too_low_costs_the_quantile_and_too_high_the_rest() {
-        let losses = losses(&QuantileConfig::new().with_quantile(0.75).init(), [0.0, 4.0, 1.0], [4.0, 0.0, 1.0]);
+        let losses = losses(&QuantileLossConfig::new().with_quantile(0.75).init(), [0.0, 4.0, 1.0], [4.0, 0.0, 1.0]);
 
         assert_eq!(losses, [3.0, 1.0, 0.0]);
     }
 
     #[test]
-    #[should_panic(expected = "Quantile: quantile must be in [0, 1], got 95")]
+    #[should_panic(expected = "QuantileLoss: quantile must be in [0, 1], got 95")]
     fn a_percentage_is_rejected() {
-        QuantileConfig::new().with_quantile(95.0).init();
+        QuantileLossConfig::new().with_quantile(95.0).init();
     }
 }

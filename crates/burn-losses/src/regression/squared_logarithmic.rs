@@ -3,16 +3,16 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::elementwise::{elementwise, reduce};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`MeanSquaredLogarithmicError`].
+/// Settings of [`MeanSquaredLogarithmicErrorLoss`].
 #[derive(Config, Debug)]
-pub struct MeanSquaredLogarithmicErrorConfig {}
+pub struct MeanSquaredLogarithmicErrorLossConfig {}
 
-impl MeanSquaredLogarithmicErrorConfig {
+impl MeanSquaredLogarithmicErrorLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> MeanSquaredLogarithmicError {
-        MeanSquaredLogarithmicError {}
+    pub fn init(&self) -> MeanSquaredLogarithmicErrorLoss {
+        MeanSquaredLogarithmicErrorLoss {}
     }
 }
 
@@ -23,15 +23,15 @@ impl MeanSquaredLogarithmicErrorConfig {
 /// ```
 ///
 /// A prediction below 0 counts as 0 and has gradient 0: end the model with a softplus. The mean of the name is that of
-/// [`forward`](Self::forward) with `Reduction::Mean`.
+/// [`forward`](Self::forward) with `EmbeddingReduction::Mean`.
 ///
 /// # Source
 ///
-/// The formula of Keras' `MeanSquaredLogarithmicError`.
+/// The formula of Keras' `MeanSquaredLogarithmicErrorLoss`.
 #[derive(Module, Debug)]
-pub struct MeanSquaredLogarithmicError {}
+pub struct MeanSquaredLogarithmicErrorLoss {}
 
-impl MeanSquaredLogarithmicError {
+impl MeanSquaredLogarithmicErrorLoss {
     /// The reduced loss.
     ///
     /// # Shapes and panics
@@ -41,7 +41,7 @@ impl MeanSquaredLogarithmicError {
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
@@ -58,7 +58,7 @@ impl MeanSquaredLogarithmicError {
     ///
     /// If the shapes differ.
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("MeanSquaredLogarithmicError", predictions, targets, |predictions, targets| {
+        elementwise("MeanSquaredLogarithmicErrorLoss", predictions, targets, |predictions, targets| {
             let logarithm = |numbers: Tensor<D>| {
                 let negative = numbers.clone().lower_scalar(0.0);
                 numbers.mask_fill(negative, 0.0).log1p()
@@ -73,7 +73,11 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn losses(loss: &MeanSquaredLogarithmicError, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
+    fn losses(
+        loss: &MeanSquaredLogarithmicErrorLoss,
+        predictions: [f32; 3],
+        targets: [f32; 3],
+    ) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
         loss.forward_no_reduction(tensor(predictions), tensor(targets)).try_into_vec_as::<f32>().unwrap()
     }
@@ -82,7 +86,7 @@ mod tests {
     fn negative_numbers_count_as_zero() {
         let e = core::f32::consts::E;
         let losses =
-            losses(&MeanSquaredLogarithmicErrorConfig::new().init(), [e - 1.0, -5.0, 0.0], [0.0, 0.0, e * e - 1.0]);
+            losses(&MeanSquaredLogarithmicErrorLossConfig::new().init(), [e - 1.0, -5.0, 0.0], [0.0, 0.0, e * e - 1.0]);
 
         // By hand: 1², 0 and 2².
         assert!((losses[0] - 1.0).abs() < 1e-6 && losses[1] == 0.0 && (losses[2] - 4.0).abs() < 1e-5, "{losses:?}");

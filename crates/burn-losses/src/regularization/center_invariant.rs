@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Squared lengths count no further, so that their fourth power is a number of `f32`.
 const LARGEST_SQUARE: f64 = 1e15;
@@ -40,7 +40,7 @@ pub struct CenterInvariantRegularizer {}
 
 impl CenterInvariantRegularizer {
     /// One value for all classes; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(weights))
     }
 
@@ -56,7 +56,7 @@ impl CenterInvariantRegularizer {
         }
         let dtype = weights.dtype();
         let squares = widen(weights).square().sum_dim(1).squeeze_dim::<1>(1).clamp_max(LARGEST_SQUARE);
-        let deviations = squares.clone() - Reduction::Mean.apply(squares);
+        let deviations = squares.clone() - EmbeddingReduction::Mean.apply(squares);
 
         cast_to(deviations.square().mul_scalar(0.25), dtype)
     }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn lengths_that_differ_are_penalised() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.0], [2.0, 1.0]], &Device::flex().autodiff()).require_grad();
-        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights.clone(), Reduction::Mean);
+        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights.clone(), EmbeddingReduction::Mean);
         let gradient = weights.grad(&loss.clone().backward()).unwrap();
 
         // By hand: squares 1 and 5, mean 3, deviations -2 and 2; d loss / d square[j] = deviation / 4.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_single_class_has_loss_zero() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.5]], &Device::flex());
-        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights, Reduction::Mean);
+        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights, EmbeddingReduction::Mean);
 
         assert_eq!(loss.into_scalar::<f32>(), 0.0);
     }

@@ -5,7 +5,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
 use crate::distance::Distance;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`LpRegularizer`].
 #[derive(Config, Debug)]
@@ -55,7 +55,7 @@ pub struct LpRegularizer {
 
 impl LpRegularizer {
     /// One value for the whole batch; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, embeddings: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(embeddings))
     }
 
@@ -101,7 +101,7 @@ mod tests {
         let embeddings = || Tensor::<2>::from_data([[3.0_f32, -4.0]], &Device::flex());
         let loss = |norm, power| {
             let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init();
-            loss.forward(embeddings(), Reduction::Mean).into_scalar::<f32>()
+            loss.forward(embeddings(), EmbeddingReduction::Mean).into_scalar::<f32>()
         };
 
         assert_eq!(loss(Distance::Euclidean, 1.0), 5.0);
@@ -114,7 +114,7 @@ mod tests {
     fn a_zero_row_has_gradient_zero_even_under_a_root() {
         let embeddings = Tensor::<2>::zeros([1, 3], &Device::flex().autodiff()).require_grad();
         let loss = LpRegularizerConfig::new().with_power(0.5).init();
-        let loss = loss.forward(embeddings.clone(), Reduction::Sum);
+        let loss = loss.forward(embeddings.clone(), EmbeddingReduction::Sum);
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
         assert_eq!(loss.into_scalar::<f32>(), 0.0);

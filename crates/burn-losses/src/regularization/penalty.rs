@@ -6,7 +6,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::ParameterChoice;
 use super::parameters::WeightVisitor;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// The largest strength and learning rate; `f32` holds its products with ordinary weights.
 const LARGEST: f64 = 1e30;
@@ -84,12 +84,12 @@ impl ModuleVisitor for Zero {
 
 /// `strength·sum(abs(weights))`; the gradient of a weight that is 0 is 0.
 pub(super) fn absolute_sum<const D: usize>(weights: Tensor<D>, strength: f64) -> Tensor<1> {
-    times(Reduction::Sum.apply(weights.abs()), strength)
+    times(EmbeddingReduction::Sum.apply(weights.abs()), strength)
 }
 
 /// `strength/2·sum(weights²)`.
 pub(super) fn half_square_sum<const D: usize>(weights: Tensor<D>, strength: f64) -> Tensor<1> {
-    times(Reduction::Sum.apply(weights.square()), 0.5 * strength)
+    times(EmbeddingReduction::Sum.apply(weights.square()), 0.5 * strength)
 }
 
 /// The product, where 0 times an infinite sum is 0: a strength of 0 turns a penalty off.

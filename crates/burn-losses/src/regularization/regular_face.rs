@@ -7,7 +7,7 @@ use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// How many cosines exist at a time, if a class has no more of them than that: 64 MiB.
 const COSINES: usize = 1 << 24;
@@ -43,7 +43,7 @@ pub struct RegularFaceRegularizer {}
 
 impl RegularFaceRegularizer {
     /// One value for all classes; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(weights))
     }
 

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, assert_shape};
 use burn_losses_kernels::norm::{row_lengths, unit_rows};
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`SparseCentersRegularizer`].
 #[derive(Config, Debug)]
@@ -40,12 +40,12 @@ impl SparseCentersRegularizerConfig {
 /// ```
 ///
 /// Half the distance of two directions, whose mean over all pairs is that of the paper. For losses with several centers
-/// per class, such as SoftTriple. Two equal centers have loss 0 and gradient 0; a zero row is at distance 1 from every
+/// per class, such as SoftTripleLoss. Two equal centers have loss 0 and gradient 0; a zero row is at distance 1 from every
 /// direction.
 ///
 /// # Source
 ///
-/// Qian, Shang, Sun, Hu, Li, Jin: [SoftTriple Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3.
+/// Qian, Shang, Sun, Hu, Li, Jin: [SoftTripleLoss Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3.
 #[derive(Module, Debug)]
 pub struct SparseCentersRegularizer {
     classes: usize,
@@ -54,7 +54,7 @@ pub struct SparseCentersRegularizer {
 
 impl SparseCentersRegularizer {
     /// One value for all pairs; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(weights))
     }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`ZeroMeanRegularizer`]: there are none.
 #[derive(Config, Debug)]
@@ -34,7 +34,7 @@ pub struct ZeroMeanRegularizer {}
 
 impl ZeroMeanRegularizer {
     /// One value for the whole batch; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, embeddings: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward(&self, embeddings: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(embeddings))
     }
 
@@ -63,7 +63,7 @@ mod tests {
     fn the_sum_counts_whatever_its_sign() {
         let embeddings = Tensor::<2>::from_data([[1.0_f32, -4.0], [2.0, 0.5], [1.0, -1.0]], &Device::flex().autodiff())
             .require_grad();
-        let loss = ZeroMeanRegularizerConfig::new().init().forward(embeddings.clone(), Reduction::Sum);
+        let loss = ZeroMeanRegularizerConfig::new().init().forward(embeddings.clone(), EmbeddingReduction::Sum);
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
         assert_eq!(loss.into_scalar::<f32>(), 5.5);

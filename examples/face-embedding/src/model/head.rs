@@ -6,11 +6,11 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
-use burn_losses::labels::LabelPolicy;
-use burn_losses::margin::{
+use burn_losses::heads::{
     ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginHead, NormFace,
     NormFaceConfig,
 };
+use burn_losses::labels::LabelPolicy;
 
 use crate::loss::{LossKind, LossSettings};
 

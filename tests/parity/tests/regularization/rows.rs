@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_losses::distance::Distance;
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
     CenterInvariantRegularizerConfig, LpRegularizerConfig, RegularFaceRegularizerConfig,
     SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
@@ -74,8 +74,8 @@ fn one_row_has_a_finite_gradient_and_no_other_class() {
     finite("one row", &[0.2, -0.4, 1.0], 3);
     for backend in backends() {
         let row = matrix(&[0.2, -0.4, 1.0], 3, &backend).require_grad();
-        let loss = RegularFaceRegularizerConfig::new().init().forward(row.clone(), Reduction::Mean)
-            + CenterInvariantRegularizerConfig::new().init().forward(row.clone(), Reduction::Mean);
+        let loss = RegularFaceRegularizerConfig::new().init().forward(row.clone(), EmbeddingReduction::Mean)
+            + CenterInvariantRegularizerConfig::new().init().forward(row.clone(), EmbeddingReduction::Mean);
         assert_eq!(host(loss.clone()), [0.0], "{}", backend.name);
         let slopes = host(row.grad(&loss.backward()).expect("a gradient"));
         assert!(slopes.iter().all(|&slope| slope == 0.0), "{}", backend.name);
@@ -90,7 +90,7 @@ fn no_rows_have_loss_zero_and_a_gradient() {
             let rows = empty();
             let losses = loss(rows.clone());
             assert_eq!(losses.dims(), [0], "{name} on {}", backend.name);
-            let total = Reduction::Mean.apply(losses);
+            let total = EmbeddingReduction::Mean.apply(losses);
             assert_eq!(host(total.clone()), [0.0], "{name} on {}", backend.name);
             assert_eq!(rows.grad(&total.backward()).expect("a gradient").dims(), [0, 3], "{name}");
         }
@@ -115,7 +115,7 @@ fn a_nan_stays_in_its_embedding() {
 #[test]
 fn forward_is_the_reduction_of_every_loss() {
     for backend in backends() {
-        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::MeanNonZero] {
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
             let rows = || matrix(&numbers(12, 8), 3, &backend);
             let pairs = [
                 {

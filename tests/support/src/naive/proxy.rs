@@ -52,7 +52,7 @@ pub fn anchor(case: &Case) -> Vec<f64> {
     proxies.iter().enumerate().map(loss).collect()
 }
 
-/// SoftTriple.
+/// SoftTripleLoss.
 pub fn soft_triple(case: &Case) -> Vec<f64> {
     let (rows, centers) = (unit(case.rows("embeddings")), unit(case.rows("weights")));
     let (scale, gamma, margin) = (case.number("scale"), case.number("gamma"), case.number("margin"));
@@ -70,7 +70,7 @@ pub fn soft_triple(case: &Case) -> Vec<f64> {
     rows.iter().zip(&case.labels).map(loss).collect()
 }
 
-/// The mean of SoftTriple and its regularizer.
+/// The mean of SoftTripleLoss and its regularizer.
 pub fn soft_triple_forward(case: &Case) -> Vec<f64> {
     let losses = soft_triple(case);
     let per_class = case.number("centers_per_class") as usize;

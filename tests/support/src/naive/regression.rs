@@ -50,7 +50,7 @@ pub fn log_cosh(case: &Case) -> Vec<f64> {
     each(case, |prediction, target| (prediction - target).cosh().ln())
 }
 
-/// Charbonnier.
+/// CharbonnierLoss.
 pub fn charbonnier(case: &Case) -> Vec<f64> {
     each(case, |prediction, target| ((prediction - target).powi(2) + case.number("epsilon").powi(2)).sqrt())
 }

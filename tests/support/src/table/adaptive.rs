@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use burn_losses::margin::{
+use burn_losses::heads::{
     AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, Scale, SphereFaceConfig,
 };
 

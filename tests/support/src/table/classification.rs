@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor};
 use burn_losses::classification::{
     AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CrossEntropyLossConfig, FocalLossConfig,
-    GeneralizedCrossEntropyConfig, JensenShannonConfig, KLDivLossConfig, MulticlassHingeConfig, PolyLossConfig,
+    GeneralizedCrossEntropyLossConfig, JensenShannonLossConfig, KLDivLossConfig, MulticlassHingeLossConfig,
+    PolyLossConfig,
 };
 
 use super::{Call, Labels, Row, Run, Steepness};
@@ -74,30 +75,30 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(GeneralizedCrossEntropyConfig::new()).init();
+            let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init();
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
-        ..row("GeneralizedCrossEntropy", naive::generalized_cross_entropy)
+        ..row("GeneralizedCrossEntropyLoss", naive::generalized_cross_entropy)
     },
     Row {
         run: |call| {
-            let loss = call.config(MulticlassHingeConfig::new()).init();
+            let loss = call.config(MulticlassHingeLossConfig::new()).init();
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
-        ..row("MulticlassHinge", naive::multiclass_hinge)
+        ..row("MulticlassHingeLoss", naive::multiclass_hinge)
     },
     Row {
         run: |call| {
-            let loss = call.config(JensenShannonConfig::new()).init();
+            let loss = call.config(JensenShannonLossConfig::new()).init();
             let names = ["first", "second", "third"].into_iter().filter(|name| call.has(name));
             let views: Vec<_> = names.map(|name| (name, call.leaf(name))).collect();
             let losses = loss.forward_no_reduction(views.iter().map(|(_, view)| view.clone()).collect());
             Run::new(losses, views)
         },
         deviation: "no floor under the mixture",
-        ..row("JensenShannon", naive::jensen_shannon)
+        ..row("JensenShannonLoss", naive::jensen_shannon)
     },
     Row {
         run: |call| {

@@ -1,7 +1,7 @@
 //! Angular-margin heads.
 
 use burn::module::Param;
-use burn_losses::margin::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig};
+use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig};
 use serde_json::{Value, json};
 
 use super::{Call, Labels, Row, Run, Steepness};

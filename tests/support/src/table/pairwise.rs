@@ -8,10 +8,10 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::distance::Distance;
 use burn_losses::mining::{Pairs, Triplets};
-use burn_losses::pairwise::{
+use burn_losses::pairs::{
     ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, PairwiseLoss, TripletLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Labels, Row, Run, Steepness};
 use crate::naive;
@@ -66,7 +66,7 @@ fn config<C: Config>(call: &Call<'_>, defaults: C) -> C {
     Call { case: &case, ..*call }.config(defaults)
 }
 
-fn reduction(call: &Call<'_>) -> Option<Reduction> {
+fn reduction(call: &Call<'_>) -> Option<EmbeddingReduction> {
     let setting = call.case.settings.get("reduction")?;
     serde_json::from_value(setting.clone()).expect("a reduction or null")
 }

@@ -1,8 +1,10 @@
 //! Losses of embeddings and trained proxies.
 
 use burn::module::Param;
-use burn_losses::proxy::{NormalizedSoftmaxConfig, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig};
-use burn_losses::reduction::Reduction;
+use burn_losses::proxy::{
+    NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
+};
+use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Labels, Row, Run, Steepness};
 use crate::naive;
@@ -28,18 +30,18 @@ macro_rules! run {
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
     Row {
-        loss: "ProxyNca",
+        loss: "ProxyNcaLoss",
         family: "proxy",
-        run: |call| run!(call, ProxyNcaConfig, proxies),
+        run: |call| run!(call, ProxyNcaLossConfig, proxies),
         naive: naive::proxy::nca,
         steepness: Steepness::Scaled(|case| 2.0 * case.number("scale")),
         labels: Labels::Classes,
         deviation: "the own proxy is in the denominator by default, as in pytorch-metric-learning; not so in the paper",
     },
     Row {
-        loss: "ProxyAnchor",
+        loss: "ProxyAnchorLoss",
         family: "proxy",
-        run: |call| run!(call, ProxyAnchorConfig, proxies),
+        run: |call| run!(call, ProxyAnchorLossConfig, proxies),
         naive: naive::proxy::anchor,
         // A class that is in the batch counts for those that are not.
         steepness: Steepness::Scaled(|case| 2.0 * case.number("alpha")),
@@ -48,9 +50,9 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "",
     },
     Row {
-        loss: "SoftTriple",
+        loss: "SoftTripleLoss",
         family: "proxy",
-        run: |call| run!(call, SoftTripleConfig, centers),
+        run: |call| run!(call, SoftTripleLossConfig, centers),
         naive: naive::proxy::soft_triple,
         steepness: Steepness::Scaled(|case| case.number("scale") / case.number("gamma").min(1.0)),
         labels: Labels::Classes,
@@ -67,9 +69,9 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "",
     },
     Row {
-        loss: "NormalizedSoftmax",
+        loss: "NormalizedSoftmaxLoss",
         family: "proxy",
-        run: |call| run!(call, NormalizedSoftmaxConfig, proxies),
+        run: |call| run!(call, NormalizedSoftmaxLossConfig, proxies),
         naive: naive::proxy::normalized_softmax,
         steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
         labels: Labels::Classes,
@@ -79,9 +81,9 @@ pub(super) const ROWS: &[Row] = &[
 
 fn soft_triple_forward(call: &Call<'_>) -> Run {
     let (classes, embedding_dim) = sizes(call);
-    let mut loss = call.config(SoftTripleConfig::new(classes, embedding_dim)).init(call.device);
+    let mut loss = call.config(SoftTripleLossConfig::new(classes, embedding_dim)).init(call.device);
     loss.centers.weight = Param::from_tensor(call.leaf("weights"));
     let embeddings = call.leaf("embeddings");
-    let value = loss.forward(embeddings.clone(), call.labels(), Reduction::Mean);
+    let value = loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean);
     Run::new(value, [("embeddings", embeddings), ("weights", loss.centers.weight.val())])
 }

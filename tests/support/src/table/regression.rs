@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 use burn_losses::regression::{
-    CharbonnierConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshConfig, LpLossConfig,
-    MeanAbsolutePercentageErrorConfig, MeanSquaredLogarithmicErrorConfig, MseLoss, PoissonNllConfig, QuantileConfig,
-    SmoothL1LossConfig,
+    CharbonnierLossConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig,
+    MeanAbsolutePercentageErrorLossConfig, MeanSquaredLogarithmicErrorLossConfig, MseLoss, PoissonNllLossConfig,
+    QuantileLossConfig, SmoothL1LossConfig,
 };
 
 use super::{Call, Labels, Row, Run, Steepness};
@@ -49,12 +49,16 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Bent(|_| 10.0),
         ..row("GaussianNLLLoss", naive::gaussian)
     },
-    pointwise!("LogCosh", LogCoshConfig::new(), naive::log_cosh),
-    pointwise!("Charbonnier", CharbonnierConfig::new(), naive::charbonnier),
-    pointwise!("Quantile", QuantileConfig::new(), naive::quantile),
-    pointwise!("MeanSquaredLogarithmicError", MeanSquaredLogarithmicErrorConfig::new(), naive::squared_logarithmic),
-    pointwise!("MeanAbsolutePercentageError", MeanAbsolutePercentageErrorConfig::new(), naive::percentage),
-    pointwise!("PoissonNll", PoissonNllConfig::new(), naive::poisson),
+    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), naive::log_cosh),
+    pointwise!("CharbonnierLoss", CharbonnierLossConfig::new(), naive::charbonnier),
+    pointwise!("QuantileLoss", QuantileLossConfig::new(), naive::quantile),
+    pointwise!(
+        "MeanSquaredLogarithmicErrorLoss",
+        MeanSquaredLogarithmicErrorLossConfig::new(),
+        naive::squared_logarithmic
+    ),
+    pointwise!("MeanAbsolutePercentageErrorLoss", MeanAbsolutePercentageErrorLossConfig::new(), naive::percentage),
+    pointwise!("PoissonNllLoss", PoissonNllLossConfig::new(), naive::poisson),
 ];
 
 const fn row(loss: &'static str, naive: fn(&crate::golden::Case) -> Vec<f64>) -> Row {

@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use burn_losses::margin::{
+use burn_losses::heads::{
     CurricularFaceConfig, MarginHead, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 
@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "CurricularFace",
         CurricularFaceConfig,
-        |call: &Call<'_>, head: burn_losses::margin::CurricularFace| {
+        |call: &Call<'_>, head: burn_losses::heads::CurricularFace| {
             let mut run = run_head(call, &head);
             run.outputs.insert("average_cosine", head.average_cosine().unsqueeze_dim(1));
             run
@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "UniFace",
         UniFaceConfig,
-        |call: &Call<'_>, mut head: burn_losses::margin::UniFace| {
+        |call: &Call<'_>, mut head: burn_losses::heads::UniFace| {
             let bias = call.leaf("bias");
             head.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "SphereFace2",
         SphereFace2Config,
-        |call: &Call<'_>, mut head: burn_losses::margin::SphereFace2| {
+        |call: &Call<'_>, mut head: burn_losses::heads::SphereFace2| {
             let bias = call.leaf("bias");
             head.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)

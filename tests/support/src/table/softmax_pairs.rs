@@ -2,10 +2,10 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_losses::pairwise::{
-    CircleLossConfig, InfoNceConfig, MultiSimilarityConfig, NPairsConfig, PairwiseLoss, SupConConfig,
+use burn_losses::pairs::{
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig,
 };
-use burn_losses::reduction::Reduction;
+use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Labels, Row, Run, Steepness};
 use crate::golden::Case;
@@ -14,7 +14,7 @@ use crate::naive;
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
     Row {
-        loss: "InfoNce",
+        loss: "InfoNceLoss",
         family: "softmax_pairs",
         run: info_nce,
         naive: naive::softmax_pairs::info_nce,
@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "",
     },
     Row {
-        loss: "SupCon",
+        loss: "SupConLoss",
         family: "softmax_pairs",
         run: sup_con,
         naive: naive::softmax_pairs::sup_con,
@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "a batch without a negative has the loss of the paper, where pytorch-metric-learning has 0",
     },
     Row {
-        loss: "NPairs",
+        loss: "NPairsLoss",
         family: "softmax_pairs",
         run: n_pairs,
         naive: naive::softmax_pairs::n_pairs,
@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "the penalty on lengths is a loss of its own",
     },
     Row {
-        loss: "MultiSimilarity",
+        loss: "MultiSimilarityLoss",
         family: "softmax_pairs",
         run: multi_similarity,
         naive: naive::softmax_pairs::multi_similarity,
@@ -103,7 +103,7 @@ macro_rules! on_batch {
         let (batch, loss) = ($batch, $loss);
         let losses = if batch.references.is_some() {
             batch.row_by_row(|rows, labels, references, reference_labels| {
-                loss.forward_with_references(rows, labels, references, reference_labels, Reduction::Sum)
+                loss.forward_with_references(rows, labels, references, reference_labels, EmbeddingReduction::Sum)
             })
         } else {
             let losses = loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone());
@@ -115,7 +115,7 @@ macro_rules! on_batch {
 }
 
 fn info_nce(call: &Call<'_>) -> Run {
-    let mut loss = call.config(InfoNceConfig::new()).init(call.device);
+    let mut loss = call.config(InfoNceLossConfig::new()).init(call.device);
     if call.has("first") {
         let (first, second) = (call.leaf("first"), call.leaf("second"));
         let losses = loss.forward_views_no_reduction(first.clone(), second.clone());
@@ -145,11 +145,11 @@ fn info_nce(call: &Call<'_>) -> Run {
 }
 
 fn sup_con(call: &Call<'_>) -> Run {
-    on_batch!(Batch::of(call), call.config(SupConConfig::new()).init())
+    on_batch!(Batch::of(call), call.config(SupConLossConfig::new()).init())
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {
-    on_batch!(Batch::of(call), call.config(MultiSimilarityConfig::new()).init())
+    on_batch!(Batch::of(call), call.config(MultiSimilarityLossConfig::new()).init())
 }
 
 fn circle(call: &Call<'_>) -> Run {
@@ -160,10 +160,10 @@ fn circle(call: &Call<'_>) -> Run {
 }
 
 fn n_pairs(call: &Call<'_>) -> Run {
-    let loss = call.config(NPairsConfig::new()).init();
+    let loss = call.config(NPairsLossConfig::new()).init();
     if call.has("anchors") {
         let (anchors, positives) = (call.leaf("anchors"), call.leaf("positives"));
-        let losses = loss.forward_pairs(anchors.clone(), positives.clone(), Reduction::Mean);
+        let losses = loss.forward_pairs(anchors.clone(), positives.clone(), EmbeddingReduction::Mean);
         return Run::new(losses, [("anchors", anchors), ("positives", positives)]);
     }
     let batch = Batch::of(call);
@@ -171,7 +171,7 @@ fn n_pairs(call: &Call<'_>) -> Run {
         None => loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone()),
         Some((references, labels)) => {
             let (rows, own) = (batch.embeddings.clone(), batch.labels.clone());
-            loss.forward_with_references(rows, own, references, labels, Reduction::Mean)
+            loss.forward_with_references(rows, own, references, labels, EmbeddingReduction::Mean)
         }
     };
     batch.run(losses)

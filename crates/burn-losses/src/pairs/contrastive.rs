@@ -9,7 +9,7 @@ use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask, inside};
 use crate::distance::Distance;
 use crate::mining::Pairs;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// The published forms of the contrastive loss.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum ContrastiveForm {
 pub enum PairBalance {
     /// Positives and negatives are reduced by themselves and the two numbers added: in a batch, where negatives are
     /// many, each side weighs the same. pytorch-metric-learning's default is this with
-    /// [`MeanNonZero`](Reduction::MeanNonZero).
+    /// [`MeanNonZero`](EmbeddingReduction::MeanNonZero).
     Separate,
     /// All pairs are reduced together, as in the paper.
     Joint,
@@ -91,13 +91,13 @@ impl ContrastiveLossConfig {
 ///
 /// # Source
 ///
-/// Hadsell, Chopra, LeCun: [Dimensionality Reduction by Learning an Invariant
+/// Hadsell, Chopra, LeCun: [Dimensionality EmbeddingReduction by Learning an Invariant
 /// Mapping](http://yann.lecun.com/exdb/publis/pdf/hadsell-chopra-lecun-06.pdf), 2006, section 2.1, equation 4.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{ContrastiveLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{ContrastiveLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let loss = ContrastiveLossConfig::new().with_negative_margin(3.0).init();
@@ -105,7 +105,7 @@ impl ContrastiveLossConfig {
 /// let labels = Tensor::<1, Int>::from_ints([7, 7, 4], &device);
 ///
 /// // The positive pair is 1 apart: 1/2. The negative pairs are 2 and 1 apart: 1/2·1² and 1/2·2², 5/4 in the mean.
-/// assert_eq!(loss.forward(embeddings, labels, Reduction::Mean).into_scalar::<f32>(), 1.75);
+/// assert_eq!(loss.forward(embeddings, labels, EmbeddingReduction::Mean).into_scalar::<f32>(), 1.75);
 /// ```
 #[derive(Module, Debug)]
 pub struct ContrastiveLoss {
@@ -128,7 +128,7 @@ struct PairLosses {
 }
 
 impl PairwiseLoss for ContrastiveLoss {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
 }
@@ -163,7 +163,7 @@ impl ContrastiveLoss {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = distances.dtype();
         check(&distances, pairs);
         let [anchors, references] = distances.dims();
@@ -216,7 +216,7 @@ impl ContrastiveLoss {
         first: Tensor<2>,
         second: Tensor<2>,
         is_same: Tensor<1, Bool>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         let dtype = first.dtype();
         if first.dims()[0] == 0 {
@@ -287,7 +287,7 @@ impl ContrastiveLoss {
         }
     }
 
-    fn reduce(&self, losses: PairLosses, reduction: Reduction) -> Tensor<1> {
+    fn reduce(&self, losses: PairLosses, reduction: EmbeddingReduction) -> Tensor<1> {
         let PairLosses { positive, is_positive, negative, is_negative } = losses;
         match self.balance {
             PairBalance::Separate => {
@@ -332,7 +332,7 @@ mod tests {
         let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
         let loss = |balance| {
             let config = ContrastiveLossConfig::new().with_negative_margin(3.0).with_balance(balance);
-            config.init().forward(embeddings.clone(), labels.clone(), Reduction::Mean).into_scalar::<f32>()
+            config.init().forward(embeddings.clone(), labels.clone(), EmbeddingReduction::Mean).into_scalar::<f32>()
         };
         // The pairs, each from both sides: 1/2 positive, 1/2 and 2 negative.
         assert_eq!(loss(PairBalance::Separate), 0.5 + 1.25);

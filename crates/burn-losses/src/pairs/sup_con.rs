@@ -7,25 +7,25 @@ use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use super::temperature::check_temperature;
 use crate::identities::LabelSums;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`SupCon`].
+/// Settings of [`SupConLoss`].
 #[derive(Config, Debug)]
-pub struct SupConConfig {
+pub struct SupConLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its public code 0.07.
     #[config(default = 0.1)]
     pub temperature: f64,
 }
 
-impl SupConConfig {
+impl SupConLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> SupCon {
-        check_temperature("SupCon", self.temperature);
-        SupCon { temperature: self.temperature }
+    pub fn init(&self) -> SupConLoss {
+        check_temperature("SupConLoss", self.temperature);
+        SupConLoss { temperature: self.temperature }
     }
 }
 
@@ -39,7 +39,7 @@ impl SupConConfig {
 ///
 /// The mean stands outside of the logarithm (the paper's `L_out`). The positives are in the denominator, so with `P` of
 /// them the loss never falls below `log(P)`: watch its change, not its size. With one positive per row it is
-/// [`InfoNce`](super::InfoNce) with views. A row without a positive has loss 0 and no part in a mean; a row without a
+/// [`InfoNceLoss`](super::InfoNceLoss) with views. A row without a positive has loss 0 and no part in a mean; a row without a
 /// negative still has one.
 ///
 /// The denominator is streamed, and the scores of the positives are one product with the sum of the rows of a label. Memory
@@ -48,8 +48,8 @@ impl SupConConfig {
 /// # Deviations
 ///
 /// pytorch-metric-learning's loss is 0 for a batch without a single negative; this is the paper's formula there. Its
-/// default mean is over the losses that are not 0, which is [`Reduction::MeanNonZero`]; it differs from
-/// [`Reduction::Mean`] only where a row with one positive and no negative has loss 0, which here is 0 but for rounding.
+/// default mean is over the losses that are not 0, which is [`EmbeddingReduction::MeanNonZero`]; it differs from
+/// [`EmbeddingReduction::Mean`] only where a row with one positive and no negative has loss 0, which here is 0 but for rounding.
 ///
 /// # Source
 ///
@@ -57,29 +57,29 @@ impl SupConConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{PairwiseLoss, SupConConfig};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{PairwiseLoss, SupConLossConfig};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([4, 4, 4], &device);
-/// let loss = SupConConfig::new().init().forward(embeddings, labels, Reduction::Mean);
+/// let loss = SupConLossConfig::new().init().forward(embeddings, labels, EmbeddingReduction::Mean);
 /// // Two positives each, which cannot be told apart.
 /// assert!((loss.into_scalar::<f32>() - 2.0_f32.ln()).abs() < 1e-5);
 /// ```
 #[derive(Module, Debug)]
-pub struct SupCon {
+pub struct SupConLoss {
     temperature: f64,
 }
 
-impl PairwiseLoss for SupCon {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+impl PairwiseLoss for SupConLoss {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let (losses, valid) = self.losses(rows);
         reduction.apply_valid(losses, valid)
     }
 }
 
-impl SupCon {
+impl SupConLoss {
     /// The loss of every row.
     ///
     /// # Shapes
@@ -141,7 +141,7 @@ mod tests {
         let device = Device::flex();
         let embeddings = Tensor::<2>::from_data([[1.0_f32, 0.0], [3.0, 4.0], [0.0, 2.0]], &device);
         let labels = Tensor::from_data(TensorData::from(labels), &device);
-        SupConConfig::new()
+        SupConLossConfig::new()
             .with_temperature(0.5)
             .init()
             .forward_no_reduction(embeddings, labels)

@@ -166,7 +166,7 @@ pub struct Outlier {
 /// Deng et al. 2020, section 3.3.
 ///
 /// ```
-/// use burn_losses::margin::outliers;
+/// use burn_losses::heads::outliers;
 ///
 /// // Three samples of class 0; the last is nearest to another center than most.
 /// let cosines = [0.9, 0.1, 0.8, 0.2, -0.1, 0.7];

@@ -2,7 +2,7 @@ use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::precision::cast_to;
 
 use super::compared::Compared;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// A loss of the pairs or triplets that labels make among embeddings.
 ///
@@ -10,7 +10,7 @@ use crate::reduction::Reduction;
 /// that there may be none, and their precision is the same for all.
 pub trait PairwiseLoss {
     /// The reduced loss of rows that are compared, with at least one anchor and one reference, `[1]`.
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1>;
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1>;
 
     /// The reduced loss where there is nothing to compare: 0, connected to the embeddings and to what is trained, `[1]`.
     fn nothing(&self, rows: Compared) -> Tensor<1> {
@@ -28,7 +28,7 @@ pub trait PairwiseLoss {
     /// # Panics
     ///
     /// If the shapes do not agree, or `embedding_dim` is 0.
-    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: Reduction) -> Tensor<1> {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduced(self, Compared::in_batch(embeddings, labels), reduction)
     }
 
@@ -52,13 +52,13 @@ pub trait PairwiseLoss {
         labels: Tensor<1, Int>,
         references: Tensor<2>,
         reference_labels: Tensor<1, Int>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         reduced(self, Compared::between(embeddings, labels, references, reference_labels), reduction)
     }
 }
 
-fn reduced(loss: &(impl PairwiseLoss + ?Sized), rows: Compared, reduction: Reduction) -> Tensor<1> {
+fn reduced(loss: &(impl PairwiseLoss + ?Sized), rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
     let dtype = rows.dtype();
     let reduced = if rows.is_empty() { loss.nothing(rows) } else { loss.compare(rows, reduction) };
     cast_to(reduced, dtype)

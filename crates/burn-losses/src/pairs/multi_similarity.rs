@@ -9,11 +9,11 @@ use super::compared::{Compared, is_something};
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat};
 use crate::mining::Pairs;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`MultiSimilarity`].
+/// Settings of [`MultiSimilarityLoss`].
 #[derive(Config, Debug)]
-pub struct MultiSimilarityConfig {
+pub struct MultiSimilarityLossConfig {
     /// How sharply the farthest positive is weighted; in `[1e-6, 1e6]`.
     #[config(default = 2.0)]
     pub alpha: f64,
@@ -26,18 +26,18 @@ pub struct MultiSimilarityConfig {
     pub base: f64,
 }
 
-impl MultiSimilarityConfig {
+impl MultiSimilarityLossConfig {
     /// Builds the loss.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> MultiSimilarity {
+    pub fn init(&self) -> MultiSimilarityLoss {
         let Self { alpha, beta, base } = *self;
-        assert!((1e-6..=1e6).contains(&alpha), "MultiSimilarity: alpha must be in [1e-6, 1e6], got {alpha}");
-        assert!((1e-6..=1e6).contains(&beta), "MultiSimilarity: beta must be in [1e-6, 1e6], got {beta}");
-        assert!((-1.0..=1.0).contains(&base), "MultiSimilarity: base must be in [-1, 1], got {base}");
-        MultiSimilarity { alpha, beta, base }
+        assert!((1e-6..=1e6).contains(&alpha), "MultiSimilarityLoss: alpha must be in [1e-6, 1e6], got {alpha}");
+        assert!((1e-6..=1e6).contains(&beta), "MultiSimilarityLoss: beta must be in [1e-6, 1e6], got {beta}");
+        assert!((-1.0..=1.0).contains(&base), "MultiSimilarityLoss: base must be in [-1, 1], got {base}");
+        MultiSimilarityLoss { alpha, beta, base }
     }
 }
 
@@ -62,30 +62,30 @@ impl MultiSimilarityConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{MultiSimilarityConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{MultiSimilarityLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.6, 0.8]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5], &device);
-/// let loss = MultiSimilarityConfig::new().init().forward(embeddings, labels, Reduction::Mean);
+/// let loss = MultiSimilarityLossConfig::new().init().forward(embeddings, labels, EmbeddingReduction::Mean);
 /// assert!((loss.into_scalar::<f32>() - 0.5 * (1.0 + (-0.2_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
-pub struct MultiSimilarity {
+pub struct MultiSimilarityLoss {
     alpha: f64,
     beta: f64,
     base: f64,
 }
 
-impl PairwiseLoss for MultiSimilarity {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+impl PairwiseLoss for MultiSimilarityLoss {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let (losses, paired) = self.streamed(rows);
         reduction.apply_valid(losses, paired)
     }
 }
 
-impl MultiSimilarity {
+impl MultiSimilarityLoss {
     /// The loss of every row.
     ///
     /// # Shapes
@@ -113,7 +113,12 @@ impl MultiSimilarity {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_similarities(
+        &self,
+        similarities: Tensor<2>,
+        pairs: &Pairs,
+        reduction: EmbeddingReduction,
+    ) -> Tensor<1> {
         let dtype = similarities.dtype();
         check(&similarities, pairs);
         if similarities.shape().num_elements() == 0 {
@@ -164,8 +169,8 @@ mod tests {
             positive: mask([[false, true, false], [false; 3]]),
             negative: mask([[true, false, false], [false; 3]]),
         };
-        let loss = MultiSimilarityConfig::new().with_beta(10.0).init();
-        let value = loss.forward_similarities(similarities, &pairs, Reduction::Mean).into_scalar::<f32>();
+        let loss = MultiSimilarityLossConfig::new().with_beta(10.0).init();
+        let value = loss.forward_similarities(similarities, &pairs, EmbeddingReduction::Mean).into_scalar::<f32>();
 
         // By hand: the first anchor has a positive at 0.1 and a negative at 0.9; the second is in no pair.
         let expected = (1.0 + 0.8_f32.exp()).ln() / 2.0 + (1.0 + 4.0_f32.exp()).ln() / 10.0;
@@ -173,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "MultiSimilarity: beta must be in [1e-6, 1e6], got NaN")]
+    #[should_panic(expected = "MultiSimilarityLoss: beta must be in [1e-6, 1e6], got NaN")]
     fn a_beta_that_is_no_number_is_rejected() {
-        MultiSimilarityConfig::new().with_beta(f64::NAN).init();
+        MultiSimilarityLossConfig::new().with_beta(f64::NAN).init();
     }
 }

@@ -11,7 +11,7 @@ use super::masked::{check, flat, flat_mask, inside, silent};
 use crate::distance::Distance;
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::mining::Pairs;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`MarginLoss`].
 #[derive(Config, Debug)]
@@ -63,7 +63,7 @@ impl MarginLossConfig {
 ///
 /// Unlike a triplet loss it asks for the same boundary everywhere, which a threshold in use needs. The paper pairs it with
 /// distance-weighted sampling on embeddings of length 1, and divides by the number of pairs with a loss:
-/// [`Reduction::MeanNonZero`]. To keep the boundary as it is, freeze the module or give it learning rate 0.
+/// [`EmbeddingReduction::MeanNonZero`]. To keep the boundary as it is, freeze the module or give it learning rate 0.
 ///
 /// Deviation from pytorch-metric-learning: its `MarginLoss` walks triplets, so a pair counts once per triplet it is in.
 /// Here, as in the paper, a pair counts once; the two agree where every anchor has as many positives as negatives.
@@ -77,8 +77,8 @@ impl MarginLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{MarginLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{MarginLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let loss = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).init(&device);
@@ -86,7 +86,7 @@ impl MarginLossConfig {
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
 ///
 /// // Positive, 2 apart: 2 - 1 + 0.5. Negatives, 3 and 1 apart: 0 and 1 - 1 + 0.5. Each from both sides.
-/// let loss = loss.forward(embeddings, labels, Reduction::MeanNonZero).into_scalar::<f32>();
+/// let loss = loss.forward(embeddings, labels, EmbeddingReduction::MeanNonZero).into_scalar::<f32>();
 /// assert!((loss - 1.0).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
@@ -101,7 +101,7 @@ pub struct MarginLoss {
 }
 
 impl PairwiseLoss for MarginLoss {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let rows = rows.relabelled(|labels| self.known(labels));
         self.forward_distances(rows.distances(self.distance), rows.labels.clone(), &rows.pairs(), reduction)
     }
@@ -148,7 +148,7 @@ impl MarginLoss {
         distances: Tensor<2>,
         labels: Tensor<1, Int>,
         pairs: &Pairs,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         let dtype = distances.dtype();
         check(&distances, pairs);
@@ -165,7 +165,7 @@ impl MarginLoss {
         let losses = self.losses(distances, beta, pairs);
         let loss = reduction.apply_valid(losses, flat_mask(any_pair));
 
-        cast_to(loss + Reduction::Mean.apply_valid(regularizer, paired), dtype)
+        cast_to(loss + EmbeddingReduction::Mean.apply_valid(regularizer, paired), dtype)
     }
 
     /// The loss of every chosen pair, without the regulariser; 0 for the others.
@@ -266,7 +266,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let loss = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).init(&device);
         let (embeddings, labels) = batch(&device);
-        let value = loss.forward(embeddings, labels, Reduction::Sum);
+        let value = loss.forward(embeddings, labels, EmbeddingReduction::Sum);
         let gradient = loss.beta.val().grad(&value.backward()).unwrap().into_scalar::<f32>();
 
         // Two positives of 1.5 with slope -1, two negatives of 0.5 with slope 1, two of 0.
@@ -280,7 +280,7 @@ mod tests {
         let config = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).with_classes(Some(3)).with_nu(0.3);
         let loss = config.init(&device);
         let (embeddings, labels) = batch(&device);
-        let value = loss.forward(embeddings, labels, Reduction::Sum);
+        let value = loss.forward(embeddings, labels, EmbeddingReduction::Sum);
         let gradient = loss.beta.val().grad(&value.backward()).unwrap().try_into_vec_as::<f32>().unwrap();
 
         // The sum 4 and 0.3·1. Anchors of class 1: two positives, one negative; of class 0: one negative. Of three

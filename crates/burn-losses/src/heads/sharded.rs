@@ -10,7 +10,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::head::{index_or_none, margin_losses};
 use super::{ClassScores, MarginHead};
 use crate::labels::{SafeLabels, silence};
-use crate::reduction::{Reduction, zero_of};
+use crate::reduction::{EmbeddingReduction, zero_of};
 
 /// A head whose classes are spread over several devices, of any backends, also on other machines.
 ///
@@ -39,7 +39,7 @@ use crate::reduction::{Reduction, zero_of};
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::margin::{ArcFaceConfig, MarginHead, ShardedHead};
+/// use burn_losses::heads::{ArcFaceConfig, MarginHead, ShardedHead};
 ///
 /// let device = Device::default().autodiff();
 /// let head = ArcFaceConfig::new(10, 4).init(&device);
@@ -191,7 +191,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
         }
         let losses = self.losses(embeddings, labels.clone());
 
-        cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
+        cast_to(EmbeddingReduction::Mean.apply_valid(losses, labels.valid), dtype)
     }
 
     /// The loss of every row. As [`MarginHead::forward_no_reduction`].
@@ -291,7 +291,7 @@ fn even_sizes(classes: usize, shards: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::margin::CosFaceConfig;
+    use crate::heads::CosFaceConfig;
 
     #[test]
     fn classes_are_spread_evenly_and_come_back_in_order() {
@@ -301,7 +301,7 @@ mod tests {
         let sizes: Vec<usize> = sharded.shards.iter().map(|shard| shard.centers.classes()).collect();
         assert_eq!(sizes, [3, 2, 2]);
 
-        let weight = |head: &crate::margin::CosFace| head.centers.weight.val().try_into_vec_as::<f32>().unwrap();
+        let weight = |head: &crate::heads::CosFace| head.centers.weight.val().try_into_vec_as::<f32>().unwrap();
         assert_eq!(weight(&sharded.unshard(&device)), weight(&head));
         assert_eq!(weight(&sharded.reshard(&[device.clone(), device.clone()]).unshard(&device)), weight(&head));
     }

@@ -9,7 +9,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use crate::identities::{first_match, from_the_start};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// What an anchor and a positive are compared by.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -21,18 +21,18 @@ pub enum PairScore {
     Cosine,
 }
 
-/// Settings of [`NPairs`].
+/// Settings of [`NPairsLoss`].
 #[derive(Config, Debug)]
-pub struct NPairsConfig {
+pub struct NPairsLossConfig {
     /// What an anchor and a positive are compared by.
     #[config(default = "PairScore::Product")]
     pub score: PairScore,
 }
 
-impl NPairsConfig {
+impl NPairsLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> NPairs {
-        NPairs { score: self.score }
+    pub fn init(&self) -> NPairsLoss {
+        NPairsLoss { score: self.score }
     }
 }
 
@@ -59,29 +59,29 @@ impl NPairsConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::pairwise::NPairsConfig;
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::NPairsLossConfig;
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let anchors = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
 /// let positives = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 2.0]], &device);
-/// let loss = NPairsConfig::new().init().forward_pairs(anchors, positives, Reduction::Mean);
+/// let loss = NPairsLossConfig::new().init().forward_pairs(anchors, positives, EmbeddingReduction::Mean);
 /// assert!((loss.into_scalar::<f32>() - (1.0 + (-2.0_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
-pub struct NPairs {
+pub struct NPairsLoss {
     #[module(skip)]
     score: PairScore,
 }
 
-impl PairwiseLoss for NPairs {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+impl PairwiseLoss for NPairsLoss {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let (losses, valid) = self.losses(rows);
         reduction.apply_valid(losses, valid)
     }
 }
 
-impl NPairs {
+impl NPairsLoss {
     /// The loss of every row; 0 where it is no anchor.
     ///
     /// # Shapes
@@ -108,7 +108,7 @@ impl NPairs {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_pairs(&self, anchors: Tensor<2>, positives: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_pairs(&self, anchors: Tensor<2>, positives: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         let [pairs, dim] = anchors.dims();
         assert_shape!(positives, [pairs, dim]);
         let dtype = anchors.dtype();
@@ -188,7 +188,7 @@ mod tests {
         let device = Device::flex();
         let rows = [[1.0_f32, 0.0], [0.0, 1.0], [2.0, 1.0], [-1.0, 3.0], [9.0, 9.0]];
         let labels = Tensor::from_data(TensorData::from(labels), &device);
-        NPairsConfig::new()
+        NPairsLossConfig::new()
             .init()
             .forward_no_reduction(Tensor::from_data(rows, &device), labels)
             .try_into_vec_as()

@@ -60,7 +60,7 @@ impl PartialFcConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::margin::{ArcFaceConfig, MarginHead, PartialFcConfig};
+/// use burn_losses::heads::{ArcFaceConfig, MarginHead, PartialFcConfig};
 ///
 /// let device = Device::default().autodiff();
 /// let full = ArcFaceConfig::new(1000, 4).with_scale(16.0).init(&device);

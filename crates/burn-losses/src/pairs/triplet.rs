@@ -10,7 +10,7 @@ use super::loss::PairwiseLoss;
 use super::masked::{check, flat, silent};
 use crate::distance::Distance;
 use crate::mining::{Pairs, Triplets};
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`TripletLoss`].
 #[derive(Config, Debug)]
@@ -58,7 +58,7 @@ impl TripletLossConfig {
 ///
 /// Triplets come from you ([`forward_triplets`](Self::forward_triplets)), from a miner
 /// ([`forward_mined`](Self::forward_mined)), or from the batch ([`forward`](Self::forward), by [`TripletMining`]). In a
-/// batch, [`Reduction::Mean`] divides by the number of triplets and [`Reduction::MeanNonZero`] by that of the triplets
+/// batch, [`EmbeddingReduction::Mean`] divides by the number of triplets and [`EmbeddingReduction::MeanNonZero`] by that of the triplets
 /// with a loss, never by that of the anchors. Start with `All` and `MeanNonZero`, as pytorch-metric-learning does; `Hard`
 /// tends to collapse early in training: a loss that stays at the margin says that all embeddings have become the same.
 /// With references, such as those of a memory, negatives cannot be measured from the positive:
@@ -84,8 +84,8 @@ impl TripletLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{PairwiseLoss, TripletLossConfig};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{PairwiseLoss, TripletLossConfig};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let loss = TripletLossConfig::new().with_margin(0.5).init();
@@ -94,7 +94,7 @@ impl TripletLossConfig {
 ///
 /// // Two triplets: from the first row 1 - 2 + 0.5 < 0, from the second 1 - 1 + 0.5.
 /// let mean = |reduction| loss.forward(embeddings.clone(), labels.clone(), reduction).into_scalar::<f32>();
-/// assert_eq!((mean(Reduction::Mean), mean(Reduction::MeanNonZero)), (0.25, 0.5));
+/// assert_eq!((mean(EmbeddingReduction::Mean), mean(EmbeddingReduction::MeanNonZero)), (0.25, 0.5));
 /// ```
 #[derive(Module, Debug)]
 pub struct TripletLoss {
@@ -114,7 +114,7 @@ impl PairwiseLoss for TripletLoss {
     ///
     /// With `NegativeDistance::Nearest`, of rows that are not of one batch: the distances of its positives and negatives
     /// are not there.
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         self.check(&rows);
         self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
@@ -163,7 +163,7 @@ impl TripletLoss {
     /// # Panics
     ///
     /// If the shapes do not agree, or with `NegativeDistance::Nearest` are not square.
-    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = distances.dtype();
         check(&distances, pairs);
         if distances.shape().num_elements() == 0 {
@@ -213,7 +213,7 @@ impl TripletLoss {
     /// # Panics
     ///
     /// If the shapes do not agree, or with `NegativeDistance::Nearest` are not square.
-    pub fn forward_mined(&self, distances: Tensor<2>, triplets: &Triplets, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_mined(&self, distances: Tensor<2>, triplets: &Triplets, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = distances.dtype();
         let [count] = triplets.anchor.dims();
         if count == 0 || distances.shape().num_elements() == 0 {
@@ -261,7 +261,7 @@ impl TripletLoss {
         anchor: Tensor<2>,
         positive: Tensor<2>,
         negative: Tensor<2>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         let dtype = anchor.dtype();
         // The losses stay wide until they have become one number.
@@ -393,9 +393,9 @@ mod tests {
         let reduced = |reduction| loss.forward(embeddings.clone(), labels.clone(), reduction).into_scalar::<f32>();
 
         // The sum 29.5 of the test above, over 3·2·2 + 2·1·3 triplets, 9 of them active.
-        assert!((reduced(Reduction::Sum) - 29.5).abs() < 1e-5);
-        assert!((reduced(Reduction::Mean) - 29.5 / 18.0).abs() < 1e-6);
-        assert!((reduced(Reduction::MeanNonZero) - 29.5 / 9.0).abs() < 1e-6);
+        assert!((reduced(EmbeddingReduction::Sum) - 29.5).abs() < 1e-5);
+        assert!((reduced(EmbeddingReduction::Mean) - 29.5 / 18.0).abs() < 1e-6);
+        assert!((reduced(EmbeddingReduction::MeanNonZero) - 29.5 / 9.0).abs() < 1e-6);
     }
 
     #[test]
@@ -404,7 +404,7 @@ mod tests {
         let row = |x: f32| Tensor::<2>::from_data([[x]], &device);
         let config = TripletLossConfig::new().with_margin(0.5);
         let value = |config: TripletLossConfig| {
-            config.init().forward_triplets(row(0.0), row(2.0), row(2.5), Reduction::Sum).into_scalar::<f32>()
+            config.init().forward_triplets(row(0.0), row(2.0), row(2.5), EmbeddingReduction::Sum).into_scalar::<f32>()
         };
         // 2 - 2.5 + 0.5 and 2 - 0.5 + 0.5.
         assert_eq!(value(config.clone()), 0.0);

@@ -8,7 +8,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use super::class_centers::ClassCenters;
 use crate::labels::{SafeLabels, silence};
-use crate::reduction::{Reduction, zero_of};
+use crate::reduction::{EmbeddingReduction, zero_of};
 
 /// Which gradient the margin has.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub trait MarginHead {
         }
         let losses = losses(self, embeddings, labels.clone());
 
-        cast_to(Reduction::Mean.apply_valid(losses, labels.valid), dtype)
+        cast_to(EmbeddingReduction::Mean.apply_valid(losses, labels.valid), dtype)
     }
 
     /// The loss of every row.

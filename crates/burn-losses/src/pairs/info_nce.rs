@@ -10,11 +10,11 @@ use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::identities::count_matches;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`InfoNce`].
+/// Settings of [`InfoNceLoss`].
 #[derive(Config, Debug)]
-pub struct InfoNceConfig {
+pub struct InfoNceLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`. MoCo and CLIP use 0.07, SimCLR 0.1 to 0.5.
     #[config(default = 0.07)]
     pub temperature: f64,
@@ -23,14 +23,14 @@ pub struct InfoNceConfig {
     pub temperature_mode: TemperatureMode,
 }
 
-impl InfoNceConfig {
+impl InfoNceLossConfig {
     /// Builds the loss; a learned temperature is on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self, device: &Device) -> InfoNce {
-        InfoNce { temperature: Temperature::new("InfoNce", self.temperature, self.temperature_mode, device) }
+    pub fn init(&self, device: &Device) -> InfoNceLoss {
+        InfoNceLoss { temperature: Temperature::new("InfoNceLoss", self.temperature, self.temperature_mode, device) }
     }
 }
 
@@ -71,25 +71,25 @@ impl InfoNceConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{InfoNceConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{InfoNceLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
-/// let loss = InfoNceConfig::new().init(&device);
+/// let loss = InfoNceLossConfig::new().init(&device);
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([4, 4, 9], &device);
-/// let value = loss.forward(embeddings, labels, Reduction::Mean).into_scalar::<f32>();
+/// let value = loss.forward(embeddings, labels, EmbeddingReduction::Mean).into_scalar::<f32>();
 /// // Both positives have cosine 1, their negative 0.
 /// assert!((value - (1.0 + (-1.0 / 0.07_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
-pub struct InfoNce {
+pub struct InfoNceLoss {
     /// What cosines are divided by.
     pub temperature: Temperature,
 }
 
-impl PairwiseLoss for InfoNce {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+impl PairwiseLoss for InfoNceLoss {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let rows = rows.unit();
         let scale = self.temperature.scale();
         let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
@@ -111,7 +111,7 @@ impl PairwiseLoss for InfoNce {
     }
 }
 
-impl InfoNce {
+impl InfoNceLoss {
     /// The loss of every pair; 0 where it is not positive.
     ///
     /// # Shapes
@@ -161,7 +161,7 @@ mod tests {
         let device = Device::flex();
         let embeddings = Tensor::<2>::from_data([[1.0_f32, 0.0], [3.0, 4.0], [0.0, 2.0]], &device);
         let labels = Tensor::from_data(TensorData::from(labels), &device);
-        let loss = InfoNceConfig::new().with_temperature(0.5).init(&device);
+        let loss = InfoNceLossConfig::new().with_temperature(0.5).init(&device);
         loss.forward_no_reduction(embeddings, labels).try_into_vec_as::<f32>().unwrap()
     }
 
@@ -184,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "InfoNce: temperature must be in [1e-6, 1e6], got 0")]
+    #[should_panic(expected = "InfoNceLoss: temperature must be in [1e-6, 1e6], got 0")]
     fn a_temperature_of_zero_is_rejected() {
-        InfoNceConfig::new().with_temperature(0.0).init(&Device::flex());
+        InfoNceLossConfig::new().with_temperature(0.0).init(&Device::flex());
     }
 }

@@ -10,7 +10,7 @@ use super::compared::{Compared, is_something};
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat};
 use crate::mining::Pairs;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`CircleLoss`].
 #[derive(Config, Debug)]
@@ -57,15 +57,15 @@ impl CircleLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{CircleLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{CircleLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
 /// let loss = CircleLossConfig::new().with_margin(0.5).with_scale(1.0).init();
 /// // Positive: -(0.5·0.5), negative: 0.5·(-0.5).
-/// let value = loss.forward(embeddings, labels, Reduction::Mean).into_scalar::<f32>();
+/// let value = loss.forward(embeddings, labels, EmbeddingReduction::Mean).into_scalar::<f32>();
 /// assert!((value - (1.0 + (-0.5_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
@@ -75,7 +75,7 @@ pub struct CircleLoss {
 }
 
 impl PairwiseLoss for CircleLoss {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         let (losses, paired) = self.streamed(rows);
         reduction.apply_valid(losses, paired)
     }
@@ -109,7 +109,12 @@ impl CircleLoss {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_similarities(&self, similarities: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_similarities(
+        &self,
+        similarities: Tensor<2>,
+        pairs: &Pairs,
+        reduction: EmbeddingReduction,
+    ) -> Tensor<1> {
         let dtype = similarities.dtype();
         check(&similarities, pairs);
         if similarities.shape().num_elements() == 0 {

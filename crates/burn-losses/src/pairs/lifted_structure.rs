@@ -10,7 +10,7 @@ use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask};
 use crate::distance::Distance;
 use crate::mining::Pairs;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
 /// Stands for minus infinity in a sum of exponentials: an infinite score has no finite distance to the largest.
 const NOTHING: f64 = -3e38;
@@ -69,13 +69,13 @@ impl LiftedStructureLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairwise::{LiftedStructureLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::Reduction;
+/// use burn_losses::pairs::{LiftedStructureLossConfig, PairwiseLoss};
+/// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [1.5]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
-/// let loss = LiftedStructureLossConfig::new().init().forward(embeddings, labels, Reduction::Mean);
+/// let loss = LiftedStructureLossConfig::new().init().forward(embeddings, labels, EmbeddingReduction::Mean);
 ///
 /// // The first two rows have one positive and one negative each: 1 + (1 - 1.5) and 1 + (1 - 0.5).
 /// assert!((loss.into_scalar::<f32>() - 1.0).abs() < 1e-6);
@@ -89,7 +89,7 @@ pub struct LiftedStructureLoss {
 }
 
 impl PairwiseLoss for LiftedStructureLoss {
-    fn compare(&self, rows: Compared, reduction: Reduction) -> Tensor<1> {
+    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
         self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
     }
 }
@@ -124,7 +124,7 @@ impl LiftedStructureLoss {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = distances.dtype();
         check(&distances, pairs);
         if distances.shape().num_elements() == 0 {

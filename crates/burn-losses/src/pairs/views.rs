@@ -1,4 +1,4 @@
-//! The forms of [`InfoNce`] where every row has one positive, at a known place: no matrix of pairs is made.
+//! The forms of [`InfoNceLoss`] where every row has one positive, at a known place: no matrix of pairs is made.
 
 use burn::tensor::{Int, Tensor, assert_shape};
 use burn_losses_kernels::labels::signed;
@@ -7,11 +7,11 @@ use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
-use super::InfoNce;
+use super::InfoNceLoss;
 use super::temperature::times;
-use crate::reduction::Reduction;
+use crate::reduction::EmbeddingReduction;
 
-impl InfoNce {
+impl InfoNceLoss {
     /// The reduced loss of two views of the same samples, in both directions: SimCLR's NT-Xent.
     ///
     /// # Shapes
@@ -23,7 +23,7 @@ impl InfoNce {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_views(&self, first: Tensor<2>, second: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_views(&self, first: Tensor<2>, second: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         if first.dims()[0] == 0 {
             return self.nothing_of(first, second);
         }
@@ -65,7 +65,7 @@ impl InfoNce {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn forward_aligned(&self, queries: Tensor<2>, keys: Tensor<2>, reduction: Reduction) -> Tensor<1> {
+    pub fn forward_aligned(&self, queries: Tensor<2>, keys: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
         if queries.dims()[0] == 0 {
             return self.nothing_of(queries, keys);
         }
@@ -111,7 +111,7 @@ impl InfoNce {
         keys: Tensor<2>,
         queue: Tensor<2>,
         queue_labels: Tensor<1, Int>,
-        reduction: Reduction,
+        reduction: EmbeddingReduction,
     ) -> Tensor<1> {
         if queries.dims()[0] == 0 {
             return self.nothing_of(queries, keys);
@@ -201,7 +201,7 @@ fn samples(rows: &Tensor<2>) -> Tensor<1, Int> {
 
 #[cfg(test)]
 mod tests {
-    use crate::pairwise::InfoNceConfig;
+    use crate::pairs::InfoNceLossConfig;
     use burn::tensor::{Device, Int, Tensor};
 
     fn close(actual: Tensor<1>, expected: &[f32]) {
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_view_is_told_from_both_views_of_the_other_sample() {
-        let loss = InfoNceConfig::new().with_temperature(1.0).init(&Device::flex());
+        let loss = InfoNceLossConfig::new().with_temperature(1.0).init(&Device::flex());
         let (first, second) = (rows([[1.0, 0.0], [0.0, 2.0]]), rows([[0.6, 0.8], [0.0, 1.0]]));
 
         // By hand, from the cosines 0.6 (own of sample 0), 1 (own of sample 1), 0, 0, 0.8 and 0.8.
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_query_is_told_from_the_other_keys_or_from_a_queue() {
-        let loss = InfoNceConfig::new().with_temperature(1.0).init(&Device::flex());
+        let loss = InfoNceLossConfig::new().with_temperature(1.0).init(&Device::flex());
         let (queries, keys) = (rows([[1.0, 0.0], [0.0, 2.0]]), rows([[0.6, 0.8], [0.0, 1.0]]));
         let queue = Tensor::<2>::from_data([[f32::NAN, 1.0], [-3.0, 0.0]], &Device::flex());
         let slots = Tensor::<1, Int>::from_ints([-1, 0], &Device::flex());
