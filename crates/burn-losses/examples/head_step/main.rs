@@ -83,9 +83,9 @@ enum Backend {
 enum Loss {
     Margin,
     Contrastive,
-    InfoNceLoss,
-    SupConLoss,
-    MultiSimilarityLoss,
+    InfoNce,
+    SupCon,
+    MultiSimilarity,
     Circle,
     Triplet,
 }
@@ -209,9 +209,9 @@ impl Loss {
     fn of_pairs(self, device: &Device) -> Option<Box<dyn PairwiseLoss>> {
         match self {
             Self::Margin | Self::Contrastive => None,
-            Self::InfoNceLoss => Some(Box::new(InfoNceLossConfig::new().init(device))),
-            Self::SupConLoss => Some(Box::new(SupConLossConfig::new().init())),
-            Self::MultiSimilarityLoss => Some(Box::new(MultiSimilarityLossConfig::new().init())),
+            Self::InfoNce => Some(Box::new(InfoNceLossConfig::new().init(device))),
+            Self::SupCon => Some(Box::new(SupConLossConfig::new().init())),
+            Self::MultiSimilarity => Some(Box::new(MultiSimilarityLossConfig::new().init())),
             Self::Circle => Some(Box::new(CircleLossConfig::new().init())),
             Self::Triplet => Some(Box::new(TripletLossConfig::new().with_distance(Distance::Cosine).init())),
         }
