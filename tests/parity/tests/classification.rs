@@ -28,106 +28,6 @@ fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { Tolerance::new(1e-13, 1e-14) } else { Tolerance::new(3e-6, 1e-6) }
 }
 
-/// Every row of the family with its first case.
-fn rows() -> impl Iterator<Item = (&'static support::table::Row, Case)> {
-    table().filter(|row| row.family == "classification").map(|row| {
-        let case = cases(row.family).into_iter().find(|case| case.loss == row.loss).expect("a case");
-        (row, case)
-    })
-}
-
-/// Runs every loss of logits with the logits filled in turn; values and gradients must be finite.
-fn finite(what: &str, fill: impl Fn(usize) -> f64) {
-    for backend in backends() {
-        for (row, case) in rows().filter(|(_, case)| case.inputs.contains_key("logits")) {
-            let mut case = case;
-            let logits = case.inputs.get_mut("logits").expect("logits");
-            logits.data.iter_mut().enumerate().for_each(|(place, logit)| *logit = fill(place));
-            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
-            let what = format!("{what}: {} on {}", row.loss, backend.name);
-            assert_finite(&what, &run.loss_values());
-            for (name, gradient) in run.gradients(&case.cotangent) {
-                assert_finite(&format!("{what}: gradient of {name}"), &gradient);
-            }
-        }
-    }
-}
-
-#[test]
-fn logits_that_are_all_equal_are_harmless() {
-    for value in [0.0, 1.0, -1e4, 1e30, 1e-30] {
-        finite("equal", |_| value);
-    }
-}
-
-#[test]
-fn logits_of_ten_thousand_of_either_sign_are_harmless() {
-    finite("sure and right or wrong", |place| if place % 3 == 0 { 1e4 } else { -1e4 });
-    finite("one sure class", |place| if place % 5 == 1 { 1e4 } else { 0.0 });
-}
-
-#[test]
-fn logits_whose_exponential_overflows_or_vanishes_are_harmless() {
-    // exp(89) overflows f32, exp(-104) is 0 in it; sigmoid(17) rounds to 1.
-    for size in [17.0, 40.0, 89.0, 104.0, 710.0] {
-        finite("large", |place| if place % 2 == 0 { size } else { -size });
-    }
-}
-
-#[test]
-fn huge_logits_are_harmless_to_all_but_squares() {
-    for backend in backends() {
-        for (row, case) in
-            rows().filter(|(row, case)| case.inputs.contains_key("logits") && row.loss != "MulticlassHingeLoss")
-        {
-            let mut case = case;
-            let logits = case.inputs.get_mut("logits").expect("logits");
-            logits.data.iter_mut().enumerate().for_each(|(place, logit)| *logit = [1e30, -1e30, 3e30][place % 3]);
-            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
-            assert_finite(row.loss, &run.loss_values());
-            for gradient in run.gradients(&case.cotangent).into_values() {
-                assert_finite(row.loss, &gradient);
-            }
-        }
-    }
-}
-
-#[test]
-fn other_classes_that_are_masked_with_minus_infinity_are_harmless_to_labels() {
-    for backend in backends() {
-        for (row, case) in rows().filter(|(row, _)| row.labels == Labels::Classes) {
-            let mut case = case;
-            let classes = case.inputs["logits"].shape[1];
-            for (sample, &label) in case.labels.clone().iter().enumerate() {
-                let masked = sample * classes + (label as usize + 1) % classes;
-                case.inputs.get_mut("logits").expect("logits").data[masked] = f64::NEG_INFINITY;
-            }
-            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
-            assert_finite(row.loss, &run.loss_values());
-            for gradient in run.gradients(&case.cotangent).into_values() {
-                assert_finite(row.loss, &gradient);
-            }
-        }
-    }
-}
-
-#[test]
-fn one_class_has_no_loss_and_no_gradient() {
-    for backend in backends() {
-        for (row, case) in rows().filter(|(row, _)| row.labels == Labels::Classes) {
-            let mut case = case;
-            let logits = case.inputs.get_mut("logits").expect("logits");
-            logits.data.truncate(case.labels.len());
-            logits.shape = vec![case.labels.len(), 1];
-            case.labels.fill(0);
-            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
-            assert!(run.loss_values().iter().all(|&loss| loss == 0.0), "{} on {}", row.loss, backend.name);
-            let gradient = &run.gradients(&case.cotangent)["logits"];
-            assert!(gradient.iter().all(|&slope| slope == 0.0), "{} on {}", row.loss, backend.name);
-        }
-    }
-}
-
 #[test]
 fn an_empty_batch_has_loss_zero_and_a_graph() {
     for backend in backends() {
@@ -251,19 +151,6 @@ fn the_weighted_mean_is_that_of_pytorch() {
 }
 
 #[test]
-fn a_number_added_to_all_logits_of_a_row_changes_nothing() {
-    for backend in backends() {
-        for (row, case) in rows().filter(|(row, _)| row.labels == Labels::Classes || row.loss.ends_with("soft")) {
-            let mut moved = case.clone();
-            moved.inputs.get_mut("logits").expect("logits").data.iter_mut().for_each(|logit| *logit += 8.0);
-            let run = |case: &Case| (row.run)(&Call::new(case, &backend.device, backend.dtype)).loss_values();
-            let tolerance = if backend.is_double() { Tolerance::new(1e-12, 1e-13) } else { Tolerance::new(3e-5, 1e-5) };
-            assert_close(row.loss, &run(&moved), &run(&case), tolerance);
-        }
-    }
-}
-
-#[test]
 fn views_may_be_swapped() {
     for backend in backends() {
         let (first, second) = (matrix(&LOGITS, &backend), matrix(&one_hot(), &backend));
@@ -293,19 +180,6 @@ fn views_that_contradict_each_other_surely_are_harmless() {
 }
 
 #[test]
-fn a_view_into_a_larger_tensor_is_as_good_as_a_copy() {
-    for backend in backends() {
-        let x = matrix(&LOGITS, &backend);
-        let turned = x.clone().transpose();
-        let copy = Tensor::<2>::from_data(turned.clone().into_data(), (&backend.device, backend.dtype));
-        let y = labels(&[3, 0, 1], &backend);
-        let loss = FocalLossConfig::new().init();
-        let expected = host(loss.forward_no_reduction(copy, y.clone()));
-        assert_close("view", &host(loss.forward_no_reduction(turned, y)), &expected, tolerance(&backend));
-    }
-}
-
-#[test]
 fn half_precision_is_computed_in_single_and_returned_in_half() {
     let device = Device::flex();
     for (dtype, relative) in [(DType::F16, 2e-3), (DType::BF16, 2e-2)] {
@@ -317,18 +191,4 @@ fn half_precision_is_computed_in_single_and_returned_in_half() {
         let full = host(loss.forward(x(), y(), EmbeddingReduction::Mean));
         assert_close("half", &host(half), &full, Tolerance::new(relative, relative));
     }
-}
-
-#[test]
-fn every_config_survives_json() {
-    let labels = LabelPolicy::new().with_ignore_label(Some(-100));
-    let text = serde_json::to_string(
-        &CrossEntropyLossConfig::new().with_class_weights(Some(vec![0.1, 2.0])).with_labels(labels),
-    );
-    let text = text.expect("JSON");
-    let back: CrossEntropyLossConfig = serde_json::from_str(&text).expect("the config");
-    assert_eq!(serde_json::to_string(&back).expect("JSON"), text);
-    let text = serde_json::to_string(&MulticlassHingeLossConfig::new().with_power(HingePower::Squared)).expect("JSON");
-    let back: MulticlassHingeLossConfig = serde_json::from_str(&text).expect("the config");
-    assert_eq!(back.power, HingePower::Squared);
 }

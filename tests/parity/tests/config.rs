@@ -1,16 +1,16 @@
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use burn::config::Config;
-use burn::module::Initializer;
-use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
-use burn_losses::heads::{
-    AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, CurricularFaceConfig,
-    ElasticFaceConfig, ElasticMargin, ElasticOrder, GradientMode, LargeAngle, MagFaceConfig, MvMargin, MvSoftmaxConfig,
-    MvWeighting, NormFaceConfig, PartialFcConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig,
-    UniFaceConfig,
-};
+use burn_losses::heads::{ArcFaceConfig, PartialFcConfig};
 use burn_losses::labels::LabelPolicy;
+use parity::backends;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use support::golden::cases;
+use support::table::{Call, ConfigSeen, How, Size, table};
 
 fn round_trip<C: Serialize + DeserializeOwned>(config: &C) {
     let json = serde_json::to_string(config).expect("JSON");
@@ -19,37 +19,63 @@ fn round_trip<C: Serialize + DeserializeOwned>(config: &C) {
     assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
 }
 
-#[test]
-fn every_config_survives_json_with_every_field_changed() {
-    let labels = LabelPolicy::new().with_ignore_label(Some(-100)).with_strict(true);
-    let initializer = Initializer::Uniform { min: -0.25, max: 0.75 };
+/// Numbers and switches inside a value, all changed; words, which name variants, stay.
+fn other_numbers(value: &Value) -> Value {
+    match value {
+        Value::Bool(switch) => json!(!switch),
+        Value::Number(number) if number.is_f64() => json!(number.as_f64().expect("a number") * 1.5 + 0.123_456_789_012_345_6),
+        Value::Number(number) => json!(number.as_i64().map_or(u64::MAX, |number| (number + 1).unsigned_abs())),
+        Value::Array(items) => items.iter().map(other_numbers).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), other_numbers(field))).collect(),
+        Value::Null | Value::String(_) => value.clone(),
+    }
+}
 
-    round_trip(&NormFaceConfig::new(7, 3).with_scale(11.5).with_initializer(initializer.clone()));
-    round_trip(&CosFaceConfig::new(7, 3).with_margin(-0.1).with_labels(labels.clone()));
-    round_trip(
-        &ArcFaceConfig::new(7, 3)
-            .with_margin(0.123_456_789_012_345_6)
-            .with_large_angle(LargeAngle::Fold)
-            .with_gradient(GradientMode::Detached),
-    );
-    round_trip(&CombinedMarginConfig::new(7, 3).with_angle_factor(1.1).with_labels(labels.clone()));
-    round_trip(&SphereFaceConfig::new(7, 3).with_multiplier(1.35).with_gradient(GradientMode::Detached));
-    round_trip(&MagFaceConfig::new(7, 3).with_shortest(1.5).with_longest(9.0).with_length_weight(77.0));
-    round_trip(&AdaFaceConfig::new(7, 3).with_concentration(0.1).with_momentum(0.5).with_margin(0.3));
-    let elastic = ElasticFaceConfig::new(7, 3).with_margin_kind(ElasticMargin::Cosine).with_seed(u64::MAX);
-    round_trip(&elastic.with_order(ElasticOrder::FarthestLargest).with_deviation(0.02));
-    round_trip(&AdaCosConfig::new(7, 3).with_scale(AdaCosScale::Fixed));
-    round_trip(&SubCenterArcFaceConfig::new(7, 3).with_sub_centers(2).with_margin(0.25));
-    round_trip(&CurricularFaceConfig::new(7, 3).with_momentum(0.25).with_labels(labels.clone()));
-    let mv = MvSoftmaxConfig::new(7, 3).with_margin_kind(MvMargin::Angle).with_weighting(MvWeighting::Fixed);
-    round_trip(&mv.with_weight(0.4).with_margin(0.3));
-    round_trip(&UniFaceConfig::new(7, 3).with_balance(0.3).with_margin(0.1));
-    let sphereface2 = SphereFace2Config::new(7, 3).with_balance(0.6).with_exponent(2.0);
-    round_trip(&sphereface2.with_gradient(GradientMode::Detached));
-    round_trip(&PartialFcConfig::new().with_sample_rate(0.3).with_seed(11));
-    round_trip(&CenterLossConfig::new(7, 3).with_update_rate(0.25).with_mode(CenterMode::Trained));
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// The golden cases and the samples together must try every choice and every option of a config; its numbers are changed
+/// here. What a program saves it must be able to load, to the last bit.
+#[test]
+fn every_field_of_every_config_is_tried_and_survives_json() {
+    let backend = &backends()[0];
+    for row in table() {
+        let mut untried = BTreeSet::new();
+        let mut tried = BTreeSet::new();
+        let golden = cases(row.family).into_iter().filter(|case| case.loss == row.loss);
+        let samples = row.samples.iter().map(|sample| row.case(sample, Size::SMALL, 1));
+        for case in golden.chain(samples) {
+            let seen = RefCell::new(None);
+            let how = How { config: Some(&seen), ..How::default() };
+            (row.run)(&Call { how, ..Call::new(&case, &backend.device, backend.dtype) });
+            let Some(ConfigSeen { defaults, changed, read }) = seen.take() else { continue };
+            for config in [&changed, &other_numbers(&changed)] {
+                assert_eq!(&parsed(&read(&config.to_string()).expect("a config")), config, "{}", case.name);
+            }
+            for (field, default) in defaults.as_object().expect("fields") {
+                let is_a_choice = default.is_string() || default.is_null();
+                let set = if changed[field] == *default && is_a_choice { &mut untried } else { &mut tried };
+                set.insert(field.clone());
+                if !default.is_null() {
+                    let mut missing = changed.clone();
+                    missing.as_object_mut().expect("fields").remove(field);
+                    let error = read(&missing.to_string()).expect_err("a field is missing");
+                    assert!(error.contains(field.as_str()), "{}: {error}", case.name);
+                }
+            }
+        }
+        let untried: Vec<_> = untried.difference(&tried).collect();
+        assert!(untried.is_empty(), "{}: no golden case and no sample sets {untried:?}", row.loss);
+    }
+}
+
+/// What is no row of the table.
+#[test]
+fn other_settings_survive_json() {
+    round_trip(&PartialFcConfig::new().with_sample_rate(0.3).with_seed(u64::MAX));
     round_trip(&Distance::Minkowski(2.5));
-    round_trip(&labels);
+    round_trip(&LabelPolicy::new().with_ignore_label(Some(-100)).with_strict(true));
 }
 
 #[test]
@@ -60,14 +86,4 @@ fn a_saved_config_gives_back_its_values() {
     std::fs::remove_file(&path).expect("removed");
 
     assert_eq!((config.classes, config.embedding_dim, config.margin, config.scale), (7, 3, 0.3, 16.0));
-}
-
-#[test]
-fn a_field_that_is_missing_or_misspelled_is_an_error() {
-    let json = serde_json::to_value(CosFaceConfig::new(7, 3)).expect("JSON");
-    let mut missing = json.clone();
-    missing.as_object_mut().expect("an object").remove("margin");
-
-    let error = serde_json::from_value::<CosFaceConfig>(missing).expect_err("margin is missing").to_string();
-    assert!(error.contains("margin"), "{error}");
 }

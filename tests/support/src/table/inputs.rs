@@ -79,7 +79,7 @@ impl Input {
 
 /// Settings in which the laws are tried.
 pub struct Sample {
-    /// Fields of the config, as JSON; the sizes are added.
+    /// Fields of the config, as JSON; the sizes are added, and arrays are one number per class, again and again.
     pub settings: &'static str,
     /// The laws that the loss does not keep in these settings, each with the reason.
     pub breaks: &'static [(Law, &'static str)],
@@ -127,6 +127,11 @@ impl Row {
     pub fn case(&self, sample: &Sample, size: Size, seed: u64) -> Case {
         let mut settings: Map<String, Value> = serde_json::from_str(sample.settings)
             .unwrap_or_else(|error| panic!("{}: {}: {error}", self.loss, sample.settings));
+        for setting in settings.values_mut() {
+            if let Value::Array(per_class) = setting {
+                *per_class = per_class.iter().cycle().take(size.classes).cloned().collect();
+            }
+        }
         if self.inputs.iter().any(|input| input.axis == Axis::Classes) {
             settings.insert("classes".to_owned(), json!(size.classes));
             settings.insert("embedding_dim".to_owned(), json!(size.dim));

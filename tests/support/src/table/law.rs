@@ -12,12 +12,16 @@ pub enum Law {
     BatchOrder,
     /// Classes in another order, or identities with other numbers, change nothing.
     ClassOrder,
-    /// Turning all rows of all inputs together changes no loss.
+    /// Turning all rows of all inputs together changes no loss, and turns the gradients with them.
     Rotation,
     /// Moving all rows of all inputs together changes no loss, and the gradients of all rows sum to 0.
     Translation,
-    /// The length of a row changes no loss, and its gradient is perpendicular to it.
+    /// The length of a row of the batch changes no loss.
     Length,
+    /// The gradient of a row of the batch is perpendicular to it.
+    Perpendicular,
+    /// The length of a center changes no loss, and its gradient is perpendicular to it.
+    CenterLength,
     /// A number added to all logits of a row changes no loss, and the gradients of a row sum to 0.
     LogitShift,
     /// A batch of no rows has loss 0 and gradient 0.
@@ -97,12 +101,14 @@ pub enum Hostile {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::BatchOrder,
         Self::ClassOrder,
         Self::Rotation,
         Self::Translation,
         Self::Length,
+        Self::Perpendicular,
+        Self::CenterLength,
         Self::LogitShift,
         Self::EmptyBatch,
         Self::OneRow,
@@ -154,7 +160,8 @@ impl Law {
             Self::Rotation
             | Self::Finite(Hostile::ZeroRows | Hostile::TinyRows | Hostile::LongRows)
             | Self::Finite(Hostile::HugeRows | Hostile::EqualRows | Hostile::OneDimension) => kind.has_embeddings(),
-            Self::Length => kind.has_embeddings(),
+            Self::Length | Self::Perpendicular => kind.has_embeddings(),
+            Self::CenterLength => matches!(kind, Head | Proxy | Center),
             Self::Translation => matches!(kind, Pairs | Center | Distance),
             Self::LogitShift => matches!(kind, Logits | Probabilities),
             Self::NoLabel | Self::RowWithoutLabel | Self::LabelTypes => {
