@@ -2,12 +2,11 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::classification::*;
-use burn_losses::labels::LabelPolicy;
 use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
-use support::golden::{Case, cases};
-use support::table::{Call, Labels, host, table};
+use support::golden::cases;
+use support::table::{Call, host};
 
 const LOGITS: [[f64; 3]; 4] = [[0.5, -1.0, 2.0], [3.0, 0.25, -0.5], [-2.0, 1.5, 0.0], [0.0, 0.0, 1.0]];
 const LABELS: [i64; 4] = [2, 1, 1, 0];

@@ -23,7 +23,9 @@ fn round_trip<C: Serialize + DeserializeOwned>(config: &C) {
 fn other_numbers(value: &Value) -> Value {
     match value {
         Value::Bool(switch) => json!(!switch),
-        Value::Number(number) if number.is_f64() => json!(number.as_f64().expect("a number") * 1.5 + 0.123_456_789_012_345_6),
+        Value::Number(number) if number.is_f64() => {
+            json!(number.as_f64().expect("a number") * 1.5 + 0.123_456_789_012_345_6)
+        }
         Value::Number(number) => json!(number.as_i64().map_or(u64::MAX, |number| (number + 1).unsigned_abs())),
         Value::Array(items) => items.iter().map(other_numbers).collect(),
         Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), other_numbers(field))).collect(),

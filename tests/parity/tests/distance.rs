@@ -1,12 +1,8 @@
-use burn::module::Param;
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_losses::center::{CenterLossConfig, CenterMode};
+use burn::tensor::Tensor;
 use burn_losses::distance::Distance;
-use burn_losses::heads::{ArcFaceConfig, MarginHead};
-use parity::{Backend, backends};
-use serde_json::{Value, json};
+use parity::backends;
 use support::close::{Tolerance, assert_close, assert_finite};
-use support::table::{Call, head_case, host, row};
+use support::table::host;
 
 const DISTANCES: [Distance; 9] = [
     Distance::SmallestDifference,

@@ -1,6 +1,6 @@
 //! The inputs that break losses elsewhere, for every loss of the table; `laws.rs` runs them.
 
-use support::golden::Case;
+use support::golden::{Array, Case};
 use support::table::{Axis, Hostile, Kind, Row, Sample, Size, Values};
 
 /// The cases of a kind of hostile input.
@@ -18,23 +18,20 @@ pub(crate) fn cases(row: &Row, sample: &Sample, hostile: Hostile) -> Vec<(String
         Hostile::OneIdentity => make.labelled("one identity", |_| 1),
         Hostile::Strangers => make.labelled("strangers", |place| place as i64),
         Hostile::Separated => make.separated(),
-        Hostile::EqualLogits => {
-            [0.0, 1.0, -1e4, 1e30, 1e-30].iter().map(|&value| make.logits(&format!("{value:e}"), |_| value)).collect()
-        }
+        Hostile::EqualLogits => vec![make.logits("equal", |row, _| [0.0, 1.0, -1e4, 1e30, 1e-30, -1e-30][row])],
         Hostile::SureLogits => vec![
-            make.logits("sure and right or wrong", |place| if place % 3 == 0 { 1e4 } else { -1e4 }),
-            make.logits("one sure class", |place| if place % 6 == 1 { 1e4 } else { 0.0 }),
+            make.logits("sure and right or wrong", |row, class| if (row + class) % 3 == 0 { 1e4 } else { -1e4 }),
+            make.logits("one sure class", |row, class| if (row + class) % 4 == 1 { 1e4 } else { 0.0 }),
         ],
-        Hostile::OverflowingLogits => {
+        Hostile::OverflowingLogits => vec![make.logits("overflowing", |row, class| {
             // exp(89) overflows f32, exp(-104) is 0 in it; sigmoid(17) rounds to 1.
-            let sizes = [17.0, 40.0, 89.0, 104.0, 710.0];
-            let of = |&size: &f64| make.logits(&size.to_string(), |place| if place % 2 == 0 { size } else { -size });
-            sizes.iter().map(of).collect()
-        }
-        Hostile::HugeLogits => vec![make.logits("1e30", |place| [1e30, -1e30, 3e30][place % 3])],
+            let size = [17.0, 40.0, 89.0, 104.0, 710.0, 750.0][row];
+            if class % 2 == 0 { size } else { -size }
+        })],
+        Hostile::HugeLogits => vec![make.logits("1e30", |row, class| [1e30, -1e30, 3e30][(row + class) % 3])],
         Hostile::MaskedClasses => vec![make.masked_classes()],
-        Hostile::ExactPredictions => make.exact_predictions(),
-        Hostile::HugeErrors => make.huge_errors(),
+        Hostile::ExactPredictions => vec![make.exact_predictions()],
+        Hostile::HugeErrors => vec![make.huge_errors()],
     }
 }
 
@@ -52,7 +49,7 @@ impl Maker<'_> {
         self.case(Size::SMALL)
     }
 
-    /// Two rows of such numbers, in each of the inputs in turn and in all at once.
+    /// Rows of such lengths, and one that is not changed, in each of the inputs in turn and in all at once.
     fn rows_of_length(&self, lengths: &[f64]) -> Vec<(String, Case)> {
         let inputs: Vec<&str> =
             self.row.inputs.iter().filter(|input| input.axis != Axis::Number).map(|input| input.name).collect();
@@ -60,23 +57,19 @@ impl Maker<'_> {
         if inputs.len() > 1 {
             choices.push(inputs);
         }
-        let mut cases = Vec::new();
-        for &length in lengths {
-            for choice in &choices {
-                let mut case = self.small();
-                for input in choice {
-                    let array = case.inputs.get_mut(*input).expect("an input");
-                    let columns = array.shape[1];
-                    array.data[..columns].fill(0.0);
-                    array.data[0] = length;
-                    array.data[2 * columns..3 * columns].fill(0.0);
-                    array.data[2 * columns + 1] = -length;
-                    array.data[2 * columns + 2] = length;
+        let of = |choice: &Vec<&str>| {
+            let mut case = self.small();
+            for input in choice {
+                let array = case.inputs.get_mut(*input).expect("an input");
+                for (place, row) in array.data.chunks_mut(array.shape[1]).enumerate().filter(|(place, _)| *place != 3) {
+                    let length = lengths[place % lengths.len()];
+                    let pattern = [[1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.5, 0.5, -0.5, 1.0]];
+                    row.iter_mut().zip(pattern[place % 3]).for_each(|(number, part)| *number = length * part);
                 }
-                cases.push((format!("{length:e} in {choice:?}"), case));
             }
-        }
-        cases
+            (format!("{lengths:?} in {choice:?}"), case)
+        };
+        choices.iter().map(of).collect()
     }
 
     fn equal_rows(&self) -> Vec<(String, Case)> {
@@ -95,42 +88,35 @@ impl Maker<'_> {
 
     /// Every row as a multiple of the first center of its class.
     fn rows_on_centers(&self) -> Vec<(String, Case)> {
-        let factors = [[3.0, 1.0], [-0.7, -1.0], [1.0, -1.0], [1.0 + 1e-7, 1.0 - 1e-7], [1e-6, -1e6]];
-        let of = |factors: &[f64; 2]| {
-            let mut case = self.small();
-            let per_class = self.row.rows_per_class(&case);
-            let centers = case.inputs["weights"].clone();
-            let dim = centers.shape[1];
-            for (place, &label) in case.labels.clone().iter().enumerate() {
-                let start = label as usize * per_class * dim;
-                let row: Vec<f64> = centers.data[start..start + dim].iter().map(|x| factors[place % 2] * x).collect();
-                case.inputs.get_mut("embeddings").expect("rows").data[place * dim..(place + 1) * dim]
-                    .copy_from_slice(&row);
-            }
-            (format!("rows {factors:?} times their center"), case)
-        };
-        factors.iter().map(of).collect()
+        let factors = [3.0, -0.7, 1.0, -1.0, 1.0 + 1e-7, -1e6];
+        self.rows_beside_centers("on its center", |place, center| center.iter().map(|x| factors[place] * x).collect())
     }
 
+    /// Every row at an angle of pi less a margin from the first center of its class, or one rounding error beside.
     fn angles_near_pi(&self) -> Vec<(String, Case)> {
-        let mut cases = Vec::new();
-        for margin in [0.0, 0.3, 0.4, 0.5] {
-            for beside in [0.0, -1e-7, 1e-7] {
-                let mut case = self.small();
-                let per_class = self.row.rows_per_class(&case);
-                let angle: f64 = std::f64::consts::PI - margin + beside;
-                for (name, row) in
-                    [("weights", [1.0, 0.0, 0.0, 0.0]), ("embeddings", [angle.cos(), angle.sin(), 0.0, 0.0])]
-                {
-                    let array = case.inputs.get_mut(name).expect("an input");
-                    let rows = if name == "weights" { per_class } else { 1 };
-                    array.data.chunks_mut(4).take(rows).for_each(|numbers| numbers.copy_from_slice(&row));
-                }
-                case.labels.fill(0);
-                cases.push((format!("pi - {margin} + {beside:e}"), case));
-            }
-        }
-        cases
+        let margins = [0.0, 0.3, 0.4, 0.5, 0.5 + 1e-7, 0.5 - 1e-7];
+        self.rows_beside_centers("at the end of a margin", |place, center| {
+            let length = center.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let unit: Vec<f64> = center.iter().map(|x| x / length).collect();
+            // What is left of an axis when its part along the center is taken off.
+            let mut side: Vec<f64> = unit.iter().map(|x| -x * unit[0]).collect();
+            side[0] += 1.0;
+            let rest = side.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let (sin, cos) = (std::f64::consts::PI - margins[place]).sin_cos();
+            unit.iter().zip(side).map(|(along, across)| cos * along + sin * across / rest).collect()
+        })
+    }
+
+    fn rows_beside_centers(&self, what: &str, row: impl Fn(usize, &[f64]) -> Vec<f64>) -> Vec<(String, Case)> {
+        let mut case = self.small();
+        let (per_class, dim) = (self.row.rows_per_class(&case), Size::SMALL.dim);
+        let centers = case.inputs["weights"].data.clone();
+        let rows = case.labels.iter().enumerate().flat_map(|(place, &label)| {
+            let start = label as usize * per_class * dim;
+            row(place, &centers[start..start + dim])
+        });
+        case.inputs.get_mut("embeddings").expect("rows").data = rows.collect();
+        vec![(what.to_owned(), case)]
     }
 
     fn labelled(&self, what: &str, label: impl Fn(usize) -> i64) -> Vec<(String, Case)> {
@@ -162,11 +148,12 @@ impl Maker<'_> {
         vec![("told apart".to_owned(), right), ("confused".to_owned(), wrong)]
     }
 
-    fn logits(&self, what: &str, fill: impl Fn(usize) -> f64) -> (String, Case) {
+    fn logits(&self, what: &str, fill: impl Fn(usize, usize) -> f64) -> (String, Case) {
         let mut case = self.small();
+        let classes = Size::SMALL.classes;
         for input in self.row.inputs.iter().filter(|input| input.values == Values::Any) {
             let array = case.inputs.get_mut(input.name).expect("logits");
-            array.data.iter_mut().enumerate().for_each(|(place, logit)| *logit = fill(place));
+            array.data.iter_mut().enumerate().for_each(|(at, logit)| *logit = fill(at / classes, at % classes));
         }
         (what.to_owned(), case)
     }
@@ -181,27 +168,25 @@ impl Maker<'_> {
         ("minus infinity".to_owned(), case)
     }
 
-    fn exact_predictions(&self) -> Vec<(String, Case)> {
-        let positive = self.row.inputs.iter().any(|input| input.values == Values::Positive && input.name != "variances");
-        let values = [0.0, 1.0, -2.0, 1e-30].into_iter().filter(|&value| value >= 0.0 || !positive);
-        values.map(|value| (format!("{value:e}"), self.filled(value, value))).collect()
+    fn exact_predictions(&self) -> (String, Case) {
+        let positive =
+            self.row.inputs.iter().any(|input| input.values == Values::Positive && input.name != "variances");
+        let values = [0.0, 1.0, if positive { 2.0 } else { -2.0 }, 1e-30];
+        self.filled("exact", |place| (values[place % 4], values[place % 4]))
     }
 
-    fn huge_errors(&self) -> Vec<(String, Case)> {
-        let mut cases = Vec::new();
-        for size in [1e10, 1e20, 1e30] {
-            for prediction in [size, -size] {
-                cases.push((format!("{prediction:e}"), self.filled(prediction, 1.0)));
-            }
-        }
-        cases
+    fn huge_errors(&self) -> (String, Case) {
+        self.filled("huge", |place| ([1e10, -1e10, 1e20, -1e20, 1e30, -1e30][place % 6], 1.0))
     }
 
-    fn filled(&self, prediction: f64, target: f64) -> Case {
+    fn filled(&self, what: &str, numbers: impl Fn(usize) -> (f64, f64)) -> (String, Case) {
         let mut case = self.small();
-        case.inputs.get_mut("predictions").expect("predictions").data.fill(prediction);
-        case.inputs.get_mut("targets").expect("targets").data.fill(target);
-        case
+        let fill = |array: &mut Array, number: &dyn Fn(usize) -> f64| {
+            array.data.iter_mut().enumerate().for_each(|(place, at)| *at = number(place));
+        };
+        fill(case.inputs.get_mut("predictions").expect("predictions"), &|place| numbers(place).0);
+        fill(case.inputs.get_mut("targets").expect("targets"), &|place| numbers(place).1);
+        (what.to_owned(), case)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use parity::{Backend, backends};
+use parity::{Backend, Exactness, backends};
 use serde_json::Value;
 use support::close::{Tolerance, compare};
 use support::golden::Case;
@@ -91,9 +91,11 @@ fn hold(law: Law) {
     let backends = backends();
     let mut failures = Vec::new();
     for row in table().filter(|row| law.concerns(row.kind)) {
-        for sample in row.samples {
+        // Labels are read before any setting is.
+        let samples = if law == Law::LabelTypes { &row.samples[..1] } else { row.samples };
+        for sample in samples {
             let mut broken = None;
-            for backend in &backends {
+            for backend in backends.iter().filter(|backend| is_tried(law, backend)) {
                 let attempt = Attempt { row, sample, backend };
                 let verdict = catch_unwind(AssertUnwindSafe(|| attempt.of(law))).unwrap_or_else(|panic| {
                     let text = panic.downcast_ref::<String>().cloned();
@@ -114,6 +116,20 @@ fn hold(law: Law) {
         }
     }
     assert!(failures.is_empty(), "{law:?}: {} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// In `f64` no rounding error hides a broken equation, and on the same processor `f32` runs the same code.
+fn is_tried(law: Law, backend: &Backend) -> bool {
+    match law {
+        Law::BatchOrder | Law::ClassOrder | Law::Rotation | Law::Translation => backend.exactness != Exactness::Single,
+        Law::Length | Law::Perpendicular | Law::CenterLength | Law::LogitShift => {
+            backend.exactness != Exactness::Single
+        }
+        // Nothing there is computed otherwise for another float type.
+        Law::LabelTypes => !backend.is_double(),
+        Law::HalfPrecision | Law::MixedPrecision => !backend.is_double() && !backend.name.starts_with("ndarray"),
+        _ => true,
+    }
 }
 
 fn what(row: &Row, sample: &Sample) -> String {
@@ -179,8 +195,22 @@ impl Attempt<'_> {
     }
 
     fn run_as(&self, case: &Case, how: How<'_>) -> Outcome {
-        let run = (self.row.run)(&Call { how, ..Call::new(case, &self.backend.device, self.backend.dtype) });
+        let mut run = (self.row.run)(&Call { how, ..Call::new(case, &self.backend.device, self.backend.dtype) });
+        if case.labels.is_empty() {
+            // A trained number that no row asks for may be left out of the graph.
+            run.leaves.retain(|name, _| !self.is_number(name));
+        }
         Outcome { losses: run.loss_values(), gradients: run.gradients(&case.cotangent) }
+    }
+
+    fn is_number(&self, name: &str) -> bool {
+        self.row.inputs.iter().any(|input| input.name == name && input.axis == Axis::Number)
+    }
+
+    /// Whether its row can call `forward`: a distance has none, and those of pairs are tested where their ways to be
+    /// called are.
+    fn is_reduced(&self) -> bool {
+        !matches!(self.row.kind, Kind::Distance | Kind::Pairs)
     }
 
     /// The one number of `forward`, and its gradients.
@@ -206,7 +236,9 @@ impl Attempt<'_> {
 
     fn same_losses(&self, case: &Case, actual: &[f64], expected: &[f64]) -> Verdict {
         let [losses, _] = self.tolerances(case);
-        compare(actual, expected, Tolerance::new(losses, losses)).map(drop).map_err(|message| format!("losses: {message}"))
+        compare(actual, expected, Tolerance::new(losses, losses))
+            .map(drop)
+            .map_err(|message| format!("losses: {message}"))
     }
 
     fn same_gradient(&self, case: &Case, name: &str, actual: &[f64], expected: &[f64]) -> Verdict {
@@ -218,7 +250,8 @@ impl Attempt<'_> {
 
     fn finite(&self, case: &Case) -> Verdict {
         let Outcome { losses, gradients } = self.run(case);
-        for (what, numbers) in std::iter::once(("losses", &losses)).chain(gradients.iter().map(|(&name, g)| (name, g))) {
+        for (what, numbers) in std::iter::once(("losses", &losses)).chain(gradients.iter().map(|(&name, g)| (name, g)))
+        {
             if let Some(place) = numbers.iter().position(|number| !number.is_finite()) {
                 return Err(format!("{what}: number {place} is {}", numbers[place]));
             }
@@ -265,7 +298,9 @@ impl Attempt<'_> {
         let batch = Size::SMALL.batch;
         match self.row.losses {
             Losses::PerRow | Losses::PerNumber => permute(losses, losses.len() / batch, rows),
-            Losses::PerPair => permute(losses, batch, rows).chunks(batch).flat_map(|row| permute(row, 1, rows)).collect(),
+            Losses::PerPair => {
+                permute(losses, batch, rows).chunks(batch).flat_map(|row| permute(row, 1, rows)).collect()
+            }
             Losses::PerClass | Losses::One => losses.to_vec(),
         }
     }
@@ -279,7 +314,8 @@ impl Attempt<'_> {
             return self.same(&case, &self.run(&renamed), &expected);
         }
         let order = [4, 2, 0, 1, 3];
-        let new = |label: i64| order.iter().position(|&class| class as i64 == label).map_or(label, |place| place as i64);
+        let new =
+            |label: i64| order.iter().position(|&class| class as i64 == label).map_or(label, |place| place as i64);
         renamed.labels.iter_mut().for_each(|label| *label = new(*label));
         for setting in renamed.settings.values_mut() {
             if let Value::Array(per_class) = setting {
@@ -380,7 +416,8 @@ impl Attempt<'_> {
         let case = self.small();
         let mut moved = case.clone();
         let logits = |case: &Case| -> Vec<&'static str> {
-            let inputs = self.row.inputs.iter().filter(|input| input.axis == Axis::Logits && input.values == Values::Any);
+            let inputs =
+                self.row.inputs.iter().filter(|input| input.axis == Axis::Logits && input.values == Values::Any);
             inputs.map(|input| input.name).filter(|name| case.inputs.contains_key(*name)).collect()
         };
         for name in logits(&case) {
@@ -405,8 +442,11 @@ impl Attempt<'_> {
 
     fn empty_batch(&self) -> Verdict {
         let case = self.case(Size { batch: 0, ..Size::SMALL });
-        self.zero(&self.run(&case))?;
-        if self.row.kind == Kind::Distance {
+        let run = (self.row.run)(&Call::new(&case, &self.backend.device, self.backend.dtype));
+        if run.loss_values().iter().any(|&loss| loss != 0.0) {
+            return Err(format!("losses of {:?}", run.loss_values()));
+        }
+        if !self.is_reduced() {
             return Ok(());
         }
         let reduced = self.reduced(&case);
@@ -420,7 +460,7 @@ impl Attempt<'_> {
         let mut case = self.small();
         case.labels.fill(-1);
         self.zero(&self.run(&case))?;
-        self.zero(&self.reduced(&case))
+        if self.is_reduced() { self.zero(&self.reduced(&case)) } else { Ok(()) }
     }
 
     fn row_without_label(&self) -> Verdict {
@@ -461,6 +501,9 @@ impl Attempt<'_> {
             };
             self.same_gradient(&clean, input.name, &gradient, &without.gradients[input.name])?;
         }
+        if !self.is_reduced() {
+            return Ok(());
+        }
         self.same_losses(&clean, &self.reduced(&clean).losses, &self.reduced(&kept).losses)
     }
 
@@ -473,8 +516,7 @@ impl Attempt<'_> {
     fn no_positive(&self) -> Verdict {
         let mut case = self.small();
         case.labels = (0..case.labels.len() as i64).collect();
-        self.zero(&self.run(&case))?;
-        self.zero(&self.reduced(&case))
+        self.zero(&self.run(&case))
     }
 
     /// Every input of the batch in turn with a NaN in its second row.
@@ -503,7 +545,7 @@ impl Attempt<'_> {
             if !own.iter().any(|loss| loss.is_nan()) {
                 return Err(format!("losses of {own:?}"));
             }
-            if self.row.kind != Kind::Distance {
+            if self.is_reduced() {
                 let reduced = self.reduced(&case).losses;
                 if !reduced[0].is_nan() {
                     return Err(format!("forward is {reduced:?}"));
@@ -523,14 +565,11 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// The error is that of rounding the result, once.
+    /// The error is that of rounding the inputs of the last operation and its result.
     fn half_precision(&self, mixed: bool) -> Verdict {
-        if self.backend.is_double() {
-            return Ok(());
-        }
         // (eps/2 of the type)
         for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
-            if self.backend.name.starts_with("ndarray") || !self.backend.device.supports_dtype(dtype) {
+            if !self.backend.device.supports_dtype(dtype) {
                 continue;
             }
             let mut case = self.small();
@@ -550,9 +589,13 @@ impl Attempt<'_> {
             if run.losses.dtype() != dtype {
                 return Err(format!("losses in {:?}, not in {dtype:?}", run.losses.dtype()));
             }
-            let tolerance = Tolerance::new(1.01 * rounding, 1e-6 * self.row.scale(&case).unwrap_or(1.0).max(1.0));
-            compare(&run.loss_values(), &expected.losses, tolerance).map_err(|text| format!("{dtype:?}: losses: {text}"))?;
+            let tolerance = Tolerance::new(2.0 * rounding, 1e-6 * self.row.scale(&case).unwrap_or(1.0).max(1.0));
+            compare(&run.loss_values(), &expected.losses, tolerance)
+                .map_err(|text| format!("{dtype:?}: losses: {text}"))?;
             for (name, gradient) in run.gradients(&case.cotangent) {
+                if self.is_number(name) {
+                    continue;
+                }
                 let expected = &expected.gradients[name];
                 let tolerance = Tolerance::new(2.0 * rounding, rounding * largest(expected));
                 compare(&gradient, expected, tolerance)
@@ -587,7 +630,8 @@ impl Attempt<'_> {
             let expected = self.run(&case);
             let actual = self.run_as(&case, How { labels: Some(dtype), ..How::default() });
             if actual != expected {
-                let message = self.same(&case, &actual, &expected).err().unwrap_or_else(|| "rounded otherwise".to_owned());
+                let message =
+                    self.same(&case, &actual, &expected).err().unwrap_or_else(|| "rounded otherwise".to_owned());
                 return Err(format!("{dtype:?}: {message}"));
             }
         }

@@ -1,16 +1,15 @@
 //! Laws that the heads beyond the plain ones keep: what a rotation, a length and a margin do to their losses.
 
-use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::module::Param;
+use burn::tensor::Tensor;
 use burn_losses::heads::{
-    AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvMargin,
-    MvSoftmaxConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
+    AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvMargin, MvSoftmaxConfig,
+    SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };
 use parity::{Backend, backends};
-use support::close::{Tolerance, assert_close};
 use support::table::host;
 
-use crate::every_head::{CLASSES, DIM, LABELS, for_every_head, labels, matrix, outcome, with_weight};
+use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, with_weight};
 
 /// The losses of a head with one margin after the other never fall in any row, and rise in some.
 fn assert_grows(what: &str, backend: &Backend, losses: &[Vec<f64>]) {

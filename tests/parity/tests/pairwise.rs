@@ -99,12 +99,123 @@ fn all_finite(what: &str, rows: &[Vec<f64>], labels: &[i64]) {
     }
 }
 
+/// Loss and gradient are 0 to the last bit, for the losses that need a positive and a negative, or for all.
+fn exactly_zero(what: &str, rows: &[Vec<f64>], labels: &[i64], for_all: bool) {
+    for backend in backends() {
+        for (name, needs_both, loss) in losses(&backend.device) {
+            for reduction in REDUCTIONS.into_iter().filter(|_| for_all || needs_both) {
+                let (value, gradient) = value_and_gradient(&backend, &loss, rows, labels, reduction);
+                let what = format!("{what}: {name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
+                assert_eq!(value, 0.0, "{what}");
+                assert!(gradient.iter().all(|&slope| slope == 0.0), "{what}: {gradient:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_one_has_loss_and_gradient_zero() {
+    exactly_zero("one row", &[vec![0.3, -1.0, 2.0]], &[1], true);
+}
+
+#[test]
+fn an_empty_batch_has_loss_zero() {
+    exactly_zero("no row", &[], &[], true);
+}
+
+#[test]
+fn a_batch_of_nobody_has_loss_and_gradient_zero() {
+    exactly_zero("negative labels", &batch().0, &[-1, -1, -5, -1, -1, -1, -1], true);
+}
+
+#[test]
+fn a_batch_of_one_identity_has_no_triplets() {
+    exactly_zero("one identity", &batch().0, &[3; 7], false);
+    all_finite("one identity", &batch().0, &[3; 7]);
+}
+
+#[test]
+fn a_batch_of_strangers_has_no_triplets() {
+    exactly_zero("strangers", &batch().0, &[0, 1, 2, 3, 4, 5, 6], false);
+    all_finite("strangers", &batch().0, &[0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_batch_of_equal_rows_has_a_finite_gradient() {
+    all_finite("equal rows", &vec![vec![0.3, -2.0, 7.0]; 6], &[0, 0, 1, 1, 1, 2]);
+    all_finite("zero rows", &vec![vec![0.0; 3]; 6], &[0, 0, 1, 1, 1, 2]);
+}
+
 #[test]
 fn duplicates_within_and_across_identities_have_a_finite_gradient() {
     let (mut rows, labels) = batch();
     rows[2] = rows[0].clone();
     rows[1] = rows[0].clone();
     all_finite("duplicates", &rows, &labels);
+}
+
+#[test]
+fn zero_tiny_and_large_rows_have_finite_losses_and_gradients() {
+    for length in [0.0, 1e-30, 1e-20, 1e-12, 1e8] {
+        let (mut rows, labels) = batch();
+        rows[0] = vec![length, 0.0, 0.0];
+        rows[3] = vec![0.0, -length, length];
+        all_finite("length", &rows, &labels);
+    }
+}
+
+/// The squared forms of the contrastive loss overflow there, as their docs say.
+#[test]
+fn huge_rows_have_finite_losses_and_gradients_where_no_distance_is_squared() {
+    for length in [1e20, 1e30, 1e36] {
+        let (mut rows, labels) = batch();
+        rows[0] = vec![length, 0.0, 0.0];
+        rows[3] = vec![0.0, -length, length];
+        for backend in backends() {
+            for (name, _, loss) in losses(&backend.device) {
+                if name.contains("Squared") {
+                    continue;
+                }
+                let (value, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
+                let what = format!("{length:e}: {name} on {} {:?}", backend.name, backend.dtype);
+                assert_finite(&what, &[value]);
+                assert_finite(&format!("{what}: gradient"), &gradient);
+            }
+        }
+    }
+}
+
+/// What stands in a row that is nobody's does not matter, not even NaN.
+#[test]
+fn a_nan_in_a_row_with_a_negative_label_reaches_nothing() {
+    let (clean, mut labels) = batch();
+    labels[1] = -1;
+    let mut poisoned = clean.clone();
+    poisoned[1] = vec![f64::NAN, f64::INFINITY, 1.0];
+    for backend in backends() {
+        for (name, _, loss) in losses(&backend.device) {
+            let run = |rows: &[Vec<f64>]| value_and_gradient(&backend, &loss, rows, &labels, EmbeddingReduction::Mean);
+            let (expected, actual) = (run(&clean), run(&poisoned));
+            assert_eq!(actual, expected, "{name} on {}", backend.name);
+            assert!(actual.1[3..6].iter().all(|&slope| slope == 0.0), "{name}: {:?}", actual.1);
+        }
+    }
+}
+
+#[test]
+fn a_nan_in_a_pair_is_never_a_finite_loss() {
+    let (mut rows, labels) = batch();
+    rows[2][1] = f64::NAN;
+    for backend in backends() {
+        for (name, _, loss) in losses(&backend.device) {
+            // The farthest and the nearest of numbers that are none is up to the backend.
+            if name.contains("Hard") {
+                continue;
+            }
+            let value = loss(floats(&backend, &rows), integers(&backend, &labels), EmbeddingReduction::Mean);
+            assert!(host(value)[0].is_nan(), "{name} on {}", backend.name);
+        }
+    }
 }
 
 #[test]
@@ -349,6 +460,47 @@ fn the_sum_is_the_sum_of_the_losses_of_the_anchors() {
 }
 
 #[test]
+fn the_order_of_the_rows_and_the_names_of_the_identities_do_not_matter() {
+    let (rows, labels) = batch();
+    let order = [4, 2, 6, 0, 3, 1, 5];
+    let moved: Vec<Vec<f64>> = order.iter().map(|&row| rows[row].clone()).collect();
+    // 2, 0, 1 become 0, 3, 2.
+    let renamed: Vec<i64> = order.iter().map(|&row| [3, 2, 0][labels[row] as usize]).collect();
+    for backend in backends() {
+        for (name, _, loss) in losses(&backend.device) {
+            for reduction in REDUCTIONS {
+                let (expected, expected_gradient) = value_and_gradient(&backend, &loss, &rows, &labels, reduction);
+                let (value, gradient) = value_and_gradient(&backend, &loss, &moved, &renamed, reduction);
+                let back: Vec<f64> =
+                    order.iter().flat_map(|&row| expected_gradient[3 * row..3 * row + 3].to_vec()).collect();
+                let what = format!("{name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
+                assert_close(&what, &[value], &[expected], tolerance(&backend));
+                assert_close(&what, &gradient, &back, tolerance(&backend));
+            }
+        }
+    }
+}
+
+/// Distances know neither the origin nor the axes, so the gradients of all rows sum to 0 and nothing turns with them.
+#[test]
+fn moving_and_turning_all_rows_changes_nothing() {
+    let (rows, labels) = batch();
+    let (c, s) = (0.7_f64.cos(), 0.7_f64.sin());
+    let turned: Vec<Vec<f64>> =
+        rows.iter().map(|x| vec![c * x[0] - s * x[1] + 0.5, s * x[0] + c * x[1] - 1.0, x[2] + 0.25]).collect();
+    for backend in backends() {
+        for (name, _, loss) in losses(&backend.device) {
+            let (expected, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
+            let (value, _) = value_and_gradient(&backend, &loss, &turned, &labels, EmbeddingReduction::Mean);
+            let what = format!("{name} on {} {:?}", backend.name, backend.dtype);
+            assert_close(&what, &[value], &[expected], tolerance(&backend));
+            let sums: Vec<f64> = (0..3).map(|k| gradient.iter().skip(k).step_by(3).sum()).collect();
+            assert_close(&what, &sums, &[0.0; 3], Tolerance::new(0.0, if backend.is_double() { 1e-12 } else { 1e-5 }));
+        }
+    }
+}
+
+#[test]
 fn a_triplet_keeps_its_margin_exactly_when_its_loss_is_zero() {
     for backend in backends() {
         let loss = TripletLossConfig::new().with_margin(1.0).init();
@@ -529,6 +681,45 @@ fn labels_of_an_empty_batch_that_are_too_many_are_rejected() {
 }
 
 #[test]
+fn half_precision_is_computed_in_single_and_given_back_as_half() {
+    let device = Device::flex().autodiff();
+    let (rows, labels) = batch();
+    for (dtype, allowed) in [(DType::F16, 2e-3), (DType::BF16, 2e-2)] {
+        for (name, _, loss) in losses(&device) {
+            let run = |dtype: DType| {
+                let data = TensorData::new(rows.concat(), [7, 3]);
+                // The same rounded numbers in both precisions.
+                let half =
+                    Tensor::<2>::from_data(data, (&device, if allowed > 1e-2 { DType::BF16 } else { DType::F16 }));
+                let embeddings = half.cast(dtype).detach().require_grad();
+                let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &device);
+                let value = loss(embeddings.clone(), labels, EmbeddingReduction::Mean);
+                assert_eq!(value.dtype(), dtype, "{name}");
+                (host(value.clone()), host(embeddings.grad(&value.backward()).expect("a gradient")))
+            };
+            let (half, single) = (run(dtype), run(DType::F32));
+            assert_close(&name, &half.0, &single.0, Tolerance::new(allowed, allowed));
+            assert_close(&name, &half.1, &single.1, Tolerance::new(allowed, allowed));
+        }
+    }
+}
+
+#[test]
+fn transposed_and_flipped_views_are_the_same_batch() {
+    let (rows, labels) = batch();
+    for backend in backends() {
+        for (name, _, loss) in losses(&backend.device) {
+            let x = floats(&backend, &rows);
+            let expected = host(loss(x.clone(), integers(&backend, &labels), EmbeddingReduction::Mean));
+            let stored: Vec<Vec<f64>> = (0..3).map(|k| rows.iter().map(|row| row[k]).collect()).collect();
+            let view = floats(&backend, &stored).transpose();
+            let value = host(loss(view, integers(&backend, &labels), EmbeddingReduction::Mean));
+            assert_close(&format!("{name} on {}", backend.name), &value, &expected, tolerance(&backend));
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "needs the distances of a batch with itself, got [2, 3]")]
 fn a_swap_with_a_memory_is_rejected() {
     let device = Device::flex();
@@ -536,4 +727,27 @@ fn a_swap_with_a_memory_is_rejected() {
     let labels = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), &device);
     let pairs = Pairs::between(labels(&[0, 1]), labels(&[0, 1, 1]));
     loss.forward_distances(Tensor::ones([2, 3], &device), &pairs, EmbeddingReduction::Mean);
+}
+
+#[test]
+fn every_config_of_the_family_survives_json() {
+    fn round_trip<C: Config>(config: &C) {
+        let json = serde_json::to_string(config).expect("JSON");
+        let back: C = serde_json::from_str(&json).expect("the config");
+        assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
+    }
+    round_trip(
+        &ContrastiveLossConfig::new()
+            .with_form(ContrastiveForm::SquaredDistance)
+            .with_balance(PairBalance::Joint)
+            .with_distance(Distance::Minkowski(2.5)),
+    );
+    round_trip(
+        &TripletLossConfig::new()
+            .with_mining(TripletMining::SemiHard)
+            .with_shape(TripletShape::Softplus)
+            .with_negative_distance(NegativeDistance::Nearest),
+    );
+    round_trip(&LiftedStructureLossConfig::new().with_positive_margin(0.25));
+    round_trip(&MarginLossConfig::new().with_classes(Some(7)).with_nu(0.125));
 }

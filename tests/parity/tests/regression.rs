@@ -5,8 +5,7 @@ use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regression::*;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
-use support::golden::cases;
-use support::table::{Call, host, table};
+use support::table::host;
 
 fn vector(numbers: &[f64], backend: &Backend) -> Tensor<1> {
     Tensor::from_data(TensorData::from(numbers), (&backend.device, backend.dtype))

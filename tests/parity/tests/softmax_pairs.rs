@@ -22,6 +22,32 @@ const DIM: usize = 3;
 const LABELS: [i64; 6] = [5, 2, 5, 9, 2, 5];
 const EXACT: Tolerance = Tolerance::new(1e-11, 1e-11);
 
+/// Every loss that divides rows by their length, gentle and at its sharpest.
+fn losses() -> Vec<(&'static str, Value)> {
+    vec![
+        ("InfoNceLoss", json!({"temperature": 0.5})),
+        ("InfoNceLoss", json!({"temperature": 0.01})),
+        ("InfoNceLoss", json!({"temperature": 1e-4})),
+        ("SupConLoss", json!({"temperature": 0.5})),
+        ("SupConLoss", json!({"temperature": 0.01})),
+        ("SupConLoss", json!({"temperature": 1e-4})),
+        ("NPairsLoss", json!({"score": "Cosine"})),
+        ("MultiSimilarityLoss", json!({"alpha": 2.0, "beta": 50.0, "base": 0.5})),
+        ("MultiSimilarityLoss", json!({"alpha": 1e4, "beta": 1e4, "base": 0.5})),
+        ("CircleLoss", json!({"margin": 0.4, "scale": 80.0})),
+        ("CircleLoss", json!({"margin": 0.25, "scale": 1e4})),
+    ]
+}
+
+/// Those gentle enough for laws of rounding.
+fn gentle() -> impl Iterator<Item = (&'static str, Value)> {
+    losses().into_iter().filter(|(_, settings)| {
+        let sharp = |field: &str| settings.get(field).and_then(Value::as_f64);
+        sharp("temperature").is_none_or(|number| number > 0.1)
+            && ["beta", "scale"].into_iter().filter_map(sharp).all(|number| number < 100.0)
+    })
+}
+
 fn case(loss: &str, settings: Value, embeddings: &[Vec<f64>], labels: &[i64]) -> Case {
     let (rows, dim) = (embeddings.len(), embeddings[0].len());
     let count = if loss == "InfoNceLoss" { rows * rows } else { rows };
@@ -45,6 +71,34 @@ fn run(case: &Case, backend: &Backend) -> Outcome {
     Outcome { losses: run.loss_values(), gradient: gradients.remove("embeddings").expect("a gradient") }
 }
 
+fn on_every_backend(embeddings: &[Vec<f64>], labels: &[i64], test: impl Fn(&str, &str, Outcome)) {
+    for backend in backends() {
+        for (loss, settings) in losses() {
+            let case = case(loss, settings, embeddings, labels);
+            let what = format!("{loss} {:?} on {} {:?}", case.settings, backend.name, backend.dtype);
+            test(loss, &what, run(&case, &backend));
+        }
+    }
+}
+
+fn finite(embeddings: &[Vec<f64>], labels: &[i64]) {
+    on_every_backend(embeddings, labels, |_, what, outcome| {
+        assert_finite(what, &outcome.losses);
+        assert_finite(&format!("{what}: gradient"), &outcome.gradient);
+    });
+}
+
+fn zero(embeddings: &[Vec<f64>], labels: &[i64], but_for: &[&str]) {
+    on_every_backend(embeddings, labels, |loss, what, outcome| {
+        assert_finite(what, &outcome.losses);
+        assert_finite(&format!("{what}: gradient"), &outcome.gradient);
+        if !but_for.contains(&loss) {
+            assert!(outcome.losses.iter().all(|&loss| loss == 0.0), "{what}: {:?}", outcome.losses);
+            assert!(outcome.gradient.iter().all(|&slope| slope == 0.0), "{what}: {:?}", outcome.gradient);
+        }
+    });
+}
+
 /// Reproducible numbers in (-1, 1) that nobody chose.
 fn rows(count: usize, seed: usize) -> Vec<Vec<f64>> {
     let number = |place: usize| 2.0 * ((place * 7919 + seed * 31 + 1) as f64 * 0.618_033_988_7).fract() - 1.0;
@@ -62,6 +116,82 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 
 fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { EXACT } else { Tolerance::new(3e-5, 3e-5) }
+}
+
+#[test]
+fn zero_tiny_and_huge_rows_are_finite() {
+    for length in [0.0, 1e-30, 1e-20, 1e-12, 1e20, 1e36] {
+        let mut embeddings = rows(6, 1);
+        embeddings[0] = vec![length, 0.0, 0.0];
+        embeddings[2] = vec![0.0, -length, length];
+        finite(&embeddings, &LABELS);
+    }
+}
+
+#[test]
+fn duplicate_and_opposite_rows_are_finite() {
+    finite(&vec![vec![1.0, 1.0, 1.0]; 6], &LABELS);
+    finite(&vec![vec![0.0; 3]; 6], &LABELS);
+    let signs = [1.0, -1.0, -2.0, 1.0, 0.5, -1.0];
+    finite(&signs.map(|sign| vec![sign * 0.1, sign * 0.7, sign * -0.3]), &LABELS);
+    finite(&signs.map(|sign| vec![sign]), &LABELS);
+}
+
+#[test]
+fn perfectly_separated_and_perfectly_wrong_classes_are_finite() {
+    let axis = |axis: usize, sign: f64| (0..3).map(|k| if k == axis { sign } else { 0.0 }).collect::<Vec<f64>>();
+    finite(&LABELS.map(|label| axis(label as usize % 3, 1.0)), &LABELS);
+    let wrong = [axis(0, 1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0)];
+    finite(&wrong, &LABELS);
+}
+
+/// Only multi-similarity pushes rows apart that have nothing to be pulled to.
+#[test]
+fn rows_without_a_positive_have_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[1, 2, 3, 4, 5, 6], &["MultiSimilarityLoss"]);
+    zero(&rows(1, 2), &[1], &[]);
+}
+
+/// The denominator of SupConLoss holds the positives, and multi-similarity pulls without pushing.
+#[test]
+fn a_batch_without_a_negative_has_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[1; 6], &["SupConLoss", "MultiSimilarityLoss"]);
+}
+
+#[test]
+fn a_batch_of_negative_labels_has_loss_zero_and_gradient_zero() {
+    zero(&rows(6, 2), &[-1, -1, -5, -1, -5, -100], &[]);
+}
+
+#[test]
+fn a_row_with_a_negative_label_is_as_if_it_were_not_there_even_if_it_is_not_a_number() {
+    for backend in backends() {
+        for (loss, settings) in losses() {
+            let mut labels = LABELS;
+            labels[2] = -3;
+            let clean = case(loss, settings.clone(), &rows(6, 3), &labels);
+            let mut broken = clean.clone();
+            broken.inputs.get_mut("embeddings").unwrap().data[2 * DIM..3 * DIM].fill(f64::NAN);
+            let (clean, broken) = (run(&clean, &backend), run(&broken, &backend));
+            let what = format!("{loss} {settings} on {}", backend.name);
+            assert_eq!(clean.losses, broken.losses, "{what}");
+            assert_eq!(clean.gradient, broken.gradient, "{what}");
+            assert!(broken.gradient[2 * DIM..3 * DIM].iter().all(|&slope| slope == 0.0), "{what}");
+
+            let kept = [0, 1, 3, 4, 5];
+            let without: Vec<Vec<f64>> = kept.iter().map(|&row| rows(6, 3)[row].clone()).collect();
+            let without = run(&case(loss, settings, &without, &kept.map(|row| LABELS[row])), &backend);
+            let places: Vec<usize> = if loss == "InfoNceLoss" {
+                kept.iter().flat_map(|row| kept.map(|column| row * 6 + column)).collect()
+            } else {
+                kept.to_vec()
+            };
+            let losses: Vec<f64> = places.iter().map(|&place| clean.losses[place]).collect();
+            let largest = losses.iter().fold(1.0_f64, |largest, loss| largest.max(loss.abs()));
+            let rounding = if backend.is_double() { 1e-12 } else { 5e-5 };
+            assert_close(&what, &losses, &without.losses, Tolerance::new(rounding, rounding * largest));
+        }
+    }
 }
 
 #[test]
@@ -175,6 +305,79 @@ fn products_of_long_and_of_short_rows_are_finite() {
             let outcome = run(&case("NPairsLoss", json!({"score": "Product"}), &embeddings, &LABELS), &backend);
             assert_finite("losses", &outcome.losses);
             assert_finite("gradient", &outcome.gradient);
+        }
+    }
+}
+
+#[test]
+fn permuting_the_batch_permutes_losses_and_gradients() {
+    // Rows of a class keep their order: N-pairs takes the first two.
+    let order = [1, 0, 3, 2, 4, 5];
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let before = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), backend);
+            let embeddings: Vec<Vec<f64>> = order.iter().map(|&row| rows(6, 4)[row].clone()).collect();
+            let mut permuted = case(loss, settings, &embeddings, &order.map(|row| LABELS[row]));
+            let places: Vec<usize> = if loss == "InfoNceLoss" {
+                order.iter().flat_map(|row| order.map(|column| row * 6 + column)).collect()
+            } else {
+                order.to_vec()
+            };
+            permuted.cotangent = places.iter().map(|&place| permuted.cotangent[place]).collect();
+            let after = run(&permuted, backend);
+
+            let expected: Vec<f64> = places.iter().map(|&place| before.losses[place]).collect();
+            assert_close(loss, &after.losses, &expected, EXACT);
+            let expected: Vec<f64> =
+                order.iter().flat_map(|&row| before.gradient[row * DIM..(row + 1) * DIM].to_vec()).collect();
+            assert_close(loss, &after.gradient, &expected, EXACT);
+        }
+    }
+}
+
+#[test]
+fn identities_may_be_any_numbers() {
+    for backend in backends() {
+        for (loss, settings) in gentle() {
+            let one = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), &backend);
+            let renamed = LABELS.map(|label| i64::from(i32::MAX) - 3 * label);
+            let other = run(&case(loss, settings, &rows(6, 4), &renamed), &backend);
+            assert_eq!(one.losses, other.losses, "{loss} on {}", backend.name);
+            assert_eq!(one.gradient, other.gradient, "{loss} on {}", backend.name);
+        }
+    }
+}
+
+#[test]
+fn lengths_do_not_matter_and_gradients_are_perpendicular() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let embeddings = rows(6, 5);
+            let factors = [0.1, 3.0, 40.0, 0.02, 1.0, 7.0];
+            let scaled: Vec<Vec<f64>> =
+                embeddings.iter().zip(factors).map(|(row, f)| row.iter().map(|x| f * x).collect()).collect();
+            let before = run(&case(loss, settings.clone(), &embeddings, &LABELS), backend);
+            let after = run(&case(loss, settings, &scaled, &LABELS), backend);
+            assert_close(loss, &after.losses, &before.losses, EXACT);
+            for (slope, row) in before.gradient.chunks(DIM).zip(&embeddings) {
+                let along: f64 = slope.iter().zip(row).map(|(a, b)| a * b).sum();
+                let size: f64 = slope.iter().map(|a| a * a).sum::<f64>().sqrt();
+                assert!(along.abs() <= 1e-11 * size.max(1.0), "{loss}: {along}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rotating_all_rows_changes_no_loss() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        for (loss, settings) in gentle() {
+            let (sine, cosine) = 0.7_f64.sin_cos();
+            let turn = |row: Vec<f64>| vec![cosine * row[0] - sine * row[2], row[1], sine * row[0] + cosine * row[2]];
+            let turned: Vec<Vec<f64>> = rows(6, 5).into_iter().map(turn).collect();
+            let before = run(&case(loss, settings.clone(), &rows(6, 5), &LABELS), backend);
+            let after = run(&case(loss, settings, &turned, &LABELS), backend);
+            assert_close(loss, &after.losses, &before.losses, Tolerance::new(1e-10, 1e-10));
         }
     }
 }
@@ -434,6 +637,62 @@ fn a_mean_counts_what_has_a_loss() {
     }
 }
 
+#[test]
+fn half_precision_is_as_exact_as_its_inputs() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
+        for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
+            let embeddings = [vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.5, 0.5], vec![-1.0, 2.0, 0.25]];
+            macro_rules! check {
+                ($loss:expr) => {{
+                    let run = |dtype: DType| {
+                        let data = TensorData::new(embeddings.concat(), [4, 3]);
+                        let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
+                        let labels = integers(&[1, 1, 2, 2], &backend.device);
+                        let value = $loss.forward(leaf.clone(), labels.clone(), EmbeddingReduction::Mean);
+                        assert_eq!(value.dtype(), dtype);
+                        assert_eq!($loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
+                        let gradient = leaf.grad(&value.backward()).expect("a gradient");
+                        (host(value.cast(DType::F32)), host(gradient.cast(DType::F32)))
+                    };
+                    let ((value, gradient), (expected, expected_gradient)) = (run(dtype), run(DType::F32));
+                    assert_close("half", &value, &expected, Tolerance::new(rounding, 0.0));
+                    let largest = expected_gradient.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
+                    assert_close("half", &gradient, &expected_gradient, Tolerance::new(rounding, rounding * largest));
+                }};
+            }
+            check!(InfoNceLossConfig::new().init(&backend.device));
+            check!(SupConLossConfig::new().init());
+            check!(NPairsLossConfig::new().init());
+            check!(MultiSimilarityLossConfig::new().init());
+            check!(CircleLossConfig::new().init());
+        }
+    }
+}
+
+#[test]
+fn inputs_that_are_views_give_the_same_losses() {
+    for backend in backends() {
+        let plain = tensor(&rows(6, 1), &backend);
+        let transposed = plain.clone().transpose().mul_scalar(1.0).transpose();
+        let doubled = Tensor::cat(vec![plain.zeros_like(), plain.clone()], 0).slice([6..12, 0..3]);
+        let labels = || integers(&LABELS, &backend.device);
+        macro_rules! check {
+            ($loss:expr) => {{
+                let expected = host($loss.forward_no_reduction(plain.clone(), labels()));
+                for view in [transposed.clone(), doubled.clone()] {
+                    let losses = host($loss.forward_no_reduction(view, labels()));
+                    assert_close(&backend.name, &losses, &expected, Tolerance::new(1e-5, 1e-5));
+                }
+            }};
+        }
+        check!(InfoNceLossConfig::new().init(&backend.device));
+        check!(SupConLossConfig::new().init());
+        check!(NPairsLossConfig::new().init());
+        check!(MultiSimilarityLossConfig::new().init());
+        check!(CircleLossConfig::new().init());
+    }
+}
+
 /// More rows than one block of label comparisons, and than one block of the engine.
 #[test]
 fn a_large_batch_agrees_with_the_plain_loops() {
@@ -443,6 +702,27 @@ fn a_large_batch_agrees_with_the_plain_loops() {
         let losses = run(&case, backend).losses;
         assert_close(&backend.name, &losses, &support::naive::softmax_pairs::sup_con(&case), EXACT);
     }
+}
+
+#[test]
+fn configs_survive_json() {
+    macro_rules! round_trip {
+        ($config:expr, $type:ty) => {{
+            let json = serde_json::to_string(&$config).expect("JSON");
+            let back: $type = serde_json::from_str(&json).expect("the config");
+            assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
+            assert_ne!(json, serde_json::to_string(&<$type>::new()).expect("JSON"));
+        }};
+    }
+    let learned = InfoNceLossConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
+    round_trip!(learned, InfoNceLossConfig);
+    round_trip!(SupConLossConfig::new().with_temperature(0.07), SupConLossConfig);
+    round_trip!(NPairsLossConfig::new().with_score(PairScore::Cosine), NPairsLossConfig);
+    round_trip!(
+        MultiSimilarityLossConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25),
+        MultiSimilarityLossConfig
+    );
+    round_trip!(CircleLossConfig::new().with_margin(0.25).with_scale(256.0), CircleLossConfig);
 }
 
 /// A row in no pair, or a batch without one, is silent even beside a row that is no number.

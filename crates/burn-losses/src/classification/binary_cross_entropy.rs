@@ -76,7 +76,8 @@ impl BinaryCrossEntropyLoss {
         let [batch, classes] = logits.dims();
         assert_shape!(targets, [batch, classes]);
         if batch == 0 || classes == 0 {
-            return logits;
+            let dtype = logits.dtype();
+            return logits + cast_to(targets, dtype);
         }
         let dtype = logits.dtype();
         let logits = widen(logits);

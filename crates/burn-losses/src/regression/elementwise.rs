@@ -19,7 +19,9 @@ pub(super) fn elementwise<const D: usize>(
     let (shape, target_shape) = (predictions.dims(), targets.dims());
     assert!(shape == target_shape, "{loss}: targets must have the shape {shape:?}, got {target_shape:?}");
     if shape.contains(&0) {
-        return predictions;
+        // Of both, so that a backward finds the gradient of either.
+        let dtype = predictions.dtype();
+        return predictions + cast_to(targets, dtype);
     }
     let dtype = predictions.dtype();
     let predictions = widen(predictions);

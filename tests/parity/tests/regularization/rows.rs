@@ -1,19 +1,13 @@
 //! The losses of embeddings and class weights.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_losses::distance::Distance;
-use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
-    CenterInvariantRegularizerConfig, LpRegularizerConfig, RegularFaceRegularizerConfig,
-    SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
+    CenterInvariantRegularizerConfig, RegularFaceRegularizerConfig, ZeroMeanRegularizerConfig,
 };
 use parity::backends;
-use support::close::{Tolerance, assert_close, assert_finite};
+use support::close::{Tolerance, assert_close};
 use support::table::host;
 
 use super::{matrix, numbers, slack};
-
-type Loss = Box<dyn Fn(Tensor<2>) -> Tensor<1>>;
 
 #[test]
 fn rows_of_one_length_and_sums_of_zero_cost_nothing() {

@@ -6,7 +6,7 @@ use burn_losses::heads::{
     AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, Scale, SphereFaceConfig,
 };
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 macro_rules! head {
@@ -47,15 +47,28 @@ pub(super) const ROWS: &[Row] = &[
         ],
         |case| case.number("scale"),
         |_| None,
-        ""
+        "the scale is fixed, as in SphereFace-R; the first paper takes the length of the embedding"
     ),
     head!(
         "MagFace",
         MagFaceConfig,
         // Between the shortest and the longest, so that the gradient does go along the rows.
         &[
-            Sample::new(r#"{"scale": 16.0, "shortest": 0.1, "longest": 2.0}"#),
-            Sample::new(r#"{"scale": 64.0, "smallest_margin": 0.3, "largest_margin": 0.6, "length_weight": 20.0}"#),
+            Sample::but(
+                r#"{"scale": 16.0, "shortest": 0.1, "longest": 2.0}"#,
+                &[
+                    (Law::Length, "the margin grows with the length"),
+                    (Law::Perpendicular, "the margin grows with the length"),
+                    (Law::OneClass, "a short embedding costs something by itself")
+                ]
+            ),
+            Sample::but(
+                r#"{"scale": 64.0, "smallest_margin": 0.3, "largest_margin": 0.6, "length_weight": 20.0}"#,
+                &[
+                    (Law::OneClass, "a short embedding costs something by itself"),
+                    (Law::Length, "the margin grows with the length")
+                ]
+            ),
         ],
         |case| case.number("scale"),
         |_| None,
@@ -65,32 +78,68 @@ pub(super) const ROWS: &[Row] = &[
         "AdaFace",
         AdaFaceConfig,
         &[
-            Sample::new(r#"{"scale": 16.0, "momentum": 0.0, "concentration": 3.0}"#),
-            Sample::new(r#"{"scale": 64.0, "margin": 0.5}"#),
+            Sample::but(
+                r#"{"scale": 16.0, "momentum": 0.0, "concentration": 3.0}"#,
+                &[(Law::Length, "the length of an embedding says how good a picture is")]
+            ),
+            Sample::but(
+                r#"{"scale": 64.0, "margin": 0.5}"#,
+                &[
+                    (Law::Length, "the length of an embedding says how good a picture is"),
+                    (Law::NanStays, "the averages are those of the rows that are numbers"),
+                    (Law::Evaluation, "the averages move in training")
+                ]
+            ),
         ],
         |case| case.number("scale"),
         |head: &AdaFace| Some(("length_statistics", head.length_statistics().unsqueeze_dim(1))),
-        "beyond pi the cosine goes on falling, folded; the authors' is flat there. A batch of one leaves the deviation alone"
+        "the averages are not updated in evaluation, which the authors' code does; a batch of one leaves the deviation alone, \
+         where the authors' becomes NaN; beyond pi the cosine goes on falling, folded, where the authors' is flat"
     ),
     head!(
         "ElasticFace",
         ElasticFaceConfig,
         &[
             Sample::new(r#"{"scale": 16.0, "deviation": 0.0}"#),
-            Sample::new(r#"{"scale": 64.0, "deviation": 0.05, "margin_kind": "Cosine", "margin": 0.4}"#),
-            Sample::new(r#"{"scale": 64.0, "deviation": 0.05, "order": "FarthestLargest", "seed": 3}"#),
+            Sample::but(
+                r#"{"scale": 64.0, "deviation": 0.05, "margin_kind": "Cosine", "margin": 0.4}"#,
+                &[
+                    (Law::BatchOrder, "every row draws a margin of its own"),
+                    (Law::RowWithoutLabel, "every row draws a margin of its own"),
+                    (Law::Evaluation, "margins are drawn in training")
+                ]
+            ),
+            Sample::but(
+                r#"{"scale": 64.0, "deviation": 0.05, "order": "FarthestLargest", "seed": 3}"#,
+                &[
+                    (Law::RowWithoutLabel, "every row draws a margin of its own"),
+                    (Law::Evaluation, "margins are drawn in training")
+                ]
+            ),
         ],
         |case| case.number("scale"),
         |_| None,
-        "ElasticFace+ deals margins out by rank; the public code by a permutation where its inverse is meant"
+        "ElasticFace+ deals margins out by rank; the public code by a permutation where its inverse is meant. In evaluation \
+         all rows have the mean margin"
     ),
     head!(
         "AdaCos",
         AdaCosConfig,
-        &[Sample::new(r#"{"scale": "Fixed"}"#), Sample::new(r#"{"scale": "Measured"}"#)],
+        &[
+            Sample::but(r#"{"scale": "Fixed"}"#, &[(Law::OneClass, "a scale for fewer than three classes is none")]),
+            Sample::but(
+                r#"{"scale": "Dynamic"}"#,
+                &[
+                    (Law::OneClass, "a scale for fewer than three classes is none"),
+                    (Law::NanStays, "the scale is measured on the rows that are numbers"),
+                    (Law::Evaluation, "the scale is measured in training")
+                ]
+            )
+        ],
         |_| 3.0,
         measured_scale,
-        "the measured scale stays in [0.5, 10000]"
+        "the measured scale stays in [0.5, 10000], is not measured in evaluation, and comes of the cosine of the lower median, \
+         not of a median angle"
     ),
 ];
 

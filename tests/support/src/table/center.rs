@@ -4,8 +4,15 @@ use std::collections::BTreeMap;
 
 use burn_losses::center::{CenterLossConfig, CenterMode};
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
+
+const BREAKS: &[(Law, &str)] = &[
+    (Law::Length, "distances are those of the rows as they are"),
+    (Law::Perpendicular, "distances are those of the rows as they are"),
+    (Law::CenterLength, "distances are those of the rows as they are"),
+    (Law::Finite(Hostile::HugeRows), "the square of such a distance is beyond f32"),
+];
 
 /// One row.
 pub(super) const ROWS: &[Row] = &[Row {
@@ -14,12 +21,16 @@ pub(super) const ROWS: &[Row] = &[Row {
     kind: Kind::Center,
     inputs: &[Input::rows("embeddings"), Input::classes("centers")],
     losses: Losses::PerRow,
-    samples: &[Sample::new(r#"{"mode": "Updated"}"#), Sample::new(r#"{"mode": "Trained", "update_rate": 0.3}"#)],
+    samples: &[
+        Sample::but(r#"{"mode": "Updated"}"#, BREAKS),
+        Sample::but(r#"{"mode": "Trained", "update_rate": 0.3, "initializer": "Ones"}"#, BREAKS),
+    ],
     run: center,
     naive: naive::center::losses,
     steepness: Steepness::Ordinary,
     labels: Labels::Classes,
-    deviation: "",
+    deviation: "`forward` is the mean of a batch, where the paper sums, so that the weight of the loss does not depend on the \
+                batch size; rows that are not finite move no center",
 }];
 
 fn center(call: &Call<'_>) -> Run {

@@ -1,13 +1,15 @@
 //! Losses of logits and targets.
 
+use burn::nn::loss::Reduction;
 use burn::tensor::{Int, Tensor};
 use burn_losses::classification::{
     AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CrossEntropyLossConfig, FocalLossConfig,
     GeneralizedCrossEntropyLossConfig, JensenShannonLossConfig, KLDivLossConfig, MulticlassHingeLossConfig,
     PolyLossConfig,
 };
+use burn_losses::reduction::EmbeddingReduction;
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness, Values};
+use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness, Values, flat};
 use crate::naive::classification as naive;
 
 const LOGITS: &[Input] = &[Input::logits("logits")];
@@ -19,12 +21,25 @@ const LOGARITHMS: &[Input] = &[
     Input::logits("targets").holding(Values::Distribution),
 ];
 
+/// The losses one by one, or their mean where the call asks for one number.
+macro_rules! losses {
+    ($call:expr, $loss:ident.$reduced:ident / $each:ident($($input:expr),*)) => {
+        if $call.how.reduced {
+            $loss.$reduced($($input,)* EmbeddingReduction::Mean)
+        } else {
+            flat($loss.$each($($input),*))
+        }
+    };
+}
+
+const BINARY_BREAKS: &[(Law, &str)] = &[(Law::LogitShift, "every class is a question of its own")];
+
 /// One row per loss and kind of targets.
 pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(CrossEntropyLossConfig::new()).init();
-            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+            labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
         kind: Kind::Logits,
@@ -32,14 +47,25 @@ pub(super) const ROWS: &[Row] = &[
         losses: Losses::PerRow,
         samples: &[
             Sample::new(r#"{}"#),
-            Sample::new(r#"{"label_smoothing": 0.2, "class_weights": [0.5, 1.0, 2.0, 0.25, 1.5]}"#),
+            Sample::but(
+                r#"{"label_smoothing": 0.2, "class_weights": [0.5, 1.0, 2.0, 0.25, 1.5]}"#,
+                &[
+                    (Law::Reduction, "the mean is weighted, as in PyTorch"),
+                    (
+                        Law::Finite(Hostile::MaskedClasses),
+                        "smoothing gives the masked class a probability, whose loss is infinite",
+                    ),
+                ],
+            ),
         ],
         ..row("CrossEntropyLoss", naive::cross_entropy)
     },
     Row {
         run: |call| {
             let loss = call.config(CrossEntropyLossConfig::new()).init();
-            targeted(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+            targeted(call, |logits, targets| {
+                losses!(call, loss.forward_soft / forward_soft_no_reduction(logits, targets))
+            })
         },
         kind: Kind::Probabilities,
         inputs: SOFT,
@@ -50,30 +76,33 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(BinaryCrossEntropyLossConfig::new()).init();
-            targeted(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+            targeted(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
         kind: Kind::Probabilities,
         inputs: BINARY,
         losses: Losses::PerNumber,
-        samples: &[Sample::new(r#"{}"#)],
+        samples: &[Sample::but(r#"{}"#, BINARY_BREAKS)],
         ..row("BinaryCrossEntropyLoss", naive::binary_cross_entropy)
     },
     Row {
         run: |call| {
             let loss = call.config(BinaryFocalLossConfig::new()).init();
-            fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+            fixed_targets(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
         deviation: "soft targets weight the two losses instead of the probability under the power",
         kind: Kind::Probabilities,
         inputs: BINARY,
         losses: Losses::PerNumber,
-        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma": 0.5, "alpha": [0.5, 1.0, 2.0, 0.25, 1.5]}"#)],
+        samples: &[
+            Sample::but(r#"{}"#, BINARY_BREAKS),
+            Sample::but(r#"{"gamma": 0.5, "alpha": [0.5, 1.0, 0.75, 0.25, 0.0]}"#, BINARY_BREAKS),
+        ],
         ..row("BinaryFocalLoss", naive::binary_focal)
     },
     Row {
         run: |call| {
             let loss = call.config(FocalLossConfig::new()).init();
-            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+            labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
         kind: Kind::Logits,
@@ -85,8 +114,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(FocalLossConfig::new()).init();
-            fixed_targets(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+            fixed_targets(call, |logits, targets| {
+                losses!(call, loss.forward_soft / forward_soft_no_reduction(logits, targets))
+            })
         },
+        deviation: "a `1 - p` below 1e-7 counts as 1e-7",
         kind: Kind::Probabilities,
         inputs: SOFT,
         losses: Losses::PerRow,
@@ -96,19 +128,23 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(AsymmetricLossConfig::new()).init();
-            fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
+            fixed_targets(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
-        deviation: "no floor under the logarithm, so the hardest positives keep their gradient",
+        deviation: "no floor under the logarithm, so the hardest positives keep their gradient; the paper's code sums over the batch, here \
+                    any reduction goes",
         kind: Kind::Probabilities,
         inputs: BINARY,
         losses: Losses::PerNumber,
-        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma_negative": 2.0, "gamma_positive": 0.5, "clip": 0.1}"#)],
+        samples: &[
+            Sample::but(r#"{}"#, BINARY_BREAKS),
+            Sample::but(r#"{"gamma_negative": 2.0, "gamma_positive": 0.5, "clip": 0.1}"#, BINARY_BREAKS),
+        ],
         ..row("AsymmetricLoss", naive::asymmetric)
     },
     Row {
         run: |call| {
             let loss = call.config(PolyLossConfig::new()).init();
-            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+            labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
         kind: Kind::Logits,
@@ -120,7 +156,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init();
-            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+            labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
         kind: Kind::Logits,
@@ -132,13 +168,19 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
             let loss = call.config(MulticlassHingeLossConfig::new()).init();
-            labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
+            labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
         kind: Kind::Logits,
         inputs: LOGITS,
         losses: Losses::PerRow,
-        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"power": "Squared", "margin": 0.5}"#)],
+        samples: &[
+            Sample::new(r#"{}"#),
+            Sample::but(
+                r#"{"power": "Squared", "margin": 0.5}"#,
+                &[(Law::Finite(Hostile::HugeLogits), "the square of such a violation is beyond f32")],
+            ),
+        ],
         ..row("MulticlassHingeLoss", naive::multiclass_hinge)
     },
     Row {
@@ -146,7 +188,8 @@ pub(super) const ROWS: &[Row] = &[
             let loss = call.config(JensenShannonLossConfig::new()).init();
             let names = ["first", "second", "third"].into_iter().filter(|name| call.has(name));
             let views: Vec<_> = names.map(|name| (name, call.leaf(name))).collect();
-            let losses = loss.forward_no_reduction(views.iter().map(|(_, view)| view.clone()).collect());
+            let all = views.iter().map(|(_, view)| view.clone()).collect();
+            let losses = losses!(call, loss.forward / forward_no_reduction(all));
             Run::new(losses, views)
         },
         deviation: "no floor under the mixture",
@@ -160,13 +203,24 @@ pub(super) const ROWS: &[Row] = &[
         run: |call| {
             let loss = call.config(KLDivLossConfig::new()).init();
             let (predictions, targets) = (call.leaf("predictions"), call.leaf("targets"));
-            let losses = loss.forward_no_reduction(predictions.clone(), targets.clone());
+            let (first, second) = (predictions.clone(), targets.clone());
+            let losses = if call.how.reduced {
+                loss.forward(first, second, Reduction::Mean)
+            } else {
+                flat(loss.forward_no_reduction(first, second))
+            };
             Run::new(losses, [("predictions", predictions), ("targets", targets)])
         },
         kind: Kind::Probabilities,
         inputs: LOGARITHMS,
         losses: Losses::PerNumber,
-        samples: &[Sample::new(r#"{}"#)],
+        samples: &[Sample::but(
+            r#"{}"#,
+            &[
+                (Law::EmptyBatch, "Burn's mean of nothing is NaN"),
+                (Law::HalfPrecision, "Burn computes half precision in half precision"),
+            ],
+        )],
         ..row("KLDivLoss", naive::kullback_leibler)
     },
 ];
@@ -192,13 +246,13 @@ fn labelled(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<1, Int>) -> T
     Run::new(losses(logits.clone(), call.labels()), [("logits", logits)])
 }
 
-fn targeted<const D: usize>(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<D>) -> Run {
+fn targeted(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>) -> Run {
     let (logits, targets) = (call.leaf("logits"), call.leaf("targets"));
     Run::new(losses(logits.clone(), targets.clone()), [("logits", logits), ("targets", targets)])
 }
 
 /// Targets that take no gradient: libraries differ in theirs.
-fn fixed_targets<const D: usize>(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<D>) -> Run {
+fn fixed_targets(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>) -> Run {
     let logits = call.leaf("logits");
     let targets = call.tensor(&call.case.inputs["targets"]);
     Run::new(losses(logits.clone(), targets), [("logits", logits)])

@@ -2,7 +2,7 @@
 
 use burn_losses::distance::Distance;
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// One row.
@@ -13,15 +13,66 @@ pub(super) const ROWS: &[Row] = &[Row {
     inputs: &[Input::rows("first"), Input::rows("second")],
     losses: Losses::PerRow,
     samples: &[
-        Sample::new(r#"{"form": "rowwise", "distance": "SmallestDifference"}"#),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "SmallestDifference"}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Rotation, "a distance along the axes turns with them"),
+            ],
+        ),
         Sample::new(r#"{"form": "rowwise", "distance": "DifferentCount"}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": "Manhattan"}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": "Euclidean"}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": "SquaredEuclidean"}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": {"Minkowski": 0.5}}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": {"Minkowski": 3.0}}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": "Chebyshev"}"#),
-        Sample::new(r#"{"form": "rowwise", "distance": "Cosine"}"#),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "Manhattan"}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Rotation, "a distance along the axes turns with them"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "Euclidean"}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "SquaredEuclidean"}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Finite(Hostile::HugeRows), "the square of such a distance is beyond f32"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": {"Minkowski": 0.5}}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Rotation, "a distance along the axes turns with them"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": {"Minkowski": 3.0}}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Rotation, "a distance along the axes turns with them"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "Chebyshev"}"#,
+            &[
+                (Law::Length, "distances are those of the rows as they are"),
+                (Law::Perpendicular, "distances are those of the rows as they are"),
+                (Law::Rotation, "a distance along the axes turns with them"),
+            ],
+        ),
+        Sample::but(
+            r#"{"form": "rowwise", "distance": "Cosine"}"#,
+            &[(Law::Translation, "it compares directions from the origin")],
+        ),
     ],
     run: distance,
     naive: naive::distance::distances,

@@ -155,7 +155,9 @@ impl Row {
             Losses::PerRow => size.batch,
             Losses::PerPair => size.batch * size.batch,
             Losses::PerNumber => size.batch * self.columns(size),
-            Losses::PerClass => size.classes,
+            Losses::PerClass => {
+                settings.get("classes").and_then(Value::as_u64).map_or(size.classes, |own| own as usize)
+            }
             Losses::One => 1,
         };
         let labels = if self.labels == super::Labels::None { Vec::new() } else { labels(size) };

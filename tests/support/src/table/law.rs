@@ -149,8 +149,8 @@ impl Law {
     pub fn concerns(self, kind: Kind) -> bool {
         use Kind::{Center, Distance, Head, Logits, Numbers, Pairs, Probabilities, Proxy};
         match self {
+            Self::EmptyBatch => kind != Pairs,
             Self::BatchOrder
-            | Self::EmptyBatch
             | Self::OneRow
             | Self::NanSpreads
             | Self::HalfPrecision
@@ -171,7 +171,7 @@ impl Law {
             Self::NoPositive => kind == Pairs,
             Self::NanStays => kind != Pairs,
             Self::MixedPrecision | Self::Record => matches!(kind, Head | Proxy | Center),
-            Self::Reduction => kind != Distance,
+            Self::Reduction => !matches!(kind, Distance | Pairs),
             Self::Finite(Hostile::RowsOnCenters | Hostile::AngleNearPi) => matches!(kind, Head | Proxy),
             Self::Finite(Hostile::OneIdentity | Hostile::Strangers | Hostile::Separated) => {
                 matches!(kind, Head | Proxy | Center | Pairs)

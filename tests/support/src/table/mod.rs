@@ -383,6 +383,12 @@ impl Run {
     }
 }
 
+/// One loss after the other.
+fn flat<const D: usize>(losses: Tensor<D>) -> Tensor<1> {
+    let count = losses.shape().num_elements();
+    losses.reshape([count])
+}
+
 /// A tensor's numbers as `f64`.
 pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.try_into_vec_as::<f64>().expect("the tensor can be read")

@@ -13,7 +13,7 @@ use burn_losses::pairs::{
 };
 use burn_losses::reduction::EmbeddingReduction;
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// Settings that are no fields of a config.
@@ -28,15 +28,40 @@ pub(super) const ROWS: &[Row] = &[
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerPair,
         samples: &[
-            Sample::new(r#"{"form": "Squared", "negative_margin": 1.5}"#),
-            Sample::new(r#"{"form": "SquaredDistance", "balance": "Joint", "positive_margin": 0.1}"#),
-            Sample::new(r#"{"form": "Hinge", "distance": "Manhattan"}"#),
+            Sample::but(
+                r#"{"form": "Squared", "negative_margin": 1.5}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                    (Law::NoPositive, "negatives push each other without a positive"),
+                    (Law::Finite(Hostile::HugeRows), "the square of such a distance is beyond f32"),
+                ],
+            ),
+            Sample::but(
+                r#"{"form": "SquaredDistance", "balance": "Joint", "positive_margin": 0.1}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                    (Law::NoPositive, "negatives push each other without a positive"),
+                    (Law::Finite(Hostile::HugeRows), "the square of such a distance is beyond f32"),
+                ],
+            ),
+            Sample::but(
+                r#"{"form": "Hinge", "distance": "Manhattan"}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                    (Law::NoPositive, "negatives push each other without a positive"),
+                    (Law::Rotation, "a distance along the axes turns with them"),
+                ],
+            ),
         ],
         run: contrastive,
         naive: naive::pairwise::contrastive,
         steepness: Steepness::Ordinary,
         labels: Labels::Identities,
-        deviation: "",
+        deviation: "positives and negatives are reduced by themselves by default, as in pytorch-metric-learning; the paper sums \
+                    all pairs, which is `Joint`",
     },
     Row {
         loss: "TripletLoss",
@@ -45,16 +70,42 @@ pub(super) const ROWS: &[Row] = &[
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
         samples: &[
-            Sample::new(r#"{"mining": "All", "margin": 0.4}"#),
-            Sample::new(r#"{"mining": "Hard", "shape": "Softplus", "margin": 0.3}"#),
-            Sample::new(r#"{"mining": "SemiHard", "negative_distance": "Nearest"}"#),
-            Sample::new(r#"{"mining": "All", "negative_distance": "Nearest", "shape": "Softplus"}"#),
+            Sample::but(
+                r#"{"mining": "All", "margin": 0.4}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"mining": "Hard", "shape": "Softplus", "margin": 0.3}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"mining": "SemiHard", "negative_distance": "Nearest"}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                    (Law::NanSpreads, "a distance that is no number is not between two others, so it makes no triplet"),
+                ],
+            ),
+            Sample::but(
+                r#"{"mining": "All", "negative_distance": "Nearest", "shape": "Softplus"}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
         ],
         run: triplet,
         naive: naive::pairwise::triplet,
         steepness: Steepness::Ordinary,
         labels: Labels::Identities,
-        deviation: "",
+        deviation: "nothing is added to a difference, where PyTorch adds 1e-6, and equal rows have the gradient 0; semi-hard mining \
+                    leaves out a positive pair without a farther negative, where TensorFlow Addons takes the farthest one",
     },
     Row {
         loss: "LiftedStructureLoss",
@@ -62,7 +113,22 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Pairs,
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
-        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"positive_margin": 0.25, "negative_margin": 0.8}"#)],
+        samples: &[
+            Sample::but(
+                r#"{}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"positive_margin": 0.25, "negative_margin": 0.8}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+        ],
         run: lifted_structure,
         naive: naive::pairwise::lifted_structure,
         steepness: Steepness::Ordinary,
@@ -76,12 +142,29 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Pairs,
         inputs: &[Input::rows("embeddings"), Input::number("beta")],
         losses: Losses::PerPair,
-        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"nu": 0.1, "margin": 0.3}"#)],
+        samples: &[
+            Sample::but(
+                r#"{}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"nu": 0.1, "margin": 0.3}"#,
+                &[
+                    (Law::Length, "distances are those of the rows as they are"),
+                    (Law::Perpendicular, "distances are those of the rows as they are"),
+                ],
+            ),
+        ],
         run: margin,
         naive: naive::pairwise::margin,
         steepness: Steepness::Ordinary,
         labels: Labels::Identities,
-        deviation: "a pair counts once, as in the paper; pytorch-metric-learning counts it once per triplet",
+        deviation: "a pair counts once, as in the paper, where pytorch-metric-learning counts it once per triplet; `nu` weighs the mean \
+                    boundary of the anchors in a pair, where pytorch-metric-learning divides their sum by the active triplets; \
+                    the paper's boundary per image is left out",
     },
 ];
 

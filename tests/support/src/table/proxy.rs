@@ -6,7 +6,7 @@ use burn_losses::proxy::{
 };
 use burn_losses::reduction::EmbeddingReduction;
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// The classes and the embedding length that a case sets.
@@ -24,7 +24,11 @@ macro_rules! run {
         loss.$field.weight = Param::from_tensor(call.parameter("weights"));
         let loss = call.module(loss, new);
         let embeddings = call.leaf("embeddings");
-        let losses = loss.forward_no_reduction(embeddings.clone(), call.labels());
+        let losses = if call.how.reduced {
+            loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean)
+        } else {
+            loss.forward_no_reduction(embeddings.clone(), call.labels())
+        };
         Run::new(losses, [("embeddings", embeddings), ("weights", loss.$field.weight.val())])
     }};
 }
@@ -57,7 +61,22 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Proxy,
         inputs: PROXIES,
         losses: Losses::PerClass,
-        samples: &[Sample::new(r#"{"alpha": 32.0, "margin": 0.1}"#), Sample::new(r#"{"alpha": 1e4, "margin": 0.2}"#)],
+        samples: &[
+            Sample::but(
+                r#"{"alpha": 32.0, "margin": 0.1}"#,
+                &[
+                    (Law::OneClass, "a proxy pulls its rows without another proxy, too"),
+                    (Law::NanStays, "the loss of a class is one of all rows"),
+                ],
+            ),
+            Sample::but(
+                r#"{"alpha": 1e4, "margin": 0.2}"#,
+                &[
+                    (Law::OneClass, "a proxy pulls its rows without another proxy, too"),
+                    (Law::NanStays, "the loss of a class is one of all rows"),
+                ],
+            ),
+        ],
         run: |call| run!(call, ProxyAnchorLossConfig, proxies),
         naive: naive::proxy::anchor,
         // A class that is in the batch counts for those that are not.
@@ -87,8 +106,14 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Proxy,
         inputs: PROXIES,
         losses: Losses::One,
-        samples: &[Sample::new(
+        samples: &[Sample::but(
             r#"{"centers_per_class": 2, "scale": 20.0, "gamma": 0.1, "margin": 0.01, "regularizer_weight": 0.2}"#,
+            &[
+                (Law::OneClass, "the regularizer is of the centers, not of the batch"),
+                (Law::NoLabel, "the regularizer is of the centers, not of the batch"),
+                (Law::EmptyBatch, "the regularizer is of the centers, not of the batch"),
+                (Law::NanStays, "it is one number for the batch"),
+            ],
         )],
         run: soft_triple_forward,
         naive: naive::proxy::soft_triple_forward,
@@ -117,8 +142,10 @@ pub(super) const ROWS: &[Row] = &[
 
 fn soft_triple_forward(call: &Call<'_>) -> Run {
     let (classes, embedding_dim) = sizes(call);
-    let mut loss = call.config(SoftTripleLossConfig::new(classes, embedding_dim)).init(call.device);
+    let new = || call.config(SoftTripleLossConfig::new(classes, embedding_dim)).init(call.device);
+    let mut loss = new();
     loss.centers.weight = Param::from_tensor(call.parameter("weights"));
+    let loss = call.module(loss, new);
     let embeddings = call.leaf("embeddings");
     let value = loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean);
     Run::new(value, [("embeddings", embeddings), ("weights", loss.centers.weight.val())])

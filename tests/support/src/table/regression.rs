@@ -1,24 +1,31 @@
 //! Losses of predictions and targets.
 
 use burn::tensor::Tensor;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regression::{
-    CharbonnierLossConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig,
+    BurnReduction, CharbonnierLossConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig,
     MeanAbsolutePercentageErrorLossConfig, MeanSquaredLogarithmicErrorLossConfig, MseLoss, PoissonNllLossConfig,
     QuantileLossConfig, SmoothL1LossConfig,
 };
 
-use super::{Call, DEFAULTS, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness, Values};
+use super::{Call, DEFAULTS, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness, Values, flat};
 use crate::naive::regression as naive;
 
 /// The row of a loss whose config has defaults.
 macro_rules! pointwise {
-    ($loss:literal, $config:expr, $inputs:expr, $samples:expr, $naive:path) => {
+    ($loss:literal, $config:expr, $mean:expr, $inputs:expr, $samples:expr, $naive:path) => {
         Row {
             inputs: $inputs,
             samples: $samples,
             run: |call| {
                 let loss = call.config($config).init();
-                pair(call, |predictions, targets| loss.forward_no_reduction(predictions, targets))
+                pair(call, |predictions, targets| {
+                    if call.how.reduced {
+                        loss.forward(predictions, targets, $mean)
+                    } else {
+                        flat(loss.forward_no_reduction(predictions, targets))
+                    }
+                })
             },
             ..row($loss, $naive)
         }
@@ -32,50 +39,104 @@ const COUNTS: &[Input] = &[Input::rows("predictions"), Input::rows("targets").ho
 const VARIANCES: &[Input] =
     &[Input::rows("predictions"), Input::rows("targets"), Input::rows("variances").holding(Values::Positive)];
 
+const OF_BURN: &[(Law, &str)] = &[
+    (Law::EmptyBatch, "Burn's mean of nothing is NaN"),
+    (Law::HalfPrecision, "Burn computes half precision in half precision"),
+];
+const SQUARES_OF_BURN: &[(Law, &str)] = &[
+    (Law::EmptyBatch, "Burn's mean of nothing is NaN"),
+    (Law::HalfPrecision, "Burn computes half precision in half precision"),
+    (Law::Finite(Hostile::HugeErrors), "the square of such an error is beyond f32"),
+];
+const EXPONENTIAL: &[(Law, &str)] = &[(Law::Finite(Hostile::HugeErrors), "a rate of exp(1e10) is beyond every float")];
+
 /// One row per loss, also for those of Burn that are re-exported.
 pub(super) const ROWS: &[Row] = &[
     Row {
-        run: |call| pair(call, |predictions, targets| MseLoss::new().forward_no_reduction(predictions, targets)),
+        run: |call| {
+            pair(call, |predictions, targets| {
+                if call.how.reduced {
+                    MseLoss::new().forward(predictions, targets, BurnReduction::Mean)
+                } else {
+                    flat(MseLoss::new().forward_no_reduction(predictions, targets))
+                }
+            })
+        },
+        samples: &[Sample::but("{}", SQUARES_OF_BURN)],
         ..row("MseLoss", naive::squares)
     },
     pointwise!(
         "LpLoss",
         LpLossConfig::new(1.0),
+        BurnReduction::Mean,
         NUMBERS,
-        &[Sample::new(r#"{"p": 1.0}"#), Sample::new(r#"{"p": 1.5}"#)],
+        &[
+            Sample::but(r#"{"p": 1.0}"#, &[(Law::EmptyBatch, "Burn's mean of nothing is NaN")]),
+            Sample::but(
+                r#"{"p": 1.5}"#,
+                &[
+                    (Law::EmptyBatch, "Burn's mean of nothing is NaN"),
+                    (Law::Finite(Hostile::HugeErrors), "such a power of such an error is beyond f32"),
+                ]
+            )
+        ],
         naive::powers
     ),
     pointwise!(
         "HuberLoss",
         HuberLossConfig::new(1.0),
+        BurnReduction::Mean,
         NUMBERS,
-        &[Sample::new(r#"{}"#), Sample::new(r#"{"delta": 0.5}"#)],
+        &[
+            Sample::but(r#"{}"#, OF_BURN),
+            Sample::but(r#"{"delta": 0.5}"#, &[(Law::EmptyBatch, "Burn's mean of nothing is NaN")])
+        ],
         naive::huber
     ),
     Row {
         run: |call| {
             let loss = call.config(SmoothL1LossConfig::new()).init();
-            pair(call, |predictions, targets| loss.forward(predictions, targets))
+            pair(call, |predictions, targets| {
+                if call.how.reduced {
+                    loss.forward_with_reduction(predictions, targets, BurnReduction::Mean)
+                } else {
+                    flat(loss.forward(predictions, targets))
+                }
+            })
         },
+        samples: &[Sample::but("{}", OF_BURN)],
         ..row("SmoothL1Loss", naive::smooth_l1)
     },
     Row {
         run: |call| {
             let loss = call.config(GaussianNLLLossConfig::new()).init();
             let [predictions, targets, variances] = ["predictions", "targets", "variances"].map(|name| call.leaf(name));
-            let losses = loss.forward_no_reduction(predictions.clone(), targets.clone(), variances.clone());
+            let (first, second, third) = (predictions.clone(), targets.clone(), variances.clone());
+            let losses = if call.how.reduced {
+                loss.forward(first, second, third, BurnReduction::Mean)
+            } else {
+                flat(loss.forward_no_reduction(first, second, third))
+            };
             Run::new(losses, [("predictions", predictions), ("targets", targets), ("variances", variances)])
         },
         inputs: VARIANCES,
-        samples: &[Sample::new("{}"), Sample::new(r#"{"full": true, "eps": 1e-3}"#)],
+        samples: &[Sample::but("{}", SQUARES_OF_BURN), Sample::but(r#"{"full": true, "eps": 1e-3}"#, SQUARES_OF_BURN)],
         // The errors of a Gaussian bend over the size of the variance, 0.1 and more.
         steepness: Steepness::Bent(|_| 10.0),
         ..row("GaussianNLLLoss", naive::gaussian)
     },
-    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), NUMBERS, &[Sample::new(r#"{}"#)], naive::log_cosh),
+    pointwise!(
+        "LogCoshLoss",
+        LogCoshLossConfig::new(),
+        EmbeddingReduction::Mean,
+        NUMBERS,
+        &[Sample::new(r#"{}"#)],
+        naive::log_cosh
+    ),
     pointwise!(
         "CharbonnierLoss",
         CharbonnierLossConfig::new(),
+        EmbeddingReduction::Mean,
         NUMBERS,
         &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 0.5}"#)],
         naive::charbonnier
@@ -83,6 +144,7 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "QuantileLoss",
         QuantileLossConfig::new(),
+        EmbeddingReduction::Mean,
         NUMBERS,
         &[Sample::new(r#"{"quantile": 0.9}"#)],
         naive::quantile
@@ -90,6 +152,7 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "MeanSquaredLogarithmicErrorLoss",
         MeanSquaredLogarithmicErrorLossConfig::new(),
+        EmbeddingReduction::Mean,
         POSITIVE,
         &[Sample::new(r#"{}"#)],
         naive::squared_logarithmic
@@ -97,6 +160,7 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "MeanAbsolutePercentageErrorLoss",
         MeanAbsolutePercentageErrorLossConfig::new(),
+        EmbeddingReduction::Mean,
         POSITIVE,
         &[Sample::new(r#"{}"#), Sample::new(r#"{"floor": 1e-3}"#)],
         naive::percentage
@@ -104,8 +168,9 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "PoissonNllLoss",
         PoissonNllLossConfig::new(),
+        EmbeddingReduction::Mean,
         COUNTS,
-        &[Sample::new(r#"{}"#), Sample::new(r#"{"target_term": "Stirling"}"#)],
+        &[Sample::but(r#"{}"#, EXPONENTIAL), Sample::but(r#"{"target_term": "Stirling"}"#, EXPONENTIAL)],
         naive::poisson
     ),
 ];
@@ -126,7 +191,7 @@ const fn row(loss: &'static str, naive: fn(&crate::golden::Case) -> Vec<f64>) ->
     }
 }
 
-fn pair(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Run {
+fn pair(call: &Call<'_>, losses: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>) -> Run {
     let (predictions, targets) = (call.leaf("predictions"), call.leaf("targets"));
     Run::new(losses(predictions.clone(), targets.clone()), [("predictions", predictions), ("targets", targets)])
 }

@@ -1,12 +1,12 @@
 //! Penalties on embeddings and class weights.
 
-use burn::tensor::Tensor;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
     CenterInvariantRegularizerConfig, LpRegularizerConfig, RegularFaceRegularizerConfig,
     SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
 };
 
-use super::{Call, DEFAULTS, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, DEFAULTS, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive::regularization as naive;
 
@@ -22,24 +22,80 @@ pub(super) const ROWS: &[Row] = &[
         }),
         inputs: &[Input::rows("embeddings")],
         samples: &[
-            Sample::new(r#"{"norm": "Euclidean"}"#),
-            Sample::new(r#"{"norm": "Manhattan", "power": 0.5}"#),
-            Sample::new(r#"{"norm": "Chebyshev"}"#),
-            Sample::new(r#"{"norm": {"Minkowski": 3.0}, "power": 0.25}"#),
+            Sample::but(
+                r#"{"norm": "Euclidean"}"#,
+                &[(Law::Length, "it is about the length"), (Law::Perpendicular, "it is about the length")],
+            ),
+            Sample::but(
+                r#"{"norm": "Manhattan", "power": 0.5}"#,
+                &[
+                    (Law::Length, "it is about the length"),
+                    (Law::Perpendicular, "it is about the length"),
+                    (Law::Rotation, "a distance along the axes turns with them"),
+                ],
+            ),
+            Sample::but(
+                r#"{"norm": "Chebyshev"}"#,
+                &[
+                    (Law::Length, "it is about the length"),
+                    (Law::Perpendicular, "it is about the length"),
+                    (Law::Rotation, "a distance along the axes turns with them"),
+                ],
+            ),
+            Sample::but(
+                r#"{"norm": {"Minkowski": 3.0}, "power": 0.25}"#,
+                &[
+                    (Law::Length, "it is about the length"),
+                    (Law::Perpendicular, "it is about the length"),
+                    (Law::Rotation, "a distance along the axes turns with them"),
+                ],
+            ),
         ],
         ..row("LpRegularizer", lp, naive::lp, "")
     },
-    Row { inputs: &[Input::rows("embeddings")], ..row("ZeroMeanRegularizer", zero_mean, naive::zero_mean, "") },
-    row(
-        "CenterInvariantRegularizer",
-        center_invariant,
-        naive::center_invariant,
-        "a squared length above 1e15 counts as 1e15: the fourth power of a length overflows f32",
-    ),
-    row("RegularFaceRegularizer", regular_face, naive::regular_face, ""),
+    Row {
+        inputs: &[Input::rows("embeddings")],
+        samples: &[Sample::but(
+            "{}",
+            &[
+                (Law::Length, "it is about the sum of a row"),
+                (Law::Perpendicular, "it is about the sum of a row"),
+                (Law::Rotation, "the sum of a row is one along the axes"),
+            ],
+        )],
+        ..row("ZeroMeanRegularizer", zero_mean, naive::zero_mean, "")
+    },
+    Row {
+        samples: &[Sample::but(
+            "{}",
+            &[
+                (Law::Length, "it is about the length"),
+                (Law::Perpendicular, "it is about the length"),
+                (Law::NanStays, "every class is compared with the average of all"),
+            ],
+        )],
+        ..row(
+            "CenterInvariantRegularizer",
+            center_invariant,
+            naive::center_invariant,
+            "a squared length above 1e15 counts as 1e15: the fourth power of a length overflows f32",
+        )
+    },
+    Row {
+        samples: &[Sample::but("{}", &[(Law::NanStays, "every class is compared with all others")])],
+        ..row("RegularFaceRegularizer", regular_face, naive::regular_face, "")
+    },
     Row {
         losses: Losses::PerClass,
-        samples: &[Sample::new(r#"{"classes": 3, "centers_per_class": 2}"#)],
+        samples: &[Sample::but(
+            r#"{"classes": 3, "centers_per_class": 2}"#,
+            &[
+                (Law::BatchOrder, "which rows are of one class is their order"),
+                (Law::NanStays, "the centers of a class are compared with each other"),
+                (Law::EmptyBatch, "it has as many rows as its config says"),
+                (Law::OneRow, "it has as many rows as its config says"),
+            ],
+        )],
         ..row(
             "SparseCentersRegularizer",
             sparse_centers,
@@ -71,32 +127,36 @@ const fn row(
     }
 }
 
-fn run_on(call: &Call<'_>, input: &'static str, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> Run {
-    let leaf = call.leaf(input);
-    Run::new(loss(leaf.clone()), [(input, leaf)])
+/// Runs a loss on an input.
+macro_rules! run_on {
+    ($call:expr, $input:literal, $config:expr) => {{
+        let loss = $call.config($config).init();
+        let rows = $call.leaf($input);
+        let losses = if $call.how.reduced {
+            loss.forward(rows.clone(), EmbeddingReduction::Mean)
+        } else {
+            loss.forward_no_reduction(rows.clone())
+        };
+        Run::new(losses, [($input, rows)])
+    }};
 }
 
 fn lp(call: &Call<'_>) -> Run {
-    let loss = call.config(LpRegularizerConfig::new()).init();
-    run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
+    run_on!(call, "embeddings", LpRegularizerConfig::new())
 }
 
 fn zero_mean(call: &Call<'_>) -> Run {
-    let loss = call.config(ZeroMeanRegularizerConfig::new()).init();
-    run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
+    run_on!(call, "embeddings", ZeroMeanRegularizerConfig::new())
 }
 
 fn center_invariant(call: &Call<'_>) -> Run {
-    let loss = call.config(CenterInvariantRegularizerConfig::new()).init();
-    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+    run_on!(call, "weights", CenterInvariantRegularizerConfig::new())
 }
 
 fn regular_face(call: &Call<'_>) -> Run {
-    let loss = call.config(RegularFaceRegularizerConfig::new()).init();
-    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+    run_on!(call, "weights", RegularFaceRegularizerConfig::new())
 }
 
 fn sparse_centers(call: &Call<'_>) -> Run {
-    let loss = call.config(SparseCentersRegularizerConfig::new(1, 2)).init();
-    run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
+    run_on!(call, "weights", SparseCentersRegularizerConfig::new(1, 2))
 }

@@ -6,7 +6,7 @@ use burn_losses::heads::{
     CurricularFaceConfig, MarginHead, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 macro_rules! head {
@@ -56,7 +56,13 @@ pub(super) const ROWS: &[Row] = &[
         PLAIN,
         &[
             Sample::new(r#"{"scale": 16.0, "momentum": 0.0}"#),
-            Sample::new(r#"{"scale": 64.0, "momentum": 0.3, "margin": 0.4}"#),
+            Sample::but(
+                r#"{"scale": 64.0, "momentum": 0.3, "margin": 0.4}"#,
+                &[
+                    (Law::NanStays, "the average is that of the rows that are numbers"),
+                    (Law::Evaluation, "the average moves in training")
+                ]
+            ),
         ],
         |call: &Call<'_>, head: burn_losses::heads::CurricularFace| {
             let mut run = run_head(call, &head);
@@ -80,7 +86,16 @@ pub(super) const ROWS: &[Row] = &[
         "UniFace",
         UniFaceConfig,
         WITH_BIAS,
-        &[Sample::new(r#"{"scale": 16.0}"#), Sample::new(r#"{"scale": 64.0, "balance": 0.3, "margin": 0.1}"#),],
+        &[
+            Sample::but(
+                r#"{"scale": 16.0}"#,
+                &[(Law::OneClass, "a class is compared with the threshold, not with another class")]
+            ),
+            Sample::but(
+                r#"{"scale": 64.0, "balance": 0.3, "margin": 0.1}"#,
+                &[(Law::OneClass, "a class is compared with the threshold, not with another class")]
+            ),
+        ],
         |call: &Call<'_>, mut head: burn_losses::heads::UniFace| {
             let bias = call.parameter("bias");
             head.bias = bias_of(&bias);
@@ -93,8 +108,14 @@ pub(super) const ROWS: &[Row] = &[
         SphereFace2Config,
         WITH_BIAS,
         &[
-            Sample::new(r#"{"scale": 16.0}"#),
-            Sample::new(r#"{"scale": 40.0, "balance": 0.6, "exponent": 2.0, "gradient": "Detached", "margin": 0.3}"#),
+            Sample::but(
+                r#"{"scale": 16.0}"#,
+                &[(Law::OneClass, "a class is compared with the threshold, not with another class")]
+            ),
+            Sample::but(
+                r#"{"scale": 40.0, "balance": 0.6, "exponent": 2.0, "gradient": "Detached", "margin": 0.3}"#,
+                &[(Law::OneClass, "a class is compared with the threshold, not with another class")]
+            ),
         ],
         |call: &Call<'_>, mut head: burn_losses::heads::SphereFace2| {
             let bias = call.parameter("bias");

@@ -7,7 +7,7 @@ use burn_losses::pairs::{
 };
 use burn_losses::reduction::EmbeddingReduction;
 
-use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
+use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive;
 
@@ -20,9 +20,9 @@ pub(super) const ROWS: &[Row] = &[
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerPair,
         samples: &[
-            Sample::new(r#"{"temperature": 0.5}"#),
-            Sample::new(r#"{"temperature": 0.01}"#),
-            Sample::new(r#"{"temperature": 1e-4}"#),
+            Sample::but(r#"{"temperature": 0.5}"#, &[(Law::Translation, "it compares directions from the origin")]),
+            Sample::but(r#"{"temperature": 0.01}"#, &[(Law::Translation, "it compares directions from the origin")]),
+            Sample::but(r#"{"temperature": 1e-4}"#, &[(Law::Translation, "it compares directions from the origin")]),
         ],
         run: info_nce,
         naive: naive::softmax_pairs::info_nce,
@@ -37,9 +37,9 @@ pub(super) const ROWS: &[Row] = &[
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
         samples: &[
-            Sample::new(r#"{"temperature": 0.5}"#),
-            Sample::new(r#"{"temperature": 0.01}"#),
-            Sample::new(r#"{"temperature": 1e-4}"#),
+            Sample::but(r#"{"temperature": 0.5}"#, &[(Law::Translation, "it compares directions from the origin")]),
+            Sample::but(r#"{"temperature": 0.01}"#, &[(Law::Translation, "it compares directions from the origin")]),
+            Sample::but(r#"{"temperature": 1e-4}"#, &[(Law::Translation, "it compares directions from the origin")]),
         ],
         run: sup_con,
         naive: naive::softmax_pairs::sup_con,
@@ -53,7 +53,25 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Pairs,
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
-        samples: &[Sample::new(r#"{"score": "Cosine"}"#), Sample::new(r#"{"score": "Product"}"#)],
+        samples: &[
+            Sample::but(
+                r#"{"score": "Cosine"}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::BatchOrder, "the first row of a class is its anchor, the second its positive"),
+                ],
+            ),
+            Sample::but(
+                r#"{"score": "Product"}"#,
+                &[
+                    (Law::Translation, "products are those of the rows as they are"),
+                    (Law::BatchOrder, "the first row of a class is its anchor, the second its positive"),
+                    (Law::Length, "products are those of the rows as they are"),
+                    (Law::Perpendicular, "products are those of the rows as they are"),
+                    (Law::Finite(Hostile::HugeRows), "such a product is beyond f32"),
+                ],
+            ),
+        ],
         run: n_pairs,
         naive: naive::softmax_pairs::n_pairs,
         steepness: Steepness::Ordinary,
@@ -67,14 +85,26 @@ pub(super) const ROWS: &[Row] = &[
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
         samples: &[
-            Sample::new(r#"{"alpha": 2.0, "beta": 50.0, "base": 0.5}"#),
-            Sample::new(r#"{"alpha": 1e4, "beta": 1e4, "base": 0.5}"#),
+            Sample::but(
+                r#"{"alpha": 2.0, "beta": 50.0, "base": 0.5}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "rows without a positive are still pushed apart"),
+                ],
+            ),
+            Sample::but(
+                r#"{"alpha": 1e4, "beta": 1e4, "base": 0.5}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "rows without a positive are still pushed apart"),
+                ],
+            ),
         ],
         run: multi_similarity,
         naive: naive::softmax_pairs::multi_similarity,
         steepness: Steepness::Scaled(|case| case.number("beta")),
         labels: Labels::Identities,
-        deviation: "",
+        deviation: "the paper drops easy pairs first; here a miner does, if it is asked to",
     },
     Row {
         loss: "CircleLoss",
@@ -82,7 +112,16 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Pairs,
         inputs: &[Input::rows("embeddings")],
         losses: Losses::PerRow,
-        samples: &[Sample::new(r#"{"margin": 0.4, "scale": 80.0}"#), Sample::new(r#"{"margin": 0.25, "scale": 1e4}"#)],
+        samples: &[
+            Sample::but(
+                r#"{"margin": 0.4, "scale": 80.0}"#,
+                &[(Law::Translation, "it compares directions from the origin")],
+            ),
+            Sample::but(
+                r#"{"margin": 0.25, "scale": 1e4}"#,
+                &[(Law::Translation, "it compares directions from the origin")],
+            ),
+        ],
         run: circle,
         naive: naive::softmax_pairs::circle,
         // The weights go up to 1 + margin, and a loss adds two of them.
