@@ -138,6 +138,17 @@ impl DistanceWeightedMiner {
 mod tests {
     use super::*;
 
+    /// By hand, in 5 dimensions: `-3·ln(d) - ln(1 - d²/4)`; nearer than the cutoff of 0.5 counts as 0.5.
+    #[test]
+    fn weights_are_one_over_the_density_of_distances_on_a_sphere() {
+        let miner = DistanceWeightedMinerConfig::new(5).init(&Device::flex());
+        let distances = Tensor::<2>::from_data([[0.25, 0.5, 0.8, 1.0, 1.3]], &Device::flex());
+        let weights = miner.log_weights(distances).try_into_vec_as::<f32>().expect("readable");
+        for (weight, expected) in weights.into_iter().zip([2.143_980, 2.143_980, 0.843_784, 0.287_682, -0.238_046]) {
+            assert!((weight - expected).abs() < 1e-5, "{weight}, expected {expected}");
+        }
+    }
+
     #[test]
     #[should_panic(expected = "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got 0.5")]
     fn cutoffs_that_leave_nothing_are_rejected() {

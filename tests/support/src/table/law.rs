@@ -8,6 +8,8 @@ use super::Kind;
 /// it does not break it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Law {
+    /// The losses are those of the plain loops, also for inputs that no golden case has.
+    PlainLoops,
     /// Rows in another order have their losses and gradients in that order, and the other gradients stay.
     BatchOrder,
     /// Classes in another order, or identities with other numbers, change nothing.
@@ -101,7 +103,8 @@ pub enum Hostile {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
+        Self::PlainLoops,
         Self::BatchOrder,
         Self::ClassOrder,
         Self::Rotation,
@@ -150,7 +153,8 @@ impl Law {
         use Kind::{Center, Distance, Head, Logits, Numbers, Pairs, Probabilities, Proxy};
         match self {
             Self::EmptyBatch => kind != Pairs,
-            Self::BatchOrder
+            Self::PlainLoops
+            | Self::BatchOrder
             | Self::OneRow
             | Self::NanSpreads
             | Self::HalfPrecision
