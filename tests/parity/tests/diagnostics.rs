@@ -75,7 +75,7 @@ fn classes_in_blocks_are_all_of_them() {
         let number = |count: i64| Tensor::<1, Int>::arange(0..count, options.0);
         // Class k is at 0.002·k radians, and so is row k: the nearest other is one step away, for the last row below.
         let classes = row(angle(number(count)));
-        let labels = LabelPolicy::new().sanitise(number(batch), count as usize);
+        let labels = LabelPolicy::new().sanitise("a head", number(batch), count as usize);
         let cosines = ClassCosines::with_rows(classes, row(angle(number(batch))), labels);
         let step = 0.002_f64.cos();
 

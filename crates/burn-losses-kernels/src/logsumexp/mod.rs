@@ -27,7 +27,7 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 
-use crate::math::{NOTHING, cast_to, signed, unit_rows, widen};
+use crate::math::{NOTHING, cast_to, comparable, signed, unit_rows, widen};
 use backend::{Exclusion, LogSumExpOps, Plan};
 
 pub use reference::{class_scores_reference, streamed_logsumexp_reference};
@@ -302,8 +302,13 @@ fn scores(
     // Half precision is widened block by block; any other type is made to agree here, gradient included.
     let widens = matches!(keys.dtype(), DType::F16 | DType::BF16) && queries.dtype() == DType::F32;
     let keys = if widens { keys } else { cast_to(keys, queries.dtype()) };
-    let labels = signed(labels);
-    let key_labels = key_labels.map(signed);
+    let (labels, key_labels) = match key_labels {
+        None => (signed(labels), None),
+        Some(key_labels) => {
+            let (labels, key_labels) = comparable(labels, key_labels);
+            (labels, Some(key_labels))
+        }
+    };
     if !streams_on(&device) {
         return reference::scores(queries, keys, labels, key_labels, job);
     }

@@ -3,7 +3,7 @@ use burn::tensor::{Int, Tensor, assert_shape};
 use super::backend::{Plan, Terms};
 use super::{CenterChoice, reference, run, with_bias_gradient};
 use crate::logsumexp::{KeyLabels, Scale, Streaming, scaled};
-use crate::math::{cast_to, signed, widen};
+use crate::math::{cast_to, comparable, signed, widen};
 
 /// What the scores of a query's keys add up to.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ fn job(
         given => given,
     };
     let (exclusion, key_labels) = key_labels.exclusion();
-    let key_labels = signed(key_labels.expect("no position is left"));
+    let (labels, key_labels) = comparable(labels, key_labels.expect("no position is left"));
     assert_shape!(key_labels, [count]);
 
     let options = (&queries.device(), queries.dtype());
