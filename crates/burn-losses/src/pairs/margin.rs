@@ -7,7 +7,7 @@ use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask, inside, silent};
 use crate::distance::Distance;
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{LabelPolicy, OnBadLabel, SafeLabels};
 use crate::mining::Pairs;
 use crate::reduction::EmbeddingReduction;
 
@@ -212,10 +212,10 @@ impl MarginLoss {
         labels.mask_fill(valid.bool_not(), -1)
     }
 
-    /// Labels that are safe to find a boundary with. A negative one is in no pair; one behind the classes is a mistake.
+    /// Labels that are safe to find a boundary with.
     fn classes_of(&self, labels: Tensor<1, Int>) -> SafeLabels {
         let [classes] = self.beta.val().dims();
-        LabelPolicy::new().sanitise("MarginLoss", signed(labels).clamp_min(-1), classes)
+        LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore).sanitise("MarginLoss", labels, classes)
     }
 
     /// The pairs whose anchor has a boundary.
