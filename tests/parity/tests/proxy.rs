@@ -191,7 +191,8 @@ fn a_row_without_a_class_is_not_there_for_proxy_anchor() {
         for bad in [-1, 8, i64::from(i32::MAX), i64::from(i32::MIN)] {
             let mut labels = LABELS;
             labels[2] = bad;
-            let lenient = json!({"alpha": 8.0, "margin": 0.1, "labels": {"ignore_label": -1, "on_bad_label": "Ignore"}});
+            let lenient =
+                json!({"alpha": 8.0, "margin": 0.1, "labels": {"ignore_label": -1, "on_bad_label": "Ignore"}});
             let clean = case("ProxyAnchorLoss", &lenient, &rows(5, 1), &proxies(), &labels);
             let mut broken = clean.clone();
             broken.inputs.get_mut("embeddings").unwrap().data[2 * DIM..3 * DIM].fill(f64::NAN);
