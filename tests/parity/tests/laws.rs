@@ -239,7 +239,10 @@ impl Attempt<'_> {
 
     /// What is measured and moved, which no order and no length of the rows changes.
     fn same_outputs(&self, case: &Case, actual: &Outcome, expected: &Outcome) -> Verdict {
-        expected.outputs.iter().try_for_each(|(name, output)| self.same_gradient(case, name, &actual.outputs[name], output))
+        expected
+            .outputs
+            .iter()
+            .try_for_each(|(name, output)| self.same_gradient(case, name, &actual.outputs[name], output))
     }
 
     fn same_losses(&self, case: &Case, actual: &[f64], expected: &[f64]) -> Verdict {
