@@ -43,6 +43,13 @@ pub struct SafeLabels {
     pub valid: Tensor<1, Bool>,
 }
 
+impl SafeLabels {
+    /// The class of every row, -1 where it has none.
+    pub(crate) fn index_or_none(&self) -> Tensor<1, Int> {
+        self.index.clone().mask_fill(self.valid.clone().bool_not(), -1)
+    }
+}
+
 impl LabelPolicy {
     /// Makes labels safe to index with, on their device.
     ///

@@ -10,5 +10,5 @@ pub use hinge::hinge;
 pub use labels::signed;
 pub use log_space::{NOTHING, log_sum_exp, log_sum_exp_where, softplus};
 pub(crate) use norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
-pub use norm::{row_lengths, unit_rows};
+pub use norm::{has_direction, row_lengths, unit_rows};
 pub use precision::{cast_to, widen};

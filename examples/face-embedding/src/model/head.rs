@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
 use burn_losses::heads::{
-    ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginHead, NormFace,
+    self, ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginRule, NormFace,
     NormFaceConfig,
 };
 use burn_losses::labels::LabelPolicy;
@@ -104,9 +104,9 @@ impl Head {
     }
 }
 
-fn margin_output<H: MarginHead>(head: &H, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
+fn margin_output<R: MarginRule>(head: &heads::Head<R>, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
     HeadOutput {
-        cosines: ClassCosines::with_centers(head.centers(), embeddings.clone(), labels.clone()),
+        cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
         loss: head.forward(embeddings, labels),
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_losses::heads::{
-    CurricularFaceConfig, MarginHead, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
+    CurricularFaceConfig, Head, MarginRule, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 
 use super::{Call, Labels, Row, Run, Steepness};
@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         CurricularFaceConfig,
         |call: &Call<'_>, head: burn_losses::heads::CurricularFace| {
             let mut run = run_head(call, &head);
-            run.outputs.insert("average_cosine", head.average_cosine().unsqueeze_dim(1));
+            run.outputs.insert("average_cosine", head.rule.average_cosine().unsqueeze_dim(1));
             run
         },
         "the average is not updated in evaluation, which the authors' code does"
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
         UniFaceConfig,
         |call: &Call<'_>, mut head: burn_losses::heads::UniFace| {
             let bias = call.leaf("bias");
-            head.bias = bias_of(&bias);
+            head.rule.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
         "public code clamps the exponents to the scale, which stops the gradient of what is most wrong"
@@ -63,18 +63,18 @@ pub(super) const ROWS: &[Row] = &[
         SphereFace2Config,
         |call: &Call<'_>, mut head: burn_losses::heads::SphereFace2| {
             let bias = call.leaf("bias");
-            head.bias = bias_of(&bias);
+            head.rule.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
         "public code multiplies the loss with a weight and the number of classes"
     ),
 ];
 
-fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
+fn run_head<R: MarginRule>(call: &Call<'_>, head: &Head<R>) -> Run {
     let embeddings = call.leaf("embeddings");
     let losses = head.forward_no_reduction(embeddings.clone(), call.labels());
 
-    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
+    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers.weight.val())])
 }
 
 /// A parameter that is in the graph of a leaf.

@@ -1,159 +1,43 @@
-use burn::config::Config;
-use burn::module::{Module, RunningState};
-use burn::tensor::{Bool, FloatDType, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::Scale;
+//! A random sample of the classes for every batch.
 
-use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
+use burn::module::RunningState;
+use burn::tensor::{Bool, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
+
+use super::ClassCenters;
 use crate::random::{Mixer, first_draw, next_draw};
 
-/// Settings of [`PartialFc`].
-#[derive(Config, Debug)]
-pub struct PartialFcConfig {
-    /// The share of the classes a batch is compared with, besides its own; in `(0, 1]`.
-    #[config(default = 0.1)]
-    pub sample_rate: f64,
-    /// What the drawn classes follow from, together with the number of draws before.
-    #[config(default = 0)]
-    pub seed: u64,
+/// Draws that begin at the first.
+pub(super) fn draws_of(seed: u64, device: &Device) -> RunningState<Tensor<1>> {
+    RunningState::new(first_draw(seed, device))
 }
 
-impl PartialFcConfig {
-    /// Wraps a head.
-    ///
-    /// # Panics
-    ///
-    /// If `sample_rate` is not in `(0, 1]`, or the head has more than 2^30 classes.
-    pub fn init<H: MarginHead>(&self, head: H) -> PartialFc<H> {
-        let Self { sample_rate, seed } = *self;
-        assert!(sample_rate > 0.0 && sample_rate <= 1.0, "PartialFc: sample_rate must be in (0, 1], got {sample_rate}");
-        let classes = head.centers().classes();
-        assert!(classes <= 1 << 30, "PartialFc: classes must be <= 2^30, got {classes}");
-        let device = head.centers().weight.device().inner();
-
-        PartialFc { head, sample_rate, draws: RunningState::new(first_draw(seed, &device)) }
-    }
+/// The draws of a shard, from where those of the whole are: shard 0 draws as that would, the others have another seed.
+pub(super) fn draws_of_shard(
+    draws: &RunningState<Tensor<1>>,
+    number: usize,
+    device: &Device,
+) -> RunningState<Tensor<1>> {
+    let draws = draws.value().to_device(device);
+    let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
+    let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24);
+    let seed = seed.cast(FloatDType::from(rest.dtype()));
+    RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0))
 }
 
-/// A head that compares a batch with a random sample of the classes: the batch's own, and a share of the others.
+/// Draws the classes that a batch is compared with, and counts it; `None` where that is all of them.
 ///
-/// ```text
-/// sample    = the classes of the batch, and round_up(sample_rate·classes) drawn ones
-/// others[i] = log(sum over j in sample, j != labels[i], of exp(scale·<x[i], w[j]>))
-/// ```
+/// # Shapes
 ///
-/// The margin and the loss are those of the head inside. With hundreds of thousands of classes a tenth of them trains as
-/// well, in a tenth of the time. The gradient of a class that is not in the sample is 0; it is a dense gradient, so every
-/// optimizer works, but one with momentum or weight decay moves such a class all the same.
-///
-/// The drawn classes are spread evenly: the classes, turned by a random offset, are cut into as many stretches as are
-/// drawn, and one is drawn of each. Every class is drawn with the same probability. Which ones they are follows from
-/// `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded with the
-/// module, and repeats after 2^24 draws. Nothing is read back from the device.
-///
-/// A head without autodiff (`valid()`) draws nothing: a validation loss is that of all classes. Nor where the sample would not be smaller
-/// than all classes, so a rate of 1 is the head itself. Clones share their draws.
-///
-/// # Source
-///
-/// An et al.: [Partial FC](https://arxiv.org/abs/2010.05222), 2020, section 3.3; and
-/// [An et al. 2022](https://arxiv.org/abs/2203.15565).
-///
-/// ```
-/// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::heads::{ArcFaceConfig, MarginHead, PartialFcConfig};
-///
-/// let device = Device::default().autodiff();
-/// let full = ArcFaceConfig::new(1000, 4).with_scale(16.0).init(&device);
-/// let head = PartialFcConfig::new().with_sample_rate(0.2).init(full);
-/// let embeddings = Tensor::<2>::ones([3, 4], &device);
-/// let gradients = head.forward(embeddings, Tensor::<1, Int>::from_ints([0, 9, 4], &device)).backward();
-///
-/// let gradient = head.centers().weight.val().grad(&gradients).unwrap();
-/// let moved = gradient.abs().sum_dim(1).greater_scalar(0.0).int().sum().into_scalar::<i64>();
-/// assert!((200..=203).contains(&moved));
-/// ```
-#[derive(Module, Debug)]
-pub struct PartialFc<H> {
-    /// The head.
-    pub head: H,
-    sample_rate: f64,
-    /// The two halves of the seed and the number of draws, `[3]`: integers below 2^24, which `f32` holds exactly.
-    draws: RunningState<Tensor<1>>,
-}
-
-impl<H: MarginHead> MarginHead for PartialFc<H> {
-    fn centers(&self) -> &ClassCenters {
-        self.head.centers()
+/// - index: `[batch]`; where it is not in `0..classes`, the row has no class here
+pub(super) fn sample_of(centers: &ClassCenters, index: &Tensor<1, Int>) -> Option<Sample> {
+    let draws = centers.draws.as_ref()?;
+    let ([batch], classes) = (index.dims(), centers.classes());
+    let drawn = libm::ceil(centers.sample_rate() * classes as f64) as usize;
+    if drawn + batch >= classes || !centers.weight.val().device().is_autodiff() {
+        return None;
     }
-
-    /// The same head and settings with other centers; its draws go on from where they are, and are its own from here.
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        let draws = self.draws.value().to_device(&centers.weight.device().inner());
-        let draws = RunningState::new(draws);
-        Self { head: self.head.with_centers(centers), draws, ..self }
-    }
-
-    /// Shard 0 draws as the whole head would; the others have another seed.
-    fn shard(self, centers: ClassCenters, number: usize) -> Self {
-        let whole = self.with_centers(centers);
-        let draws = whole.draws.value();
-        let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
-        let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24);
-        let seed = seed.cast(FloatDType::from(rest.dtype()));
-        Self { draws: RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0)), ..whole }
-    }
-
-    fn scale(&self) -> Scale {
-        self.head.scale()
-    }
-
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        self.head.margin(own)
-    }
-
-    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
-        self.head.penalty(own)
-    }
-
-    fn row_losses(&self, others: Tensor<1>, own: &OwnClass) -> Tensor<1> {
-        self.head.row_losses(others, own)
-    }
-
-    fn refuses_shards(&self) -> Option<&'static str> {
-        self.head.refuses_shards()
-    }
-
-    fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
-        let centers = self.centers();
-        let [batch, _] = embeddings.dims();
-        let drawn = libm::ceil(self.sample_rate * centers.classes() as f64) as usize;
-        if drawn + batch >= centers.classes() || !centers.weight.val().device().is_autodiff() {
-            return self.head.scores(embeddings, index);
-        }
-        let sample = Sample::of(self.draw(drawn, &index), index, centers.classes());
-        let weights = centers.weight.val().select(0, centers.rows_of(sample.classes));
-
-        self.head.compare(embeddings, weights, sample.index, Some(sample.used))
-    }
-
-    fn compare(
-        &self,
-        embeddings: Tensor<2>,
-        weights: Tensor<2>,
-        index: Tensor<1, Int>,
-        used: Option<Tensor<1, Int>>,
-    ) -> ClassScores {
-        self.head.compare(embeddings, weights, index, used)
-    }
-}
-
-impl<H: MarginHead> PartialFc<H> {
-    /// Draws classes, and counts it.
-    fn draw(&self, count: usize, index: &Tensor<1, Int>) -> Drawn {
-        let mixer = next_draw(&self.draws, &index.device().inner(), index.dtype());
-
-        Drawn::new(&mixer, count, self.centers().classes())
-    }
+    let mixer = next_draw(draws, &index.device().inner(), index.dtype());
+    Some(Sample::of(Drawn::new(&mixer, drawn, classes), index.clone(), classes))
 }
 
 /// Classes drawn without repetition: one of each of `count` stretches of the classes, all turned by one offset. The
@@ -193,13 +77,13 @@ impl Drawn {
 }
 
 /// The rows of the centers a batch is compared with: those drawn, then one per row of the batch.
-struct Sample {
+pub(super) struct Sample {
     /// Which class each one is of.
-    classes: Tensor<1, Int>,
-    /// Which of them is the own one of a row; -1 if the row has no class.
-    index: Tensor<1, Int>,
+    pub(super) classes: Tensor<1, Int>,
+    /// Which of them is the target of a row; -1 if the row has no class.
+    pub(super) index: Tensor<1, Int>,
     /// Negative for those that are there a second time.
-    used: Tensor<1, Int>,
+    pub(super) used: Tensor<1, Int>,
 }
 
 impl Sample {
@@ -314,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "PartialFc: sample_rate must be in (0, 1], got 10")]
+    #[should_panic(expected = "NormFace: sample_rate must be in (0, 1], got 10")]
     fn a_rate_in_percent_is_rejected() {
-        let head = super::super::NormFaceConfig::new(2, 2).init(&Device::flex());
-        PartialFcConfig::new().with_sample_rate(10.0).init(head);
+        let centers = crate::heads::CentersConfig::new().with_sample_rate(10.0);
+        crate::heads::NormFaceConfig::new(2, 2).with_centers(centers).init(&Device::flex());
     }
 }
