@@ -144,6 +144,9 @@ impl Call<'_> {
     pub fn config<C: Config>(&self, defaults: C) -> C {
         let mut fields = serde_json::to_value(defaults).expect("a config is JSON");
         for (name, value) in &self.case.settings {
+            // What all losses with class centers have in common stands in a config of its own.
+            let shared = fields.get("centers").is_some_and(|centers| centers.get(name).is_some());
+            let fields = if shared { &mut fields["centers"] } else { &mut fields };
             let field = fields.get_mut(name).unwrap_or_else(|| panic!("{}: no field {name}", self.case.name));
             *field = value.clone();
         }
