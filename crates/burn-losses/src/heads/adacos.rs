@@ -162,7 +162,7 @@ impl MarginRule for AdaCosRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn_losses_kernels::logsumexp::Scale;
+    use burn_losses_kernels::scores::Scale;
 
     #[test]
     fn the_median_is_the_lower_one_of_the_angles_that_count() {

@@ -5,8 +5,8 @@ use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param, RunningState};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
+use burn_losses_kernels::scores::Streaming;
 
 use super::sampling::{draws_of, draws_of_shard};
 use crate::labels::{LabelPolicy, SafeLabels};
@@ -267,34 +267,6 @@ impl ClassCenters {
         let centers = unit_rows(cast_to(self.weight.val(), embeddings.dtype()));
         let cosines = nearest_of_class(unit_rows(embeddings).matmul(centers.transpose()), self.sub_centers);
         cast_to(cosines, dtype)
-    }
-
-    /// The cosine of every embedding with each center of its class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - index: `[batch]`, in `0..classes`
-    /// - output: `[batch, sub_centers]`
-    pub(crate) fn cosines_with_own_centers(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> Tensor<2> {
-        let ([batch, dim], sub_centers) = (embeddings.dims(), self.sub_centers);
-        let embeddings = widen(embeddings);
-        let own = cast_to(self.weight.val().select(0, self.rows_of(index)), embeddings.dtype());
-        let own = unit_rows(own).reshape([batch, sub_centers, dim]);
-        let embeddings = unit_rows(embeddings).unsqueeze_dim::<3>(1).expand([batch, sub_centers, dim]);
-        (embeddings * own).sum_dim(2).squeeze_dim(2)
-    }
-
-    /// The rows of the weight that are centers of the given classes: `sub_centers` for each.
-    pub(crate) fn rows_of(&self, classes: Tensor<1, Int>) -> Tensor<1, Int> {
-        let ([count], sub_centers) = (classes.dims(), self.sub_centers);
-        if sub_centers == 1 {
-            return classes;
-        }
-        let shape = [count, sub_centers];
-        let each = Tensor::<1, Int>::arange(0..sub_centers as i64, (&classes.device(), classes.dtype()));
-        let first = classes.mul_scalar(sub_centers as i64).unsqueeze_dim::<2>(1).expand(shape);
-        (first + each.unsqueeze_dim::<2>(0).expand(shape)).reshape([count * sub_centers])
     }
 
     /// The label that means "no class".

@@ -1,10 +1,10 @@
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Bool, DType, Int, Tensor};
 
-use burn_losses_kernels::logsumexp::Scale;
 use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::scores::Scale;
 
-use super::comparison::{CenterChoice, Comparison, cosines, target_cosines};
+use super::comparison::{CenterChoice, Comparison, cosines};
 use super::rule::{Batch, MarginRule, Target};
 use super::{Centers, ClassCenters};
 use crate::embedding_loss::EmbeddingLoss;
@@ -153,7 +153,7 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         }
         let valid = labels.valid.clone();
         let embeddings = widen(silence(embeddings, valid.clone()));
-        let cosine = target_cosines(self.blocks(), &embeddings, &labels.index_or_none());
+        let cosine = Comparison::with_all(self.blocks(), &embeddings, &labels.index_or_none()).target_cosines();
         let target = self.rule.target(&Target::new(cosine, valid.clone(), embeddings.clone()));
         let replaced = is_target(labels.index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
         let target = target.unsqueeze_dim::<2>(1).expand([batch, classes]);
@@ -182,7 +182,7 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
             return embeddings.reshape([0]);
         }
         let embeddings = silence(embeddings, labels.valid.clone());
-        cast_to(target_cosines(self.blocks(), &embeddings, &labels.index_or_none()), dtype)
+        cast_to(Comparison::with_all(self.blocks(), &embeddings, &labels.index_or_none()).target_cosines(), dtype)
     }
 
     /// What the cosines are multiplied with: a number, or one that the rule measures, on its device.
@@ -224,13 +224,13 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         let embeddings = silence(embeddings, valid.clone());
         // A sample of the classes must not hold class 0 for the sake of a row without a class.
         let index = labels.index_or_none();
-        let comparison = Comparison::new(self.blocks(), &index);
-        let batch = Batch::new(&self.centers, &comparison, &embeddings, index, valid.clone());
+        let comparison = Comparison::new(self.blocks(), &embeddings, &index);
+        let batch = Batch::new(&comparison, &embeddings, valid.clone());
         if embeddings.device().is_autodiff() {
             self.rule.observe(&batch);
         }
         let (scale, terms) = (self.scale(), self.rule.negatives(&batch));
-        let scores = comparison.scores(embeddings.clone(), &scale, terms, CenterChoice::Nearest);
+        let scores = comparison.scores(&scale, &terms, CenterChoice::Nearest);
 
         let target = Target::new(scores.target_cosine, valid.clone(), embeddings);
         let losses = self.rule.loss(scores.negatives, times(self.rule.target(&target), &scale));

@@ -63,7 +63,7 @@ pub use adaface::{AdaFace, AdaFaceConfig, AdaFaceRule};
 pub(crate) use angle::folded_cosine;
 pub use any::{AnyHead, AnyHeadConfig, AnyRule, HeadKind};
 pub use arcface::{ArcFace, ArcFaceConfig, ArcFaceRule, LargeAngle};
-pub use burn_losses_kernels::logsumexp::{Scale, Streaming, streams_on};
+pub use burn_losses_kernels::scores::{Scale, Streaming, streams_on};
 pub(crate) use class_centers::nearest_of_class;
 pub use class_centers::{Centers, CentersConfig, ClassCenters};
 pub use combined::{CombinedMargin, CombinedMarginConfig, CombinedMarginRule};

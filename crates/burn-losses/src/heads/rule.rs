@@ -2,12 +2,11 @@ use core::cell::OnceCell;
 
 use burn::config::Config;
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::logsumexp::Scale;
+use burn::tensor::{Bool, Tensor};
 use burn_losses_kernels::math::{has_direction, row_lengths, softplus, widen};
+use burn_losses_kernels::scores::Scale;
 
-use super::comparison::{Comparison, Terms, target_cosines};
-use super::{Centers, ClassCenters};
+use super::comparison::{CenterChoice, Comparison, Terms};
 
 /// What one angular-margin head does otherwise than the others: all that the author of a head writes.
 ///
@@ -81,7 +80,7 @@ pub trait MarginRule: Module + ModuleDisplay {
     /// What the other classes weigh: a plain log-sum-exp of the scaled cosines, or another term. Moves no state.
     fn negatives(&self, batch: &Batch<'_>) -> Terms {
         let _ = batch;
-        Terms::LogSumExp
+        Terms::Exp
     }
 
     /// The loss of every row from what the negatives weigh and from the scaled [`target`](Self::target); what it says of
@@ -160,24 +159,15 @@ impl Target {
 /// A batch before it is compared with all classes: what a rule may measure, and decide on which classes are hard. All of
 /// it is a constant of the gradient.
 pub struct Batch<'a> {
-    centers: &'a [ClassCenters],
     comparison: &'a Comparison,
     embeddings: Tensor<2>,
-    index: Tensor<1, Int>,
     valid: Tensor<1, Bool>,
     target_cosine: OnceCell<Tensor<1>>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new<C: Centers>(
-        centers: &'a C,
-        comparison: &'a Comparison,
-        embeddings: &Tensor<2>,
-        index: Tensor<1, Int>,
-        valid: Tensor<1, Bool>,
-    ) -> Self {
-        let embeddings = embeddings.clone().detach();
-        Self { centers: centers.blocks(), comparison, embeddings, index, valid, target_cosine: OnceCell::new() }
+    pub(super) fn new(comparison: &'a Comparison, embeddings: &Tensor<2>, valid: Tensor<1, Bool>) -> Self {
+        Self { comparison, embeddings: embeddings.clone().detach(), valid, target_cosine: OnceCell::new() }
     }
 
     /// Whether the row has a class, `[batch]`.
@@ -192,7 +182,7 @@ impl<'a> Batch<'a> {
 
     /// The cosine of every row with the center of its label, `[batch]`; 0 for a row without a class.
     pub fn target_cosine(&self) -> Tensor<1> {
-        let cosine = || target_cosines(self.centers, &self.embeddings, &self.index).detach();
+        let cosine = || self.comparison.detached().target_cosines();
         self.target_cosine.get_or_init(cosine).clone()
     }
 
@@ -205,7 +195,7 @@ impl<'a> Batch<'a> {
 
     /// The log-sum-exp of the cosines with the other classes at this scale, `[batch]`: a comparison more.
     pub fn negatives(&self, scale: impl Into<Scale>) -> Tensor<1> {
-        self.comparison.negatives_of_constants(self.embeddings.clone(), &scale.into())
+        self.comparison.detached().scores(&scale.into(), &Terms::Exp, CenterChoice::Nearest).negatives
     }
 }
 

@@ -152,9 +152,8 @@ impl MarginRule for SphereFace2Rule {
 
     fn negatives(&self, _: &Batch<'_>) -> Terms {
         let curve = Curve { exponent: self.exponent, detached: self.gradient == GradientMode::Detached };
-        // The operation takes its bias off.
-        let bias = self.bias.val().neg().sub_scalar(self.scale * self.margin);
-        Terms::Softplus { bias, curve }
+        let offset = self.bias.val().add_scalar(self.scale * self.margin);
+        Terms::Softplus { offset, curve }
     }
 }
 

@@ -3,9 +3,10 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::math::cast_to;
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::angle::falling_shifted_cosine;
+use super::comparison::cosines_with_own;
 use super::{CentersConfig, Head, MarginRule, Target};
 use crate::labels::{SafeLabels, silence};
 use crate::reduction::EmbeddingReduction;
@@ -96,7 +97,9 @@ impl SubCenterArcFace {
         if batch == 0 {
             return Tensor::zeros([0, self.centers.sub_centers()], (&embeddings.device(), dtype));
         }
-        cast_to(self.centers.cosines_with_own_centers(silence(embeddings, valid), index), dtype)
+        let unit = unit_rows(widen(silence(embeddings, valid)));
+        let cosines = cosines_with_own(unit, self.centers.weight.val(), index, self.centers.sub_centers());
+        cast_to(cosines, dtype)
     }
 }
 

@@ -99,7 +99,7 @@ impl MarginRule for UniFaceRule {
     }
 
     fn negatives(&self, _: &Batch<'_>) -> Terms {
-        Terms::Softplus { bias: self.bias.val(), curve: Curve { exponent: 1.0, detached: false } }
+        Terms::Softplus { offset: self.bias.val().neg(), curve: Curve::STRAIGHT }
     }
 
     fn loss(&self, negatives: Tensor<1>, target: Tensor<1>) -> Tensor<1> {

@@ -20,9 +20,9 @@ pub(super) fn scores(
     scale: f64,
 ) -> ClassScores {
     let embeddings = silence(embeddings, labels.valid.clone());
-    let comparison = Comparison::new(core::slice::from_ref(proxies), &labels.index_or_none());
+    let comparison = Comparison::new(core::slice::from_ref(proxies), &embeddings, &labels.index_or_none());
 
-    comparison.scores(embeddings, &scale.into(), Terms::LogSumExp, choice)
+    comparison.scores(&scale.into(), &Terms::Exp, choice)
 }
 
 /// The reduced loss of the rows that have a class, from a function that gives every row its loss.
