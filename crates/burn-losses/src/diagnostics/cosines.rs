@@ -1,10 +1,9 @@
-use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
-use crate::heads::{Centers, ClassCenters, nearest_of_class};
+use crate::heads::{Centers, ClassRows, nearest_of_class};
 use crate::labels::{SafeLabels, silence};
 use crate::mining::Pairs;
 
@@ -46,8 +45,7 @@ impl ClassCosines {
 
     /// [`with_centers`](Self::with_centers), of labels that have been made safe.
     pub(super) fn with_safe_labels<C: Centers>(centers: &C, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
-        let of_block = |block: &ClassCenters| Rows { rows: block.weight.val(), sub_centers: block.sub_centers() };
-        Self::with(centers.blocks().iter().map(of_block).collect(), embeddings, labels)
+        Self::with(centers.blocks().iter().map(ClassRows::from).collect(), embeddings, labels)
     }
 
     /// With any rows that stand for the classes, such as the weight of a linear layer, transposed.
@@ -61,15 +59,16 @@ impl ClassCosines {
     /// # Panics
     ///
     /// If the shapes do not agree.
-    pub fn with_rows(classes: Tensor<2>, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
-        let ([_, dim], [batch, _]) = (classes.dims(), embeddings.dims());
+    pub fn with_rows(classes: impl Into<ClassRows>, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
+        let classes = classes.into();
+        let ([_, dim], [batch, _]) = (classes.rows.dims(), embeddings.dims());
         assert_shape!(embeddings, [batch, dim]);
         assert_shape!(labels.index, [batch]);
-        Self::with(vec![Rows { rows: classes, sub_centers: 1 }], embeddings, labels)
+        Self::with(alloc::vec![classes], embeddings, labels)
     }
 
     /// With blocks of classes, each on its device.
-    fn with(blocks: Vec<Rows>, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
+    fn with(blocks: Vec<ClassRows>, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
         let [batch, dim] = embeddings.dims();
         let valid = labels.valid.without_autodiff();
         let embeddings = widen(embeddings.without_autodiff());
@@ -81,7 +80,7 @@ impl ClassCosines {
         let index = labels.index.without_autodiff();
         let of = |number: f64| Tensor::<2>::full([batch, 1], number, (&unit.device(), unit.dtype()));
         let (mut target, mut nearest, mut first) = (of(-2.0), of(-2.0), 0);
-        for Rows { rows, sub_centers } in blocks {
+        for ClassRows { rows, sub_centers } in blocks {
             let rows = rows.without_autodiff();
             let (device, count) = (rows.device(), rows.dims()[0] / sub_centers);
             let (unit, index) = (unit.clone().to_device(&device), index.clone().to_device(&device));
@@ -142,10 +141,4 @@ impl ClassCosines {
         let shown = |cosine: Tensor<1>| cosine.mask_fill(hidden.clone(), 0.0);
         Self { target: shown(target), nearest_negative: shown(nearest_negative), valid }
     }
-}
-
-/// Classes on one device, `[classes·sub_centers, embedding_dim]`.
-struct Rows {
-    rows: Tensor<2>,
-    sub_centers: usize,
 }

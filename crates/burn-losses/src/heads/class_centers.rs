@@ -170,6 +170,42 @@ pub trait Centers: Module + ModuleDisplay {
     }
 }
 
+/// Rows that stand for classes, one or several each: the centers of a head, or the weight of a linear layer, transposed.
+#[derive(Clone, Debug)]
+pub struct ClassRows {
+    /// `[classes·sub_centers, embedding_dim]`, those of class 0 first.
+    pub rows: Tensor<2>,
+    /// How many a class has.
+    pub sub_centers: usize,
+}
+
+impl ClassRows {
+    /// `sub_centers` rows for every class.
+    ///
+    /// # Panics
+    ///
+    /// If the rows do not divide into so many.
+    pub fn new(rows: Tensor<2>, sub_centers: usize) -> Self {
+        let [count, _] = rows.dims();
+        let divides = sub_centers >= 1 && count.is_multiple_of(sub_centers);
+        assert!(divides, "ClassRows: sub_centers must divide the {count} rows, got {sub_centers}");
+        Self { rows, sub_centers }
+    }
+}
+
+/// One row per class.
+impl From<Tensor<2>> for ClassRows {
+    fn from(rows: Tensor<2>) -> Self {
+        Self::new(rows, 1)
+    }
+}
+
+impl From<&ClassCenters> for ClassRows {
+    fn from(centers: &ClassCenters) -> Self {
+        Self::new(centers.weight.val(), centers.sub_centers)
+    }
+}
+
 impl Centers for ClassCenters {
     fn blocks(&self) -> &[ClassCenters] {
         core::slice::from_ref(self)

@@ -65,7 +65,7 @@ pub use any::{AnyHead, AnyHeadConfig, AnyRule, HeadKind};
 pub use arcface::{ArcFace, ArcFaceConfig, ArcFaceRule, LargeAngle};
 pub use burn_losses_kernels::scores::{Scale, Streaming, streams_on};
 pub(crate) use class_centers::nearest_of_class;
-pub use class_centers::{Centers, CentersConfig, ClassCenters};
+pub use class_centers::{Centers, CentersConfig, ClassCenters, ClassRows};
 pub use combined::{CombinedMargin, CombinedMarginConfig, CombinedMarginRule};
 pub(crate) use comparison::{CenterChoice, ClassScores, Comparison};
 pub use comparison::{Curve, Reweighting, Terms};
