@@ -31,7 +31,7 @@ pub struct CentersConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
-    /// The share of the classes that a batch is compared with in training, besides its own; in `(0, 1]`. Below 1 this is
+    /// The share of the classes that a batch is compared with in training, besides those of its labels; in `(0, 1]`. Below 1 this is
     /// Partial FC, see [`ClassCenters`].
     #[config(default = 1.0)]
     pub sample_rate: f64,

@@ -63,7 +63,7 @@ impl CombinedMarginConfig {
 ///
 /// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that a larger angle is never rewarded, whatever
 /// the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops the others.) See
-/// [`MarginHead`] for the loss.
+/// [`Head`] for the loss.
 ///
 /// # Source
 ///

@@ -98,7 +98,7 @@ impl Comparison {
             let outside =
                 block.index.clone().lower_scalar(0).bool_or(block.index.clone().greater_equal_scalar(classes));
             let index = block.index.clone().mask_fill(outside.clone(), 0);
-            let cosines = cosines_with_own(block.unit.clone(), block.weights.clone(), index, block.sub_centers);
+            let cosines = cosines_with_targets(block.unit.clone(), block.weights.clone(), index, block.sub_centers);
             cosines.max_dim(1).squeeze_dim::<1>(1).mask_fill(outside, 0.0)
         };
         self.home(self.blocks.iter().map(of_block).collect(), sum_of)
@@ -153,16 +153,16 @@ impl Block {
 /// - weights: `[classes·sub_centers, embedding_dim]`
 /// - index: `[batch]`, in `0..classes`
 /// - output: `[batch, sub_centers]`
-pub(crate) fn cosines_with_own(
+pub(crate) fn cosines_with_targets(
     unit: Tensor<2>,
     weights: Tensor<2>,
     index: Tensor<1, Int>,
     sub_centers: usize,
 ) -> Tensor<2> {
     let [batch, dim] = unit.dims();
-    let own = unit_rows(cast_to(weights.select(0, rows_of(index, sub_centers)), unit.dtype()));
+    let targets = unit_rows(cast_to(weights.select(0, rows_of(index, sub_centers)), unit.dtype()));
     let unit = unit.unsqueeze_dim::<3>(1).expand([batch, sub_centers, dim]);
-    (unit * own.reshape([batch, sub_centers, dim])).sum_dim(2).squeeze_dim(2)
+    (unit * targets.reshape([batch, sub_centers, dim])).sum_dim(2).squeeze_dim(2)
 }
 
 /// The cosine of every embedding with every class, `[batch, classes]`, on the device of the embeddings.

@@ -49,8 +49,8 @@ impl CosFaceConfig {
 /// margin(cosine) = cosine - margin
 /// ```
 ///
-/// Simple and robust; the margin has slope 1, so the exact and the detached gradient are the same. See [`MarginHead`]
-/// for the loss.
+/// Simple and robust; the margin has slope 1, so the exact and the detached gradient are the same. See [`Head`] for the
+/// loss.
 ///
 /// # Source
 ///

@@ -23,7 +23,7 @@ pub enum ElasticMargin {
 pub enum ElasticOrder {
     /// Any.
     Drawn,
-    /// The largest to the row that is farthest from its own class, and so on: ElasticFace+.
+    /// The largest to the row that is farthest from the center of its label, and so on: ElasticFace+.
     FarthestLargest,
 }
 

@@ -109,11 +109,11 @@ impl Sample {
         let brings =
             bringer.clone().equal(rows).bool_and(is_drawn.clone().bool_not()).bool_and(has_none.clone().bool_not());
 
-        let own = bringer.add_scalar(count as i64).mask_where(is_drawn, stretch).mask_fill(has_none, -1);
+        let target = bringer.add_scalar(count as i64).mask_where(is_drawn, stretch).mask_fill(has_none, -1);
         let unused = Tensor::<1, Int>::zeros([batch], options).mask_fill(brings.bool_not(), -1);
         let used = Tensor::cat(alloc::vec![Tensor::<1, Int>::zeros([count], options), unused], 0);
 
-        Self { classes: Tensor::cat(alloc::vec![drawn.classes, class], 0), index: own, used }
+        Self { classes: Tensor::cat(alloc::vec![drawn.classes, class], 0), index: target, used }
     }
 }
 
@@ -177,14 +177,14 @@ mod tests {
             let sample = Sample::of(drawn, index, classes);
             let members = sample.classes.try_into_vec_as::<i64>().unwrap();
             let used = sample.used.try_into_vec_as::<i64>().unwrap();
-            let own = sample.index.try_into_vec_as::<i64>().unwrap();
+            let targets = sample.index.try_into_vec_as::<i64>().unwrap();
 
-            for (&label, &own) in labels.iter().zip(&own) {
+            for (&label, &target) in labels.iter().zip(&targets) {
                 if (0..classes as i64).contains(&label) {
-                    assert_eq!(members[own as usize], label);
-                    assert!(used[own as usize] >= 0);
+                    assert_eq!(members[target as usize], label);
+                    assert!(used[target as usize] >= 0);
                 } else {
-                    assert_eq!(own, -1);
+                    assert_eq!(target, -1);
                 }
             }
             let mut counted: Vec<i64> =

@@ -14,7 +14,7 @@ pub struct SphereFace2Config {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is taken off the target similarity and added to the others; in `[-1000, 1000]`.
+    /// What is taken off the target similarity and added to those of the negatives; in `[-1000, 1000]`.
     #[config(default = 0.4)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. The paper's r.
@@ -56,22 +56,22 @@ impl SphereFace2Config {
     /// The bias b that solves
     ///
     /// ```text
-    /// balance·sigmoid(-(own + b)) = (1 - balance)·(classes - 1)·sigmoid(other + b)
-    /// own   = scale·(similarity(0) - margin),  other = scale·(similarity(0) + margin)
+    /// balance·sigmoid(-(target + b)) = (1 - balance)·(classes - 1)·sigmoid(negative + b)
+    /// target = scale·(similarity(0) - margin),  negative = scale·(similarity(0) + margin)
     /// ```
     ///
     /// a quadratic equation in `exp(b)`; of the two forms of its root, the one that does not cancel.
     fn balanced_bias(&self) -> f64 {
-        let others = self.classes.saturating_sub(1).max(1) as f64;
-        let ratio = self.balance / ((1.0 - self.balance) * others);
-        let other = self.scale * (2.0 * libm::pow(0.5, self.exponent) - 1.0 + self.margin);
+        let negatives = self.classes.saturating_sub(1).max(1) as f64;
+        let ratio = self.balance / ((1.0 - self.balance) * negatives);
+        let negative = self.scale * (2.0 * libm::pow(0.5, self.exponent) - 1.0 + self.margin);
         let apart = 2.0 * self.scale * self.margin;
         let rest = 1.0 - ratio;
         let root = libm::sqrt(rest * rest + 4.0 * ratio * libm::exp(-apart));
         if rest >= 0.0 {
-            libm::log(2.0 * ratio) - other - libm::log(rest + root)
+            libm::log(2.0 * ratio) - negative - libm::log(rest + root)
         } else {
-            libm::log(0.5 * (root - rest)) - other + apart
+            libm::log(0.5 * (root - rest)) - negative + apart
         }
     }
 }
@@ -98,7 +98,7 @@ pub type SphereFace2 = Head<SphereFace2Rule>;
 pub struct SphereFace2Rule {
     /// What is added to every scaled similarity, trained, `[1]`.
     pub bias: Param<Tensor<1>>,
-    /// What is taken off the target similarity and added to the others.
+    /// What is taken off the target similarity and added to those of the negatives.
     pub margin: f64,
     /// What the cosines are multiplied with.
     pub scale: f64,
@@ -162,22 +162,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_the_start_the_own_class_and_all_others_pull_alike() {
+    fn at_the_start_the_target_and_all_negatives_pull_alike() {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         for (classes, balance, margin) in [(2, 0.7, 0.4), (2, 0.9, 0.1), (1000, 0.7, 0.4), (5, 0.2, -0.1)] {
             let config = SphereFace2Config::new(classes, 2).with_balance(balance).with_margin(margin).with_scale(10.0);
             let bias = config.balanced_bias();
             // similarity(0) = 2·0.5³ - 1 = -0.75.
-            let own = balance * sigmoid(-(10.0 * (-0.75 - margin) + bias));
-            let others = (1.0 - balance) * (classes as f64 - 1.0) * sigmoid(10.0 * (-0.75 + margin) + bias);
-            assert!((own / others - 1.0).abs() < 1e-9, "{classes} {balance} {margin}: {own} and {others}");
+            let target = balance * sigmoid(-(10.0 * (-0.75 - margin) + bias));
+            let negatives = (1.0 - balance) * (classes as f64 - 1.0) * sigmoid(10.0 * (-0.75 + margin) + bias);
+            assert!((target / negatives - 1.0).abs() < 1e-9, "{classes} {balance} {margin}: {target} and {negatives}");
         }
         let extreme = SphereFace2Config::new(2, 2).with_balance(0.9).with_margin(100.0).with_scale(1e4);
         assert!(extreme.balanced_bias().is_finite());
     }
 
     #[test]
-    fn every_class_is_a_question_of_its_own() {
+    fn every_class_is_asked_by_itself() {
         let device = Device::flex();
         let config = SphereFace2Config::new(2, 2).with_scale(2.0).with_margin(0.1).with_balance(0.6);
         let mut head = config.with_exponent(2.0).init(&device);
@@ -187,9 +187,9 @@ mod tests {
         let loss = head.forward(embedding, Tensor::from_data([0], &device)).into_scalar::<f32>();
 
         // By hand: the similarities are 2·0.8² - 1 = 0.28 and 2·0.9² - 1 = 0.62.
-        let own = (-(2.0 * (0.28 - 0.1) + 0.7_f32)).exp().ln_1p();
-        let other = (2.0 * (0.62 + 0.1) + 0.7_f32).exp().ln_1p();
-        let expected = (0.6 * own + 0.4 * other) / 2.0;
+        let target = (-(2.0 * (0.28 - 0.1) + 0.7_f32)).exp().ln_1p();
+        let negative = (2.0 * (0.62 + 0.1) + 0.7_f32).exp().ln_1p();
+        let expected = (0.6 * target + 0.4 * negative) / 2.0;
         assert!((loss - expected).abs() < 1e-5, "{loss} is not {expected}");
     }
 

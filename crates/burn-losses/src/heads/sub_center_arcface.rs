@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::angle::falling_shifted_cosine;
-use super::comparison::cosines_with_own;
+use super::comparison::cosines_with_targets;
 use super::{CentersConfig, Head, MarginRule, Target};
 use crate::labels::{SafeLabels, silence};
 use crate::reduction::EmbeddingReduction;
@@ -98,7 +98,7 @@ impl SubCenterArcFace {
             return Tensor::zeros([0, self.centers.sub_centers()], (&embeddings.device(), dtype));
         }
         let unit = unit_rows(widen(silence(embeddings, valid)));
-        let cosines = cosines_with_own(unit, self.centers.weight.val(), index, self.centers.sub_centers());
+        let cosines = cosines_with_targets(unit, self.centers.weight.val(), index, self.centers.sub_centers());
         cast_to(cosines, dtype)
     }
 }
