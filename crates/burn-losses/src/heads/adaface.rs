@@ -24,7 +24,7 @@ pub struct AdaFaceConfig {
     #[config(default = 0.4)]
     pub margin: f64,
     /// How many deviations from the average a length must be to count as the best or the worst: its reciprocal (the
-    /// paper's h); in `[0, 1000]`. 0 leaves the quality out: the margin is that of CosFace.
+    /// paper's h); in `[0, 1000]`. 0 leaves the length out: every row is of middling quality, which is CosFace.
     #[config(default = 0.333)]
     pub concentration: f64,
     /// How much of the averages is that of the latest batch (the paper's alpha); in `[0, 1]`.
