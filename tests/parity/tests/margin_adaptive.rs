@@ -197,9 +197,9 @@ fn adaptive_heads_are_sampled_and_sharded() {
         let tolerance = if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(1e-4, 1e-4) };
         macro_rules! check {
             ($config:ident $($with:tt)*) => {{
-                let head = with_weight($config::new(CLASSES, DIM)$($with)*.init(device), matrix(CLASSES, 1, backend));
-                let whole = host(head.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
-                let sharded = ShardedHead::new(head, &[device.clone(), device.clone()]);
+                let new = || with_weight($config::new(CLASSES, DIM)$($with)*.init(device), matrix(CLASSES, 1, backend));
+                let whole = host(new().forward_no_reduction(matrix(5, 2, backend), labels(backend)));
+                let sharded = ShardedHead::new(new(), &[device.clone(), device.clone()]);
                 let spread = host(sharded.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
                 assert_close(&format!("{} on {}", stringify!($config), backend.name), &spread, &whole, tolerance);
 
