@@ -87,10 +87,8 @@ fn a_batch_counts_once_whatever_is_looked_at_beside_its_loss() {
             let after = saved(&head);
             look();
             assert_eq!(saved(&head), after, "{kind} on {}", backend.name);
-            let moves = matches!(
-                kind,
-                HeadKind::AdaFace | HeadKind::ElasticFace | HeadKind::AdaCos | HeadKind::CurricularFace
-            );
+            let moves =
+                matches!(kind, HeadKind::AdaFace | HeadKind::ElasticFace | HeadKind::AdaCos | HeadKind::CurricularFace);
             assert_eq!(after != start, moves, "{kind} on {}", backend.name);
         }
     }

@@ -3,7 +3,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::heads::{ArcFace, ArcFaceConfig, CentersConfig, CosFace, CosFaceConfig, Head, MarginRule};
-use burn_losses::labels::LabelPolicy;
+use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::naive::logsumexp::class_scores;
@@ -27,7 +27,7 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 }
 
 fn head_with(centers: CentersConfig, backend: &Backend) -> ArcFace {
-    let labels = LabelPolicy::new().with_ignore_label(Some(-1));
+    let labels = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
     let config = ArcFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_margin(0.2);
     let mut head = config.with_centers(centers.with_labels(labels)).init(&backend.device);
     head.centers.weight = burn::module::Param::from_tensor(matrix(&rows(CLASSES, 1), backend));
@@ -211,7 +211,9 @@ fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
 fn ignored_rows_change_no_other_loss() {
     for backend in backends() {
         let run = |labels: &[i64]| {
-            let mut head = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).init(&backend.device);
+            let lenient = CentersConfig::new().with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
+            let config = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_centers(lenient);
+            let mut head = config.init(&backend.device);
             head.centers = head.centers.with_weight(Param::from_tensor(matrix(&rows(CLASSES, 1), &backend)));
             head.centers.set_sample_rate(0.05);
             let labels = Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);

@@ -36,7 +36,7 @@ impl ClassCosines {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn with_centers<C: Centers>(centers: &C, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         let blocks = centers.blocks();
         let labels = blocks[0].check_among(centers.classes(), &embeddings, labels);

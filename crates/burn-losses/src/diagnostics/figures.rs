@@ -18,10 +18,13 @@ const HEADER: usize = 3 + EMBEDDING_FIGURES;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::diagnostics::{Figures, Reading};
-/// use burn_losses::heads::CosFaceConfig;
+/// use burn_losses::heads::{CentersConfig, CosFaceConfig};
+/// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
 /// let device = Device::default();
-/// let head = CosFaceConfig::new(3, 2).init(&device);
+/// // So that the bad label below is counted instead of stopping the program.
+/// let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+/// let head = CosFaceConfig::new(3, 2).with_centers(CentersConfig::new().with_labels(policy)).init(&device);
 /// let embeddings = Tensor::<2>::from_data([[3.0, 4.0], [1.0, 0.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 7], &device);
 /// let losses = head.forward_no_reduction(embeddings.clone(), labels.clone());
@@ -48,7 +51,7 @@ impl Figures {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn of_head<R: MarginRule, C: Centers>(
         head: &Head<R, C>,
         embeddings: Tensor<2>,
@@ -56,7 +59,7 @@ impl Figures {
         losses: Tensor<1>,
     ) -> Self {
         let (classes, first) = (head.centers.classes(), &head.centers.blocks()[0]);
-        let bad = count_bad(labels.clone(), classes, first.ignore_label());
+        let bad = first.count_bad(labels.clone(), classes);
         let safe = first.check_among(classes, &embeddings, labels);
         let valid = safe.valid.clone();
         let cosines = ClassCosines::with_safe_labels(&head.centers, embeddings.clone(), safe);

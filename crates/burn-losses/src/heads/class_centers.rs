@@ -9,7 +9,7 @@ use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 use burn_losses_kernels::scores::Streaming;
 
 use super::sampling::{draws_of, draws_of_shard};
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 
 /// Settings of [`ClassCenters`], the same in every head: how the centers start, which labels count, and what a batch is
 /// compared with.
@@ -74,7 +74,6 @@ impl CentersConfig {
         assert!(sub_centers >= 1, "{loss}: sub_centers must be >= 1, got 0");
         assert!(embedding_dim >= 1, "{loss}: embedding_dim must be >= 1, got {embedding_dim}");
         assert!(self.streaming.block != Some(0), "{loss}: streaming.block must be >= 1, got 0");
-        self.labels.validate(loss);
         let mut centers = ClassCenters {
             weight: self.initializer.init([classes * sub_centers, embedding_dim], device),
             draws: None,
@@ -82,7 +81,7 @@ impl CentersConfig {
             sample_rate: 1.0,
             seed: self.seed,
             loss,
-            labels: self.labels.clone(),
+            labels: ClassLabels::new(loss, &self.labels),
             streaming: self.streaming,
         };
         centers.set_sample_rate(self.sample_rate);
@@ -154,7 +153,7 @@ pub struct ClassCenters {
     #[module(skip)]
     loss: &'static str,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
     #[module(skip)]
     streaming: Streaming,
 }
@@ -305,9 +304,10 @@ impl ClassCenters {
         cast_to(cosines, dtype)
     }
 
-    /// The label that means "no class".
-    pub(crate) fn ignore_label(&self) -> Option<i64> {
-        self.labels.ignore_label
+    /// How many labels are neither a class nor the ignored one, where these centers are some of `classes`, `[1]`; stays on
+    /// the device.
+    pub(crate) fn count_bad(&self, labels: Tensor<1, Int>, classes: usize) -> Tensor<1, Int> {
+        self.labels.count_bad(labels, classes)
     }
 
     /// Checks the shapes of a batch and makes its labels safe.
@@ -323,7 +323,7 @@ impl ClassCenters {
         assert_shape!(embeddings, [batch, self.embedding_dim()]);
         assert_shape!(labels, [batch]);
 
-        self.labels.sanitise(labels, classes)
+        self.labels.check(labels, classes)
     }
 
     /// Some of the classes as a shard of this number on a device: new parameters, frozen if these are.
