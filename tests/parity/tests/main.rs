@@ -3,12 +3,12 @@
 #![allow(missing_docs)]
 #![recursion_limit = "256"]
 
+mod any_head;
 mod center;
 mod classification;
 mod config;
 mod diagnostics;
 mod distance;
-mod engine;
 mod every_head;
 mod golden;
 mod gradients;
@@ -21,14 +21,13 @@ mod margin_rivals;
 mod margin_rules;
 mod memory;
 mod mining;
-mod pair_sums;
 mod pairwise;
 mod partial_fc;
 mod proxy;
 mod regression;
 mod regularization;
-mod rivals;
 mod sampling;
+mod scores;
 mod sharded;
 mod softmax_pairs;
 mod triplets;

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_losses::heads::{
-    AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvMargin, MvSoftmaxConfig,
+    AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MvMargin, MvSoftmaxConfig,
     SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };
 use parity::{Backend, backends};
@@ -62,7 +62,7 @@ fn the_loss_of_every_head_grows_with_its_margin() {
             let config = SphereFace2Config::new(CLASSES, DIM).with_scale(4.0).with_margin(margin);
             let mut head = config.init(device);
             // Where it starts depends on the margin.
-            head.bias = Param::from_tensor(Tensor::from_data([0.3], (device, backend.dtype)));
+            head.rule.bias = Param::from_tensor(Tensor::from_data([0.3], (device, backend.dtype)));
             head
         });
         grows!("MagFace", CLASSES, margins, |margin| {

@@ -3,7 +3,8 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_losses::heads::{
-    AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, Scale, SphereFaceConfig,
+    AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, Head, MagFaceConfig, MarginRule, Scale,
+    SphereFaceConfig,
 };
 
 use super::{Call, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
@@ -92,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
             ),
         ],
         |case| case.number("scale"),
-        |head: &AdaFace| Some(("length_statistics", head.length_statistics().unsqueeze_dim(1))),
+        |head: &AdaFace| Some(("length_statistics", head.rule.length_statistics().unsqueeze_dim(1))),
         "the averages are not updated in evaluation, which the authors' code does; a batch of one leaves the deviation alone, \
          where the authors' becomes NaN; beyond pi the cosine goes on falling, folded, where the authors' is flat"
     ),
@@ -150,7 +151,7 @@ fn measured_scale(head: &AdaCos) -> Option<(&'static str, Tensor<2>)> {
     }
 }
 
-fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
+fn run_head<R: MarginRule>(call: &Call<'_>, head: &Head<R>) -> Run {
     let embeddings = call.leaf("embeddings");
     let losses = if call.how.reduced {
         head.forward(embeddings.clone(), call.labels())
@@ -158,5 +159,5 @@ fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
         head.forward_no_reduction(embeddings.clone(), call.labels())
     };
 
-    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
+    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers.weight.val())])
 }

@@ -153,8 +153,8 @@ impl Law {
         use Kind::{Center, Distance, Head, Logits, Numbers, Pairs, Probabilities, Proxy};
         match self {
             Self::EmptyBatch => kind != Pairs,
-            Self::PlainLoops
-            | Self::BatchOrder
+            Self::PlainLoops => kind != Pairs,
+            Self::BatchOrder
             | Self::OneRow
             | Self::NanSpreads
             | Self::HalfPrecision
