@@ -1,13 +1,13 @@
 //! What all heads keep that are more than a rule of the own cosine.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::heads::{
     AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, Head, MagFaceConfig, MarginRule,
     MvSoftmaxConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };
 use parity::{Backend, backends};
-use support::close::{Tolerance, assert_close, assert_finite};
+use support::close::{Tolerance, assert_close};
 use support::table::host;
 
 pub(crate) const CLASSES: usize = 6;
@@ -93,7 +93,6 @@ macro_rules! for_every_head {
         }
     }};
 }
-pub(crate) use for_every_head;
 
 /// A sample of all classes, and a block of one class at a time, are the head itself.
 #[test]
