@@ -675,7 +675,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// The mean of what has a class.
+    /// Of what has a class; every reduction, where it is a setting.
     fn reduction(&self) -> Verdict {
         let mut case = self.small();
         if self.row.labels == Labels::Classes {
@@ -686,8 +686,20 @@ impl Attempt<'_> {
             Labels::Classes if self.row.losses == Losses::PerRow => losses.len() - 1,
             _ => losses.len(),
         };
-        let expected = losses.iter().sum::<f64>() / count as f64;
-        self.same_losses(&case, &self.reduced(&case).losses, &[expected])
+        let sum = losses.iter().sum::<f64>();
+        let seen = RefCell::new(None);
+        self.run_as(&case, How { config: Some(&seen), ..How::default() });
+        if seen.take().is_none_or(|ConfigSeen { defaults, .. }| defaults.get("reduction").is_none()) {
+            return self.same_losses(&case, &self.reduced(&case).losses, &[sum / count as f64]);
+        }
+        let active = losses.iter().filter(|&&loss| loss != 0.0).count();
+        for (reduction, divisor) in [("Mean", count), ("Sum", 1), ("MeanNonZero", active.max(1))] {
+            case.settings.insert("reduction".to_owned(), Value::from(reduction));
+            let reduced = self.reduced(&case).losses;
+            self.same_losses(&case, &reduced, &[sum / divisor as f64])
+                .map_err(|text| format!("{reduction}: {text}"))?;
+        }
+        Ok(())
     }
 
     fn evaluation(&self) -> Verdict {
