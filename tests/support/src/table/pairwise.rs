@@ -151,8 +151,9 @@ pub(super) const ROWS: &[Row] = &[
                 ],
             ),
             Sample::but(
-                r#"{"nu": 0.1, "margin": 0.3}"#,
+                r#"{"nu": 0.1, "margin": 0.3, "distance": "Manhattan"}"#,
                 &[
+                    (Law::Rotation, "a distance along the axes turns with them"),
                     (Law::Length, "distances are those of the rows as they are"),
                     (Law::Perpendicular, "distances are those of the rows as they are"),
                 ],
