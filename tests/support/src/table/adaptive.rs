@@ -105,6 +105,7 @@ pub(super) const ROWS: &[Row] = &[
             Sample::but(
                 r#"{"scale": 64.0, "deviation": 0.05, "margin_kind": "Cosine", "margin": 0.4}"#,
                 &[
+                    (Law::PlainLoops, "the plain loop draws nothing"),
                     (Law::BatchOrder, "every row draws a margin of its own"),
                     (Law::RowWithoutLabel, "every row draws a margin of its own"),
                     (Law::Evaluation, "margins are drawn in training")
@@ -113,6 +114,7 @@ pub(super) const ROWS: &[Row] = &[
             Sample::but(
                 r#"{"scale": 64.0, "deviation": 0.05, "order": "FarthestLargest", "seed": 3}"#,
                 &[
+                    (Law::PlainLoops, "the plain loop draws nothing"),
                     (Law::RowWithoutLabel, "every row draws a margin of its own"),
                     (Law::Evaluation, "margins are drawn in training")
                 ]
