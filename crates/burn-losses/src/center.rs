@@ -1,11 +1,12 @@
 //! Center loss and the update of its centers.
 
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
+use crate::state::State;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
@@ -54,17 +55,17 @@ impl CenterLossConfig {
 
         let centers = self.initializer.init::<2, _>([classes, embedding_dim], device);
         let centers = match self.mode {
-            CenterMode::Updated => Centers::Updated(RunningState::new(centers.val().detach())),
+            CenterMode::Updated => Centers::Updated(State::new(centers.val())),
             CenterMode::Trained => Centers::Trained(centers),
         };
-        CenterLoss { centers, update_rate, training: Param::from_bool(true), labels: self.labels.clone() }
+        CenterLoss { centers, update_rate, labels: self.labels.clone() }
     }
 }
 
 /// The centers, in the two ways they can be held: as state that is saved and not trained, or as a parameter.
 #[derive(Module, Debug)]
 enum Centers {
-    Updated(RunningState<Tensor<2>>),
+    Updated(State<Tensor<2>>),
     Trained(Param<Tensor<2>>),
 }
 
@@ -113,8 +114,6 @@ enum Centers {
 pub struct CenterLoss {
     centers: Centers,
     update_rate: f64,
-    /// Whether a forward may move the centers; `freeze` turns it off.
-    training: Param<Flag>,
     #[module(skip)]
     labels: LabelPolicy,
 }
@@ -163,9 +162,7 @@ impl CenterLoss {
     /// Where the centers are, `[classes, embedding_dim]`.
     pub fn centers(&self) -> Tensor<2> {
         match &self.centers {
-            // Every update is synced at once, so this is the latest.
-            // What is read of a state may be in one backward only, unless it is detached.
-            Centers::Updated(state) => state.value().detach(),
+            Centers::Updated(state) => state.value(),
             Centers::Trained(parameter) => parameter.val(),
         }
     }
@@ -179,7 +176,7 @@ impl CenterLoss {
         let [classes, embedding_dim] = self.centers().dims();
         assert_shape!(centers, [classes, embedding_dim]);
         let centers = match self.centers {
-            Centers::Updated(_) => Centers::Updated(RunningState::new(centers.detach())),
+            Centers::Updated(state) => Centers::Updated(state.copy_with(|_| centers)),
             Centers::Trained(_) => Centers::Trained(Param::from_tensor(centers)),
         };
         Self { centers, ..self }
@@ -200,22 +197,23 @@ impl CenterLoss {
             return embeddings.reshape([0]);
         }
         let embeddings = widen(embeddings);
-        let training = embeddings.device().is_autodiff() && self.training.is_enabled();
         // Clones on other devices may have taken the shared centers along.
         let centers = cast_to(self.centers().to_device(&embeddings.device()), embeddings.dtype());
         let masked = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, dim]);
         let difference = (embeddings - centers.select(0, index.clone())).mask_fill(masked, 0.0);
 
-        if let (true, Centers::Updated(state)) = (training, &self.centers) {
-            self.update(state, difference.clone().detach(), SafeLabels { index, valid });
+        if let Centers::Updated(state) = &self.centers
+            && state.moves_on(&difference.device())
+        {
+            self.update(state, difference.clone().without_autodiff(), SafeLabels { index, valid });
         }
         difference.square().sum_dim(1).mul_scalar(0.5).squeeze_dim(1)
     }
 
     /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row.
-    fn update(&self, state: &RunningState<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
+    fn update(&self, state: &State<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
         let [batch, dim] = difference.dims();
-        let centers = state.value().to_device(&difference.device()).detach();
+        let centers = state.value().to_device(&difference.device());
         let [classes, _] = centers.dims();
         let difference = cast_to(difference, centers.dtype());
         // A row so far away that its loss is infinite would take the center there.
@@ -235,8 +233,9 @@ impl CenterLoss {
         let left_out = left_out.unsqueeze_dim::<2>(1).expand([batch, dim]);
         let steps = (difference * rate).mask_fill(left_out, -0.0);
 
-        state.update(centers.select_assign(0, labels.index, steps, IndexingUpdateOp::Add));
-        // Without this the new centers would be queued, and a record saved now would hold the old ones.
-        state.value_sync();
+        state.update(|centers| {
+            let centers = centers.to_device(&steps.device());
+            centers.select_assign(0, labels.index.clone(), steps.clone(), IndexingUpdateOp::Add)
+        });
     }
 }

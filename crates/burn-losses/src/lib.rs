@@ -70,6 +70,7 @@ pub mod reduction;
 pub mod regression;
 pub mod regularization;
 pub mod sampling;
+pub mod state;
 
 mod identities;
 mod random;

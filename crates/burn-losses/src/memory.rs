@@ -1,10 +1,12 @@
 //! Embeddings of past batches, to compare a batch with more than itself.
 
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::Module;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
 use burn_losses_kernels::labels::signed;
 use burn_losses_kernels::precision::cast_to;
+
+use crate::state::State;
 
 /// A label is kept as this many numbers below 256: a running state holds floats, and such numbers are exact in all of
 /// them, `bf16` too.
@@ -33,10 +35,7 @@ impl CrossBatchMemoryConfig {
         let embeddings = Tensor::<2>::zeros([capacity, embedding_dim], device);
         let labels = Tensor::<2>::full([capacity, DIGITS], -1.0, device);
 
-        CrossBatchMemory {
-            slots: RunningState::new(Tensor::cat(alloc::vec![embeddings, labels], 1)),
-            training: Param::from_bool(true),
-        }
+        CrossBatchMemory { slots: State::new(Tensor::cat(alloc::vec![embeddings, labels], 1)) }
     }
 }
 
@@ -92,9 +91,7 @@ impl CrossBatchMemoryConfig {
 pub struct CrossBatchMemory {
     /// Embedding and label of every slot side by side, so that no two threads can mix them:
     /// `[capacity, embedding_dim + DIGITS]`.
-    slots: RunningState<Tensor<2>>,
-    /// Whether rows may be put in; `freeze` turns it off.
-    training: Param<Flag>,
+    slots: State<Tensor<2>>,
 }
 
 impl CrossBatchMemory {
@@ -106,12 +103,10 @@ impl CrossBatchMemory {
     /// - embeddings: `[capacity, embedding_dim]`
     /// - labels: `[capacity]`
     pub fn references(&self) -> (Tensor<2>, Tensor<1, Int>) {
-        // Every update is synced at once, so this is the latest.
-        let slots = self.slots.value().detach();
+        let slots = self.slots.value();
         let dim = slots.dims()[1] - DIGITS;
 
-        // What is computed from a state may be in one backward only, unless it is detached.
-        (slots.clone().narrow(1, 0, dim).detach(), from_digits(slots.narrow(1, dim, DIGITS)))
+        (slots.clone().narrow(1, 0, dim), from_digits(slots.narrow(1, dim, DIGITS)))
     }
 
     /// How many rows can be remembered.
@@ -137,23 +132,18 @@ impl CrossBatchMemory {
         let [batch, _] = embeddings.dims();
         assert_shape!(embeddings, [batch, columns - DIGITS]);
         assert_shape!(labels, [batch]);
-        if batch == 0 || !embeddings.device().is_autodiff() || !self.training.is_enabled() {
+        if batch == 0 || !self.slots.moves_on(&embeddings.device()) {
             return;
         }
         let kept = batch.min(capacity);
         let embeddings = cast_to(embeddings.detach().narrow(0, batch - kept, kept), slots.dtype());
         let labels = signed(labels).narrow(0, batch - kept, kept);
-        // Clones on other devices may have taken the shared slots along.
-        let slots = slots.to_device(&embeddings.device()).detach();
-        let new = new_slots(embeddings, labels);
-        let slots = if kept == capacity {
-            new
-        } else {
-            Tensor::cat(alloc::vec![slots.narrow(0, kept, capacity - kept), new], 0)
-        };
-        self.slots.update(slots);
-        // Without this the new rows would be queued, and a record saved now would hold the old ones.
-        self.slots.value_sync();
+        let new = new_slots(embeddings, labels).without_autodiff();
+        self.slots.update(|slots| {
+            // Clones on other devices may have taken the shared slots along.
+            let slots = slots.to_device(&new.device());
+            Tensor::cat(alloc::vec![slots.narrow(0, kept, capacity - kept), new.clone()], 0)
+        });
     }
 }
 

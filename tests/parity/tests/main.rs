@@ -29,4 +29,5 @@ mod rivals;
 mod sampling;
 mod sharded;
 mod softmax_pairs;
+mod state;
 mod triplets;

@@ -1,7 +1,7 @@
 use core::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module};
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::logsumexp::{NOTHING, Scale, Streaming, class_scores, sampled_class_scores};
@@ -10,6 +10,7 @@ use burn_losses_kernels::precision::cast_to;
 use super::own_cosines::OwnCosines;
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
+use crate::state::State;
 
 /// A measured scale stays within this: few classes that are far away would make it negative.
 const SCALES: (f64, f64) = (0.5, 1e4);
@@ -55,13 +56,11 @@ impl AdaCosConfig {
         assert!(classes >= 3, "AdaCos: classes must be >= 3, got {classes}");
         let size = [classes, self.embedding_dim];
         let fixed = SQRT_2 * libm::log(classes as f64 - 1.0);
-        let measured = Tensor::ones([1], (&device.clone().inner(), DType::F32));
 
         AdaCos {
             centers: ClassCenters::new("AdaCos", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
-            measured: RunningState::new(measured),
-            training: Param::from_bool(true),
+            measured: State::new(Tensor::ones([1], (device, DType::F32))),
             fixed,
             kind: self.scale,
         }
@@ -91,9 +90,7 @@ pub struct AdaCos {
     /// The trained class centers.
     pub centers: ClassCenters,
     /// The measured scale as a multiple of the fixed one, `[1]`; so it starts at exactly 1 in any precision.
-    measured: RunningState<Tensor<1>>,
-    /// Whether a forward may measure; `freeze` turns it off.
-    training: Param<Flag>,
+    measured: State<Tensor<1>>,
     fixed: f64,
     #[module(skip)]
     kind: AdaCosScale,
@@ -102,18 +99,16 @@ pub struct AdaCos {
 impl AdaCos {
     /// The scale of the latest batch, `[1]`.
     fn measured_scale(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
         // In the precision of the centers before it is multiplied, or `f64` would see a rounded number.
         let dtype = match self.centers.weight.val().dtype() {
             DType::F16 | DType::BF16 => DType::F32,
             dtype => dtype,
         };
-        cast_to(self.measured.value().detach(), dtype).mul_scalar(self.fixed).detach()
+        cast_to(self.measured.value(), dtype).mul_scalar(self.fixed)
     }
 
     /// Measures the scale of a batch, from what the other classes weigh at the scale before.
     fn measure(&self, others: Tensor<1>, own: OwnCosines) {
-        let before = cast_to(self.measured_scale().to_device(&others.device()), others.dtype());
         let counted = own.counted.bool_and(others.clone().is_finite()).bool_and(own.cosine.clone().is_finite());
         let left_out = counted.bool_not();
         let count = others.ones_like().mask_fill(left_out.clone(), 0.0).sum();
@@ -121,11 +116,13 @@ impl AdaCos {
         let mean = sum - count.clone().clamp_min(1.0).log();
         let median = lower_median_of_angles(own.cosine.mask_fill(left_out.clone(), -2.0), count.clone());
         let measured = mean / median.clamp_min(FRAC_1_SQRT_2);
-        let measured = measured.clamp(SCALES.0, SCALES.1).mask_where(count.equal_scalar(0.0), before);
+        let measured = measured.clamp(SCALES.0, SCALES.1).mul_scalar(1.0 / self.fixed);
+        let nothing = count.equal_scalar(0.0);
 
-        self.measured.update(measured.mul_scalar(1.0 / self.fixed));
-        // Without this the new scale would be queued, and this forward and a record saved now would have the old one.
-        self.measured.value_sync();
+        self.measured.update(|before| {
+            let before = cast_to(before.to_device(&measured.device()), measured.dtype());
+            measured.clone().mask_where(nothing.clone(), before)
+        });
     }
 }
 
@@ -191,8 +188,7 @@ impl MarginHead for AdaCos {
                 Some(used) => sampled_class_scores(embeddings, weights, index.clone(), used, scale, streaming),
             })
         };
-        let training = embeddings.device().is_autodiff() && self.training.is_enabled();
-        if training && self.kind == AdaCosScale::Dynamic {
+        if self.kind == AdaCosScale::Dynamic && self.measured.moves_on(&embeddings.device()) {
             let own = OwnCosines::of(&embeddings, &weights, &index);
             self.measure(compare(embeddings.clone().detach(), weights.clone().detach()).others, own);
         }

@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module};
 use burn::tensor::{Bool, DType, Device, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
 use burn_losses_kernels::precision::cast_to;
@@ -8,6 +8,7 @@ use super::angle::{angle, folded_cosine};
 use super::head::check_scale;
 use super::{ClassCenters, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
+use crate::state::State;
 
 /// Lengths count as no shorter and no longer than this, as in the authors' code.
 const LENGTHS: (f64, f64) = (1e-3, 100.0);
@@ -69,8 +70,7 @@ impl AdaFaceConfig {
         AdaFace {
             centers: ClassCenters::new("AdaFace", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
-            lengths: RunningState::new(lengths),
-            training: Param::from_bool(true),
+            lengths: State::new(lengths),
             margin,
             concentration,
             momentum,
@@ -104,9 +104,7 @@ pub struct AdaFace {
     /// The trained class centers.
     pub centers: ClassCenters,
     /// Average and deviation of the lengths, `[2]`.
-    lengths: RunningState<Tensor<1>>,
-    /// Whether a forward may move them; `freeze` turns it off.
-    training: Param<Flag>,
+    lengths: State<Tensor<1>>,
     margin: f64,
     concentration: f64,
     momentum: f64,
@@ -116,17 +114,23 @@ pub struct AdaFace {
 impl AdaFace {
     /// The average length of embeddings and its deviation, `[2]`.
     pub fn length_statistics(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
-        self.lengths.value().detach()
+        self.lengths.value()
     }
 
     /// Average and deviation, `[1]` each, after the batch with these lengths if it is one of a training.
     fn statistics(&self, lengths: &Tensor<1>, valid: &Tensor<1, Bool>, training: bool) -> [Tensor<1>; 2] {
-        let statistics = cast_to(self.length_statistics().to_device(&lengths.device()), lengths.dtype());
-        let of = |place: usize| statistics.clone().narrow(0, place, 1);
-        if !(training && self.training.is_enabled()) {
-            return [of(0), of(1)];
-        }
+        let statistics = if training {
+            self.lengths.update(|statistics| self.blended(statistics, lengths, valid)).1
+        } else {
+            self.lengths.value()
+        };
+        let statistics = cast_to(statistics.to_device(&lengths.device()), lengths.dtype());
+        [0, 1].map(|place| statistics.clone().narrow(0, place, 1))
+    }
+
+    /// What the statistics are after a batch.
+    fn blended(&self, statistics: Tensor<1>, lengths: &Tensor<1>, valid: &Tensor<1, Bool>) -> Tensor<1> {
+        let statistics = cast_to(statistics.to_device(&lengths.device()), lengths.dtype());
         let left_out = valid.clone().bool_and(lengths.clone().is_finite()).bool_not();
         let sum = |numbers: Tensor<1>| numbers.mask_fill(left_out.clone(), 0.0).sum();
         let count = sum(lengths.ones_like());
@@ -137,14 +141,11 @@ impl AdaFace {
         let deviation = (squares / count.clone().sub_scalar(1.0).clamp_min(1.0)).sqrt();
 
         let blend = |latest: Tensor<1>, place: usize, least: f64| {
-            let blended = latest.mul_scalar(self.momentum) + of(place).mul_scalar(1.0 - self.momentum);
-            blended.mask_where(count.clone().lower_scalar(least), of(place))
+            let before = statistics.clone().narrow(0, place, 1);
+            let blended = latest.mul_scalar(self.momentum) + before.clone().mul_scalar(1.0 - self.momentum);
+            blended.mask_where(count.clone().lower_scalar(least), before)
         };
-        let (mean, deviation) = (blend(mean, 0, 1.0), blend(deviation, 1, 2.0));
-        self.lengths.update(Tensor::cat(alloc::vec![mean.clone(), deviation.clone()], 0));
-        // Without this the new averages would be queued, and a record saved now would hold the old ones.
-        self.lengths.value_sync();
-        [mean, deviation]
+        Tensor::cat(alloc::vec![blend(mean, 0, 1.0), blend(deviation, 1, 2.0)], 0)
     }
 }
 

@@ -1,4 +1,5 @@
-use burn::module::{Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::kind::Autodiff;
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use burn_losses_kernels::logsumexp::Streaming;
@@ -6,6 +7,7 @@ use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
 use crate::labels::{LabelPolicy, SafeLabels};
+use crate::state::{State, StateValue};
 
 /// One trained center per class, or several, compared with embeddings by direction only; what every head is made of.
 ///
@@ -103,8 +105,11 @@ impl ClassCenters {
     }
 
     /// A copy of what a head has measured or drawn, beside these centers; clones share it.
-    pub(crate) fn copy_of(&self, state: &RunningState<Tensor<1>>) -> RunningState<Tensor<1>> {
-        RunningState::new(state.value().to_device(&self.weight.device().inner()).detach())
+    pub(crate) fn copy_of<const D: usize, K: Autodiff>(&self, state: &State<Tensor<D, K>>) -> State<Tensor<D, K>>
+    where
+        Tensor<D, K>: StateValue,
+    {
+        state.copy_with(|value| value.to_device(&self.weight.lazy_device()))
     }
 
     /// The cosine of every embedding with every class.

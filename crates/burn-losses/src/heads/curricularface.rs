@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
 use burn_losses_kernels::precision::cast_to;
@@ -10,6 +10,7 @@ use super::head::check_scale;
 use super::own_cosines::OwnCosines;
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
+use crate::state::State;
 
 /// Settings of [`CurricularFace`].
 #[derive(Config, Debug)]
@@ -55,8 +56,7 @@ impl CurricularFaceConfig {
         CurricularFace {
             centers: ClassCenters::new("CurricularFace", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
-            average_cosine: RunningState::new(Tensor::zeros([1], (&device.clone().inner(), DType::F32))),
-            training: Param::from_bool(true),
+            average_cosine: State::new(Tensor::zeros([1], (device, DType::F32))),
             margin,
             scale,
             momentum,
@@ -85,9 +85,7 @@ impl CurricularFaceConfig {
 pub struct CurricularFace {
     /// The trained class centers.
     pub centers: ClassCenters,
-    average_cosine: RunningState<Tensor<1>>,
-    /// Whether a forward may move the average; `freeze` turns it off.
-    training: Param<Flag>,
+    average_cosine: State<Tensor<1>>,
     margin: f64,
     scale: f64,
     momentum: f64,
@@ -96,24 +94,17 @@ pub struct CurricularFace {
 impl CurricularFace {
     /// The average cosine with the own class, `[1]`.
     pub fn average_cosine(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
-        self.average_cosine.value().detach()
+        self.average_cosine.value()
     }
 
-    /// The average after the batch with these own cosines.
-    fn updated_average(&self, own_cosine: Tensor<1>, counted: Tensor<1, Bool>) -> Tensor<1> {
-        let average = self.average_cosine().to_device(&own_cosine.device());
-        let average = cast_to(average, own_cosine.dtype());
+    /// What the average is after a batch with these own cosines.
+    fn blended(&self, average: Tensor<1>, own_cosine: Tensor<1>, counted: Tensor<1, Bool>) -> Tensor<1> {
+        let average = cast_to(average.to_device(&own_cosine.device()), own_cosine.dtype());
         let left_out = counted.bool_and(own_cosine.clone().is_finite()).bool_not();
         let count = own_cosine.ones_like().mask_fill(left_out.clone(), 0.0).sum();
         let mean = own_cosine.mask_fill(left_out, 0.0).sum() / count.clone().clamp_min(1.0);
         let updated = mean.mul_scalar(self.momentum) + average.clone().mul_scalar(1.0 - self.momentum);
-        let updated = updated.mask_where(count.equal_scalar(0.0), average);
-
-        self.average_cosine.update(updated.clone());
-        // Without this the new average would be queued, and a record saved now would hold the old one.
-        self.average_cosine.value_sync();
-        updated
+        updated.mask_where(count.equal_scalar(0.0), average)
     }
 }
 
@@ -145,13 +136,14 @@ impl MarginHead for CurricularFace {
         index: Tensor<1, Int>,
         used: Option<Tensor<1, Int>>,
     ) -> ClassScores {
-        let training = embeddings.device().is_autodiff() && self.training.is_enabled();
         let own = OwnCosines::of(&embeddings, &weights, &index);
-        let average = if training {
-            self.updated_average(own.cosine.clone(), own.counted)
+        let average = if embeddings.device().is_autodiff() {
+            let blended = |average| self.blended(average, own.cosine.clone(), own.counted.clone());
+            self.average_cosine.update(blended).1
         } else {
-            cast_to(self.average_cosine().to_device(&own.cosine.device()), own.cosine.dtype())
+            self.average_cosine.value()
         };
+        let average = cast_to(average.to_device(&own.cosine.device()), own.cosine.dtype());
         let [batch] = index.dims();
         let reweighting = Reweighting {
             threshold: shifted_cosine(own.cosine.clone(), self.margin),
@@ -173,7 +165,8 @@ mod tests {
     fn the_average_follows_the_own_cosines_of_rows_that_have_one() {
         let device = Device::flex().autodiff();
         let mut head = CurricularFaceConfig::new(2, 2).with_momentum(0.5).init(&device);
-        head.centers.weight = Param::from_tensor(Tensor::from_data([[2.0_f32, 0.0], [0.0, 1.0]], &device));
+        head.centers.weight =
+            burn::module::Param::from_tensor(Tensor::from_data([[2.0_f32, 0.0], [0.0, 1.0]], &device));
         let rows = [[3.0_f32, 4.0], [0.0, 0.0], [0.0, 7.0], [f32::NAN, 0.0], [1.0, 1.0]];
         let labels = Tensor::<1, Int>::from_data([0, 1, 1, 0, -1], &device);
         let _ = head.forward(Tensor::from_data(rows, &device), labels);

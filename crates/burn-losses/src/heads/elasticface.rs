@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{NOTHING, Scale, Streaming};
 
@@ -7,7 +7,7 @@ use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
 use super::{ClassCenters, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
-use crate::random::{first_draw, next_draw};
+use crate::random::{Draws, first_draw, next_draw};
 
 /// What the margin of an [`ElasticFace`] is of.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -86,8 +86,7 @@ impl ElasticFaceConfig {
         ElasticFace {
             centers: ClassCenters::new("ElasticFace", size, &self.initializer, &self.labels, device)
                 .with_streaming(self.streaming),
-            draws: RunningState::new(first_draw(seed, &device.clone().inner())),
-            training: Param::from_bool(true),
+            draws: first_draw(seed, device),
             margin_kind: self.margin_kind,
             margin,
             deviation,
@@ -119,10 +118,7 @@ impl ElasticFaceConfig {
 pub struct ElasticFace {
     /// The trained class centers.
     pub centers: ClassCenters,
-    /// The two halves of the seed and the number of draws, `[3]`.
-    draws: RunningState<Tensor<1>>,
-    /// Whether a forward may draw; `freeze` turns it off.
-    training: Param<Flag>,
+    draws: Draws,
     #[module(skip)]
     margin_kind: ElasticMargin,
     margin: f64,
@@ -138,7 +134,7 @@ impl ElasticFace {
         let cosine = &own.cosine;
         let [batch] = cosine.dims();
         let mean = cosine.clone().detach().ones_like().mul_scalar(self.margin);
-        if self.deviation == 0.0 || !cosine.device().is_autodiff() || !self.training.is_enabled() {
+        if self.deviation == 0.0 || !self.draws.moves_on(&cosine.device()) {
             return mean;
         }
         let device = cosine.device().inner();

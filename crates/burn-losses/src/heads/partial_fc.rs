@@ -1,10 +1,10 @@
 use burn::config::Config;
-use burn::module::{Module, RunningState};
-use burn::tensor::{Bool, FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::logsumexp::Scale;
 
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
-use crate::random::{Mixer, first_draw, next_draw};
+use crate::random::{Draws, Mixer, first_draw, next_draw};
 
 /// Settings of [`PartialFc`].
 #[derive(Config, Debug)]
@@ -28,9 +28,9 @@ impl PartialFcConfig {
         assert!(sample_rate > 0.0 && sample_rate <= 1.0, "PartialFc: sample_rate must be in (0, 1], got {sample_rate}");
         let classes = head.centers().classes();
         assert!(classes <= 1 << 30, "PartialFc: classes must be <= 2^30, got {classes}");
-        let device = head.centers().weight.device().inner();
+        let draws = first_draw(seed, &head.centers().weight.lazy_device());
 
-        PartialFc { head, sample_rate, draws: RunningState::new(first_draw(seed, &device)) }
+        PartialFc { head, sample_rate, draws }
     }
 }
 
@@ -50,8 +50,8 @@ impl PartialFcConfig {
 /// `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded with the
 /// module, and repeats after 2^24 draws. Nothing is read back from the device.
 ///
-/// A head without autodiff (`valid()`) draws nothing: a validation loss is that of all classes. Nor where the sample would not be smaller
-/// than all classes, so a rate of 1 is the head itself. Clones share their draws.
+/// A head in evaluation (`valid()`) or one that is frozen draws nothing: its loss is that of all classes. Nor does one
+/// whose sample would not be smaller than all classes, so a rate of 1 is the head itself. Clones share their draws.
 ///
 /// # Source
 ///
@@ -77,8 +77,7 @@ pub struct PartialFc<H> {
     /// The head.
     pub head: H,
     sample_rate: f64,
-    /// The two halves of the seed and the number of draws, `[3]`: integers below 2^24, which `f32` holds exactly.
-    draws: RunningState<Tensor<1>>,
+    draws: Draws,
 }
 
 impl<H: MarginHead> MarginHead for PartialFc<H> {
@@ -88,19 +87,18 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
 
     /// The same head and settings with other centers; its draws go on from where they are, and are its own from here.
     fn with_centers(self, centers: ClassCenters) -> Self {
-        let draws = self.draws.value().to_device(&centers.weight.device().inner());
-        let draws = RunningState::new(draws);
-        Self { head: self.head.with_centers(centers), draws, ..self }
+        Self { draws: centers.copy_of(&self.draws), head: self.head.with_centers(centers), ..self }
     }
 
     /// Shard 0 draws as the whole head would; the others have another seed.
     fn shard(self, centers: ClassCenters, number: usize) -> Self {
         let whole = self.with_centers(centers);
-        let draws = whole.draws.value();
-        let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
-        let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24);
-        let seed = seed.cast(FloatDType::from(rest.dtype()));
-        Self { draws: RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0)), ..whole }
+        let draws = whole.draws.copy_with(|draws| {
+            let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
+            let seed = seed.add_scalar(number as i64).bitwise_and_scalar((1 << 24) - 1);
+            Tensor::cat(alloc::vec![seed, rest], 0)
+        });
+        Self { draws, ..whole }
     }
 
     fn scale(&self) -> Scale {
@@ -127,7 +125,8 @@ impl<H: MarginHead> MarginHead for PartialFc<H> {
         let centers = self.centers();
         let [batch, _] = embeddings.dims();
         let drawn = libm::ceil(self.sample_rate * centers.classes() as f64) as usize;
-        if drawn + batch >= centers.classes() || !centers.weight.val().device().is_autodiff() {
+        let moves = self.draws.moves_on(&centers.weight.val().device());
+        if drawn + batch >= centers.classes() || !moves {
             return self.head.scores(embeddings, index);
         }
         let sample = Sample::of(self.draw(drawn, &index), index, centers.classes());
@@ -242,11 +241,11 @@ mod tests {
 
     fn drawn(draws: usize, count: usize, classes: usize) -> Vec<Vec<i64>> {
         let device = Device::flex();
-        let seed = first_draw(7, &device).try_into_vec_as::<f32>().unwrap();
-        let number = |number: f32| Tensor::<1, Int>::from_data([number as i32], (&device, DType::I32));
+        let seed = first_draw(7, &device).value().try_into_vec_as::<i32>().unwrap();
+        let number = |number: i32| Tensor::<1, Int>::from_data([number], (&device, DType::I32));
         (0..draws)
             .map(|draw| {
-                let mixer = Mixer::new([number(seed[0]), number(seed[1]), number(draw as f32)]);
+                let mixer = Mixer::new([number(seed[0]), number(seed[1]), number(draw as i32)]);
                 Drawn::new(&mixer, count, classes).classes.try_into_vec_as::<i64>().unwrap()
             })
             .collect()

@@ -1,12 +1,12 @@
 use alloc::vec::Vec;
 
 use burn::config::Config;
-use burn::module::{Module, RunningState};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::choice::{Candidates, beyond_all, blocks};
 use super::{Pairs, Triplets};
-use crate::random::{first_draw, next_draw, this_draw};
+use crate::random::{Draws, first_draw, next_draw, this_draw};
 
 /// Settings of [`DistanceWeightedMiner`].
 #[derive(Config, Debug)]
@@ -39,9 +39,8 @@ impl DistanceWeightedMinerConfig {
             nonzero_loss_cutoff > cutoff && nonzero_loss_cutoff <= 2.0,
             "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got {nonzero_loss_cutoff}"
         );
-        let draws = RunningState::new(first_draw(seed, &device.clone().without_autodiff()));
 
-        DistanceWeightedMiner { embedding_dim, cutoff, nonzero_loss_cutoff, draws }
+        DistanceWeightedMiner { embedding_dim, cutoff, nonzero_loss_cutoff, draws: first_draw(seed, device) }
     }
 }
 
@@ -70,7 +69,7 @@ pub struct DistanceWeightedMiner {
     embedding_dim: usize,
     cutoff: f64,
     nonzero_loss_cutoff: f64,
-    draws: RunningState<Tensor<1>>,
+    draws: Draws,
 }
 
 impl DistanceWeightedMiner {
