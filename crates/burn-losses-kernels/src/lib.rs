@@ -7,8 +7,6 @@
 //!   several centers per class; and for the positives and negatives of a batch.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
 //!
-//! Beside it, what the operations and the losses share: [`hinge`], [`labels`], [`norm`], [`log_space`] and [`precision`].
-//!
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.
@@ -21,11 +19,8 @@
 
 extern crate alloc;
 
-pub mod hinge;
-pub mod labels;
-pub mod log_space;
 pub mod logsumexp;
-pub mod norm;
-pub mod precision;
+#[doc(hidden)]
+pub mod math;
 pub mod rivals;
 pub mod triplets;

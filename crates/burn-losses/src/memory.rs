@@ -3,8 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, signed};
 
 use crate::state::State;
 

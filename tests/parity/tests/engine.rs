@@ -2,9 +2,10 @@
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses_kernels::logsumexp::{
-    KeyLabels, NOTHING, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
+    KeyLabels, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
     streamed_logsumexp_reference, streams_on,
 };
+use burn_losses_kernels::math::NOTHING;
 use parity::{Backend, Exactness, backends};
 use support::close::{Tolerance, assert_close};
 use support::gradient::check;

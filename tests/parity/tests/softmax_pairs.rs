@@ -11,7 +11,7 @@ use burn_losses::pairs::{
     TemperatureMode, TripletLossConfig,
 };
 use burn_losses::reduction::EmbeddingReduction;
-use burn_losses_kernels::norm::unit_rows;
+use burn_losses_kernels::math::unit_rows;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};

@@ -16,10 +16,9 @@ use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::Shape;
 use burn::tensor::{FloatDType, IntDType, Slice};
 
-use super::NOTHING;
 use super::backend::Wanted;
 use super::backend::{Exclusion, Plan};
-use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+use crate::math::{NO_DIRECTION, NOTHING, SUM_OF_SQUARES_FLOOR};
 
 /// What a block may take, scores and keys together: 2048 keys for 256 queries of 512 columns. On lavapipe blocks of a
 /// quarter of that took no less memory in all, and blocks of several times that were a fifth faster.

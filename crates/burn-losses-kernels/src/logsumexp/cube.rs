@@ -15,10 +15,9 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::CubeCountSelection;
 
-use super::NOTHING;
 use super::backend::Exclusion;
 use super::blocks::{Blocks, Excluded, Running};
-use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+use crate::math::{NO_DIRECTION, NOTHING, SUM_OF_SQUARES_FLOOR};
 
 /// Units of a cube, where the device has as many.
 const MOST_UNITS: u32 = 256;

@@ -27,16 +27,10 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 
-use crate::labels::signed;
-use crate::norm::unit_rows;
-use crate::precision::{cast_to, widen};
+use crate::math::{NOTHING, cast_to, signed, unit_rows, widen};
 use backend::{Exclusion, LogSumExpOps, Plan};
 
 pub use reference::{class_scores_reference, streamed_logsumexp_reference};
-
-/// The log-sum-exp of a query with no key left to compare with; `exp` of it is 0, and unlike infinity it can be written
-/// in WGSL.
-pub const NOTHING: f64 = -1e30;
 
 /// How the operation trades memory for time. It changes no result.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

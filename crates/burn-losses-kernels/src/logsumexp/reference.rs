@@ -1,10 +1,8 @@
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::backend::Exclusion;
-use super::{Job, KeyLabels, NOTHING, Streaming};
-use crate::log_space::log_sum_exp;
-use crate::norm::unit_rows;
-use crate::precision::{cast_to, widen};
+use super::{Job, KeyLabels, Streaming};
+use crate::math::{NOTHING, cast_to, log_sum_exp, unit_rows, widen};
 
 /// [`streamed_logsumexp`](super::streamed_logsumexp) from ordinary tensor operations, with all scores in memory: the
 /// definition of correct. For at least one query and one key.

@@ -15,9 +15,9 @@ use burn::tensor::{FloatDType, Shape, Slice};
 
 use super::CenterChoice;
 use super::backend::{Plan, Saved, Terms};
-use crate::logsumexp::NOTHING;
 use crate::logsumexp::backend::{Plan as WalkPlan, Wanted};
 use crate::logsumexp::blocks::{Blocks, Excluded, Masks, Running, Walk, cast};
+use crate::math::NOTHING;
 
 /// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision.
 const SMALLEST_BASE: f64 = 1e-30;

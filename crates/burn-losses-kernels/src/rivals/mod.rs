@@ -27,11 +27,9 @@ mod reference;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
-use crate::labels::signed;
 use crate::logsumexp::backend::Exclusion;
-use crate::logsumexp::{NOTHING, Streaming, class_scores, sampled_class_scores, streams_on};
-use crate::norm::unit_rows;
-use crate::precision::{cast_to, widen};
+use crate::logsumexp::{Streaming, class_scores, sampled_class_scores, streams_on};
+use crate::math::{NOTHING, cast_to, signed, unit_rows, widen};
 use backend::{Plan, RivalOps, Terms};
 
 pub use pairs::{PairSum, pair_sums, pair_sums_reference};

@@ -2,9 +2,8 @@ use burn::tensor::{Int, Tensor, assert_shape};
 
 use super::backend::{Plan, Terms};
 use super::{CenterChoice, reference, run, with_bias_gradient};
-use crate::labels::signed;
 use crate::logsumexp::{KeyLabels, Scale, Streaming, scaled};
-use crate::precision::{cast_to, widen};
+use crate::math::{cast_to, signed, widen};
 
 /// What the scores of a query's keys add up to.
 #[derive(Clone, Debug)]
@@ -33,7 +32,7 @@ pub enum PairSum {
 /// output[i, 1] = what `sum` says of { score[i, j] : key_labels compares j with i }
 /// ```
 ///
-/// Without a key to compare with, the second is 0 for a sum of softplus and [`NOTHING`](crate::logsumexp::NOTHING) for a
+/// Without a key to compare with, the second is 0 for a sum of softplus and [`NOTHING`](crate::math::NOTHING) for a
 /// log-sum-exp, with gradient 0. Differentiable in `queries`, `keys`, the bias and a [`Scale::Tensor`]. Nothing of
 /// `[N, M]` is stored. Half precision is computed in `f32`, which is what the output is then.
 ///

@@ -3,11 +3,8 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::CenterChoice;
 use super::backend::{Plan, Terms};
-use crate::log_space::{log_sum_exp, softplus};
-use crate::logsumexp::NOTHING;
 use crate::logsumexp::reference::masks;
-use crate::norm::unit_rows;
-use crate::precision::cast_to;
+use crate::math::{NOTHING, cast_to, log_sum_exp, softplus, unit_rows};
 
 /// Where `(cosine + 1) / 2` is smaller, its power is 0 in every precision, and its slope would be infinite.
 const SMALLEST_BASE: f64 = 1e-30;

@@ -14,7 +14,7 @@ use rayon::slice::ParallelSliceMut;
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
 use crate::logsumexp::cpu::exponential::Real;
 use crate::logsumexp::cpu::memory::{Host, Key};
-use crate::precision::cast_to;
+use crate::math::cast_to;
 
 /// What a reference is to an anchor, as a number that every backend can hand over.
 const POSITIVE: f64 = 1.0;

@@ -3,8 +3,7 @@ use core::f64::consts::FRAC_PI_2;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::widen;
+use burn_losses_kernels::math::{unit_rows, widen};
 
 use super::choice::Candidates;
 use super::{Pairs, Triplets};

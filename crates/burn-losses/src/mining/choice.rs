@@ -1,7 +1,7 @@
 //! The closest or the farthest of the references that an anchor may choose.
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
-use burn_losses_kernels::precision::widen;
+use burn_losses_kernels::math::widen;
 
 use super::Pairs;
 

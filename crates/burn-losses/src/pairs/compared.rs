@@ -1,8 +1,6 @@
 use burn::tensor::{Bool, DType, Int, Tensor, assert_shape};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::logsumexp::KeyLabels;
+use burn_losses_kernels::math::{NOTHING, cast_to, signed, unit_rows, widen};
 
 use crate::distance::Distance;
 use crate::mining::Pairs;

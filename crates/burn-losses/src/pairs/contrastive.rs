@@ -1,8 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
-use burn_losses_kernels::hinge::hinge;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, hinge, widen};
 
 use super::compared::Compared;
 use super::loss::PairwiseLoss;

@@ -1,9 +1,8 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{Scale, Streaming, streamed_logsumexp};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, softplus};
 use burn_losses_kernels::rivals::{PairSum, pair_sums};
 
 use super::compared::Compared;

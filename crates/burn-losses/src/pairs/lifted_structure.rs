@@ -1,9 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::hinge::hinge;
-use burn_losses_kernels::log_space::log_sum_exp;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, hinge, log_sum_exp, widen};
 
 use super::compared::Compared;
 use super::loss::PairwiseLoss;

@@ -1,5 +1,5 @@
 use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::cast_to;
 
 use super::compared::Compared;
 use crate::reduction::EmbeddingReduction;

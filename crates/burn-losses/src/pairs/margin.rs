@@ -1,9 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
-use burn_losses_kernels::hinge::hinge;
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, hinge, signed, widen};
 
 use super::compared::Compared;
 use super::loss::PairwiseLoss;

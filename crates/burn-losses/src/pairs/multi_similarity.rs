@@ -1,9 +1,8 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
-use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, Streaming, streamed_logsumexp};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp_where, softplus, widen};
 
 use super::compared::{Compared, is_something};
 use super::loss::PairwiseLoss;

@@ -1,10 +1,8 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, softplus, unit_rows, widen};
 
 use super::compared::Compared;
 use super::loss::PairwiseLoss;

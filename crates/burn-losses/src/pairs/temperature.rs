@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::logsumexp::Scale;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::cast_to;
 
 use super::masked::silent;
 

@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, assert_shape};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletShape, TripletSums, all_triplets};
 
 use super::batch_triplets::{TripletMining, hard_triplets, losses, semi_hard_triplets, shorter};

@@ -1,11 +1,8 @@
 //! The forms of [`InfoNceLoss`] where every row has one positive, at a known place: no matrix of pairs is made.
 
 use burn::tensor::{Int, Tensor, assert_shape};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, signed, softplus, unit_rows, widen};
 
 use super::InfoNceLoss;
 use super::temperature::times;

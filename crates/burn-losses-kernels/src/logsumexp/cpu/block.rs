@@ -13,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::exponential::Real;
 use super::memory::{Key, Strided};
-use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+use crate::math::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// Numbers that are added beside each other in a dot product: two AVX-512 registers of `f32`.
 const LANES: usize = 32;
@@ -173,7 +173,7 @@ fn project_row<T: Real>(gradient: &mut [T], unit: &[T], inverse_length: T) {
     }
 }
 
-/// Divides a row by its length as [`unit_rows`](crate::norm::unit_rows) does, and returns `1 / length`.
+/// Divides a row by its length as [`unit_rows`](crate::math::unit_rows) does, and returns `1 / length`.
 #[inline(always)]
 fn normalise_row<T: Real>(row: &mut [T]) -> T {
     let mut largest = [T::zero(); LANES];

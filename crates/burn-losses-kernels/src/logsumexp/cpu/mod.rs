@@ -29,8 +29,8 @@ use core::mem::MaybeUninit;
 use gemm::Parallelism;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::NOTHING;
 use super::backend::{Exclusion, Plan, Wanted};
+use crate::math::NOTHING;
 use crate::rivals::CenterChoice;
 use crate::rivals::backend::Terms;
 use block::{Block, Matrix, Weigh};

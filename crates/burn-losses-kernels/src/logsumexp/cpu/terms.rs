@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::block::larger;
 use super::exponential::Real;
-use crate::logsumexp::NOTHING;
+use crate::math::NOTHING;
 
 /// Replaces scores above the threshold of their query by `quadratic·score² + linear·score + constant`, and writes the slopes
 /// of that if there is room.
