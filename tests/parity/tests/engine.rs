@@ -506,7 +506,7 @@ fn scales_at_the_ends_of_their_range() {
 }
 
 #[test]
-#[should_panic(expected = "streamed log-sum-exp: scale must be in [1e-10, 1e10], got -4")]
+#[should_panic(expected = "scores: scale must be in [1e-10, 1e10], got -4")]
 fn a_negative_scale_is_rejected() {
     let backend = &backends()[0];
     let rows = On(backend).matrix(&rows(2, 2, 0));

@@ -3,12 +3,11 @@
 mod hinge;
 mod labels;
 mod log_space;
-mod norm;
+pub(crate) mod norm;
 mod precision;
 
 pub use hinge::hinge;
 pub use labels::signed;
 pub use log_space::{NOTHING, log_sum_exp, log_sum_exp_where, softplus};
-pub(crate) use norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 pub use norm::{row_lengths, unit_rows};
 pub use precision::{cast_to, widen};
