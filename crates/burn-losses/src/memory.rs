@@ -2,14 +2,10 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, signed};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, assert_shape};
+use burn_losses_kernels::math::cast_to;
 
-use crate::state::State;
-
-/// A label is kept as this many numbers below 256: a running state holds floats, and such numbers are exact in all of
-/// them, `bf16` too.
-const DIGITS: usize = 4;
+use crate::state::{State, StateValue, TensorMapper};
 
 /// Settings of [`CrossBatchMemory`].
 #[derive(Config, Debug)]
@@ -31,10 +27,12 @@ impl CrossBatchMemoryConfig {
         let Self { capacity, embedding_dim } = *self;
         assert!(capacity >= 1, "CrossBatchMemory: capacity must be >= 1, got {capacity}");
         assert!(embedding_dim >= 1, "CrossBatchMemory: embedding_dim must be >= 1, got {embedding_dim}");
-        let embeddings = Tensor::<2>::zeros([capacity, embedding_dim], device);
-        let labels = Tensor::<2>::full([capacity, DIGITS], -1.0, device);
-
-        CrossBatchMemory { slots: State::new(Tensor::cat(alloc::vec![embeddings, labels], 1)) }
+        let slots = Slots {
+            embeddings: Tensor::zeros([capacity, embedding_dim], device),
+            labels: Tensor::full([capacity], -1, device),
+            next: Tensor::zeros([1], device),
+        };
+        CrossBatchMemory { slots: State::new(slots) }
     }
 }
 
@@ -45,18 +43,18 @@ impl CrossBatchMemoryConfig {
 /// memory.enqueue(embeddings, labels)
 /// ```
 ///
-/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached, and
-/// kept in the default precision of the device; one of a few hundred steps ago is still about right if the model moves
-/// slowly, which in the paper is after a warm-up.
+/// First in, first out: a new row takes the slot of the oldest. Embeddings are detached, and kept in the default
+/// precision of the device; one of a few hundred steps ago is still about right if the model moves slowly, which in the
+/// paper is after a warm-up. Labels are kept in the default integers of the device.
 ///
 /// A row is never a pair with itself: take the references before a batch is put in. Empty slots have label -1, so they
 /// are in no pair from the first step on.
 ///
-/// The memory is state: saved and loaded with the module, so that a resumed run goes on as if it had not stopped; moved
-/// by `to_device`; not trained. There is no cursor that could be lost. [`enqueue`](Self::enqueue) writes on an autodiff
-/// device only, never in evaluation (`valid()`), nor when the module is frozen. Clones share their memory, as they
-/// share every running state in Burn; `valid()` takes a copy. A step copies the memory once,
-/// `capacity·embedding_dim` numbers.
+/// The memory is [`State`]: saved and loaded with the module, so that a resumed run goes on as if it had not stopped;
+/// moved by `to_device`, shared by clones, not trained. [`enqueue`](Self::enqueue) writes on an autodiff device only,
+/// never in evaluation (`valid()`), nor when the module is frozen. It takes time in proportion to the batch, whatever the
+/// capacity, unless the references of a step are still held (by a loss whose backward is to come): then the memory is
+/// copied once, so put a batch in after the backward. Threads may share a memory; a row is never mixed with another.
 ///
 /// # Source
 ///
@@ -82,40 +80,57 @@ impl CrossBatchMemoryConfig {
 ///     );
 ///     memory.enqueue(embeddings.clone(), labels.clone());
 /// }
-/// // The first of the four rows has fallen out.
+/// // The fourth row has taken the slot of the first.
 /// let (_, labels) = memory.references();
-/// assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [8, 7, 8]);
+/// assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [8, 8, 7]);
 /// ```
 #[derive(Module, Debug)]
 pub struct CrossBatchMemory {
-    /// Embedding and label of every slot side by side, so that no two threads can mix them:
-    /// `[capacity, embedding_dim + DIGITS]`.
-    slots: State<Tensor<2>>,
+    slots: State<Slots>,
+}
+
+/// The rows of the memory; a struct, so that no two threads can mix them.
+#[derive(Clone)]
+struct Slots {
+    /// `[capacity, embedding_dim]`
+    embeddings: Tensor<2>,
+    /// `[capacity]`; -1 where a slot is empty.
+    labels: Tensor<1, Int>,
+    /// The slot of the oldest row, `[1]`. On the device, so that nothing waits for it.
+    next: Tensor<1, Int>,
+}
+
+impl StateValue for Slots {
+    fn map_tensors<M: TensorMapper>(self, mapper: &mut M) -> Self {
+        Self {
+            embeddings: mapper.tensor("embeddings", self.embeddings),
+            labels: mapper.tensor("labels", self.labels),
+            next: mapper.tensor("next", self.next),
+        }
+    }
 }
 
 impl CrossBatchMemory {
-    /// Everything remembered, oldest first: embeddings, and labels that are -1 where a slot is empty. What the losses'
-    /// `forward_with_references` take.
+    /// Everything remembered, in the order of the slots: embeddings, and labels that are -1 where a slot is empty. What
+    /// the losses' `forward_with_references` take.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[capacity, embedding_dim]`
     /// - labels: `[capacity]`
     pub fn references(&self) -> (Tensor<2>, Tensor<1, Int>) {
-        let slots = self.slots.value();
-        let dim = slots.dims()[1] - DIGITS;
-
-        (slots.clone().narrow(1, 0, dim), from_digits(slots.narrow(1, dim, DIGITS)))
+        let Slots { embeddings, labels, .. } = self.slots.value();
+        (embeddings, labels)
     }
 
     /// How many rows can be remembered.
     pub fn capacity(&self) -> usize {
-        self.slots.value().dims()[0]
+        self.slots.value().labels.dims()[0]
     }
 
-    /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last
-    /// rows stay, as if they had been put in one by one. A row with a label that is negative or has more than 31 bits, or
-    /// with a number that is not finite, takes a slot and leaves it empty.
+    /// Puts a batch in, in training, in place of as many of the oldest rows. Of a batch larger than the memory the last
+    /// rows stay. A row with a label that is negative or does not fit the memory's integers, or with a number that is not
+    /// finite, takes a slot and leaves it empty.
     ///
     /// # Shapes
     ///
@@ -126,55 +141,58 @@ impl CrossBatchMemory {
     ///
     /// If the shapes do not agree.
     pub fn enqueue(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) {
-        let slots = self.slots.value();
-        let [capacity, columns] = slots.dims();
         let [batch, _] = embeddings.dims();
-        assert_shape!(embeddings, [batch, columns - DIGITS]);
+        let (shape, device, dtype, integers) = {
+            let slots = self.slots.value();
+            (slots.embeddings.dims(), slots.labels.device(), slots.embeddings.dtype(), slots.labels.dtype())
+        };
+        let [capacity, embedding_dim] = shape;
+        assert_shape!(embeddings, [batch, embedding_dim]);
         assert_shape!(labels, [batch]);
         if batch == 0 || !self.slots.moves_on(&embeddings.device()) {
             return;
         }
         let kept = batch.min(capacity);
-        let embeddings = cast_to(embeddings.detach().narrow(0, batch - kept, kept), slots.dtype());
-        let labels = signed(labels).narrow(0, batch - kept, kept);
-        let new = new_slots(embeddings, labels).without_autodiff();
-        self.slots.update(|slots| {
-            // Clones on other devices may have taken the shared slots along.
-            let slots = slots.to_device(&new.device());
-            Tensor::cat(alloc::vec![slots.narrow(0, kept, capacity - kept), new.clone()], 0)
+        let embeddings = embeddings.without_autodiff().narrow(0, batch - kept, kept);
+        let labels = labels.without_autodiff().narrow(0, batch - kept, kept);
+        // Clones on other devices may have taken the shared slots along.
+        let embeddings = cast_to(embeddings.to_device(&device), dtype);
+        let labels = in_integers_of(labels.to_device(&device), integers);
+
+        let known = embeddings
+            .clone()
+            .is_finite()
+            .all_dim(1)
+            .squeeze_dim::<1>(1)
+            .bool_and(labels.clone().greater_equal_scalar(0));
+        let empty = known.bool_not();
+        let labels = labels.mask_fill(empty.clone(), -1);
+        let embeddings = embeddings.mask_fill(empty.unsqueeze_dim::<2>(1).expand([kept, embedding_dim]), 0.0);
+        let places = Tensor::<1, Int>::arange(0..kept as i64, (&device, integers));
+
+        self.slots.update_in_place(|slots| {
+            let places = (places + slots.next.clone().expand([kept])).remainder_scalar(capacity as i64);
+            Slots {
+                embeddings: slots.embeddings.select_assign(0, places.clone(), embeddings, IndexingUpdateOp::Assign),
+                labels: slots.labels.select_assign(0, places, labels, IndexingUpdateOp::Assign),
+                next: slots.next.add_scalar(kept as i64).remainder_scalar(capacity as i64),
+            }
         });
     }
 }
 
-fn new_slots(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-    let dims @ [rows, _] = embeddings.dims();
-    let finite = embeddings.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
-    let mut known = finite.bool_and(labels.clone().greater_equal_scalar(0));
-    if labels.dtype() == DType::I64 {
-        known = known.bool_and(labels.clone().lower_equal_scalar(i64::from(i32::MAX)));
+/// Labels as integers of `dtype`, a signed one; what it cannot hold becomes -1, and so does what is negative.
+fn in_integers_of(labels: Tensor<1, Int>, dtype: DType) -> Tensor<1, Int> {
+    let from = labels.dtype();
+    if from == dtype {
+        return labels;
     }
-    let empty = known.bool_not().unsqueeze_dim::<2>(1);
-    let digits = to_digits(labels, embeddings.dtype()).mask_fill(empty.clone().expand([rows, DIGITS]), -1.0);
-
-    Tensor::cat(alloc::vec![embeddings.mask_fill(empty.expand(dims), 0.0), digits], 1)
-}
-
-/// The four bytes of every label, `[rows, 4]`.
-fn to_digits(labels: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
-    let digit = |place: usize| {
-        let shifted = labels.clone().bitwise_right_shift_scalar(8 * place as i64).bitwise_and_scalar(255);
-        shifted.unsqueeze_dim::<2>(1)
-    };
-    Tensor::cat((0..DIGITS).map(digit).collect(), 1).cast(FloatDType::from(dtype))
-}
-
-fn from_digits(digits: Tensor<2>) -> Tensor<1, Int> {
-    let column = |place: usize| digits.clone().narrow(1, place, 1).squeeze_dim::<1>(1).int();
-    let empty: Tensor<1, Bool> = column(0).lower_scalar(0);
-    let bytes =
-        (1..DIGITS).fold(column(0), |label, place| label + column(place).bitwise_left_shift_scalar(8 * place as i64));
-
-    bytes.mask_fill(empty, -1)
+    if from.size() < dtype.size() {
+        return labels.cast(dtype);
+    }
+    let largest = i64::MAX >> (64 - 8 * dtype.size());
+    let lost = labels.clone().greater_scalar(largest).bool_or(labels.clone().lower_scalar(0));
+    labels.mask_fill(lost.clone(), 0).cast(dtype).mask_fill(lost, -1)
 }
 
 #[cfg(test)]
@@ -183,23 +201,21 @@ mod tests {
     use burn::tensor::TensorData;
 
     #[test]
-    fn labels_of_31_bits_survive_their_digits_in_bf16() {
-        let labels = [0_i64, 1, 255, 256, 65_535, 16_777_217, 2_147_483_647];
-        let tensor = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &Device::flex());
-        let back = from_digits(to_digits(tensor, DType::BF16));
-
-        assert_eq!(back.try_into_vec_as::<i64>().unwrap(), labels);
-    }
-
-    #[test]
-    fn a_label_of_more_bits_than_are_kept_is_none() {
-        let device = Device::flex().autodiff();
-        let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);
-        let labels =
-            Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 32) + 5, 5]), (&device, DType::I64));
-        memory.enqueue(Tensor::ones([3, 1], &device), labels);
-
-        assert_eq!(memory.references().1.try_into_vec_as::<i64>().unwrap(), [-1, -1, 5]);
+    fn labels_of_every_width_are_kept_and_those_that_do_not_fit_are_none() {
+        let labels = |numbers: TensorData, dtype| Tensor::<1, Int>::from_data(numbers, (&Device::flex(), dtype));
+        let kept = |labels, dtype| in_integers_of(labels, dtype).try_into_vec_as::<i64>().unwrap();
+        let wide = || TensorData::from([5, (1_i64 << 33) + 7, -(1_i64 << 32) + 3, i64::from(i32::MAX), -4]);
+        assert_eq!(
+            kept(labels(wide(), DType::I64), DType::I64),
+            [5, (1 << 33) + 7, -(1_i64 << 32) + 3, 2_147_483_647, -4]
+        );
+        assert_eq!(kept(labels(wide(), DType::I64), DType::I32), [5, -1, -1, 2_147_483_647, -1]);
+        let unsigned = || TensorData::from([1_u32 << 31, u32::MAX, 9]);
+        assert_eq!(kept(labels(unsigned(), DType::U32), DType::I64), [1 << 31, 4_294_967_295, 9]);
+        assert_eq!(kept(labels(unsigned(), DType::U32), DType::I32), [-1, -1, 9]);
+        let widest = TensorData::from([u64::MAX, 1 << 63, (1 << 63) - 1]);
+        assert_eq!(kept(labels(widest, DType::U64), DType::I64), [-1, -1, i64::MAX]);
+        assert_eq!(kept(labels(TensorData::from([200_u8, 3]), DType::U8), DType::I32), [200, 3]);
     }
 
     /// Two losses with a backward each, and a state that is read again without a step between.

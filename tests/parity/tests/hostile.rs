@@ -1,5 +1,6 @@
 use burn::module::Param;
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
 use burn_losses::heads::{ArcFaceConfig, MarginHead};

@@ -1,5 +1,3 @@
-use std::collections::VecDeque;
-
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -41,12 +39,13 @@ fn enqueue(memory: &CrossBatchMemory, (embeddings, labels): &(Vec<f64>, Vec<i64>
     memory.enqueue(tensor(embeddings, backend), integers(labels, &backend.device));
 }
 
-/// Against a queue of the standard library, with batches smaller than, as large as and larger than the memory.
+/// Against slots that are written one by one, with batches smaller than, as large as and larger than the memory.
 #[test]
-fn rows_go_in_at_the_end_and_fall_out_at_the_start() {
+fn a_new_row_takes_the_slot_of_the_oldest() {
     for backend in backends() {
         let memory = memory(&backend.device);
-        let mut expected: VecDeque<([f64; 2], i64)> = VecDeque::from(vec![([0.0, 0.0], -1); CAPACITY]);
+        let mut expected = vec![([0.0, 0.0], -1); CAPACITY];
+        let mut next = 0;
         for (step, rows) in [2, 0, 2, 3, 1, 5, 4, 7, 1, 12, 5].into_iter().enumerate() {
             let (embeddings, labels) = batch(step, rows);
             if rows > 0 {
@@ -55,9 +54,9 @@ fn rows_go_in_at_the_end_and_fall_out_at_the_start() {
                 let nothing = Tensor::<2>::zeros([0, 2], (&backend.device, backend.dtype));
                 memory.enqueue(nothing, Tensor::zeros([0], &backend.device));
             }
-            for (row, label) in embeddings.chunks(2).zip(labels) {
-                expected.pop_front();
-                expected.push_back(([row[0], row[1]], label));
+            for (row, label) in embeddings.chunks(2).zip(labels).skip(rows.saturating_sub(CAPACITY)) {
+                expected[next % CAPACITY] = ([row[0], row[1]], label);
+                next += 1;
             }
             let embeddings: Vec<f64> = expected.iter().flat_map(|(row, _)| *row).collect();
             let labels: Vec<i64> = expected.iter().map(|(_, label)| *label).collect();
@@ -67,12 +66,47 @@ fn rows_go_in_at_the_end_and_fall_out_at_the_start() {
 }
 
 #[test]
-fn labels_of_31_bits_come_back() {
+fn labels_of_31_bits_come_back_and_wider_ones_where_the_device_has_them() {
     for backend in backends() {
         let memory = memory(&backend.device);
         let labels = [0, 255, 65_536, 16_777_217, i64::from(i32::MAX)];
         enqueue(&memory, &([0.5; 10].to_vec(), labels.to_vec()), &backend);
         assert_eq!(contents(&memory).1, labels, "{}", backend.name);
+        if memory.references().1.dtype() == DType::I64 {
+            let labels = [1 << 31, (1 << 53) + 1, i64::MAX, i64::MIN, 1 << 40];
+            enqueue(&memory, &([0.5; 10].to_vec(), labels.to_vec()), &backend);
+            assert_eq!(contents(&memory).1, [1 << 31, (1 << 53) + 1, i64::MAX, -1, 1 << 40], "{}", backend.name);
+        }
+    }
+}
+
+/// Four threads put rows in whose numbers name their label, and read meanwhile.
+#[test]
+fn threads_read_no_label_that_nobody_put_in_nor_beside_another_row() {
+    for backend in backends() {
+        let memory = CrossBatchMemoryConfig::new(2).with_capacity(64).init(&backend.device);
+        let known = |(embeddings, labels): (Vec<f64>, Vec<i64>)| {
+            for (row, label) in embeddings.chunks(2).zip(labels) {
+                let expected = if label < 0 { [0.0, 0.0] } else { [label as f64, 0.5 * label as f64] };
+                assert!(label < 400 && row == expected, "{label} {row:?} on {}", backend.name);
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (memory, backend, known) = (memory.clone(), &backend, &known);
+                scope.spawn(move || {
+                    for step in 0..40 {
+                        let labels: Vec<i64> = (0..9).map(|row| 100 * thread + step + row).collect();
+                        let rows = labels.iter().flat_map(|&label| [label as f64, 0.5 * label as f64]).collect();
+                        enqueue(&memory, &(rows, labels), backend);
+                        known(contents(&memory));
+                    }
+                });
+            }
+        });
+        // 4·40·9 rows have filled all slots.
+        assert!(contents(&memory).1.into_iter().all(|label| label >= 0), "{}", backend.name);
+        known(contents(&memory));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLossConfig, CenterMode};
 
 use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
