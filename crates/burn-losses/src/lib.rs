@@ -73,7 +73,9 @@ pub mod sampling;
 pub mod state;
 
 mod identities;
+mod order;
 mod random;
+mod squares;
 
 pub use embedding_loss::EmbeddingLoss;
 

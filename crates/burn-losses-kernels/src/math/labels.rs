@@ -1,6 +1,17 @@
 //! Labels in a form that can be compared.
 
-use burn::tensor::{DType, Int, Tensor};
+use burn::backend::{DeviceOps, DispatchDeviceId};
+use burn::tensor::{DType, Device, Int, Tensor};
+
+/// Whether the device's tensors lie in the memory of the host, so that reading them waits for nothing.
+pub fn in_host_memory(device: &Device) -> bool {
+    matches!(backend(device), Some(DispatchDeviceId::Flex | DispatchDeviceId::NdArray))
+}
+
+fn backend(device: &Device) -> Option<DispatchDeviceId> {
+    // The upper byte of the type says which backend it is, also of one that is on in Burn and off in this crate.
+    DispatchDeviceId::try_from(device.as_dispatch().id().type_id >> 8).ok()
+}
 
 /// Labels as signed numbers of 32 bits or more, so that they can be compared with -1 and with any number of classes; what
 /// does not fit 32 bits becomes the smallest number, hence no class.

@@ -9,6 +9,7 @@ use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp};
 use super::own_cosines::OwnCosines;
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
+use crate::order::ascending;
 use crate::state::State;
 
 /// A measured scale stays within this: few classes that are far away would make it negative.
@@ -125,21 +126,15 @@ impl AdaCos {
     }
 }
 
-/// The cosine of the lower median of the angles of `count` rows; the cosines of the others are below -1.
+/// The cosine of the lower median of the angles of `count` rows, 0 if there is none; the cosines of the others are below
+/// -1.
 fn lower_median_of_angles(cosine: Tensor<1>, count: Tensor<1>) -> Tensor<1> {
-    let [batch] = cosine.dims();
-    let shape = [batch, batch];
-    let rows = cosine.clone().unsqueeze_dim::<2>(1).expand(shape);
-    let columns = cosine.clone().unsqueeze_dim::<2>(0).expand(shape);
-    let places = Tensor::<1, Int>::arange(0..batch as i64, &rows.device());
-    let before = places.clone().unsqueeze_dim::<2>(0).expand(shape).lower(places.unsqueeze_dim::<2>(1).expand(shape));
-    // How many angles are smaller, and before it among equals.
-    let smaller = columns.clone().greater(rows.clone()).bool_or(columns.equal(rows).bool_and(before));
-    let ones = cosine.ones_like().unsqueeze_dim::<2>(0).expand(shape);
-    let rank = ones.mask_fill(smaller.bool_not(), 0.0).sum_dim(1).squeeze_dim::<1>(1);
-    let middle = count.sub_scalar(1.0).mul_scalar(0.5).floor().expand([batch]);
+    let cosine = cosine.without_autodiff();
+    let nothing = count.clone().equal_scalar(0.0);
+    let middle = count.sub_scalar(1.0).mul_scalar(0.5).floor().clamp_min(0.0).int();
+    let row = ascending(cosine.clone().neg()).select(0, middle);
 
-    cosine.mask_fill(rank.not_equal(middle), 0.0).sum()
+    cosine.select(0, row).mask_fill(nothing, 0.0)
 }
 
 impl MarginHead for AdaCos {

@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
-use burn::tensor::{Bool, DType, Device, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
 use burn_losses_kernels::math::NOTHING;
 
@@ -8,6 +8,7 @@ use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};
 use super::{ClassCenters, MarginHead, OwnClass};
 use crate::labels::LabelPolicy;
+use crate::order::ascending;
 use crate::random::{Draws, first_draw, next_draw};
 
 /// What the margin of an [`ElasticFace`] is of.
@@ -157,30 +158,12 @@ impl ElasticFace {
 
 /// The margins, the largest where the cosine is smallest; what rows have that are left out means nothing.
 fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>, left_out: Tensor<1, Bool>) -> Tensor<1> {
+    let (margins, left_out) = (margins.without_autodiff(), left_out.without_autodiff());
     // They come last on both sides, in the same order.
-    let cosine = cosine.mask_fill(left_out.clone(), 2.0);
-    let margins = margins.mask_fill(left_out, NOTHING);
-    let [batch] = margins.dims();
-    let shape = [batch, batch];
-    let far = ranks(cosine).unsqueeze_dim::<2>(1).expand(shape);
-    let large = ranks(margins.clone().neg()).unsqueeze_dim::<2>(0).expand(shape);
-    let dealt = margins.unsqueeze_dim::<2>(0).expand(shape).mask_fill(far.not_equal(large), 0.0);
-    dealt.sum_dim(1).squeeze_dim(1)
-}
+    let far = ascending(cosine.without_autodiff().mask_fill(left_out.clone(), 2.0));
+    let large = ascending(margins.clone().neg().mask_fill(left_out, -NOTHING));
 
-/// How many numbers are smaller, and before it among equals: a rank per number, without a sort, which some backends do on
-/// the host.
-fn ranks(numbers: Tensor<1>) -> Tensor<1, Int> {
-    let [count] = numbers.dims();
-    let shape = [count, count];
-    let rows = numbers.clone().unsqueeze_dim::<2>(1).expand(shape);
-    let columns = numbers.unsqueeze_dim::<2>(0).expand(shape);
-    let places = Tensor::<1, Int>::arange(0..count as i64, &rows.device());
-    let before = places.clone().unsqueeze_dim::<2>(0).expand(shape).lower(places.unsqueeze_dim::<2>(1).expand(shape));
-    let smaller = columns.clone().lower(rows.clone());
-    let counts = smaller.bool_or(columns.equal(rows).bool_and(before)).int();
-
-    counts.sum_dim(1).squeeze_dim(1)
+    margins.zeros_like().select_assign(0, far, margins.select(0, large), IndexingUpdateOp::Add)
 }
 
 impl MarginHead for ElasticFace {
