@@ -34,9 +34,13 @@ fn network(numbers: Tensor<1>) -> Tensor<1, Int> {
     let [count] = numbers.dims();
     let device = numbers.device();
     let size = count.next_power_of_two();
-    // As large as the largest and after it.
-    let padding = numbers.clone().max().expand([size - count]);
-    let mut numbers = if size == count { numbers } else { Tensor::cat(alloc::vec![numbers, padding], 0) };
+    let mut numbers = if size == count {
+        numbers
+    } else {
+        // As large as the largest and after it.
+        let padding = numbers.clone().max().expand([size - count]);
+        Tensor::cat(alloc::vec![numbers, padding], 0)
+    };
     let mut order = Tensor::<1, Int>::arange(0..size as i64, &device);
 
     let levels = size.trailing_zeros();

@@ -7,6 +7,7 @@ mod center;
 mod classification;
 mod config;
 mod diagnostics;
+mod distances;
 mod engine;
 mod every_head;
 mod golden;

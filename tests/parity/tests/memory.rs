@@ -151,16 +151,16 @@ fn a_run_that_is_saved_and_resumed_goes_on_as_if_it_had_not_stopped() {
             enqueue(&twin, &batch(step, 3), backend);
         }
         let path = std::env::temp_dir().join(format!("burn-losses-memory-{}.bpk", std::process::id()));
+        // Burn leaves a record in its file until its tensors are read, the slot of the oldest row with the first batch.
         saved.clone().into_record().save(&path).expect("saved");
         let resumed = memory(&backend.device).load_record(ModuleRecord::load(&path).expect("loaded"));
         assert_eq!(contents(&resumed), contents(&twin), "{}", backend.name);
-        std::fs::remove_file(&path).expect("removed");
-
         for step in 3..5 {
             enqueue(&resumed, &batch(step, 2), backend);
             enqueue(&twin, &batch(step, 2), backend);
             assert_eq!(contents(&resumed), contents(&twin), "step {step} on {}", backend.name);
         }
+        std::fs::remove_file(&path).expect("removed");
         let latest = contents(&resumed);
         for other in backends.iter().filter(|other| other.dtype == backend.dtype) {
             let moved = resumed.clone().fork(&other.device);
@@ -179,7 +179,7 @@ fn a_clone_on_another_device_goes_on_with_the_same_memory() {
         enqueue(&original, &batch(1, 2), backend);
         enqueue(&moved, &batch(2, 2), other);
         for memory in [original, moved] {
-            assert_eq!(contents(&memory).1, [-1, 10, 11, 20, 21], "{} and {}", backend.name, other.name);
+            assert_eq!(contents(&memory).1, [10, 11, 20, 21, -1], "{} and {}", backend.name, other.name);
         }
     }
 }
@@ -231,7 +231,9 @@ fn the_pair_losses_take_the_memory_as_references() {
             enqueue(&memory, &(rows.to_vec(), labels.clone()), &backend);
             let leaf = anchors();
             let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
-            let (plain, of) = (tensor(&rows, &backend), integers(&labels, device));
+            // The last two rows have taken the slots of the anchors.
+            let (plain, of) =
+                (tensor(&[&rows[6..], &rows[..6]].concat(), &backend), integers(&[3, 2, 1, 2, 1], device));
             let expected = loss.forward_with_references(anchors(), of_anchors(), plain, of, EmbeddingReduction::Sum);
             // The memory is f32.
             let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
