@@ -5,7 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::EmbeddingLoss;
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
 use crate::state::State;
 use burn_losses_kernels::math::{cast_to, widen};
@@ -55,14 +55,14 @@ impl CenterLossConfig {
         assert!(classes >= 1, "CenterLoss: classes must be >= 1, got {classes}");
         assert!(embedding_dim >= 1, "CenterLoss: embedding_dim must be >= 1, got {embedding_dim}");
         assert!((0.0..=1.0).contains(&update_rate), "CenterLoss: update_rate must be in [0, 1], got {update_rate}");
-        self.labels.validate("CenterLoss");
+        let labels = ClassLabels::new("CenterLoss", &self.labels);
 
         let centers = self.initializer.init::<2, _>([classes, embedding_dim], device);
         let centers = match self.mode {
             CenterMode::Updated => Centers::Updated(State::new(centers.val())),
             CenterMode::Trained => Centers::Trained(centers),
         };
-        CenterLoss { centers, update_rate, reduction: self.reduction, labels: self.labels.clone() }
+        CenterLoss { centers, update_rate, reduction: self.reduction, labels }
     }
 }
 
@@ -123,7 +123,7 @@ pub struct CenterLoss {
     #[module(skip)]
     reduction: EmbeddingReduction,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl EmbeddingLoss for CenterLoss {
@@ -178,7 +178,7 @@ impl CenterLoss {
         assert_shape!(embeddings, [batch, embedding_dim]);
         assert_shape!(labels, [batch]);
 
-        self.labels.sanitise(labels, classes)
+        self.labels.check(labels, classes)
     }
 
     fn losses(&self, embeddings: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {

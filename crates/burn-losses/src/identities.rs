@@ -1,7 +1,7 @@
 //! Rows of equal identity, found and added up without a `[rows, rows]` matrix that stays.
 
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::math::signed;
+use burn_losses_kernels::math::{comparable, signed};
 
 /// At most this many comparisons of labels exist at once.
 const COMPARISONS: usize = 1 << 20;
@@ -61,7 +61,7 @@ fn in_blocks(
     reference_labels: Tensor<1, Int>,
     row: impl Fn(Tensor<2, Bool>, usize) -> Tensor<1, Int>,
 ) -> Tensor<1, Int> {
-    let (labels, reference_labels) = (signed(labels), signed(reference_labels));
+    let (labels, reference_labels) = comparable(labels, reference_labels);
     let ([rows], [references]) = (labels.dims(), reference_labels.dims());
     let block = (COMPARISONS / references).clamp(1, rows);
 

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::cast_to;
+use burn_losses_kernels::math::{cast_to, in_host_memory};
 
 use crate::state::{State, StateValue, TensorMapper};
 
@@ -27,10 +27,12 @@ impl CrossBatchMemoryConfig {
         let Self { capacity, embedding_dim } = *self;
         assert!(capacity >= 1, "CrossBatchMemory: capacity must be >= 1, got {capacity}");
         assert!(embedding_dim >= 1, "CrossBatchMemory: embedding_dim must be >= 1, got {embedding_dim}");
+        let labels = Tensor::<1, Int>::full([capacity], -1, device);
+        let labels = if in_host_memory(device) { labels.cast(DType::I64) } else { labels };
         let slots = Slots {
             embeddings: Tensor::zeros([capacity, embedding_dim], device),
-            labels: Tensor::full([capacity], -1, device),
-            next: Tensor::zeros([1], device),
+            next: Tensor::zeros([1], (device, labels.dtype())),
+            labels,
         };
         CrossBatchMemory { slots: State::new(slots) }
     }
@@ -45,7 +47,7 @@ impl CrossBatchMemoryConfig {
 ///
 /// First in, first out: a new row takes the slot of the oldest. Embeddings are detached, and kept in the default
 /// precision of the device; one of a few hundred steps ago is still about right if the model moves slowly, which in the
-/// paper is after a warm-up. Labels are kept in the default integers of the device.
+/// paper is after a warm-up. Labels keep 63 bits in host memory and 31 elsewhere.
 ///
 /// A row is never a pair with itself: take the references before a batch is put in. Empty slots have label -1, so they
 /// are in no pair from the first step on.
@@ -129,8 +131,8 @@ impl CrossBatchMemory {
     }
 
     /// Puts a batch in, in training, in place of as many of the oldest rows. Of a batch larger than the memory the last
-    /// rows stay. A row with a label that is negative or does not fit the memory's integers, or with a number that is not
-    /// finite, takes a slot and leaves it empty.
+    /// rows stay. A row with a negative label or with a number that is not finite takes a slot and leaves it empty; on a
+    /// device without host memory a label of more than 31 bits does too.
     ///
     /// # Shapes
     ///
@@ -205,10 +207,6 @@ mod tests {
         let labels = |numbers: TensorData, dtype| Tensor::<1, Int>::from_data(numbers, (&Device::flex(), dtype));
         let kept = |labels, dtype| in_integers_of(labels, dtype).try_into_vec_as::<i64>().unwrap();
         let wide = || TensorData::from([5, (1_i64 << 33) + 7, -(1_i64 << 32) + 3, i64::from(i32::MAX), -4]);
-        assert_eq!(
-            kept(labels(wide(), DType::I64), DType::I64),
-            [5, (1 << 33) + 7, -(1_i64 << 32) + 3, 2_147_483_647, -4]
-        );
         assert_eq!(kept(labels(wide(), DType::I64), DType::I32), [5, -1, -1, 2_147_483_647, -1]);
         let unsigned = || TensorData::from([1_u32 << 31, u32::MAX, 9]);
         assert_eq!(kept(labels(unsigned(), DType::U32), DType::I64), [1 << 31, 4_294_967_295, 9]);
@@ -216,6 +214,18 @@ mod tests {
         let widest = TensorData::from([u64::MAX, 1 << 63, (1 << 63) - 1]);
         assert_eq!(kept(labels(widest, DType::U64), DType::I64), [-1, -1, i64::MAX]);
         assert_eq!(kept(labels(TensorData::from([200_u8, 3]), DType::U8), DType::I32), [200, 3]);
+    }
+
+    #[test]
+    fn a_label_may_have_63_bits() {
+        let device = Device::flex().autodiff();
+        let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);
+        let labels =
+            Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 62) + 5, 5]), (&device, DType::I64));
+        memory.enqueue(Tensor::ones([3, 1], &device), labels);
+
+        let (_, labels) = memory.references();
+        assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [1 << 33, (1 << 62) + 5, 5]);
     }
 
     /// Two losses with a backward each, and a state that is read again without a step between.

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use burn::tensor::{Bool, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
-use burn_losses_kernels::math::in_host_memory;
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn_losses_kernels::math::{cast_to, in_host_memory};
 
 use crate::distance::scaled_rows;
 
@@ -158,7 +158,7 @@ fn place_of_most(first: &Tensor<2>, second: &Tensor<2>) -> Tensor<2> {
         let weighed = numbers.clone() * weights.clone().expand(numbers.dims());
         weighed.sum_dim(0) / weights.clone().sum_dim(0).clamp_min(1e-30).expand([1, numbers.dims()[1]])
     };
-    let mut weights = broken.bool_not().float().cast(FloatDType::from(rows.dtype()));
+    let mut weights = cast_to(broken.bool_not().float(), rows.dtype());
     let counted = weights.clone();
     let mut place = mean(rows.clone(), &weights);
     for _ in 0..4 {

@@ -138,6 +138,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_weight_is_the_inverse_of_the_density_of_its_distance() {
+        let device = Device::flex();
+        let miner = DistanceWeightedMinerConfig::new(5).init(&device);
+        let distances = Tensor::<2>::from_data([[0.3_f32, 0.8, 1.2, 1.9]], &device);
+        let logs = miner.log_weights(distances).try_into_vec_as::<f32>().unwrap();
+
+        // By hand: the density is d³·(1 - d²/4); distances count as no less than 0.5 and no more than 1.4.
+        for (log, d) in logs.into_iter().zip([0.5_f32, 0.8, 1.2, 1.4]) {
+            let expected = -(d.powi(3) * (1.0 - d * d / 4.0)).ln();
+            assert!((log - expected).abs() < 1e-5, "{log} is not {expected} at {d}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got 0.5")]
     fn cutoffs_that_leave_nothing_are_rejected() {
         DistanceWeightedMinerConfig::new(4).with_nonzero_loss_cutoff(0.5).init(&Device::flex());

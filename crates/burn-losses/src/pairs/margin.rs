@@ -7,7 +7,7 @@ use super::compared::Compared;
 use super::loss::PairwiseLoss;
 use super::masked::{check, flat, flat_mask, inside, silent};
 use crate::distance::Distance;
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{LabelPolicy, OnBadLabel, SafeLabels};
 use crate::mining::Pairs;
 use crate::reduction::EmbeddingReduction;
 
@@ -208,8 +208,14 @@ impl MarginLoss {
         if !self.per_class || labels.dims() == [0] {
             return labels;
         }
-        let SafeLabels { valid, .. } = LabelPolicy::new().sanitise(labels.clone(), self.beta.val().dims()[0]);
+        let SafeLabels { valid, .. } = self.classes_of(labels.clone());
         labels.mask_fill(valid.bool_not(), -1)
+    }
+
+    /// Labels that are safe to find a boundary with.
+    fn classes_of(&self, labels: Tensor<1, Int>) -> SafeLabels {
+        let [classes] = self.beta.val().dims();
+        LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore).sanitise("MarginLoss", labels, classes)
     }
 
     /// The pairs whose anchor has a boundary.
@@ -230,12 +236,7 @@ impl MarginLoss {
         let [anchors, _] = distances.dims();
         assert_shape!(labels, [anchors]);
         let beta = cast_to(self.beta.val().to_device(&distances.device()), distances.dtype());
-        let [classes] = beta.dims();
-        if self.per_class {
-            beta.select(0, LabelPolicy::new().sanitise(labels, classes).index)
-        } else {
-            beta.expand([anchors])
-        }
+        if self.per_class { beta.select(0, self.classes_of(labels).index) } else { beta.expand([anchors]) }
     }
 
     fn losses(&self, distances: Tensor<2>, beta: Tensor<1>, pairs: &Pairs) -> Tensor<1> {

@@ -87,7 +87,7 @@ impl NormalizedSoftmaxLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`].
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))

@@ -115,7 +115,7 @@ impl SoftTripleLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`].
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.centers.check_among(self.classes, &embeddings, labels);
         let dtype = embeddings.dtype();
