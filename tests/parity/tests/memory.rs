@@ -74,7 +74,8 @@ fn labels_of_31_bits_come_back_and_wider_ones_where_the_device_has_them() {
         assert_eq!(contents(&memory).1, labels, "{}", backend.name);
         if memory.references().1.dtype() == DType::I64 {
             let labels = [1 << 31, (1 << 53) + 1, i64::MAX, i64::MIN, 1 << 40];
-            enqueue(&memory, &([0.5; 10].to_vec(), labels.to_vec()), &backend);
+            let wide = Tensor::from_data(TensorData::from(labels), (&backend.device, DType::I64));
+            memory.enqueue(tensor(&[0.5; 10], &backend), wide);
             assert_eq!(contents(&memory).1, [1 << 31, (1 << 53) + 1, i64::MAX, -1, 1 << 40], "{}", backend.name);
         }
     }
