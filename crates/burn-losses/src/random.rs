@@ -95,13 +95,25 @@ pub(crate) fn this_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
     mixer(draws.value(), device, dtype)
 }
 
+/// What the draw followed from that was counted last.
+pub(crate) fn latest_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
+    mixer(counted(draws.value(), -1), device, dtype)
+}
+
 /// [`this_draw`], and counts it: of two threads that draw at the same time each has a draw of its own.
 pub(crate) fn next_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
-    let (this, _) = draws.update(|draws| {
-        let [seed, count] = [(0, 2), (2, 1)].map(|(start, length)| draws.clone().narrow(0, start, length));
-        Tensor::cat(alloc::vec![seed, count.add_scalar(1).bitwise_and_scalar((1 << 24) - 1)], 0)
-    });
-    mixer(this, device, dtype)
+    mixer(count_draw(draws), device, dtype)
+}
+
+/// One draw more; the draws before it.
+pub(crate) fn count_draw(draws: &Draws) -> Tensor<1, Int> {
+    draws.update(|draws| counted(draws, 1)).0
+}
+
+/// The draws after so many more.
+fn counted(draws: Tensor<1, Int>, more: i32) -> Tensor<1, Int> {
+    let [seed, count] = [(0, 2), (2, 1)].map(|(start, length)| draws.clone().narrow(0, start, length));
+    Tensor::cat(alloc::vec![seed, count.add_scalar(more).bitwise_and_scalar((1 << 24) - 1)], 0)
 }
 
 fn mixer(draws: Tensor<1, Int>, device: &Device, dtype: DType) -> Mixer {

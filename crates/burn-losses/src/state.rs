@@ -101,7 +101,12 @@ impl<V: StateValue> State<V> {
 
     /// Whether a batch on `device` may move it: one of a training, which is on an autodiff device, and not frozen.
     pub fn moves_on(&self, device: &Device) -> bool {
-        device.is_autodiff() && self.training.is_enabled()
+        device.is_autodiff() && !self.is_frozen()
+    }
+
+    /// Whether an update does nothing, because the module is in evaluation or frozen.
+    pub fn is_frozen(&self) -> bool {
+        !self.training.is_enabled()
     }
 
     /// Replaces the value by what `next` makes of it; what it was and what it is now. Both are the value as it is where
