@@ -4,7 +4,7 @@ use burn_losses_kernels::precision::{cast_to, widen};
 
 use crate::heads::ClassCenters;
 use crate::labels::{SafeLabels, silence};
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 
 /// Numbers that a block of classes holds at once, about.
 const BLOCK: usize = 1 << 22;
@@ -99,7 +99,7 @@ impl ClassCosines {
         let [batch, _] = embeddings.dims();
         assert_shape!(labels, [batch]);
         let labels = labels.without_autodiff();
-        let Pairs { positive, negative } = Pairs::in_batch(labels);
+        let PairMasks { positive, negative } = PairMasks::in_batch(labels);
         let embeddings = widen(embeddings.without_autodiff());
         if batch == 0 {
             let (nothing, valid) = (embeddings.reshape([0]), Tensor::empty([0], &positive.device()));

@@ -2,9 +2,7 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::logsumexp::Scale;
-use burn_losses_kernels::precision::cast_to;
-
-use super::masked::silent;
+use burn_losses_kernels::precision::{cast_to, widen};
 
 /// Whether a temperature is trained.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -43,22 +41,12 @@ impl Temperature {
         match &self.log_scale {
             None => Scale::Constant(1.0 / self.temperature),
             Some(log_scale) => {
-                let log_scale = log_scale.val();
+                // The parts of its gradient are added up before they are rounded to half precision.
+                let log_scale = widen(log_scale.val());
                 let bound = -libm::log(SMALLEST_LEARNED);
                 // Beyond the bound the value stays and the gradient passes, so that a scale can come back.
                 let excess = log_scale.clone().detach().sub_scalar(bound).clamp_min(0.0);
                 Scale::Tensor((log_scale - excess).exp())
-            }
-        }
-    }
-
-    /// The loss of no rows, connected to a learned temperature too, so that a backward finds its gradient 0.
-    pub(super) fn connected(&self, nothing: Tensor<1>) -> Tensor<1> {
-        match &self.log_scale {
-            None => nothing,
-            Some(log_scale) => {
-                let log_scale = silent(log_scale.val().to_device(&nothing.device()));
-                nothing.clone() + cast_to(log_scale, nothing.dtype())
             }
         }
     }

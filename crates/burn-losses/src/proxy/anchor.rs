@@ -6,10 +6,11 @@ use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
 use burn_losses_kernels::norm::unit_rows;
 use burn_losses_kernels::precision::{cast_to, widen};
 
+use crate::EmbeddingLoss;
 use crate::heads::ClassCenters;
 use crate::identities::{first_match, from_the_start};
 use crate::labels::{LabelPolicy, SafeLabels, silence};
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 use crate::reduction::{EmbeddingReduction, zero_of};
 
 /// Settings of [`ProxyAnchorLoss`].
@@ -25,6 +26,9 @@ pub struct ProxyAnchorLossConfig {
     /// What cosines are multiplied with; in `[1e-6, 1e6]`.
     #[config(default = 32.0)]
     pub alpha: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the proxies start.
     #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
     pub initializer: Initializer,
@@ -53,6 +57,7 @@ impl ProxyAnchorLossConfig {
                 .with_streaming(self.streaming),
             margin,
             alpha,
+            reduction: self.reduction,
         }
     }
 }
@@ -65,8 +70,8 @@ impl ProxyAnchorLossConfig {
 /// loss    = sum of far / (number of classes in the batch) + sum of near / classes
 /// ```
 ///
-/// A loss per class, not per row: the mean over the classes of `classes / (classes in the batch)·far[c] + near[c]` is
-/// the loss of the paper, so take [`EmbeddingReduction::Mean`].
+/// A loss per class, not per row: `forward_no_reduction` returns `[classes]`, and the mean over the classes of
+/// `classes / (classes in the batch)·far[c] + near[c]` is the loss of the paper, [`EmbeddingReduction::Mean`].
 ///
 /// Memory is `O((batch + classes)·dim + batch²)`: the cosines of a batch with all classes are streamed.
 ///
@@ -80,41 +85,21 @@ pub struct ProxyAnchorLoss {
     pub proxies: ClassCenters,
     margin: f64,
     alpha: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl ProxyAnchorLoss {
-    /// The reduced loss of the classes; its mean is the loss of the paper. 0 when no row has a class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for ProxyAnchorLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
             return zero_of(embeddings, self.proxies.weight.val());
         }
-        cast_to(reduction.apply(self.losses(embeddings, labels)), dtype)
+        cast_to(self.reduction.apply(self.losses(embeddings, labels)), dtype)
     }
 
-    /// The loss of every class, so that the mean of all is the loss of the paper.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[classes]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
@@ -122,7 +107,9 @@ impl ProxyAnchorLoss {
         }
         cast_to(self.losses(embeddings, labels), dtype)
     }
+}
 
+impl ProxyAnchorLoss {
     fn losses(&self, embeddings: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {
         let classes = self.proxies.classes();
         let rows = unit_rows(widen(silence(embeddings, valid.clone())));
@@ -143,7 +130,7 @@ impl ProxyAnchorLoss {
     fn far(&self, own: Tensor<1>, labels: Tensor<1, Int>, index: Tensor<1, Int>, classes: usize) -> Tensor<1> {
         let [batch] = own.dims();
         let options = (&own.device(), own.dtype());
-        let same = Pairs::between(labels.clone(), labels.clone()).positive;
+        let same = PairMasks::between(labels.clone(), labels.clone()).positive;
         let scores = own.sub_scalar(self.margin).mul_scalar(-self.alpha);
         let scores = scores.unsqueeze_dim::<2>(0).expand([batch, batch]);
         let of_class = softplus(log_sum_exp_where(scores, same));

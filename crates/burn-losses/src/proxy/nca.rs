@@ -6,6 +6,7 @@ use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
+use crate::EmbeddingLoss;
 use crate::heads::ClassCenters;
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::reduction::EmbeddingReduction;
@@ -34,6 +35,9 @@ pub struct ProxyNcaLossConfig {
     /// Which proxies the denominator adds up.
     #[config(default = "Denominator::AllProxies")]
     pub denominator: Denominator,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the proxies start.
     #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
     pub initializer: Initializer,
@@ -61,6 +65,7 @@ impl ProxyNcaLossConfig {
                 .with_streaming(self.streaming),
             scale,
             denominator: self.denominator,
+            reduction: self.reduction,
         }
     }
 }
@@ -91,41 +96,23 @@ pub struct ProxyNcaLoss {
     scale: f64,
     #[module(skip)]
     denominator: Denominator,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl ProxyNcaLoss {
-    /// The reduced loss; a mean is over the rows that have a class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for ProxyNcaLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
-        reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
+        reduced(&self.proxies, embeddings, labels, self.reduction, |rows, labels| self.losses(rows, labels))
     }
 
-    /// The loss of every row.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
     }
+}
 
+impl ProxyNcaLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         // The 2 of every squared distance cancels.
         let scale = 2.0 * self.scale;
@@ -154,7 +141,7 @@ mod tests {
         let mut loss = config.init(&device);
         loss.proxies.weight = Param::from_tensor(proxies);
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
-        loss.forward(embeddings, Tensor::from_ints([0], &device), EmbeddingReduction::Mean).into_scalar::<f32>()
+        loss.forward(embeddings, Tensor::from_ints([0], &device)).into_scalar::<f32>()
     }
 
     #[test]

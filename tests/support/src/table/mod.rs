@@ -6,6 +6,7 @@ mod classification;
 mod distance;
 mod margin;
 mod pairwise;
+mod per_pair;
 mod proxy;
 mod regression;
 mod regularization;
