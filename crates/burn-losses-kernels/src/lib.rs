@@ -1,13 +1,10 @@
 //! The engine under [`burn-losses`](https://crates.io/crates/burn-losses): operations that Burn's tensor operations could
 //! only do with far more memory, each in a folder of its own, with the same results on every backend.
 //!
-//! - [`logsumexp`]: the log-sum-exp of the scores of queries and keys, streamed over blocks of keys, so that the
-//!   `[queries, keys]` scores never exist at once. The denominator of softmax heads and contrastive losses.
-//! - [`rivals`]: the same walk for heads that see the other classes otherwise: hard ones reweighted, a sum of softplus,
-//!   several centers per class; and for the positives and negatives of a batch.
+//! - [`scores`]: the scores of queries and keys, added up for every query: the log-sum-exp of softmax heads and contrastive
+//!   losses, hard classes reweighted, a sum of softplus; with several centers per class, a bias per key, rows normalised or
+//!   not. Streamed over blocks of keys, so that the `[queries, keys]` scores never exist at once.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
-//!
-//! Beside it, what the operations and the losses share: [`hinge`], [`labels`], [`norm`], [`log_space`] and [`precision`].
 //!
 //! # Features
 //!
@@ -21,11 +18,9 @@
 
 extern crate alloc;
 
-pub mod hinge;
-pub mod labels;
-pub mod log_space;
 pub mod logsumexp;
-pub mod norm;
-pub mod precision;
+#[doc(hidden)]
+pub mod math;
 pub mod rivals;
+pub mod scores;
 pub mod triplets;

@@ -4,9 +4,10 @@
 
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
 use burn_losses_kernels::logsumexp::{
-    KeyLabels, NOTHING, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
+    KeyLabels, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
     streamed_logsumexp_reference,
 };
+use burn_losses_kernels::math::NOTHING;
 
 const SCALE: f64 = 8.0;
 

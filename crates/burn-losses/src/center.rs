@@ -6,7 +6,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::labels::{LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

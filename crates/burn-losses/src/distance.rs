@@ -6,8 +6,7 @@
 use burn::config::Config;
 use burn::tensor::{Tensor, assert_shape};
 
-use burn_losses_kernels::norm::{row_lengths, unit_rows};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, row_lengths, unit_rows, widen};
 
 /// A distance between two rows `a` and `b` of the same length.
 ///

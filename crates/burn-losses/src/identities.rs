@@ -1,7 +1,7 @@
 //! Rows of equal identity, found and added up without a `[rows, rows]` matrix that stays.
 
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::labels::signed;
+use burn_losses_kernels::math::signed;
 
 /// At most this many comparisons of labels exist at once.
 const COMPARISONS: usize = 1 << 20;

@@ -13,7 +13,7 @@ use core::fmt;
 
 use burn::config::Config;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_losses_kernels::labels::signed;
+use burn_losses_kernels::math::signed;
 
 /// What the losses do about labels that name no class.
 #[derive(Config, Debug, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use burn::config::Config;
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, signed};
 
 /// A label is kept as this many numbers below 256: a running state holds floats, and such numbers are exact in all of
 /// them, `bf16` too.

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::tensor::{Bool, Tensor};
 
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 /// Losses are added in groups of this many first: a single pass over millions of `f32` values loses digits on some
 /// backends, and a fixed grouping gives the same sum on every run.

@@ -65,7 +65,7 @@ fn cell(row: &Row, cases: &[Case], backend: &Backend) -> Cell {
 impl Cell {
     fn add(&mut self, row: &Row, case: &Case, backend: &Backend) {
         let tolerances = Tolerances::of(row, case, backend);
-        let run = (row.run)(&Call { case, device: &backend.device, dtype: backend.dtype });
+        let run = (row.run)(&Call::new(case, &backend.device, backend.dtype));
 
         let outputs = |name: &str| run.outputs.get(name).map(|output| host(output.clone()));
         let mut values = vec![("losses", Some(run.loss_values()), &case.expected.losses)];

@@ -43,7 +43,7 @@ fn finite(what: &str, fill: impl Fn(usize) -> f64) {
             let mut case = case;
             let logits = case.inputs.get_mut("logits").expect("logits");
             logits.data.iter_mut().enumerate().for_each(|(place, logit)| *logit = fill(place));
-            let run = (row.run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
             let what = format!("{what}: {} on {}", row.loss, backend.name);
             assert_finite(&what, &run.loss_values());
             for (name, gradient) in run.gradients(&case.cotangent) {
@@ -83,7 +83,7 @@ fn huge_logits_are_harmless_to_all_but_squares() {
             let mut case = case;
             let logits = case.inputs.get_mut("logits").expect("logits");
             logits.data.iter_mut().enumerate().for_each(|(place, logit)| *logit = [1e30, -1e30, 3e30][place % 3]);
-            let run = (row.run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
             assert_finite(row.loss, &run.loss_values());
             for gradient in run.gradients(&case.cotangent).into_values() {
                 assert_finite(row.loss, &gradient);
@@ -102,7 +102,7 @@ fn other_classes_that_are_masked_with_minus_infinity_are_harmless_to_labels() {
                 let masked = sample * classes + (label as usize + 1) % classes;
                 case.inputs.get_mut("logits").expect("logits").data[masked] = f64::NEG_INFINITY;
             }
-            let run = (row.run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
             assert_finite(row.loss, &run.loss_values());
             for gradient in run.gradients(&case.cotangent).into_values() {
                 assert_finite(row.loss, &gradient);
@@ -120,7 +120,7 @@ fn one_class_has_no_loss_and_no_gradient() {
             logits.data.truncate(case.labels.len());
             logits.shape = vec![case.labels.len(), 1];
             case.labels.fill(0);
-            let run = (row.run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
             assert!(run.loss_values().iter().all(|&loss| loss == 0.0), "{} on {}", row.loss, backend.name);
             let gradient = &run.gradients(&case.cotangent)["logits"];
             assert!(gradient.iter().all(|&slope| slope == 0.0), "{} on {}", row.loss, backend.name);
@@ -243,7 +243,7 @@ fn the_weighted_mean_is_that_of_pytorch() {
     let total: f64 = case.labels.iter().map(|&label| weights[label as usize]).sum();
     let expected = case.expected.losses.data.iter().sum::<f64>() / total;
     for backend in backends() {
-        let call = Call { case: &case, device: &backend.device, dtype: backend.dtype };
+        let call = Call::new(&case, &backend.device, backend.dtype);
         let loss = call.config(CrossEntropyLossConfig::new()).init();
         let mean = loss.forward(call.leaf("logits"), call.labels(), EmbeddingReduction::Mean);
         assert_close("mean", &host(mean), &[expected], tolerance(&backend));
@@ -256,8 +256,7 @@ fn a_number_added_to_all_logits_of_a_row_changes_nothing() {
         for (row, case) in rows().filter(|(row, _)| row.labels == Labels::Classes || row.loss.ends_with("soft")) {
             let mut moved = case.clone();
             moved.inputs.get_mut("logits").expect("logits").data.iter_mut().for_each(|logit| *logit += 8.0);
-            let run =
-                |case: &Case| (row.run)(&Call { case, device: &backend.device, dtype: backend.dtype }).loss_values();
+            let run = |case: &Case| (row.run)(&Call::new(case, &backend.device, backend.dtype)).loss_values();
             let tolerance = if backend.is_double() { Tolerance::new(1e-12, 1e-13) } else { Tolerance::new(3e-5, 1e-5) };
             assert_close(row.loss, &run(&moved), &run(&case), tolerance);
         }

@@ -25,7 +25,7 @@ fn gradients_equal_finite_differences_in_f64() {
 }
 
 fn check_case(row: &Row, case: &Case, device: &burn::tensor::Device, backend: &str) {
-    let run = |case: &Case| (row.run)(&Call { case, device, dtype: DType::F64 });
+    let run = |case: &Case| (row.run)(&Call::new(case, device, DType::F64));
     for (name, gradient) in run(case).gradients(&case.cotangent) {
         let value = |input: &[f64]| {
             let mut moved = case.clone();

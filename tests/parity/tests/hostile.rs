@@ -27,7 +27,7 @@ fn finite(what: &str, embeddings: &[Vec<f64>], weights: &[Vec<f64>], labels: &[i
     for backend in backends() {
         for (loss, settings) in heads() {
             let case = head_case(loss, settings, embeddings, weights, labels);
-            let run = (row(loss).run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row(loss).run)(&Call::new(&case, &backend.device, backend.dtype));
             let what = format!("{what}: {loss} {:?} on {} {:?}", case.settings, backend.name, backend.dtype);
             assert_finite(&what, &run.loss_values());
             for (name, gradient) in run.gradients(&case.cotangent) {
@@ -90,7 +90,7 @@ fn a_single_class_has_loss_zero_and_gradient_zero() {
     for backend in backends() {
         for (loss, settings) in heads() {
             let case = head_case(loss, settings, &[vec![0.2, -0.4]], &[vec![1.0, 2.0]], &[0]);
-            let run = (row(loss).run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row(loss).run)(&Call::new(&case, &backend.device, backend.dtype));
 
             assert_eq!(run.loss_values(), [0.0], "{loss} on {}", backend.name);
             for gradient in run.gradients(&case.cotangent).into_values() {

@@ -62,7 +62,7 @@ struct Outcome {
 }
 
 fn outcome(loss: &str, case: &Case, device: &Device) -> Outcome {
-    let run = (row(loss).run)(&Call { case, device, dtype: DType::F64 });
+    let run = (row(loss).run)(&Call::new(case, device, DType::F64));
     let mut gradients = run.gradients(&case.cotangent);
     Outcome {
         losses: run.loss_values(),

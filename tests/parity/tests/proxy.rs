@@ -71,7 +71,7 @@ struct Outcome {
 }
 
 fn run(case: &Case, backend: &Backend) -> Outcome {
-    let run = (row(&case.loss).run)(&Call { case, device: &backend.device, dtype: backend.dtype });
+    let run = (row(&case.loss).run)(&Call::new(case, &backend.device, backend.dtype));
     let mut gradients = run.gradients(&case.cotangent);
     Outcome {
         losses: run.loss_values(),

@@ -32,7 +32,7 @@ fn finite(what: &str, losses: &[&str], prediction: f64, target: f64) {
             let mut case = cases(row.family).into_iter().find(|case| case.loss == row.loss).expect("a case");
             case.inputs.get_mut("predictions").expect("predictions").data.fill(prediction);
             case.inputs.get_mut("targets").expect("targets").data.fill(target);
-            let run = (row.run)(&Call { case: &case, device: &backend.device, dtype: backend.dtype });
+            let run = (row.run)(&Call::new(&case, &backend.device, backend.dtype));
             let what = format!("{what}: {} on {}", row.loss, backend.name);
             assert_finite(&what, &run.loss_values());
             for (name, gradient) in run.gradients(&case.cotangent) {

@@ -12,7 +12,7 @@ use burn_losses::pairs::{
     TemperatureMode, TripletLossConfig,
 };
 use burn_losses::reduction::EmbeddingReduction;
-use burn_losses_kernels::norm::unit_rows;
+use burn_losses_kernels::math::unit_rows;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -67,7 +67,7 @@ struct Outcome {
 }
 
 fn run(case: &Case, backend: &Backend) -> Outcome {
-    let run = (row(&case.loss).run)(&Call { case, device: &backend.device, dtype: backend.dtype });
+    let run = (row(&case.loss).run)(&Call::new(case, &backend.device, backend.dtype));
     let mut gradients: BTreeMap<_, _> = run.gradients(&case.cotangent);
     Outcome { losses: run.loss_values(), gradient: gradients.remove("embeddings").expect("a gradient") }
 }

@@ -12,9 +12,9 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
-use crate::logsumexp::cpu::exponential::Real;
-use crate::logsumexp::cpu::memory::{Host, Key};
-use crate::precision::cast_to;
+use crate::math::cast_to;
+use crate::scores::cpu::exponential::Real;
+use crate::scores::cpu::memory::{Host, Key};
 
 /// What a reference is to an anchor, as a number that every backend can hand over.
 const POSITIVE: f64 = 1.0;

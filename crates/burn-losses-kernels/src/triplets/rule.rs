@@ -1,8 +1,7 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
 
-use crate::hinge::hinge;
-use crate::log_space::softplus;
+use crate::math::{hinge, softplus};
 
 /// How the loss of a triplet grows with its excess, `d(anchor, positive) - d(anchor, negative) + margin`.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

@@ -33,9 +33,8 @@ use burn_losses::heads::{
 use burn_losses::pairs::{
     CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses_kernels::log_space::{log_sum_exp, softplus};
-use burn_losses_kernels::logsumexp::{KeyLabels, NOTHING, streamed_logsumexp};
-use burn_losses_kernels::norm::unit_rows;
+use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
+use burn_losses_kernels::math::{NOTHING, log_sum_exp, softplus, unit_rows};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde_json::json;

@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use super::log_odds::{focal, surprise};
 use crate::reduction::EmbeddingReduction;

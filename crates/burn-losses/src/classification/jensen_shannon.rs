@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use super::log_probabilities::log_probabilities;
 use crate::reduction::EmbeddingReduction;

@@ -2,7 +2,7 @@
 //! divide by it.
 
 use burn::tensor::Tensor;
-use burn_losses_kernels::log_space::{log_sum_exp, softplus};
+use burn_losses_kernels::math::{log_sum_exp, softplus};
 
 use super::samples::Samples;
 

@@ -1,7 +1,7 @@
 //! Logits with the class of every row, safe to compute with.
 
 use burn::tensor::{Bool, DType, Int, Tensor, assert_shape};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use crate::labels::{LabelPolicy, SafeLabels};
 

@@ -1,6 +1,5 @@
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use crate::heads::ClassCenters;
 use crate::labels::{SafeLabels, silence};

@@ -1,6 +1,5 @@
 use burn::tensor::Tensor;
-use burn_losses_kernels::norm::{row_lengths, unit_rows};
-use burn_losses_kernels::precision::widen;
+use burn_losses_kernels::math::{row_lengths, unit_rows, widen};
 
 /// How many figures [`embedding_figures`] are.
 pub(super) const EMBEDDING_FIGURES: usize = 6;

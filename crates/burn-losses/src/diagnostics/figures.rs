@@ -2,7 +2,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use super::embeddings::EMBEDDING_FIGURES;
 use super::{ClassCosines, embedding_figures};

@@ -3,9 +3,8 @@ use core::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_losses_kernels::log_space::log_sum_exp;
-use burn_losses_kernels::logsumexp::{NOTHING, Scale, Streaming, class_scores, sampled_class_scores};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::logsumexp::{Scale, Streaming, class_scores, sampled_class_scores};
+use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp};
 
 use super::own_cosines::OwnCosines;
 use super::{ClassCenters, ClassScores, MarginHead, OwnClass};

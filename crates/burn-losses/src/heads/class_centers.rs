@@ -2,8 +2,7 @@ use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use burn_losses_kernels::logsumexp::Streaming;
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use crate::labels::{LabelPolicy, SafeLabels};
 

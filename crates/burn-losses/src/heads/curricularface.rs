@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::cast_to;
 use burn_losses_kernels::rivals::{Comparison, Reweighting, Rivals, rival_scores};
 
 use super::angle::{falling_shifted_cosine, shifted_cosine};

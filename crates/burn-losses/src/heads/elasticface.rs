@@ -1,7 +1,8 @@
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{NOTHING, Scale, Streaming};
+use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn_losses_kernels::math::NOTHING;
 
 use super::angle::{angle, folded_cosine};
 use super::head::{check_margin, check_scale};

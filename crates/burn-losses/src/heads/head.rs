@@ -1,10 +1,8 @@
 use burn::config::Config;
 use burn::tensor::{Bool, Int, Tensor};
 
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{Scale, class_scores, sampled_class_scores};
-use burn_losses_kernels::norm::row_lengths;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, row_lengths, softplus, widen};
 
 use super::class_centers::ClassCenters;
 use crate::labels::{SafeLabels, silence};

@@ -1,6 +1,5 @@
 use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 /// The own cosines of a batch before it is compared with all classes: what some heads need to tell hard classes from easy
 /// ones. Constants of the gradient.

@@ -3,9 +3,8 @@ use alloc::vec::Vec;
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::log_space::log_sum_exp;
 use burn_losses_kernels::logsumexp::Scale;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, log_sum_exp, widen};
 
 use super::head::{index_or_none, margin_losses};
 use super::{ClassScores, MarginHead};

@@ -1,9 +1,8 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, softplus};
 use burn_losses_kernels::rivals::{Comparison, Curve, Rivals, rival_scores};
 
 use super::head::{check_margin, check_scale};

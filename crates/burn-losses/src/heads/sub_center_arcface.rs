@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::logsumexp::{Scale, Streaming};
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::cast_to;
 use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
 use super::angle::falling_shifted_cosine;

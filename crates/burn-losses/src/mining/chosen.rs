@@ -1,5 +1,5 @@
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::labels::signed;
+use burn_losses_kernels::math::signed;
 
 /// Which anchors and references are a pair, as two masks of `[anchors, references]`.
 ///

@@ -2,9 +2,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::labels::signed;
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, signed, unit_rows, widen};
+use burn_losses_kernels::scores::Counted;
 
 use super::shapes::expect_shape;
 use crate::distance::Distance;
@@ -106,15 +105,9 @@ pub(super) struct OnePositive {
     pub(super) positives: Tensor<2>,
     /// `[negatives, embedding_dim]`.
     pub(super) negatives: Tensor<2>,
-    pub(super) which: WhichNegatives,
-}
-
-/// Which rows among all negatives are those of an anchor.
-pub(super) enum WhichNegatives {
-    /// All but the one at the anchor's place.
-    OtherPlaces,
-    /// Those of another label: the labels of the anchors and of the negatives.
-    OtherLabels(Tensor<1, Int>, Tensor<1, Int>),
+    /// `[anchors]`, by which an anchor's negatives are counted.
+    pub(super) labels: Tensor<1, Int>,
+    pub(super) counted: Counted,
 }
 
 impl Labelled {
@@ -129,9 +122,8 @@ impl Labelled {
 impl OnePositive {
     /// All rows divided by their length.
     pub(super) fn unit(self) -> Self {
-        let Self { anchors, positives, negatives, which } = self;
-        let [anchors, positives, negatives] = [anchors, positives, negatives].map(unit_rows);
-        Self { anchors, positives, negatives, which }
+        let [anchors, positives, negatives] = [self.anchors, self.positives, self.negatives].map(unit_rows);
+        Self { anchors, positives, negatives, ..self }
     }
 
     /// The products of every anchor and its positive, `[anchors]`.
@@ -734,24 +726,24 @@ impl Pairs {
         };
         let (anchors, references) = (anchors.clone(), references.clone());
         let [count, _] = anchors.dims();
-        let (positives, negatives, which) = match self.chosen {
+        let (positives, negatives, labels, counted) = match self.chosen {
             Chosen::Views => {
                 let half = |start| anchors.clone().narrow(0, start, count / 2);
                 let positives = Tensor::cat(vec![half(count / 2), half(0)], 0);
-                (positives, references, WhichNegatives::OtherLabels(labels.clone(), labels.clone()))
+                (positives, references, labels.clone(), Counted::OtherLabels(labels.clone()))
             }
-            Chosen::Aligned => (references.clone(), references, WhichNegatives::OtherPlaces),
+            Chosen::Aligned => (references.clone(), references, labels.clone(), Counted::AllButTarget),
             Chosen::Queue => {
                 let [all, _] = references.dims();
                 let slots = reference_labels.clone().narrow(0, count, all - count);
                 // An anchor with a negative label leaves out none.
                 let nobody = labels.clone().full_like(-1);
                 let (keys, queue) = (references.clone().narrow(0, 0, count), references.narrow(0, count, all - count));
-                (keys, queue, WhichNegatives::OtherLabels(nobody, slots))
+                (keys, queue, nobody, Counted::OtherLabels(slots))
             }
             Chosen::ByLabels | Chosen::Masks(_) | Chosen::Triplets(_) => return None,
         };
-        Some(OnePositive { anchors, positives, negatives, which })
+        Some(OnePositive { anchors, positives, negatives, labels, counted })
     }
 
     /// The distances of the chosen pairs, each as often as it was chosen.

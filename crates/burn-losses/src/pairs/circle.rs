@@ -1,8 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
-use burn_losses_kernels::logsumexp::NOTHING;
+use burn_losses_kernels::math::{NOTHING, log_sum_exp_where, softplus};
 
 use super::argument::{Labelled, Pairs};
 use super::loss::{AnchorLosses, PairLoss};

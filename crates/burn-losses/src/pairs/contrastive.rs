@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::hinge::hinge;
+use burn_losses_kernels::math::hinge;
 
 use super::argument::{Listed, Pairs};
 use super::loss::{AnchorLosses, PairLoss};

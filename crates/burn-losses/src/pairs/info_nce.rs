@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 
 use super::argument::{Labelled, Pairs};
 use super::loss::{AnchorLosses, PairLoss};
@@ -127,7 +127,7 @@ impl InfoNceLoss {
         let alone = counts.clone().equal_scalar(0);
         let counts = counts.cast(FloatDType::from(rows.anchors.dtype()));
         let negatives = rows.log_sum_of_negatives(scale.clone()).mask_fill(alone, 0.0);
-        let [losses, active] = rows.sums_of_softplus(negatives, scale);
+        let (losses, active) = rows.sums_of_softplus(rows.anchors.clone().neg(), negatives, scale);
 
         AnchorLosses::new(losses, counts, active)
     }

@@ -1,8 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_losses_kernels::hinge::hinge;
-use burn_losses_kernels::log_space::log_sum_exp_where;
+use burn_losses_kernels::math::{hinge, log_sum_exp_where};
 
 use super::argument::Pairs;
 use super::loss::{AnchorLosses, PairLoss};

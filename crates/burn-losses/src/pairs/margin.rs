@@ -1,8 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::hinge::hinge;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, hinge};
 
 use super::argument::{Listed, Pairs};
 use super::loss::{AnchorLosses, PairLoss};

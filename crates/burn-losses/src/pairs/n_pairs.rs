@@ -1,9 +1,10 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus};
+use burn_losses_kernels::scores::Counted;
 
-use super::argument::{Labelled, OnePositive, Pairs, WhichNegatives};
+use super::argument::{Labelled, OnePositive, Pairs};
 use super::loss::{AnchorLosses, PairLoss};
 use crate::identities::{first_match, from_the_start};
 use crate::mining::PairMasks;
@@ -130,8 +131,8 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
     let dims = rows.anchors.dims();
     let silent = none.clone().unsqueeze_dim::<2>(1).expand(dims);
     let (anchors, positives) = (rows.anchors.mask_fill(silent.clone(), 0.0), own.mask_fill(silent, 0.0));
-    let which = WhichNegatives::OtherLabels(labels, of_negatives);
-    let losses = behind(OnePositive { anchors, positives, negatives, which });
+    let counted = Counted::OtherLabels(of_negatives);
+    let losses = behind(OnePositive { anchors, positives, negatives, labels, counted });
 
     AnchorLosses::one_each(losses.mask_fill(none, 0.0), anchor)
 }

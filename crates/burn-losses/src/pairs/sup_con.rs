@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::log_space::log_sum_exp_where;
+use burn_losses_kernels::math::log_sum_exp_where;
 
 use super::argument::{Labelled, Pairs};
 use super::loss::{AnchorLosses, PairLoss};

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::Scale;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::scores::Scale;
 
 /// Whether a temperature is trained.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::log_space::{log_sum_exp_where, softplus};
 use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, log_sum_exp_where, softplus, unit_rows, widen};
 
 use crate::EmbeddingLoss;
 use crate::heads::ClassCenters;

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::math::{NOTHING, softplus};
 use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};
@@ -123,7 +123,7 @@ impl ProxyNcaLoss {
             Denominator::AllProxies => softplus(behind),
             Denominator::OtherProxies => {
                 // A sum of no proxies is hugely negative.
-                silent = silent.bool_or(scores.others.lower_scalar(-1e29));
+                silent = silent.bool_or(scores.others.lower_scalar(0.5 * NOTHING));
                 behind
             }
         };

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
+use burn_losses_kernels::math::softplus;
 use burn_losses_kernels::rivals::Comparison;
 
 use super::softmax::{per_row, reduced, scores};

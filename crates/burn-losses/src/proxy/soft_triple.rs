@@ -1,9 +1,8 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Bool, Device, Int, Tensor};
-use burn_losses_kernels::log_space::softplus;
 use burn_losses_kernels::logsumexp::Streaming;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::{cast_to, softplus};
 use burn_losses_kernels::rivals::{CenterChoice, Comparison};
 
 use super::softmax::{per_row, reduced, scores};

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use burn_losses_kernels::precision::cast_to;
+use burn_losses_kernels::math::cast_to;
 use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
 use crate::heads::{ClassCenters, ClassScores};

@@ -1,7 +1,7 @@
 //! What all losses of two tensors of one shape do around their formula.
 
 use burn::tensor::Tensor;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use crate::reduction::EmbeddingReduction;
 

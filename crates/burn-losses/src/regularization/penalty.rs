@@ -2,7 +2,7 @@ use alloc::string::String;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Tensor};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, widen};
 
 use super::ParameterChoice;
 use super::parameters::WeightVisitor;

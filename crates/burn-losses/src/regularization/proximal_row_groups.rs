@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_losses_kernels::norm::row_lengths;
+use burn_losses_kernels::math::row_lengths;
 
 use super::penalty::{check_strength, reach};
 use super::{ParameterChoice, ShrinkageStep};

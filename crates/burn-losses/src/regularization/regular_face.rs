@@ -3,8 +3,7 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::norm::unit_rows;
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::empty::losses_of_nothing;
 use crate::reduction::EmbeddingReduction;

@@ -3,8 +3,7 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::norm::{row_lengths, unit_rows};
-use burn_losses_kernels::precision::{cast_to, widen};
+use burn_losses_kernels::math::{cast_to, row_lengths, unit_rows, widen};
 
 use crate::reduction::EmbeddingReduction;
 

@@ -6,18 +6,24 @@ use burn_losses::heads::{
     AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, Scale, SphereFaceConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 macro_rules! head {
-    ($loss:literal, $config:ident, $steepness:expr, $outputs:expr, $deviation:literal) => {
+    ($loss:literal, $config:ident, $samples:expr, $steepness:expr, $outputs:expr, $deviation:literal) => {
         Row {
             loss: $loss,
             family: "adaptive",
+            kind: Kind::Head,
+            inputs: &[Input::rows("embeddings"), Input::classes("weights")],
+            losses: Losses::PerRow,
+            samples: $samples,
             run: |call| {
                 let [classes, embedding_dim] = call.sizes("weights");
-                let mut head = call.config($config::new(classes, embedding_dim)).init(call.device);
-                head.centers.weight = Param::from_tensor(call.leaf("weights"));
+                let new = || call.config($config::new(classes, embedding_dim)).init(call.device);
+                let mut head = new();
+                head.centers.weight = Param::from_tensor(call.parameter("weights"));
+                let head = call.module(head, new);
                 let mut run = run_head(call, &head);
                 run.outputs.extend($outputs(&head));
                 run
@@ -32,10 +38,25 @@ macro_rules! head {
 
 /// One row per head.
 pub(super) const ROWS: &[Row] = &[
-    head!("SphereFace", SphereFaceConfig, |case| case.number("scale"), |_| None, ""),
+    head!(
+        "SphereFace",
+        SphereFaceConfig,
+        &[
+            Sample::new(r#"{"scale": 30.0}"#),
+            Sample::new(r#"{"scale": 64.0, "multiplier": 4.0, "gradient": "Detached"}"#),
+        ],
+        |case| case.number("scale"),
+        |_| None,
+        ""
+    ),
     head!(
         "MagFace",
         MagFaceConfig,
+        // Between the shortest and the longest, so that the gradient does go along the rows.
+        &[
+            Sample::new(r#"{"scale": 16.0, "shortest": 0.1, "longest": 2.0}"#),
+            Sample::new(r#"{"scale": 64.0, "smallest_margin": 0.3, "largest_margin": 0.6, "length_weight": 20.0}"#),
+        ],
         |case| case.number("scale"),
         |_| None,
         "beyond pi the cosine goes on falling, folded; the authors leave the margin out beyond 90 degrees"
@@ -43,6 +64,10 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "AdaFace",
         AdaFaceConfig,
+        &[
+            Sample::new(r#"{"scale": 16.0, "momentum": 0.0, "concentration": 3.0}"#),
+            Sample::new(r#"{"scale": 64.0, "margin": 0.5}"#),
+        ],
         |case| case.number("scale"),
         |head: &AdaFace| Some(("length_statistics", head.length_statistics().unsqueeze_dim(1))),
         "beyond pi the cosine goes on falling, folded; the authors' is flat there. A batch of one leaves the deviation alone"
@@ -50,11 +75,23 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "ElasticFace",
         ElasticFaceConfig,
+        &[
+            Sample::new(r#"{"scale": 16.0, "deviation": 0.0}"#),
+            Sample::new(r#"{"scale": 64.0, "deviation": 0.05, "margin_kind": "Cosine", "margin": 0.4}"#),
+            Sample::new(r#"{"scale": 64.0, "deviation": 0.05, "order": "FarthestLargest", "seed": 3}"#),
+        ],
         |case| case.number("scale"),
         |_| None,
         "ElasticFace+ deals margins out by rank; the public code by a permutation where its inverse is meant"
     ),
-    head!("AdaCos", AdaCosConfig, |_| 3.0, measured_scale, "the measured scale stays in [0.5, 10000]"),
+    head!(
+        "AdaCos",
+        AdaCosConfig,
+        &[Sample::new(r#"{"scale": "Fixed"}"#), Sample::new(r#"{"scale": "Measured"}"#)],
+        |_| 3.0,
+        measured_scale,
+        "the measured scale stays in [0.5, 10000]"
+    ),
 ];
 
 fn measured_scale(head: &AdaCos) -> Option<(&'static str, Tensor<2>)> {
@@ -66,7 +103,11 @@ fn measured_scale(head: &AdaCos) -> Option<(&'static str, Tensor<2>)> {
 
 fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
     let embeddings = call.leaf("embeddings");
-    let losses = head.forward_no_reduction(embeddings.clone(), call.labels());
+    let losses = if call.how.reduced {
+        head.forward(embeddings.clone(), call.labels())
+    } else {
+        head.forward_no_reduction(embeddings.clone(), call.labels())
+    };
 
     Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
 }

@@ -7,8 +7,17 @@ use burn_losses::classification::{
     PolyLossConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness, Values};
 use crate::naive::classification as naive;
+
+const LOGITS: &[Input] = &[Input::logits("logits")];
+const SOFT: &[Input] = &[Input::logits("logits"), Input::logits("targets").holding(Values::Distribution)];
+const BINARY: &[Input] = &[Input::logits("logits"), Input::logits("targets").holding(Values::Probability)];
+const VIEWS: &[Input] = &[Input::logits("first"), Input::logits("second")];
+const LOGARITHMS: &[Input] = &[
+    Input::logits("predictions").holding(Values::LogDistribution),
+    Input::logits("targets").holding(Values::Distribution),
+];
 
 /// One row per loss and kind of targets.
 pub(super) const ROWS: &[Row] = &[
@@ -18,6 +27,13 @@ pub(super) const ROWS: &[Row] = &[
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{}"#),
+            Sample::new(r#"{"label_smoothing": 0.2, "class_weights": [0.5, 1.0, 2.0, 0.25, 1.5]}"#),
+        ],
         ..row("CrossEntropyLoss", naive::cross_entropy)
     },
     Row {
@@ -25,6 +41,10 @@ pub(super) const ROWS: &[Row] = &[
             let loss = call.config(CrossEntropyLossConfig::new()).init();
             targeted(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
         },
+        kind: Kind::Probabilities,
+        inputs: SOFT,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"label_smoothing": 0.2}"#)],
         ..row("CrossEntropyLoss soft", naive::soft_cross_entropy)
     },
     Row {
@@ -32,6 +52,10 @@ pub(super) const ROWS: &[Row] = &[
             let loss = call.config(BinaryCrossEntropyLossConfig::new()).init();
             targeted(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
+        kind: Kind::Probabilities,
+        inputs: BINARY,
+        losses: Losses::PerNumber,
+        samples: &[Sample::new(r#"{}"#)],
         ..row("BinaryCrossEntropyLoss", naive::binary_cross_entropy)
     },
     Row {
@@ -40,6 +64,10 @@ pub(super) const ROWS: &[Row] = &[
             fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
         deviation: "soft targets weight the two losses instead of the probability under the power",
+        kind: Kind::Probabilities,
+        inputs: BINARY,
+        losses: Losses::PerNumber,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma": 0.5, "alpha": [0.5, 1.0, 2.0, 0.25, 1.5]}"#)],
         ..row("BinaryFocalLoss", naive::binary_focal)
     },
     Row {
@@ -48,6 +76,10 @@ pub(super) const ROWS: &[Row] = &[
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma": 0.5}"#)],
         ..row("FocalLoss", naive::focal)
     },
     Row {
@@ -55,6 +87,10 @@ pub(super) const ROWS: &[Row] = &[
             let loss = call.config(FocalLossConfig::new()).init();
             fixed_targets(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
         },
+        kind: Kind::Probabilities,
+        inputs: SOFT,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma": 0.5}"#)],
         ..row("FocalLoss soft", naive::soft_focal)
     },
     Row {
@@ -63,6 +99,10 @@ pub(super) const ROWS: &[Row] = &[
             fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
         deviation: "no floor under the logarithm, so the hardest positives keep their gradient",
+        kind: Kind::Probabilities,
+        inputs: BINARY,
+        losses: Losses::PerNumber,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"gamma_negative": 2.0, "gamma_positive": 0.5, "clip": 0.1}"#)],
         ..row("AsymmetricLoss", naive::asymmetric)
     },
     Row {
@@ -71,6 +111,10 @@ pub(super) const ROWS: &[Row] = &[
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": -0.5}"#)],
         ..row("PolyLoss", naive::poly)
     },
     Row {
@@ -79,6 +123,10 @@ pub(super) const ROWS: &[Row] = &[
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"q": 0.1}"#)],
         ..row("GeneralizedCrossEntropyLoss", naive::generalized_cross_entropy)
     },
     Row {
@@ -87,6 +135,10 @@ pub(super) const ROWS: &[Row] = &[
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"power": "Squared", "margin": 0.5}"#)],
         ..row("MulticlassHingeLoss", naive::multiclass_hinge)
     },
     Row {
@@ -98,6 +150,10 @@ pub(super) const ROWS: &[Row] = &[
             Run::new(losses, views)
         },
         deviation: "no floor under the mixture",
+        kind: Kind::Probabilities,
+        inputs: VIEWS,
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#)],
         ..row("JensenShannonLoss", naive::jensen_shannon)
     },
     Row {
@@ -107,6 +163,10 @@ pub(super) const ROWS: &[Row] = &[
             let losses = loss.forward_no_reduction(predictions.clone(), targets.clone());
             Run::new(losses, [("predictions", predictions), ("targets", targets)])
         },
+        kind: Kind::Probabilities,
+        inputs: LOGARITHMS,
+        losses: Losses::PerNumber,
+        samples: &[Sample::new(r#"{}"#)],
         ..row("KLDivLoss", naive::kullback_leibler)
     },
 ];
@@ -115,6 +175,10 @@ const fn row(loss: &'static str, naive: fn(&crate::golden::Case) -> Vec<f64>) ->
     Row {
         loss,
         family: "classification",
+        kind: Kind::Logits,
+        inputs: LOGITS,
+        losses: Losses::PerRow,
+        samples: &[],
         run: |_| unreachable!("every row has its own"),
         naive,
         steepness: Steepness::Ordinary,

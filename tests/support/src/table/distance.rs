@@ -2,13 +2,27 @@
 
 use burn_losses::distance::Distance;
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// One row.
 pub(super) const ROWS: &[Row] = &[Row {
     loss: "Distance",
     family: "distance",
+    kind: Kind::Distance,
+    inputs: &[Input::rows("first"), Input::rows("second")],
+    losses: Losses::PerRow,
+    samples: &[
+        Sample::new(r#"{"form": "rowwise", "distance": "SmallestDifference"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "DifferentCount"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "Manhattan"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "Euclidean"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "SquaredEuclidean"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": {"Minkowski": 0.5}}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": {"Minkowski": 3.0}}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "Chebyshev"}"#),
+        Sample::new(r#"{"form": "rowwise", "distance": "Cosine"}"#),
+    ],
     run: distance,
     naive: naive::distance::distances,
     // A power below 1 bends the more the smaller a difference is.

@@ -4,21 +4,26 @@ use burn::module::Param;
 use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig};
 use serde_json::{Value, json};
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive;
 
 /// The row of a head: every head has the same config fields and the same public `centers`, but no common constructor.
 macro_rules! head {
-    ($loss:literal, $config:ident) => {
+    ($loss:literal, $config:ident, $samples:expr) => {
         Row {
             loss: $loss,
             family: "margin",
+            kind: Kind::Head,
+            inputs: &[Input::rows("embeddings"), Input::classes("weights")],
+            losses: Losses::PerRow,
+            samples: $samples,
             run: |call| {
                 let [classes, embedding_dim] = call.sizes("weights");
-                let mut head = call.config($config::new(classes, embedding_dim)).init(call.device);
-                head.centers.weight = Param::from_tensor(call.leaf("weights"));
-                run_head(call, &head)
+                let new = || call.config($config::new(classes, embedding_dim)).init(call.device);
+                let mut head = new();
+                head.centers.weight = Param::from_tensor(call.parameter("weights"));
+                run_head(call, &call.module(head, new))
             },
             naive: naive::margin::losses,
             steepness: Steepness::Scaled(|case| case.number("scale")),
@@ -30,15 +35,39 @@ macro_rules! head {
 
 /// One row per head.
 pub(super) const ROWS: &[Row] = &[
-    head!("NormFace", NormFaceConfig),
-    head!("CosFace", CosFaceConfig),
-    head!("ArcFace", ArcFaceConfig),
-    head!("CombinedMargin", CombinedMarginConfig),
+    head!("NormFace", NormFaceConfig, &[Sample::new(r#"{"scale": 20.0}"#), Sample::new(r#"{"scale": 64.0}"#)]),
+    head!(
+        "CosFace",
+        CosFaceConfig,
+        &[Sample::new(r#"{"scale": 32.0}"#), Sample::new(r#"{"scale": 64.0, "margin": -0.1}"#)]
+    ),
+    head!(
+        "ArcFace",
+        ArcFaceConfig,
+        &[
+            Sample::new(r#"{"scale": 64.0, "margin": 0.5}"#),
+            Sample::new(r#"{"scale": 32.0, "margin": 3.141592653589793, "large_angle": "Fold"}"#),
+            Sample::new(r#"{"scale": 64.0, "margin": 0.5, "large_angle": "EasyMargin"}"#),
+            Sample::new(r#"{"scale": 1e4, "margin": 0.5, "gradient": "Detached"}"#),
+        ]
+    ),
+    head!(
+        "CombinedMargin",
+        CombinedMarginConfig,
+        &[
+            Sample::new(r#"{"scale": 32.0, "angle_factor": 1.3}"#),
+            Sample::new(r#"{"scale": 64.0, "angle_factor": 4.0, "angle_margin": 0.5, "cosine_margin": 0.1}"#),
+        ]
+    ),
 ];
 
 fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
     let embeddings = call.leaf("embeddings");
-    let losses = head.forward_no_reduction(embeddings.clone(), call.labels());
+    let losses = if call.how.reduced {
+        head.forward(embeddings.clone(), call.labels())
+    } else {
+        head.forward_no_reduction(embeddings.clone(), call.labels())
+    };
 
     Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
 }

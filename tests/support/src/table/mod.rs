@@ -4,6 +4,8 @@ mod adaptive;
 mod center;
 mod classification;
 mod distance;
+mod inputs;
+mod law;
 mod margin;
 mod pairwise;
 mod per_pair;
@@ -15,11 +17,18 @@ mod softmax_pairs;
 
 use std::collections::BTreeMap;
 
+use std::cell::RefCell;
+
 use burn::config::Config;
+use burn::module::Module;
+use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde_json::Value;
 
 use crate::golden::{Array, Case};
 
+pub use inputs::{Axis, Input, Sample, Size, Values, numbers};
+pub use law::{Hostile, Law};
 pub use margin::head_case;
 
 /// A loss and everything the tests need of it.
@@ -28,6 +37,14 @@ pub struct Row {
     pub loss: &'static str,
     /// The golden file it is in.
     pub family: &'static str,
+    /// What it is a loss of: which laws concern it.
+    pub kind: Kind,
+    /// What it takes, in a made-up case.
+    pub inputs: &'static [Input],
+    /// What its losses are losses of.
+    pub losses: Losses,
+    /// The settings in which the laws are tried, gentle and at the loss's sharpest, and what it does not keep in them.
+    pub samples: &'static [Sample],
     /// Runs a case: builds the loss from the case's settings and calls it.
     pub run: fn(&Call<'_>) -> Run,
     /// The same in plain loops.
@@ -62,6 +79,54 @@ pub enum Labels {
     /// Identities: only whether two are equal matters, and a row with a negative one is in no pair.
     Identities,
 }
+
+/// What a loss is a loss of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Embeddings and class centers, by an angular margin.
+    Head,
+    /// Embeddings and each other.
+    Pairs,
+    /// Embeddings and trained proxies.
+    Proxy,
+    /// Embeddings and class centers, by their distance.
+    Center,
+    /// Logits and classes.
+    Logits,
+    /// Logits, or several, and probabilities.
+    Probabilities,
+    /// Numbers and numbers.
+    Numbers,
+    /// The rows of a matrix of embeddings or class centers.
+    Regularizer,
+    /// Embeddings and embeddings, row by row.
+    Distance,
+}
+
+impl Kind {
+    /// Whether its rows are vectors and not numbers or logits of their own.
+    pub fn has_embeddings(self) -> bool {
+        matches!(self, Self::Head | Self::Pairs | Self::Proxy | Self::Center | Self::Regularizer | Self::Distance)
+    }
+}
+
+/// What the losses of a run are losses of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    /// `[batch]`: of the rows.
+    PerRow,
+    /// `[batch·batch]`: of every row with every row.
+    PerPair,
+    /// `[batch·columns]`: of every number.
+    PerNumber,
+    /// `[classes]`: of the classes.
+    PerClass,
+    /// `[1]`: of the batch.
+    One,
+}
+
+/// One sample: the defaults.
+const DEFAULTS: &[Sample] = &[Sample::new("{}")];
 
 /// All rows, family by family.
 pub fn table() -> impl Iterator<Item = &'static Row> {
@@ -101,18 +166,62 @@ impl Row {
 }
 
 /// A case on a device.
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// What to run; its inputs may have been changed.
     pub case: &'a Case,
-    /// Where; with autodiff.
+    /// Where; with autodiff, but for tests of evaluation.
     pub device: &'a Device,
     /// In which precision.
     pub dtype: DType,
+    /// How.
+    pub how: How<'a>,
+}
+
+/// What a test may want otherwise than plainly.
+#[derive(Clone, Copy, Default)]
+pub struct How<'a> {
+    /// One number from `forward`, in place of the losses of `forward_no_reduction`.
+    pub reduced: bool,
+    /// How the inputs lie in memory.
+    pub layout: Layout,
+    /// The integer type of the labels, if not the device's own.
+    pub labels: Option<DType>,
+    /// The precision of trained inputs, if not that of the batch.
+    pub parameters: Option<DType>,
+    /// Saves the module and loads it into a new one before it is called.
+    pub saved: bool,
+    /// Where to leave the config that the loss was built from.
+    pub config: Option<&'a RefCell<Option<ConfigSeen>>>,
+}
+
+/// How a tensor lies in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Row after row.
+    #[default]
+    Plain,
+    /// Column after column.
+    Transposed,
+    /// Inside a larger tensor: not at its start, and with a gap after every row.
+    Window,
+    /// The rows in reverse.
+    Flipped,
+}
+
+/// A config as a loss was built from it.
+pub struct ConfigSeen {
+    /// What it is without settings.
+    pub defaults: Value,
+    /// What it is with those of the case.
+    pub changed: Value,
+    /// Reads it from JSON text and writes it back.
+    pub read: fn(&str) -> Result<String, String>,
 }
 
 /// What came out.
 pub struct Run {
-    /// One loss per row or pair.
+    /// One loss per row, pair, number or class; one number where `forward` was called.
     pub losses: Tensor<1>,
     /// The float inputs and trained tensors, for their gradients.
     pub leaves: BTreeMap<&'static str, Tensor<2>>,
@@ -120,21 +229,82 @@ pub struct Run {
     pub outputs: BTreeMap<&'static str, Tensor<2>>,
 }
 
+impl<'a> Call<'a> {
+    /// A plain call.
+    pub fn new(case: &'a Case, device: &'a Device, dtype: DType) -> Self {
+        Self { case, device, dtype, how: How::default() }
+    }
+
+    /// The same call of another case.
+    pub fn of<'b>(&self, case: &'b Case) -> Call<'b>
+    where
+        'a: 'b,
+    {
+        Call { case, ..*self }
+    }
+}
+
 impl Call<'_> {
     /// A float input of the case as a leaf that keeps its gradient.
     pub fn leaf(&self, name: &str) -> Tensor<2> {
-        self.tensor(&self.case.inputs[name]).require_grad()
+        self.make_leaf(self.tensor(&self.case.inputs[name]))
+    }
+
+    /// A trained input of the case, likewise.
+    pub fn parameter(&self, name: &str) -> Tensor<2> {
+        let dtype = self.how.parameters.unwrap_or(self.dtype);
+        self.make_leaf(self.lay(&self.case.inputs[name], dtype))
+    }
+
+    fn make_leaf(&self, tensor: Tensor<2>) -> Tensor<2> {
+        if self.device.is_autodiff() { tensor.detach().require_grad() } else { tensor }
     }
 
     /// An array as a tensor on the device.
     pub fn tensor(&self, array: &Array) -> Tensor<2> {
-        let data = TensorData::new(array.data.clone(), array.sizes());
-        Tensor::from_data(data, (self.device, self.dtype))
+        self.lay(array, self.dtype)
+    }
+
+    fn lay(&self, array: &Array, dtype: DType) -> Tensor<2> {
+        let [rows, columns] = array.sizes();
+        let make = |data: Vec<f64>, shape: [usize; 2]| {
+            Tensor::<2>::from_data(TensorData::new(data, shape), (self.device, dtype))
+        };
+        let at = |row: usize, column: usize| array.data[row * columns + column];
+        match self.how.layout {
+            Layout::Plain => make(array.data.clone(), [rows, columns]),
+            Layout::Transposed => {
+                let data = (0..columns).flat_map(|column| (0..rows).map(move |row| at(row, column))).collect();
+                make(data, [columns, rows]).transpose()
+            }
+            Layout::Window => {
+                // What lies around it is no number: reading it shows.
+                let mut wide = vec![f64::NAN; (rows + 2) * (columns + 3)];
+                for row in 0..rows {
+                    let start = (row + 1) * (columns + 3) + 2;
+                    wide[start..start + columns].copy_from_slice(&array.data[row * columns..(row + 1) * columns]);
+                }
+                make(wide, [rows + 2, columns + 3]).slice([1..rows + 1, 2..columns + 2])
+            }
+            Layout::Flipped => {
+                let data = (0..rows).rev().flat_map(|row| (0..columns).map(move |column| at(row, column))).collect();
+                make(data, [rows, columns]).flip([0])
+            }
+        }
     }
 
     /// The labels of the case.
     pub fn labels(&self) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::from(self.case.labels.as_slice()), self.device)
+        self.integers(&self.case.labels)
+    }
+
+    /// Integers as labels on the device.
+    pub fn integers(&self, numbers: &[i64]) -> Tensor<1, Int> {
+        let data = TensorData::from(numbers);
+        match self.how.labels {
+            None => Tensor::from_data(data, self.device),
+            Some(dtype) => Tensor::from_data(data, (self.device, dtype)),
+        }
     }
 
     /// The config of the loss: `defaults`, changed by the settings of the case.
@@ -143,12 +313,35 @@ impl Call<'_> {
     ///
     /// If a setting is not a field of the config.
     pub fn config<C: Config>(&self, defaults: C) -> C {
-        let mut fields = serde_json::to_value(defaults).expect("a config is JSON");
+        let defaults = serde_json::to_value(defaults).expect("a config is JSON");
+        let mut changed = defaults.clone();
         for (name, value) in &self.case.settings {
-            let field = fields.get_mut(name).unwrap_or_else(|| panic!("{}: no field {name}", self.case.name));
+            let field = changed.get_mut(name).unwrap_or_else(|| panic!("{}: no field {name}", self.case.name));
             *field = value.clone();
         }
-        serde_json::from_value(fields).unwrap_or_else(|error| panic!("{}: {error}", self.case.name))
+        let config =
+            serde_json::from_value(changed.clone()).unwrap_or_else(|error| panic!("{}: {error}", self.case.name));
+        if let Some(seen) = self.how.config {
+            let read = |text: &str| {
+                let config: C = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                serde_json::to_string(&config).map_err(|error| error.to_string())
+            };
+            seen.replace(Some(ConfigSeen { defaults, changed, read }));
+        }
+        config
+    }
+
+    /// The module itself, or, where the test asks for it, a new one into which its record was loaded.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be saved or loaded.
+    pub fn module<M: Module>(&self, module: M, new: impl FnOnce() -> M) -> M {
+        if !self.how.saved {
+            return module;
+        }
+        let bytes = module.into_record().into_bytes().expect("a record");
+        new().load_record(ModuleRecord::from_bytes(bytes).expect("a record"))
     }
 
     /// The rows and columns of an input.

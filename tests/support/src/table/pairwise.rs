@@ -12,7 +12,7 @@ use burn_losses::pairs::{
 };
 
 use super::per_pair::{Negatives, per_pair};
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// Settings that are no fields of a config.
@@ -23,6 +23,14 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "ContrastiveLoss",
         family: "pairwise",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerPair,
+        samples: &[
+            Sample::new(r#"{"form": "Squared", "negative_margin": 1.5}"#),
+            Sample::new(r#"{"form": "SquaredDistance", "balance": "Joint", "positive_margin": 0.1}"#),
+            Sample::new(r#"{"form": "Hinge", "distance": "Manhattan"}"#),
+        ],
         run: contrastive,
         naive: naive::pairwise::contrastive,
         steepness: Steepness::Ordinary,
@@ -32,6 +40,15 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "TripletLoss",
         family: "pairwise",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"mining": "All", "margin": 0.4}"#),
+            Sample::new(r#"{"mining": "Hard", "shape": "Softplus", "margin": 0.3}"#),
+            Sample::new(r#"{"mining": "SemiHard", "negative_distance": "Nearest"}"#),
+            Sample::new(r#"{"mining": "All", "negative_distance": "Nearest", "shape": "Softplus"}"#),
+        ],
         run: triplet,
         naive: naive::pairwise::triplet,
         steepness: Steepness::Ordinary,
@@ -41,6 +58,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "LiftedStructureLoss",
         family: "pairwise",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"positive_margin": 0.25, "negative_margin": 0.8}"#)],
         run: lifted_structure,
         naive: naive::pairwise::lifted_structure,
         steepness: Steepness::Ordinary,
@@ -51,6 +72,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "MarginLoss",
         family: "pairwise",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings"), Input::number("beta")],
+        losses: Losses::PerPair,
+        samples: &[Sample::new(r#"{}"#), Sample::new(r#"{"nu": 0.1, "margin": 0.3}"#)],
         run: margin,
         naive: naive::pairwise::margin,
         steepness: Steepness::Ordinary,
@@ -63,7 +88,7 @@ fn config<C: Config>(call: &Call<'_>, defaults: C) -> C {
     let mut case = call.case.clone();
     case.settings
         .retain(|name, value| !OF_THE_CALL.contains(&name.as_str()) && !(name == "reduction" && value.is_null()));
-    Call { case: &case, ..*call }.config(defaults)
+    call.of(&case).config(defaults)
 }
 
 fn is_reduced(call: &Call<'_>) -> bool {

@@ -6,7 +6,7 @@ use burn_losses::proxy::{
     NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// The classes and the embedding length that a case sets.
@@ -19,19 +19,32 @@ macro_rules! run {
     ($call:expr, $config:ident, $field:ident) => {{
         let call = $call;
         let (classes, embedding_dim) = sizes(call);
-        let mut loss = call.config($config::new(classes, embedding_dim)).init(call.device);
-        loss.$field.weight = Param::from_tensor(call.leaf("weights"));
+        let new = || call.config($config::new(classes, embedding_dim)).init(call.device);
+        let mut loss = new();
+        loss.$field.weight = Param::from_tensor(call.parameter("weights"));
+        let loss = call.module(loss, new);
         let embeddings = call.leaf("embeddings");
         let losses = loss.forward_no_reduction(embeddings.clone(), call.labels());
         Run::new(losses, [("embeddings", embeddings), ("weights", loss.$field.weight.val())])
     }};
 }
 
+const PROXIES: &[Input] = &[Input::rows("embeddings"), Input::classes("weights")];
+
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "ProxyNcaLoss",
         family: "proxy",
+        kind: Kind::Proxy,
+        inputs: PROXIES,
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"scale": 1.0}"#),
+            Sample::new(r#"{"scale": 1e4}"#),
+            Sample::new(r#"{"scale": 1.0, "denominator": "OtherProxies"}"#),
+            Sample::new(r#"{"scale": 1e4, "denominator": "OtherProxies"}"#),
+        ],
         run: |call| run!(call, ProxyNcaLossConfig, proxies),
         naive: naive::proxy::nca,
         steepness: Steepness::Scaled(|case| 2.0 * case.number("scale")),
@@ -41,17 +54,27 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "ProxyAnchorLoss",
         family: "proxy",
+        kind: Kind::Proxy,
+        inputs: PROXIES,
+        losses: Losses::PerClass,
+        samples: &[Sample::new(r#"{"alpha": 32.0, "margin": 0.1}"#), Sample::new(r#"{"alpha": 1e4, "margin": 0.2}"#)],
         run: |call| run!(call, ProxyAnchorLossConfig, proxies),
         naive: naive::proxy::anchor,
         // A class that is in the batch counts for those that are not.
         steepness: Steepness::Scaled(|case| 2.0 * case.number("alpha")),
-        // Classes, but a loss per class and not per row: `proxy.rs` tests them.
-        labels: Labels::None,
+        labels: Labels::Classes,
         deviation: "",
     },
     Row {
         loss: "SoftTripleLoss",
         family: "proxy",
+        kind: Kind::Proxy,
+        inputs: PROXIES,
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"centers_per_class": 2, "scale": 20.0, "gamma": 0.1, "margin": 0.01}"#),
+            Sample::new(r#"{"centers_per_class": 2, "scale": 1e4, "gamma": 1e-4, "margin": 0.01}"#),
+        ],
         run: |call| run!(call, SoftTripleLossConfig, centers),
         naive: naive::proxy::soft_triple,
         steepness: Steepness::Scaled(|case| case.number("scale") / case.number("gamma").min(1.0)),
@@ -61,16 +84,29 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "SoftTripleForward",
         family: "proxy",
+        kind: Kind::Proxy,
+        inputs: PROXIES,
+        losses: Losses::One,
+        samples: &[Sample::new(
+            r#"{"centers_per_class": 2, "scale": 20.0, "gamma": 0.1, "margin": 0.01, "regularizer_weight": 0.2}"#,
+        )],
         run: soft_triple_forward,
         naive: naive::proxy::soft_triple_forward,
         steepness: Steepness::Scaled(|case| case.number("scale") / case.number("gamma").min(1.0)),
-        // One number with a regularizer, which no label silences.
-        labels: Labels::None,
+        labels: Labels::Classes,
         deviation: "",
     },
     Row {
         loss: "NormalizedSoftmaxLoss",
         family: "proxy",
+        kind: Kind::Proxy,
+        inputs: PROXIES,
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"temperature": 0.5}"#),
+            Sample::new(r#"{"temperature": 0.01}"#),
+            Sample::new(r#"{"temperature": 1e-4}"#),
+        ],
         run: |call| run!(call, NormalizedSoftmaxLossConfig, proxies),
         naive: naive::proxy::normalized_softmax,
         steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
@@ -82,7 +118,7 @@ pub(super) const ROWS: &[Row] = &[
 fn soft_triple_forward(call: &Call<'_>) -> Run {
     let (classes, embedding_dim) = sizes(call);
     let mut loss = call.config(SoftTripleLossConfig::new(classes, embedding_dim)).init(call.device);
-    loss.centers.weight = Param::from_tensor(call.leaf("weights"));
+    loss.centers.weight = Param::from_tensor(call.parameter("weights"));
     let embeddings = call.leaf("embeddings");
     let value = loss.forward(embeddings.clone(), call.labels());
     Run::new(value, [("embeddings", embeddings), ("weights", loss.centers.weight.val())])

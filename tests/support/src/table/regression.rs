@@ -7,13 +7,15 @@ use burn_losses::regression::{
     QuantileLossConfig, SmoothL1LossConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, DEFAULTS, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness, Values};
 use crate::naive::regression as naive;
 
 /// The row of a loss whose config has defaults.
 macro_rules! pointwise {
-    ($loss:literal, $config:expr, $naive:path) => {
+    ($loss:literal, $config:expr, $inputs:expr, $samples:expr, $naive:path) => {
         Row {
+            inputs: $inputs,
+            samples: $samples,
             run: |call| {
                 let loss = call.config($config).init();
                 pair(call, |predictions, targets| loss.forward_no_reduction(predictions, targets))
@@ -23,14 +25,33 @@ macro_rules! pointwise {
     };
 }
 
+const NUMBERS: &[Input] = &[Input::rows("predictions"), Input::rows("targets")];
+const POSITIVE: &[Input] =
+    &[Input::rows("predictions").holding(Values::Positive), Input::rows("targets").holding(Values::Positive)];
+const COUNTS: &[Input] = &[Input::rows("predictions"), Input::rows("targets").holding(Values::Count)];
+const VARIANCES: &[Input] =
+    &[Input::rows("predictions"), Input::rows("targets"), Input::rows("variances").holding(Values::Positive)];
+
 /// One row per loss, also for those of Burn that are re-exported.
 pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| pair(call, |predictions, targets| MseLoss::new().forward_no_reduction(predictions, targets)),
         ..row("MseLoss", naive::squares)
     },
-    pointwise!("LpLoss", LpLossConfig::new(1.0), naive::powers),
-    pointwise!("HuberLoss", HuberLossConfig::new(1.0), naive::huber),
+    pointwise!(
+        "LpLoss",
+        LpLossConfig::new(1.0),
+        NUMBERS,
+        &[Sample::new(r#"{"p": 1.0}"#), Sample::new(r#"{"p": 1.5}"#)],
+        naive::powers
+    ),
+    pointwise!(
+        "HuberLoss",
+        HuberLossConfig::new(1.0),
+        NUMBERS,
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"delta": 0.5}"#)],
+        naive::huber
+    ),
     Row {
         run: |call| {
             let loss = call.config(SmoothL1LossConfig::new()).init();
@@ -45,26 +66,58 @@ pub(super) const ROWS: &[Row] = &[
             let losses = loss.forward_no_reduction(predictions.clone(), targets.clone(), variances.clone());
             Run::new(losses, [("predictions", predictions), ("targets", targets), ("variances", variances)])
         },
+        inputs: VARIANCES,
+        samples: &[Sample::new("{}"), Sample::new(r#"{"full": true, "eps": 1e-3}"#)],
         // The errors of a Gaussian bend over the size of the variance, 0.1 and more.
         steepness: Steepness::Bent(|_| 10.0),
         ..row("GaussianNLLLoss", naive::gaussian)
     },
-    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), naive::log_cosh),
-    pointwise!("CharbonnierLoss", CharbonnierLossConfig::new(), naive::charbonnier),
-    pointwise!("QuantileLoss", QuantileLossConfig::new(), naive::quantile),
+    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), NUMBERS, &[Sample::new(r#"{}"#)], naive::log_cosh),
+    pointwise!(
+        "CharbonnierLoss",
+        CharbonnierLossConfig::new(),
+        NUMBERS,
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 0.5}"#)],
+        naive::charbonnier
+    ),
+    pointwise!(
+        "QuantileLoss",
+        QuantileLossConfig::new(),
+        NUMBERS,
+        &[Sample::new(r#"{"quantile": 0.9}"#)],
+        naive::quantile
+    ),
     pointwise!(
         "MeanSquaredLogarithmicErrorLoss",
         MeanSquaredLogarithmicErrorLossConfig::new(),
+        POSITIVE,
+        &[Sample::new(r#"{}"#)],
         naive::squared_logarithmic
     ),
-    pointwise!("MeanAbsolutePercentageErrorLoss", MeanAbsolutePercentageErrorLossConfig::new(), naive::percentage),
-    pointwise!("PoissonNllLoss", PoissonNllLossConfig::new(), naive::poisson),
+    pointwise!(
+        "MeanAbsolutePercentageErrorLoss",
+        MeanAbsolutePercentageErrorLossConfig::new(),
+        POSITIVE,
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"floor": 1e-3}"#)],
+        naive::percentage
+    ),
+    pointwise!(
+        "PoissonNllLoss",
+        PoissonNllLossConfig::new(),
+        COUNTS,
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"target_term": "Stirling"}"#)],
+        naive::poisson
+    ),
 ];
 
 const fn row(loss: &'static str, naive: fn(&crate::golden::Case) -> Vec<f64>) -> Row {
     Row {
         loss,
         family: "regression",
+        kind: Kind::Numbers,
+        inputs: NUMBERS,
+        losses: Losses::PerNumber,
+        samples: DEFAULTS,
         run: |_| unreachable!("every row has its own"),
         naive,
         steepness: Steepness::Ordinary,

@@ -6,9 +6,11 @@ use burn_losses::regularization::{
     SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, DEFAULTS, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive::regularization as naive;
+
+const WEIGHTS: &[Input] = &[Input::rows("weights")];
 
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
@@ -18,9 +20,16 @@ pub(super) const ROWS: &[Row] = &[
             let root = case.settings["norm"]["Minkowski"].as_f64() == Some(0.5);
             if root { 30.0 } else { 1.0 }
         }),
+        inputs: &[Input::rows("embeddings")],
+        samples: &[
+            Sample::new(r#"{"norm": "Euclidean"}"#),
+            Sample::new(r#"{"norm": "Manhattan", "power": 0.5}"#),
+            Sample::new(r#"{"norm": "Chebyshev"}"#),
+            Sample::new(r#"{"norm": {"Minkowski": 3.0}, "power": 0.25}"#),
+        ],
         ..row("LpRegularizer", lp, naive::lp, "")
     },
-    row("ZeroMeanRegularizer", zero_mean, naive::zero_mean, ""),
+    Row { inputs: &[Input::rows("embeddings")], ..row("ZeroMeanRegularizer", zero_mean, naive::zero_mean, "") },
     row(
         "CenterInvariantRegularizer",
         center_invariant,
@@ -28,12 +37,16 @@ pub(super) const ROWS: &[Row] = &[
         "a squared length above 1e15 counts as 1e15: the fourth power of a length overflows f32",
     ),
     row("RegularFaceRegularizer", regular_face, naive::regular_face, ""),
-    row(
-        "SparseCentersRegularizer",
-        sparse_centers,
-        naive::sparse_centers,
-        "the 1/2 of the source's divisor is in every loss, so that their mean is the number of the paper",
-    ),
+    Row {
+        losses: Losses::PerClass,
+        samples: &[Sample::new(r#"{"classes": 3, "centers_per_class": 2}"#)],
+        ..row(
+            "SparseCentersRegularizer",
+            sparse_centers,
+            naive::sparse_centers,
+            "the 1/2 of the source's divisor is in every loss, so that their mean is the number of the paper",
+        )
+    },
 ];
 
 const fn row(
@@ -43,7 +56,19 @@ const fn row(
     deviation: &'static str,
 ) -> Row {
     let (steepness, labels) = (Steepness::Ordinary, Labels::None);
-    Row { loss, family: "regularization", run, naive, steepness, labels, deviation }
+    Row {
+        loss,
+        family: "regularization",
+        kind: Kind::Regularizer,
+        inputs: WEIGHTS,
+        losses: Losses::PerRow,
+        samples: DEFAULTS,
+        run,
+        naive,
+        steepness,
+        labels,
+        deviation,
+    }
 }
 
 fn run_on(call: &Call<'_>, input: &'static str, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> Run {

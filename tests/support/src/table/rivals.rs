@@ -6,20 +6,25 @@ use burn_losses::heads::{
     CurricularFaceConfig, MarginHead, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 macro_rules! head {
-    ($loss:literal, $config:ident, $more:expr, $deviation:literal) => {
+    ($loss:literal, $config:ident, $inputs:expr, $samples:expr, $more:expr, $deviation:literal) => {
         Row {
             loss: $loss,
             family: "rivals",
+            kind: Kind::Head,
+            inputs: $inputs,
+            losses: Losses::PerRow,
+            samples: $samples,
             run: |call| {
                 let [_, embedding_dim] = call.sizes("weights");
                 let classes = call.case.settings["classes"].as_u64().expect("a number of classes") as usize;
-                let mut head = call.config($config::new(classes, embedding_dim)).init(call.device);
-                head.centers.weight = Param::from_tensor(call.leaf("weights"));
-                $more(call, head)
+                let new = || call.config($config::new(classes, embedding_dim)).init(call.device);
+                let mut head = new();
+                head.centers.weight = Param::from_tensor(call.parameter("weights"));
+                $more(call, call.module(head, new))
             },
             naive: naive::rival_heads::losses,
             steepness: Steepness::Scaled(|case| case.number("scale")),
@@ -29,12 +34,30 @@ macro_rules! head {
     };
 }
 
+const PLAIN: &[Input] = &[Input::rows("embeddings"), Input::classes("weights")];
+const WITH_BIAS: &[Input] = &[Input::rows("embeddings"), Input::classes("weights"), Input::number("bias")];
+
 /// One row per head.
 pub(super) const ROWS: &[Row] = &[
-    head!("SubCenterArcFace", SubCenterArcFaceConfig, |call, head| run_head(call, &head), ""),
+    head!(
+        "SubCenterArcFace",
+        SubCenterArcFaceConfig,
+        PLAIN,
+        &[
+            Sample::new(r#"{"scale": 16.0, "sub_centers": 3}"#),
+            Sample::new(r#"{"scale": 64.0, "sub_centers": 2, "margin": 0.3}"#),
+        ],
+        |call, head| run_head(call, &head),
+        ""
+    ),
     head!(
         "CurricularFace",
         CurricularFaceConfig,
+        PLAIN,
+        &[
+            Sample::new(r#"{"scale": 16.0, "momentum": 0.0}"#),
+            Sample::new(r#"{"scale": 64.0, "momentum": 0.3, "margin": 0.4}"#),
+        ],
         |call: &Call<'_>, head: burn_losses::heads::CurricularFace| {
             let mut run = run_head(call, &head);
             run.outputs.insert("average_cosine", head.average_cosine().unsqueeze_dim(1));
@@ -45,14 +68,21 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "MvSoftmax",
         MvSoftmaxConfig,
+        PLAIN,
+        &[
+            Sample::new(r#"{"scale": 16.0, "weight": 0.3}"#),
+            Sample::new(r#"{"scale": 32.0, "margin_kind": "Angle", "weighting": "Fixed", "margin": 0.5}"#),
+        ],
         |call, head| run_head(call, &head),
         "public code drops the margin where the own cosine is below it; the paper does not"
     ),
     head!(
         "UniFace",
         UniFaceConfig,
+        WITH_BIAS,
+        &[Sample::new(r#"{"scale": 16.0}"#), Sample::new(r#"{"scale": 64.0, "balance": 0.3, "margin": 0.1}"#),],
         |call: &Call<'_>, mut head: burn_losses::heads::UniFace| {
-            let bias = call.leaf("bias");
+            let bias = call.parameter("bias");
             head.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
@@ -61,8 +91,13 @@ pub(super) const ROWS: &[Row] = &[
     head!(
         "SphereFace2",
         SphereFace2Config,
+        WITH_BIAS,
+        &[
+            Sample::new(r#"{"scale": 16.0}"#),
+            Sample::new(r#"{"scale": 40.0, "balance": 0.6, "exponent": 2.0, "gradient": "Detached", "margin": 0.3}"#),
+        ],
         |call: &Call<'_>, mut head: burn_losses::heads::SphereFace2| {
-            let bias = call.leaf("bias");
+            let bias = call.parameter("bias");
             head.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
@@ -72,7 +107,11 @@ pub(super) const ROWS: &[Row] = &[
 
 fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
     let embeddings = call.leaf("embeddings");
-    let losses = head.forward_no_reduction(embeddings.clone(), call.labels());
+    let losses = if call.how.reduced {
+        head.forward(embeddings.clone(), call.labels())
+    } else {
+        head.forward_no_reduction(embeddings.clone(), call.labels())
+    };
 
     Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
 }

@@ -7,7 +7,7 @@ use burn_losses::pairs::{
 };
 
 use super::per_pair::{Negatives, per_pair};
-use super::{Call, Labels, Row, Run, Steepness};
+use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive;
 
@@ -16,6 +16,14 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "InfoNceLoss",
         family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerPair,
+        samples: &[
+            Sample::new(r#"{"temperature": 0.5}"#),
+            Sample::new(r#"{"temperature": 0.01}"#),
+            Sample::new(r#"{"temperature": 1e-4}"#),
+        ],
         run: info_nce,
         naive: naive::softmax_pairs::info_nce,
         steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
@@ -25,6 +33,14 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "SupConLoss",
         family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"temperature": 0.5}"#),
+            Sample::new(r#"{"temperature": 0.01}"#),
+            Sample::new(r#"{"temperature": 1e-4}"#),
+        ],
         run: sup_con,
         naive: naive::softmax_pairs::sup_con,
         steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
@@ -34,6 +50,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "NPairsLoss",
         family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{"score": "Cosine"}"#), Sample::new(r#"{"score": "Product"}"#)],
         run: n_pairs,
         naive: naive::softmax_pairs::n_pairs,
         steepness: Steepness::Ordinary,
@@ -43,6 +63,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "MultiSimilarityLoss",
         family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::new(r#"{"alpha": 2.0, "beta": 50.0, "base": 0.5}"#),
+            Sample::new(r#"{"alpha": 1e4, "beta": 1e4, "base": 0.5}"#),
+        ],
         run: multi_similarity,
         naive: naive::softmax_pairs::multi_similarity,
         steepness: Steepness::Scaled(|case| case.number("beta")),
@@ -52,6 +79,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         loss: "CircleLoss",
         family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[Sample::new(r#"{"margin": 0.4, "scale": 80.0}"#), Sample::new(r#"{"margin": 0.25, "scale": 1e4}"#)],
         run: circle,
         naive: naive::softmax_pairs::circle,
         // The weights go up to 1 + margin, and a loss adds two of them.
@@ -135,7 +166,7 @@ fn circle(call: &Call<'_>) -> Run {
     // Not a field: it tells the tests that the gradient is not the derivative of the value.
     let mut case: Case = call.case.clone();
     case.settings.remove("gradient");
-    Batch::of(call).run(&Call { case: &case, ..*call }.config(CircleLossConfig::new()).init(call.device))
+    Batch::of(call).run(&call.of(&case).config(CircleLossConfig::new()).init(call.device))
 }
 
 fn n_pairs(call: &Call<'_>) -> Run {

@@ -13,7 +13,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::exponential::Real;
 use super::memory::{Key, Strided};
-use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+use crate::math::NOTHING;
+use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// Numbers that are added beside each other in a dot product: two AVX-512 registers of `f32`.
 const LANES: usize = 32;
@@ -83,7 +84,7 @@ pub(super) fn product<T: Real>(
     }
 }
 
-/// A block of keys in working precision, divided by their lengths where that is asked for.
+/// Rows in working precision, divided by their lengths where that is asked for: a block of keys, or all queries.
 pub(super) struct Block<T> {
     unit: Vec<T>,
     inverse_lengths: Vec<T>,
@@ -100,17 +101,27 @@ impl<T: Real> Block<T> {
         self.rows
     }
 
-    /// The keys, `[rows, D]`.
+    /// The rows, `[rows, D]`.
     pub(super) fn unit(&self) -> Matrix<'_, T> {
         Matrix::rows(&self.unit, self.rows, self.dim)
     }
 
-    pub(super) fn load<K: Key<T>>(&mut self, keys: &Strided<'_, K>, start: usize, rows: usize, normalise: bool) {
-        self.rows = rows;
-        Arch::new().dispatch(Load { block: self, keys, start, normalise });
+    /// Some of the rows, `[length, D]`.
+    pub(super) fn unit_of(&self, (start, length): (usize, usize)) -> Matrix<'_, T> {
+        Matrix::rows(&self.unit[start * self.dim..], length, self.dim)
     }
 
-    /// Writes the gradient of the keys from that of the unit keys.
+    pub(super) fn load<K: Key<T>>(&mut self, from: &Strided<'_, K>, start: usize, rows: usize, normalise: bool) {
+        self.rows = rows;
+        Arch::new().dispatch(Load { block: self, from, start, normalise });
+    }
+
+    /// The gradient of rows that were divided by their lengths, in the place of that of the unit rows.
+    pub(super) fn project(&self, unit_gradient: &mut [T]) {
+        Arch::new().dispatch(Project { block: self, unit_gradient });
+    }
+
+    /// Writes the gradient of the rows from that of the unit rows.
     pub(super) fn finish<K: Key<T>>(&self, unit_gradient: &mut [T], into: &mut [MaybeUninit<K>], normalise: bool) {
         Arch::new().dispatch(Finish { block: self, unit_gradient, into, normalise });
     }
@@ -118,7 +129,7 @@ impl<T: Real> Block<T> {
 
 struct Load<'a, 'k, T, K: Copy> {
     block: &'a mut Block<T>,
-    keys: &'a Strided<'k, K>,
+    from: &'a Strided<'k, K>,
     start: usize,
     normalise: bool,
 }
@@ -131,11 +142,27 @@ impl<T: Real, K: Key<T>> WithSimd for Load<'_, '_, T, K> {
         let Block { unit, inverse_lengths, rows, dim } = self.block;
         for row in 0..*rows {
             let unit = &mut unit[row * *dim..(row + 1) * *dim];
-            self.keys.copy_row(self.start + row, unit);
+            self.from.copy_row(self.start + row, unit);
             if self.normalise {
                 inverse_lengths[row] = normalise_row(unit);
             }
         }
+    }
+}
+
+struct Project<'a, T> {
+    block: &'a Block<T>,
+    unit_gradient: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Project<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Block { unit, inverse_lengths, dim, .. } = self.block;
+        let rows = self.unit_gradient.chunks_exact_mut(*dim).zip(unit.chunks_exact(*dim)).zip(inverse_lengths);
+        rows.for_each(|((gradient, unit), &inverse_length)| project_row(gradient, unit, inverse_length));
     }
 }
 
@@ -173,7 +200,7 @@ fn project_row<T: Real>(gradient: &mut [T], unit: &[T], inverse_length: T) {
     }
 }
 
-/// Divides a row by its length as [`unit_rows`](crate::norm::unit_rows) does, and returns `1 / length`.
+/// Divides a row by its length as [`unit_rows`](crate::math::unit_rows) does, and returns `1 / length`.
 #[inline(always)]
 fn normalise_row<T: Real>(row: &mut [T]) -> T {
     let mut largest = [T::zero(); LANES];
@@ -289,15 +316,15 @@ impl<T: Real> Merge<'_, T> {
     }
 }
 
-/// Replaces scores `[rows, lanes]` by `g_others·exp(scale·score - others)`; the scores are those of `kept` where there
+/// Replaces scores `[rows, lanes]` by `g_sum·exp(scale·score - sums)`; the scores are those of `kept` where there
 /// are some, whose rows are `stride` apart.
 pub(super) struct Weigh<'a, T> {
     pub(super) scores: &'a mut [T],
     pub(super) kept: Option<&'a [T]>,
     pub(super) stride: usize,
     pub(super) scale: T,
-    pub(super) others: &'a [T],
-    pub(super) g_others: &'a [T],
+    pub(super) sums: &'a [T],
+    pub(super) g_sum: &'a [T],
 }
 
 impl<T: Real> Weigh<'_, T> {
@@ -307,13 +334,13 @@ impl<T: Real> Weigh<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let lanes = self.others.len();
+        let lanes = self.sums.len();
         for (number, row) in self.scores.chunks_exact_mut(lanes).enumerate() {
             if let Some(kept) = self.kept {
                 row.copy_from_slice(&kept[number * self.stride..number * self.stride + lanes]);
             }
-            for ((score, &others), &gradient) in row.iter_mut().zip(self.others).zip(self.g_others) {
-                *score = gradient * (*score * self.scale - others).exponential::<FUSED>();
+            for ((score, &sums), &gradient) in row.iter_mut().zip(self.sums).zip(self.g_sum) {
+                *score = gradient * (*score * self.scale - sums).exponential::<FUSED>();
             }
         }
     }
@@ -325,5 +352,62 @@ impl<T: Real> WithSimd for Weigh<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
+    }
+}
+
+/// Adds a number of every key to its row of the scores `[rows, lanes]`, but for those that are left out.
+pub(super) struct AddBias<'a, T> {
+    pub(super) scores: &'a mut [T],
+    pub(super) lanes: usize,
+    pub(super) biases: &'a [T],
+}
+
+impl<T: Real> AddBias<'_, T> {
+    pub(super) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl<T: Real> WithSimd for AddBias<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let nothing = T::of(NOTHING);
+        for (row, &bias) in self.scores.chunks_exact_mut(self.lanes).zip(self.biases) {
+            for score in row {
+                *score = if *score == nothing { nothing } else { *score + bias };
+            }
+        }
+    }
+}
+
+/// Adds the sum of every row of `[rows, lanes]` to its number.
+pub(super) struct AddRows<'a, T> {
+    pub(super) rows: &'a [T],
+    pub(super) lanes: usize,
+    pub(super) into: &'a mut [T],
+}
+
+impl<T: Real> AddRows<'_, T> {
+    pub(super) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl<T: Real> WithSimd for AddRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, into) in self.rows.chunks_exact(self.lanes).zip(self.into) {
+            let mut sums = [T::zero(); LANES];
+            let mut chunks = row.chunks_exact(LANES);
+            for chunk in &mut chunks {
+                sums.iter_mut().zip(chunk).for_each(|(sum, &number)| *sum = *sum + number);
+            }
+            sums.iter_mut().zip(chunks.remainder()).for_each(|(sum, &number)| *sum = *sum + number);
+            *into = sums.into_iter().fold(*into, |sum, part| sum + part);
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, empty_device_dtype};
@@ -15,10 +15,10 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::CubeCountSelection;
 
-use super::NOTHING;
 use super::backend::Exclusion;
 use super::blocks::{Blocks, Excluded, Running};
-use crate::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
+use crate::math::NOTHING;
+use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// Units of a cube, where the device has as many.
 const MOST_UNITS: u32 = 256;
@@ -97,11 +97,11 @@ fn unit_rows_kernel<F: Float>(
 ///
 /// Every unit keeps its own maximum and sum, so the scores are read once.
 #[cube(launch, address_type = "dynamic")]
-fn merge_kernel<F: Float, I: Int, J: Int>(
+fn merge_kernel<F: Float, I: Int, J: Int, L: Int>(
     scores: &Tensor<F>,      // [rows, columns]
     labels: &Tensor<I>,      // [rows]
     key_labels: &Tensor<J>,  // [columns], or anything where they are not read
-    own: &mut Tensor<F>,     // [rows, 1]
+    target: &mut Tensor<F>,  // [rows, 1]
     largest: &mut Tensor<F>, // [rows, 1]
     sum: &mut Tensor<F>,     // [rows, 1]
     scale: InputScalar,
@@ -109,7 +109,7 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
     start: i32,
     #[comptime] exclusion: Exclusion,
     #[comptime] units: usize,
-    #[define(F, I, J)] _dtypes: [ElemType; 3],
+    #[define(F, I, J, L)] _dtypes: [ElemType; 4],
 ) {
     let row = CUBE_POS;
     if row >= scores.shape(0) {
@@ -118,14 +118,15 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
     let unit = UNIT_POS_X as usize;
     let columns = scores.shape(1);
     let first = row * scores.stride(0);
-    let label = i32::cast_from(labels[row * labels.stride(0)]);
+    let label = L::cast_from(labels[row * labels.stride(0)]);
+    let start = L::cast_from(start);
     let scale = scale.get::<F>();
 
     let mut unit_largest = nothing.get::<F>();
     let mut unit_sum = F::new(0.0_f32);
     let mut column = unit;
     while column < columns {
-        if !is_excluded::<J>(row, column, label, start, key_labels, exclusion) {
+        if !is_excluded::<J, L>(row, column, label, start, key_labels, exclusion) {
             let score = scores[first + column] * scale;
             // A NaN is never larger and so stays in the sum.
             if score > unit_largest {
@@ -171,29 +172,29 @@ fn merge_kernel<F: Float, I: Int, J: Int>(
         }
 
         // Compared before subtracting, which could overflow for labels that are no position.
-        if comptime!(exclusion.has_own_key()) && label >= start && label < start + columns as i32 {
-            let index = row * own.stride(0);
-            own[index] += scores[first + (label - start) as usize];
+        if comptime!(exclusion.has_target()) && label >= start && label < start + L::cast_from(columns) {
+            let index = row * target.stride(0);
+            target[index] += scores[first + usize::cast_from(label - start)];
         }
     }
 }
 
-/// `G[i, j] = scale·g_others[i]·exp(scale·scores[i, j] - others[i])` for keys that count, `g_own[i]` for the own key and
+/// `G[i, j] = scale·g_sum[i]·exp(scale·scores[i, j] - sums[i])` for keys that count, `g_target[i]` for the target and
 /// 0 for the rest. A cube takes `units` neighbours of one row.
 #[cube(launch, address_type = "dynamic")]
-fn gradient_kernel<F: Float, I: Int, J: Int>(
+fn gradient_kernel<F: Float, I: Int, J: Int, L: Int>(
     scores: &Tensor<F>,       // [rows, columns]
     labels: &Tensor<I>,       // [rows]
     key_labels: &Tensor<J>,   // [columns], or anything where they are not read
-    others: &Tensor<F>,       // [rows, 1]
-    g_own: &Tensor<F>,        // [rows, 1]
-    g_others: &Tensor<F>,     // [rows, 1]
+    sums: &Tensor<F>,         // [rows, 1]
+    g_target: &Tensor<F>,     // [rows, 1]
+    g_sum: &Tensor<F>,        // [rows, 1]
     gradient: &mut Tensor<F>, // [rows, columns]
     scale: InputScalar,
     start: i32,
     #[comptime] exclusion: Exclusion,
     #[comptime] units: usize,
-    #[define(F, I, J)] _dtypes: [ElemType; 3],
+    #[define(F, I, J, L)] _dtypes: [ElemType; 4],
 ) {
     let columns = scores.shape(1);
     let cubes_per_row = columns.div_ceil(units);
@@ -202,18 +203,19 @@ fn gradient_kernel<F: Float, I: Int, J: Int>(
     if row >= scores.shape(0) || column >= columns {
         terminate!();
     }
-    let label = i32::cast_from(labels[row * labels.stride(0)]);
+    let label = L::cast_from(labels[row * labels.stride(0)]);
+    let start = L::cast_from(start);
     let index = row * gradient.stride(0) + column;
 
-    if is_excluded::<J>(row, column, label, start, key_labels, exclusion) {
+    if is_excluded::<J, L>(row, column, label, start, key_labels, exclusion) {
         gradient[index] = F::new(0.0_f32);
     } else {
         let score = scores[row * scores.stride(0) + column] * scale.get::<F>();
-        let share = (score - others[row * others.stride(0)]).exp();
-        gradient[index] = share * (g_others[row * g_others.stride(0)] * scale.get::<F>());
+        let share = (score - sums[row * sums.stride(0)]).exp();
+        gradient[index] = share * (g_sum[row * g_sum.stride(0)] * scale.get::<F>());
     }
-    if comptime!(exclusion.has_own_key()) && start + column as i32 == label {
-        gradient[index] = g_own[row * g_own.stride(0)];
+    if comptime!(exclusion.has_target()) && start + L::cast_from(column) == label {
+        gradient[index] = g_target[row * g_target.stride(0)];
     }
 }
 
@@ -257,30 +259,30 @@ fn project_kernel<F: Float>(
 
 /// Whether the query leaves out the key at `start + column`.
 #[cube]
-fn is_excluded<J: Int>(
+fn is_excluded<J: Int, L: Int>(
     query: usize,
     column: usize,
-    label: i32,
-    start: i32,
+    label: L,
+    start: L,
     key_labels: &Tensor<J>,
     #[comptime] exclusion: Exclusion,
 ) -> bool {
-    let position = start + column as i32;
+    let position = start + L::cast_from(column);
     let mut excluded = false;
-    if comptime!(exclusion.has_own_key()) {
+    if comptime!(exclusion.has_target()) {
         excluded = position == label;
     }
     if comptime!(exclusion.reads_key_labels()) {
-        let key_label = i32::cast_from(key_labels[column * key_labels.stride(0)]);
-        excluded = excluded || key_label < 0;
+        let key_label = L::cast_from(key_labels[column * key_labels.stride(0)]);
+        excluded = excluded || key_label < L::new(0);
         if comptime!(exclusion == Exclusion::SameLabel) {
             excluded = excluded || key_label == label;
         }
-        if comptime!(matches!(exclusion, Exclusion::OtherLabel { .. })) {
+        if comptime!(matches!(exclusion, Exclusion::OtherLabels { .. })) {
             excluded = excluded || key_label != label;
         }
-        if comptime!(exclusion == Exclusion::OtherLabel { in_batch: true }) {
-            excluded = excluded || position == query as i32;
+        if comptime!(exclusion == Exclusion::OtherLabels { in_batch: true }) {
+            excluded = excluded || position == L::cast_from(query);
         }
     }
     excluded
@@ -367,9 +369,9 @@ impl Blocks for CubeBackend {
         let (client, dtype) = (scores.client.clone(), storage(&scores));
         let units = units_for(&client, columns);
         let Excluded { labels, key_labels, start, exclusion } = excluded;
-        let dtypes = [dtype, storage(&labels), storage(&key_labels)];
+        let dtypes = label_types(dtype, &labels, &key_labels);
         // Written in place: with outputs beside inputs there would be more buffers than WebGPU promises.
-        let [own, largest, sum] = [running.own, running.largest, running.sum].map(writable);
+        let [target, largest, sum] = [running.target, running.largest, running.sum].map(writable);
         merge_kernel::launch(
             &client,
             cubes(&client, rows),
@@ -378,7 +380,7 @@ impl Blocks for CubeBackend {
             scores.into_tensor_arg(),
             labels.into_tensor_arg(),
             key_labels.into_tensor_arg(),
-            own.clone().into_tensor_arg(),
+            target.clone().into_tensor_arg(),
             largest.clone().into_tensor_arg(),
             sum.clone().into_tensor_arg(),
             InputScalar::new(scale, dtype),
@@ -388,22 +390,22 @@ impl Blocks for CubeBackend {
             units as usize,
             dtypes,
         );
-        Running { own, largest, sum }
+        Running { target, largest, sum }
     }
 
     fn gradient(
         scores: FloatTensor<Self>,
         scale: f64,
         excluded: Excluded<Self>,
-        others: FloatTensor<Self>,
-        [g_own, g_others]: [FloatTensor<Self>; 2],
+        sums: FloatTensor<Self>,
+        [g_target, g_sum]: [FloatTensor<Self>; 2],
     ) -> FloatTensor<Self> {
         let scores = in_rows(scores);
         let [rows, columns] = dims(&scores);
         let (client, dtype) = (scores.client.clone(), storage(&scores));
         let units = units_for(&client, columns);
         let Excluded { labels, key_labels, start, exclusion } = excluded;
-        let dtypes = [dtype, storage(&labels), storage(&key_labels)];
+        let dtypes = label_types(dtype, &labels, &key_labels);
         let (gradient, gradient_arg) = output_like(&scores);
         gradient_kernel::launch(
             &client,
@@ -413,9 +415,9 @@ impl Blocks for CubeBackend {
             scores.into_tensor_arg(),
             labels.into_tensor_arg(),
             key_labels.into_tensor_arg(),
-            others.into_tensor_arg(),
-            g_own.into_tensor_arg(),
-            g_others.into_tensor_arg(),
+            sums.into_tensor_arg(),
+            g_target.into_tensor_arg(),
+            g_sum.into_tensor_arg(),
             gradient_arg,
             InputScalar::new(scale, dtype),
             start as i32,
@@ -454,6 +456,14 @@ impl Blocks for CubeBackend {
 
 fn dims(tensor: &CubeTensor) -> [usize; 2] {
     [tensor.meta.shape()[0], tensor.meta.shape()[1]]
+}
+
+/// The types of a kernel: of the numbers, of the labels, of those of the keys, and what the labels are compared in, 64 bits
+/// where one of them has as many.
+fn label_types(numbers: ElemType, labels: &CubeTensor, key_labels: &CubeTensor) -> [ElemType; 4] {
+    let is_wide = |labels: &&CubeTensor| labels.dtype == DType::I64;
+    let widest = [labels, key_labels].into_iter().find(is_wide).unwrap_or(labels);
+    [numbers, storage(labels), storage(key_labels), storage(widest)]
 }
 
 fn storage(tensor: &CubeTensor) -> ElemType {

@@ -1,4 +1,4 @@
-//! Classes of several centers: from the scores of the centers to those of the classes, and the way back.
+//! Keys of several centers: from the scores of the centers to those of the keys, and the way back.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,13 +7,13 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::block::larger;
 use super::exponential::Real;
-use crate::rivals::CenterChoice;
+use crate::scores::CenterChoice;
 
-/// How `sub_centers` rows of scores in a row become one row of a class.
+/// How `sub_centers` rows of scores in a row become one row of a key.
 pub(super) struct Centers<T> {
     sub_centers: usize,
     choice: CenterChoice,
-    /// Of the class at hand, per query: its largest score,
+    /// Of the key at hand, per query: its largest score,
     largest: Vec<T>,
     /// the first of its centers that has it,
     nearest: Vec<u32>,
@@ -30,13 +30,13 @@ impl<T: Real> Centers<T> {
         Self { sub_centers, choice, largest, nearest, sum, mean }
     }
 
-    /// The scores of the classes, `[rows, lanes]`, from those of their centers, `[rows·sub_centers, lanes]`.
-    pub(super) fn choose(&mut self, scores: &[T], classes: &mut [T], lanes: usize) {
-        Arch::new().dispatch(Choose { centers: self, scores, classes, lanes });
+    /// The scores of the keys, `[rows, lanes]`, from those of their centers, `[rows·sub_centers, lanes]`.
+    pub(super) fn choose(&mut self, scores: &[T], keys: &mut [T], lanes: usize) {
+        Arch::new().dispatch(Choose { centers: self, scores, keys, lanes });
     }
 
-    /// The slopes of the centers, in the place of their scores, from those of the classes. The nearest has all of it; one
-    /// that was chosen softly has `share·(1 + (its score - that of the class) / gamma)`.
+    /// The slopes of the centers, in the place of their scores, from those of the keys. The nearest has all of it; one
+    /// that was chosen softly has `share·(1 + (its score - that of the key) / gamma)`.
     pub(super) fn give(&mut self, slopes: &[T], scores: &mut [T], lanes: usize) {
         Arch::new().dispatch(Give { centers: self, slopes, scores, lanes });
     }
@@ -75,17 +75,17 @@ impl<T: Real> Centers<T> {
     }
 
     #[inline(always)]
-    fn choose_all<const FUSED: bool>(&mut self, scores: &[T], classes: &mut [T], lanes: usize) {
+    fn choose_all<const FUSED: bool>(&mut self, scores: &[T], keys: &mut [T], lanes: usize) {
         let scores = scores.chunks_exact(lanes * self.sub_centers);
-        for (scores, class) in scores.zip(classes.chunks_exact_mut(lanes)) {
+        for (scores, key) in scores.zip(keys.chunks_exact_mut(lanes)) {
             match self.choice {
                 CenterChoice::Nearest => {
                     self.find_nearest(scores, lanes);
-                    class.copy_from_slice(&self.largest[..lanes]);
+                    key.copy_from_slice(&self.largest[..lanes]);
                 }
                 CenterChoice::Soft { gamma } => {
                     self.weigh::<FUSED>(scores, lanes, T::of(gamma));
-                    class.copy_from_slice(&self.mean[..lanes]);
+                    key.copy_from_slice(&self.mean[..lanes]);
                 }
             }
         }
@@ -129,7 +129,7 @@ fn share<T: Real, const FUSED: bool>(score: T, largest: T, gamma: T) -> T {
 struct Choose<'a, T> {
     centers: &'a mut Centers<T>,
     scores: &'a [T],
-    classes: &'a mut [T],
+    keys: &'a mut [T],
     lanes: usize,
 }
 
@@ -138,11 +138,11 @@ impl<T: Real> WithSimd for Choose<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { centers, scores, classes, lanes } = self;
+        let Self { centers, scores, keys, lanes } = self;
         if S::IS_SCALAR {
-            centers.choose_all::<false>(scores, classes, lanes);
+            centers.choose_all::<false>(scores, keys, lanes);
         } else {
-            centers.choose_all::<true>(scores, classes, lanes);
+            centers.choose_all::<true>(scores, keys, lanes);
         }
     }
 }

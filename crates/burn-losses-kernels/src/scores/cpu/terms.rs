@@ -10,7 +10,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::block::larger;
 use super::exponential::Real;
-use crate::logsumexp::NOTHING;
+use crate::math::NOTHING;
+use crate::scores::Curve;
 
 /// Replaces scores above the threshold of their query by `quadratic·score² + linear·score + constant`, and writes the slopes
 /// of that if there is room.
@@ -84,40 +85,43 @@ impl<T: Real> WithSimd for Pace<'_, T> {
     }
 }
 
-/// `softplus(scale·curve(score) - bias)` with a bias per query.
+/// `softplus(scale·(curve(score) + bias) + offset)` with a bias per key and an offset per query.
 #[derive(Clone, Copy)]
 pub(super) struct Softplus<'a, T> {
+    pub(super) offsets: &'a [T],
+    /// One per row of the scores, in units of these, or none.
     pub(super) biases: &'a [T],
     pub(super) scale: T,
-    pub(super) exponent: T,
-    /// Whether the slope of the curve counts as 1.
-    pub(super) detached: bool,
+    pub(super) curve: Curve,
 }
 
-/// Where `(score + 1) / 2` is smaller, its power is 0 in every precision, and its slope would be infinite.
-const SMALLEST_BASE: f64 = 1e-30;
-
 impl<T: Real> Softplus<'_, T> {
-    /// Replaces scores by `g_others·slope`.
-    pub(super) fn weigh(self, scores: &mut [T], g_others: &[T]) {
-        Arch::new().dispatch(WeighSoftplus { softplus: self, scores, g_others });
+    /// Replaces scores by `g_sum·slope`, with the slope by what the curve makes of them, and writes the slopes of the curve if
+    /// there is room.
+    pub(super) fn weigh(self, scores: &mut [T], slopes: &mut [T], g_sum: &[T]) {
+        Arch::new().dispatch(WeighSoftplus { softplus: self, scores, slopes, g_sum });
     }
 
     #[inline(always)]
     fn base(self, score: T) -> T {
-        larger((score + T::one()) * T::of(0.5), T::of(SMALLEST_BASE))
+        larger((score + T::one()) * T::of(0.5), T::of(Curve::SMALLEST_BASE))
+    }
+
+    #[inline(always)]
+    fn bias(self, row: usize) -> T {
+        self.biases.get(row).copied().unwrap_or(T::zero())
     }
 
     /// The term and its slope by the curve.
     #[inline(always)]
-    fn term<const FUSED: bool>(self, score: T, bias: T) -> (T, T) {
-        let bent = if self.exponent == T::one() {
+    fn term<const FUSED: bool>(self, score: T, bias: T, offset: T) -> (T, T) {
+        let bent = if self.curve.is_straight() {
             score
         } else {
-            let power = self.base(score).powf(self.exponent);
+            let power = self.base(score).powf(T::of(self.curve.exponent));
             power + power - T::one()
         };
-        let score = bent * self.scale - bias;
+        let score = (bent + bias) * self.scale + offset;
         let small = (-score.abs()).exponential::<FUSED>();
         let term = larger(score, T::zero()) + small.log_of_one_more::<FUSED>();
         let top = if score < T::zero() { small } else { T::one() };
@@ -143,7 +147,7 @@ impl<T: Real> SoftplusSums<T> {
     /// Adds the terms of a block to those of the queries from `first` on. The block has a sum of its own first, in `block`: a
     /// hundred thousand numbers added one by one would lose digits.
     pub(super) fn add(&mut self, softplus: Softplus<'_, T>, scores: &[T], first: usize, block: &mut Self) {
-        let lanes = softplus.biases.len();
+        let lanes = softplus.offsets.len();
         let of_block = [&mut block.sum, &mut block.slopes, &mut block.active].map(|numbers| &mut numbers[..lanes]);
         let [sum, slopes, active] = of_block;
         Arch::new().dispatch(AddSoftplus { softplus, scores, sum, slopes, active });
@@ -171,10 +175,11 @@ impl<T: Real> AddSoftplus<'_, T> {
         sum.fill(T::zero());
         slopes.fill(T::zero());
         active.fill(T::zero());
-        for row in scores.chunks_exact(sum.len()) {
+        for (key, row) in scores.chunks_exact(sum.len()).enumerate() {
+            let bias = softplus.bias(key);
             let sums = sum.iter_mut().zip(&mut *slopes).zip(&mut *active);
-            for ((&score, &bias), ((sum, slopes), active)) in row.iter().zip(softplus.biases).zip(sums) {
-                let (term, slope) = softplus.term::<FUSED>(score, bias);
+            for ((&score, &offset), ((sum, slopes), active)) in row.iter().zip(softplus.offsets).zip(sums) {
+                let (term, slope) = softplus.term::<FUSED>(score, bias, offset);
                 let counts = score != nothing;
                 *sum = *sum + if counts { term } else { T::zero() };
                 *slopes = *slopes + if counts { slope } else { T::zero() };
@@ -196,23 +201,22 @@ impl<T: Real> WithSimd for AddSoftplus<'_, T> {
 struct WeighSoftplus<'a, T> {
     softplus: Softplus<'a, T>,
     scores: &'a mut [T],
-    g_others: &'a [T],
+    slopes: &'a mut [T],
+    g_sum: &'a [T],
 }
 
 impl<T: Real> WeighSoftplus<'_, T> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Self { softplus, scores, g_others } = self;
-        let curved = !softplus.detached && softplus.exponent != T::one();
-        for row in scores.chunks_exact_mut(g_others.len()) {
-            for ((score, &bias), &gradient) in row.iter_mut().zip(softplus.biases).zip(g_others) {
-                let (_, slope) = softplus.term::<FUSED>(*score, bias);
-                let of_curve = if curved {
-                    softplus.exponent * softplus.base(*score).powf(softplus.exponent - T::one())
-                } else {
-                    T::one()
-                };
-                *score = gradient * slope * of_curve;
+        let Self { softplus, scores, slopes, g_sum } = self;
+        let exponent = T::of(softplus.curve.exponent);
+        for (slope, &score) in slopes.iter_mut().zip(&*scores) {
+            *slope = exponent * softplus.base(score).powf(exponent - T::one());
+        }
+        for (key, row) in scores.chunks_exact_mut(g_sum.len()).enumerate() {
+            let bias = softplus.bias(key);
+            for ((score, &offset), &gradient) in row.iter_mut().zip(softplus.offsets).zip(g_sum) {
+                *score = gradient * softplus.term::<FUSED>(*score, bias, offset).1;
             }
         }
     }

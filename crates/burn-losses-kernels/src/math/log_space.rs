@@ -2,7 +2,8 @@
 
 use burn::tensor::{Bool, Tensor};
 
-use crate::logsumexp::NOTHING;
+/// The log-sum-exp of nothing: `exp` of it is 0, and unlike infinity it can be written in WGSL and multiplied with 0.
+pub const NOTHING: f64 = -1e30;
 
 /// `log(sum over j of exp(scores[i, j]))`, with the largest score taken out of the sum.
 ///

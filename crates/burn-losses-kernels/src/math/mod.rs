@@ -1,0 +1,13 @@
+//! What the operations of this crate and the losses share. Not part of the public interface: it may change at any time.
+
+mod hinge;
+mod labels;
+mod log_space;
+pub(crate) mod norm;
+mod precision;
+
+pub use hinge::hinge;
+pub use labels::signed;
+pub use log_space::{NOTHING, log_sum_exp, log_sum_exp_where, softplus};
+pub use norm::{row_lengths, unit_rows};
+pub use precision::{cast_to, widen};

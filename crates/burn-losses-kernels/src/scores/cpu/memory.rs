@@ -1,0 +1,186 @@
+//! The memory of a backend's tensors, and the operation on it.
+
+use alloc::borrow::Cow;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{DType, Element, Shape, TensorData};
+use bytemuck::Pod;
+use half::{bf16, f16};
+
+use super::super::backend::{Batch, Gradients, Results, Wanted};
+use super::Inputs;
+use super::block::Block;
+use super::exponential::Real;
+
+/// A type keys are stored in, and how it becomes and comes from the working precision.
+pub(crate) trait Key<T>: Element + Pod {
+    fn widen(self) -> T;
+    fn narrow(number: T) -> Self;
+}
+
+macro_rules! key {
+    ($key:ty, $real:ty, $widen:expr, $narrow:expr) => {
+        impl Key<$real> for $key {
+            #[inline(always)]
+            fn widen(self) -> $real {
+                $widen(self)
+            }
+
+            #[inline(always)]
+            fn narrow(number: $real) -> Self {
+                $narrow(number)
+            }
+        }
+    };
+}
+
+key!(f32, f32, core::convert::identity, core::convert::identity);
+key!(f64, f64, core::convert::identity, core::convert::identity);
+key!(f16, f32, f16::to_f32, f16::from_f32);
+key!(bf16, f32, bf16::to_f32, bf16::from_f32);
+
+/// A matrix as it lies in memory.
+pub(crate) struct Strided<'a, E: Copy> {
+    pub(super) numbers: Cow<'a, [E]>,
+    pub(super) offset: isize,
+    pub(super) row_stride: isize,
+    pub(super) column_stride: isize,
+}
+
+impl<E: Copy> Strided<'_, E> {
+    #[inline(always)]
+    pub(super) fn copy_row<T>(&self, row: usize, into: &mut [T])
+    where
+        E: Key<T>,
+    {
+        let start = self.offset + row as isize * self.row_stride;
+        if self.column_stride == 1 {
+            let row = &self.numbers[start as usize..start as usize + into.len()];
+            into.iter_mut().zip(row).for_each(|(into, &number)| *into = number.widen());
+        } else {
+            for (column, into) in into.iter_mut().enumerate() {
+                *into = self.numbers[(start + column as isize * self.column_stride) as usize].widen();
+            }
+        }
+    }
+
+    /// The numbers of `rows` rows one after the other.
+    pub(crate) fn rows(&self, rows: usize, columns: usize) -> Vec<E>
+    where
+        E: Key<E>,
+    {
+        let mut numbers = vec![E::zeroed(); rows * columns];
+        numbers.chunks_exact_mut(columns).enumerate().for_each(|(row, into)| self.copy_row(row, into));
+        numbers
+    }
+
+    /// The numbers of `columns` columns one after the other.
+    fn columns(self, rows: usize, columns: usize) -> Vec<E>
+    where
+        E: Key<E>,
+    {
+        let (row_stride, column_stride) = (self.column_stride, self.row_stride);
+        Self { row_stride, column_stride, ..self }.rows(columns, rows)
+    }
+}
+
+/// A backend whose tensors are memory of this process.
+pub(crate) trait Host: Backend {
+    /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
+    fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E>;
+
+    fn integers(tensor: IntTensor<Self>) -> Vec<i64>;
+}
+
+/// The inputs in their types.
+impl<'a, T: Real + Key<T>, K: Key<T>> Inputs<'a, T, K> {
+    fn new<H: Host>(batch: &'a Batch<H>) -> Self {
+        let Batch { queries, keys, bias, rows, labels, key_labels, plan } = batch;
+        let (shape, count) = (queries.shape(), keys.shape()[0] / plan.sub_centers);
+        let [batch, dim] = [shape[0], shape[1]];
+        let mut of_queries = Block::new(batch, dim);
+        of_queries.load(&H::strided::<T>(queries), 0, batch, plan.normalise.queries());
+        let in_units = |bias: &FloatTensor<H>| {
+            let column = H::float_reshape(bias.clone(), [count, 1].into());
+            let bias = H::strided::<T>(&column).rows(count, 1);
+            bias.into_iter().map(|number| number / T::of(plan.scale)).collect()
+        };
+        let columns = |rows: &FloatTensor<H>| H::strided::<T>(rows).columns(batch, rows.shape()[1]);
+        let reads_key_labels = plan.exclusion.reads_key_labels();
+        Self {
+            queries: of_queries,
+            batch,
+            dim,
+            keys: H::strided::<K>(keys),
+            count,
+            bias: bias.as_option().map(in_units).unwrap_or_default(),
+            rows: rows.as_option().map(columns).unwrap_or_default(),
+            labels: H::integers(labels.clone()),
+            key_labels: if reads_key_labels { H::integers(key_labels.clone()) } else { Vec::new() },
+            plan: *plan,
+        }
+    }
+}
+
+/// Calls a function for the types of the queries and the keys.
+macro_rules! in_types {
+    ($batch:expr, $function:ident($($argument:expr),*)) => {
+        match ($batch.queries.dtype(), $batch.keys.dtype()) {
+            (DType::F32, DType::F32) => $function::<H, f32, f32>($($argument),*),
+            (DType::F64, DType::F64) => $function::<H, f64, f64>($($argument),*),
+            (DType::F32, DType::F16) => $function::<H, f32, f16>($($argument),*),
+            (DType::F32, DType::BF16) => $function::<H, f32, bf16>($($argument),*),
+            types => unreachable!("{types:?} were made to agree"),
+        }
+    };
+}
+
+pub(in super::super) fn forward<H: Host>(batch: Batch<H>) -> Results<H> {
+    in_types!(batch, forward_as(&batch))
+}
+
+pub(in super::super) fn backward<H: Host>(
+    batch: Batch<H>,
+    results: Results<H>,
+    gradient: FloatTensor<H>,
+    wanted: Wanted,
+) -> Gradients<H> {
+    in_types!(batch, backward_as(&batch, &results, &gradient, wanted))
+}
+
+fn forward_as<H: Host, T: Real + Key<T>, K: Key<T>>(batch: &Batch<H>) -> Results<H> {
+    let inputs = Inputs::<T, K>::new(batch);
+    let (output, kept) = super::forward_all(&inputs);
+    let (device, kept_length) = (batch.queries.device(), kept.len());
+    let shape = [inputs.batch, inputs.plan.term.columns()];
+    Results { output: tensor::<H, _>(output, shape, &device), kept: tensor::<H, _>(kept, [kept_length], &device) }
+}
+
+fn backward_as<H: Host, T: Real + Key<T>, K: Key<T>>(
+    batch: &Batch<H>,
+    results: &Results<H>,
+    gradient: &FloatTensor<H>,
+    wanted: Wanted,
+) -> Gradients<H> {
+    let inputs = Inputs::<T, K>::new(batch);
+    let columns = inputs.plan.term.columns();
+    let output = H::strided::<T>(&results.output).rows(inputs.batch, columns);
+    let gradient = H::strided::<T>(gradient).rows(inputs.batch, columns);
+    let kept = H::strided::<T>(&results.kept).numbers;
+    let (queries, keys, bias) = super::backward_all(&inputs, &output, &kept, &gradient, wanted);
+    let device = batch.queries.device();
+    let shape = |wanted: bool, of: &FloatTensor<H>| if wanted { of.shape() } else { Shape::from([1]) };
+    let bias_length = bias.len();
+    Gradients {
+        queries: tensor::<H, _>(queries, shape(wanted.queries, &batch.queries), &device),
+        keys: tensor::<H, _>(keys, shape(wanted.keys, &batch.keys), &device),
+        bias: tensor::<H, _>(bias, [bias_length], &device),
+    }
+}
+
+fn tensor<H: Host, E: Element>(numbers: Vec<E>, shape: impl Into<Shape>, device: &H::Device) -> FloatTensor<H> {
+    H::float_from_data(TensorData::new(numbers, shape.into()), device)
+}
