@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
 use burn_losses_kernels::math::{cast_to, widen};
 
@@ -50,14 +50,14 @@ impl CenterLossConfig {
         assert!(classes >= 1, "CenterLoss: classes must be >= 1, got {classes}");
         assert!(embedding_dim >= 1, "CenterLoss: embedding_dim must be >= 1, got {embedding_dim}");
         assert!((0.0..=1.0).contains(&update_rate), "CenterLoss: update_rate must be in [0, 1], got {update_rate}");
-        self.labels.validate("CenterLoss");
+        let labels = ClassLabels::new("CenterLoss", &self.labels);
 
         let centers = self.initializer.init::<2, _>([classes, embedding_dim], device);
         let centers = match self.mode {
             CenterMode::Updated => Centers::Updated(RunningState::new(centers.val().detach())),
             CenterMode::Trained => Centers::Trained(centers),
         };
-        CenterLoss { centers, update_rate, training: Param::from_bool(true), labels: self.labels.clone() }
+        CenterLoss { centers, update_rate, training: Param::from_bool(true), labels }
     }
 }
 
@@ -116,7 +116,7 @@ pub struct CenterLoss {
     /// Whether a forward may move the centers; `freeze` turns it off.
     training: Param<Flag>,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl CenterLoss {
@@ -130,7 +130,7 @@ impl CenterLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`].
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);
@@ -191,7 +191,7 @@ impl CenterLoss {
         assert_shape!(embeddings, [batch, embedding_dim]);
         assert_shape!(labels, [batch]);
 
-        self.labels.sanitise(labels, classes)
+        self.labels.check(labels, classes)
     }
 
     fn losses(&self, embeddings: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {

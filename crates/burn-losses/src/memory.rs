@@ -1,13 +1,18 @@
 //! Embeddings of past batches, to compare a batch with more than itself.
 
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, signed};
+use burn_losses_kernels::math::{cast_to, in_host_memory, signed};
 
 /// A label is kept as this many numbers below 256: a running state holds floats, and such numbers are exact in all of
 /// them, `bf16` too.
-const DIGITS: usize = 4;
+const DIGITS: usize = 8;
+
+/// So many of them fit an integer of 32 bits, which is what devices without host memory have.
+const DIGITS_OF_32_BITS: usize = 4;
 
 /// Settings of [`CrossBatchMemory`].
 #[derive(Config, Debug)]
@@ -117,8 +122,8 @@ impl CrossBatchMemory {
     }
 
     /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last
-    /// rows stay, as if they had been put in one by one. A row with a label that is negative or has more than 31 bits, or
-    /// with a number that is not finite, takes a slot and leaves it empty.
+    /// rows stay, as if they had been put in one by one. A row with a negative label or with a number that is not finite
+    /// takes a slot and leaves it empty; on a device without host memory a label of more than 31 bits does too.
     ///
     /// # Shapes
     ///
@@ -158,7 +163,8 @@ fn new_slots(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     let dims @ [rows, _] = embeddings.dims();
     let finite = embeddings.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
     let mut known = finite.bool_and(labels.clone().greater_equal_scalar(0));
-    if labels.dtype() == DType::I64 {
+    let labels = if in_host_memory(&labels.device()) { labels.cast(DType::I64) } else { labels };
+    if !in_host_memory(&labels.device()) && labels.dtype() == DType::I64 {
         known = known.bool_and(labels.clone().lower_equal_scalar(i64::from(i32::MAX)));
     }
     let empty = known.bool_not().unsqueeze_dim::<2>(1);
@@ -167,22 +173,37 @@ fn new_slots(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     Tensor::cat(alloc::vec![embeddings.mask_fill(empty.expand(dims), 0.0), digits], 1)
 }
 
-/// The four bytes of every label, `[rows, 4]`.
+/// The bytes of every label, `[rows, DIGITS]`.
 fn to_digits(labels: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
+    let used = digits_on(&labels.device());
     let digit = |place: usize| {
         let shifted = labels.clone().bitwise_right_shift_scalar(8 * place as i64).bitwise_and_scalar(255);
         shifted.unsqueeze_dim::<2>(1)
     };
-    Tensor::cat((0..DIGITS).map(digit).collect(), 1).cast(FloatDType::from(dtype))
+    let mut digits: Vec<_> = (0..used).map(digit).collect();
+    if used < DIGITS {
+        digits.push(Tensor::zeros([labels.dims()[0], DIGITS - used], (&labels.device(), labels.dtype())));
+    }
+    Tensor::cat(digits, 1).cast(FloatDType::from(dtype))
 }
 
+/// A label that the device's integers cannot hold, from a record of another device, makes its slot empty.
 fn from_digits(digits: Tensor<2>) -> Tensor<1, Int> {
-    let column = |place: usize| digits.clone().narrow(1, place, 1).squeeze_dim::<1>(1).int();
+    let used = digits_on(&digits.device());
+    let column = |place: usize| {
+        let digit = digits.clone().narrow(1, place, 1).squeeze_dim::<1>(1).int();
+        if used == DIGITS { digit.cast(DType::I64) } else { digit }
+    };
     let empty: Tensor<1, Bool> = column(0).lower_scalar(0);
+    let empty = (used..DIGITS).fold(empty, |empty, place| empty.bool_or(column(place).greater_scalar(0)));
     let bytes =
-        (1..DIGITS).fold(column(0), |label, place| label + column(place).bitwise_left_shift_scalar(8 * place as i64));
+        (1..used).fold(column(0), |label, place| label + column(place).bitwise_left_shift_scalar(8 * place as i64));
 
     bytes.mask_fill(empty, -1)
+}
+
+fn digits_on(device: &Device) -> usize {
+    if in_host_memory(device) { DIGITS } else { DIGITS_OF_32_BITS }
 }
 
 #[cfg(test)]
@@ -191,23 +212,24 @@ mod tests {
     use burn::tensor::TensorData;
 
     #[test]
-    fn labels_of_31_bits_survive_their_digits_in_bf16() {
-        let labels = [0_i64, 1, 255, 256, 65_535, 16_777_217, 2_147_483_647];
-        let tensor = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &Device::flex());
+    fn labels_of_63_bits_survive_their_digits_in_bf16() {
+        let labels = [0_i64, 1, 255, 256, 65_535, 16_777_217, 2_147_483_647, 1 << 31, (1 << 62) + 5, i64::MAX];
+        let tensor = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), (&Device::flex(), DType::I64));
         let back = from_digits(to_digits(tensor, DType::BF16));
 
         assert_eq!(back.try_into_vec_as::<i64>().unwrap(), labels);
     }
 
     #[test]
-    fn a_label_of_more_bits_than_are_kept_is_none() {
+    fn a_label_may_have_63_bits() {
         let device = Device::flex().autodiff();
         let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);
         let labels =
             Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 32) + 5, 5]), (&device, DType::I64));
         memory.enqueue(Tensor::ones([3, 1], &device), labels);
 
-        assert_eq!(memory.references().1.try_into_vec_as::<i64>().unwrap(), [-1, -1, 5]);
+        let (_, labels) = memory.references();
+        assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [1 << 33, (1 << 32) + 5, 5]);
     }
 
     /// Two losses with a backward each, and a state that is read again without a step between.

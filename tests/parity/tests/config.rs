@@ -8,7 +8,7 @@ use burn_losses::heads::{
     MvWeighting, NormFaceConfig, PartialFcConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig,
     UniFaceConfig,
 };
-use burn_losses::labels::LabelPolicy;
+use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,7 +21,7 @@ fn round_trip<C: Serialize + DeserializeOwned>(config: &C) {
 
 #[test]
 fn every_config_survives_json_with_every_field_changed() {
-    let labels = LabelPolicy::new().with_ignore_label(Some(-100)).with_strict(true);
+    let labels = LabelPolicy::new().with_ignore_label(Some(-100)).with_on_bad_label(OnBadLabel::Ignore);
     let initializer = Initializer::Uniform { min: -0.25, max: 0.75 };
 
     round_trip(&NormFaceConfig::new(7, 3).with_scale(11.5).with_initializer(initializer.clone()));

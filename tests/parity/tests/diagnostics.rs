@@ -2,7 +2,7 @@ use burn::module::Param;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::diagnostics::{ClassCosines, Figures, Reading, embedding_figures};
 use burn_losses::heads::{ClassCenters, CosFace, CosFaceConfig, MarginHead};
-use burn_losses::labels::LabelPolicy;
+use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::table::host;
@@ -24,7 +24,8 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 }
 
 fn head(classes: &[Vec<f64>], backend: &Backend) -> CosFace {
-    let config = CosFaceConfig::new(classes.len(), DIM).with_labels(LabelPolicy::new().with_ignore_label(Some(-1)));
+    let config =
+        CosFaceConfig::new(classes.len(), DIM).with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
     let head = config.init(&backend.device);
     let centers: ClassCenters = head.centers.clone().with_weight(Param::from_tensor(matrix(classes, backend)));
     head.with_centers(centers)
@@ -75,7 +76,7 @@ fn classes_in_blocks_are_all_of_them() {
         let number = |count: i64| Tensor::<1, Int>::arange(0..count, options.0);
         // Class k is at 0.002·k radians, and so is row k: the nearest other is one step away, for the last row below.
         let classes = row(angle(number(count)));
-        let labels = LabelPolicy::new().sanitise(number(batch), count as usize);
+        let labels = LabelPolicy::new().sanitise("a head", number(batch), count as usize);
         let cosines = ClassCosines::with_rows(classes, row(angle(number(batch))), labels);
         let step = 0.002_f64.cos();
 

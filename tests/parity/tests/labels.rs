@@ -1,15 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses::classification::CrossEntropyLossConfig;
 use burn_losses::heads::{ArcFaceConfig, MarginHead};
-use burn_losses::labels::{LabelPolicy, count_bad};
+use burn_losses::labels::{LabelPolicy, OnBadLabel, count_bad};
+use burn_losses::reduction::EmbeddingReduction;
+use burn_losses_kernels::math::in_host_memory;
 use parity::{Backend, backends};
 use serde_json::json;
 use support::golden::{Case, cases};
 use support::table::{Call, Labels, Losses, Row, host, table};
 
-const BAD: [i64; 3] = [-1, i64::MAX, i32::MAX as i64];
+const BAD: [i64; 3] = [-3, i64::MAX, i32::MAX as i64];
 
 /// The losses that have labels and are losses of rows, each with one golden case for every set of leaves (center loss has two modes).
 fn labelled() -> impl Iterator<Item = (&'static Row, Case)> {
@@ -52,7 +56,7 @@ fn run(row: &Row, case: &Case, backend: &Backend) -> Outcome {
     }
 }
 
-/// A bad label gives its row a loss and a gradient of exactly 0, and the rest of the batch is as if the row had been
+/// With a lenient policy a bad label gives its row a loss and a gradient of exactly 0, and the rest of the batch is as if the row had been
 /// ignored on purpose: to the last bit, so nothing was read or written out of range.
 #[test]
 fn a_bad_label_silences_its_row_and_nothing_else() {
@@ -62,7 +66,7 @@ fn a_bad_label_silences_its_row_and_nothing_else() {
             for place in [0, last / 2, last] {
                 let mut ignored = case.clone();
                 ignored.labels[place] = -7;
-                ignored.settings.insert("labels".to_owned(), json!({"ignore_label": -7, "strict": false}));
+                ignored.settings.insert("labels".to_owned(), json!({"ignore_label": -7, "on_bad_label": "Panic"}));
                 let expected = run(row, &ignored, &backend);
                 let rows = rows_of(&case);
                 let dim = case.inputs[rows].shape[1];
@@ -72,6 +76,7 @@ fn a_bad_label_silences_its_row_and_nothing_else() {
 
                 for bad in BAD {
                     let mut case = case.clone();
+                    case.settings.insert("labels".to_owned(), json!({"ignore_label": null, "on_bad_label": "Ignore"}));
                     // i64::MAX stands for "the first number that is not a class".
                     case.labels[place] = if bad == i64::MAX { classes(&case) as i64 } else { bad };
                     let what =
@@ -90,7 +95,7 @@ fn a_nan_in_an_ignored_row_reaches_nothing() {
         for (row, case) in labelled() {
             let mut clean = case.clone();
             clean.labels[1] = -7;
-            clean.settings.insert("labels".to_owned(), json!({"ignore_label": -7, "strict": false}));
+            clean.settings.insert("labels".to_owned(), json!({"ignore_label": -7, "on_bad_label": "Panic"}));
             let mut poisoned = clean.clone();
             let embeddings = poisoned.inputs.get_mut(rows_of(&case)).expect("rows");
             let dim = embeddings.shape[1];
@@ -117,19 +122,70 @@ fn a_batch_without_a_single_class_has_loss_and_gradient_zero() {
     }
 }
 
+/// By default every loss names itself, the place, the label and the classes, where labels lie in host memory.
 #[test]
-fn a_strict_policy_panics_with_the_place_of_the_label() {
-    for backend in backends() {
-        for (row, mut case) in labelled() {
-            case.settings.insert("labels".to_owned(), json!({"ignore_label": null, "strict": true}));
-            case.labels[1] = -3;
-            let call = Call::new(&case, &backend.device, backend.dtype);
-            let panic = catch_unwind(AssertUnwindSafe(|| (row.run)(&call))).err().expect("a panic");
-            let message = panic.downcast_ref::<String>().expect("a message");
+fn a_bad_label_panics_with_its_place() {
+    for backend in backends().iter().filter(|backend| in_host_memory(&backend.device)) {
+        for (row, case) in labelled() {
+            let classes = classes(&case);
+            for bad in [-3, classes as i64] {
+                let mut case = case.clone();
+                case.labels[1] = bad;
+                let call = Call::new(&case, &backend.device, backend.dtype);
+                let message = message_of(|| _ = (row.run)(&call)).expect("a panic");
 
-            assert!(message.starts_with("label 1 is -3, which is not a class"), "{message}");
+                let loss = row.loss;
+                let last = classes - 1;
+                let expected =
+                    format!("{loss}: labels[1] is {bad}, but there are {classes} classes, 0-based (0 to {last})");
+                assert!(message.starts_with(&expected), "{message}\n{expected}");
+            }
         }
     }
+}
+
+/// A training set whose labels start at 1: nothing may train on it as if nothing were wrong. On a device that is not
+/// looked at, a later forward says so.
+#[test]
+fn labels_that_start_at_one_stop_the_training() {
+    for backend in backends() {
+        let head = ArcFaceConfig::new(10, 4).with_scale(16.0).init(&backend.device);
+        let embeddings = Tensor::<2>::ones([10, 4], (&backend.device, backend.dtype));
+        let labels = Tensor::<1, Int>::from_data([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &backend.device);
+        let forward = || _ = head.forward(embeddings.clone(), labels.clone());
+        let classes = "but there are 10 classes, 0-based (0 to 9)";
+        if in_host_memory(&backend.device) {
+            assert_eq!(message_of(forward), Some(format!("ArcFace: labels[9] is 10, {classes}")));
+            continue;
+        }
+        let began = Instant::now();
+        let message = loop {
+            match message_of(forward) {
+                Some(message) => break message,
+                None => assert!(began.elapsed() < Duration::from_secs(60), "nothing was said on {}", backend.name),
+            }
+        };
+        assert_eq!(message, format!("ArcFace: a label of an earlier batch is 10, {classes}"));
+    }
+}
+
+/// Not one label is a class: the loss 0 would look like a training that is done.
+#[test]
+fn labels_that_are_all_bad_are_no_loss_of_zero() {
+    for backend in backends().iter().filter(|backend| in_host_memory(&backend.device)) {
+        let loss = CrossEntropyLossConfig::new().init();
+        let logits = Tensor::<2>::ones([2, 3], (&backend.device, backend.dtype));
+        let labels = Tensor::<1, Int>::from_data([3, 4], &backend.device);
+        let message = message_of(|| _ = loss.forward(logits, labels, EmbeddingReduction::Mean)).expect("a panic");
+
+        assert_eq!(message, "CrossEntropyLoss: labels[0] is 3, but there are 3 classes, 0-based (0 to 2)");
+    }
+}
+
+/// What a panic says.
+fn message_of(run: impl FnOnce()) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
+    Some(panic.downcast_ref::<String>().expect("a message").clone())
 }
 
 /// Every integer type a backend has says the same, whatever the number of classes.
@@ -145,7 +201,8 @@ fn labels_of_every_integer_type_are_the_same_labels() {
             for (classes, bad) in [(300, 0), (100_000, 0), (100, 1)] {
                 let what = format!("{dtype:?} with {classes} classes on {}", backend.name);
                 let counted = count_bad(labels.clone(), classes, Some(-1)).into_scalar::<i64>();
-                let safe = LabelPolicy::new().sanitise(labels.clone(), classes);
+                let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+                let safe = policy.sanitise("a loss", labels.clone(), classes);
                 let index = safe.index.try_into_vec_as::<i64>().expect("readable");
 
                 assert_eq!(counted, bad, "{what}");
@@ -172,7 +229,7 @@ fn rows_without_a_class_have_no_logits_and_no_cosine() {
         let head = ArcFaceConfig::new(2, 2).init(&backend.device);
         let embeddings = [[1.0, 2.0], [f64::NAN, 1.0]];
         let embeddings = Tensor::<2>::from_data(embeddings, (&backend.device, backend.dtype)).require_grad();
-        let labels = Tensor::<1, Int>::from_data([1, 7], &backend.device);
+        let labels = Tensor::<1, Int>::from_data([1, -1], &backend.device);
         let own = head.own_cosine(embeddings.clone(), labels.clone());
         let logits = head.margin_logits(embeddings.clone(), labels);
 

@@ -3,7 +3,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::heads::{ArcFace, ArcFaceConfig, CosFace, CosFaceConfig, MarginHead, PartialFc, PartialFcConfig};
-use burn_losses::labels::LabelPolicy;
+use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::naive::logsumexp::class_scores;
@@ -28,7 +28,8 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 
 fn head(backend: &Backend) -> ArcFace {
     let config = ArcFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_margin(0.2);
-    let mut head = config.with_labels(LabelPolicy::new().with_ignore_label(Some(-1))).init(&backend.device);
+    let lenient = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+    let mut head = config.with_labels(lenient).init(&backend.device);
     head.centers.weight = burn::module::Param::from_tensor(matrix(&rows(CLASSES, 1), backend));
     head
 }
@@ -205,7 +206,8 @@ fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
 fn ignored_rows_change_no_other_loss() {
     for backend in backends() {
         let run = |labels: &[i64]| {
-            let head = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).init(&backend.device);
+            let lenient = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+            let head = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_labels(lenient).init(&backend.device);
             let centers = head.centers.clone().with_weight(Param::from_tensor(matrix(&rows(CLASSES, 1), &backend)));
             let head = PartialFcConfig::new().with_sample_rate(0.05).init(head.with_centers(centers));
             let labels = Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);

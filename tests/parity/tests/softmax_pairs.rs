@@ -508,6 +508,41 @@ fn the_streamed_info_nce_is_that_of_all_pairs() {
     }
 }
 
+/// The parts of a gradient are added up before they are rounded: 256 and 1 is 256 in `bf16`.
+#[test]
+fn what_is_trained_in_half_precision_has_the_sum_of_its_parts_as_gradient() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
+        let numbers: Vec<Vec<f64>> =
+            (0..40).map(|row| vec![f64::from(row % 7) - 3.0, f64::from(row % 5), 1.0]).collect();
+        let labels: Vec<i64> = (0..40).map(|row| row % 8).collect();
+        let gradients = |dtype: DType| {
+            let rows = || tensor(&numbers, backend).cast(dtype);
+            let parameter = |number: f64| {
+                let number = Tensor::<1>::from_data([number], &backend.device).cast(dtype).detach().require_grad();
+                Param::initialized(ParamId::new(), number)
+            };
+            let sum = EmbeddingReduction::Sum;
+            let mut info_nce = InfoNceLossConfig::new().with_reduction(sum).init(&backend.device);
+            info_nce.temperature.log_scale = Some(parameter(1.5));
+            let mut margin = MarginLossConfig::new().with_margin(9.0).with_reduction(sum).init(&backend.device);
+            margin.beta = parameter(2.0);
+            let of = |loss: &dyn PairLoss, leaf: Tensor<1>| {
+                let value = loss.forward(rows(), integers(&labels, &backend.device));
+                host(leaf.grad(&value.backward()).expect("a gradient").cast(DType::F32))[0]
+            };
+            [
+                of(&info_nce, info_nce.temperature.log_scale.as_ref().expect("learned").val()),
+                of(&margin, margin.beta.val()),
+            ]
+        };
+        let (single, half) = (gradients(DType::F32), gradients(DType::BF16));
+        // By hand: with such a margin all 40·4 positives pull the boundary down, all 40·35 negatives up.
+        assert_close("beta", &single[1..], &[40.0 * 35.0 - 40.0 * 4.0], Tolerance::new(1e-6, 0.0));
+        let rounding = 2.0_f64.powi(-8);
+        assert_close("half", &half, &single, Tolerance::new(rounding, 0.0));
+    }
+}
+
 /// A positive that no negative comes near has loss 0 in floating point; `MeanNonZero` leaves it out.
 #[test]
 fn pairs_without_a_loss_do_not_count_where_only_losses_do() {

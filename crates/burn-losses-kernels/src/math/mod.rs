@@ -7,7 +7,7 @@ pub(crate) mod norm;
 mod precision;
 
 pub use hinge::hinge;
-pub use labels::signed;
+pub use labels::{comparable, in_host_memory, on_cubecl, signed};
 pub use log_space::{NOTHING, log_sum_exp, log_sum_exp_where, softplus};
 pub use norm::{row_lengths, unit_rows};
 pub use precision::{cast_to, widen};

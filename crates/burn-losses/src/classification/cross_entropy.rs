@@ -8,7 +8,7 @@ use burn_losses_kernels::math::{cast_to, widen};
 use super::class_weights::{check_weights, weight_row};
 use super::log_probabilities::log_probabilities;
 use super::samples::Samples;
-use crate::labels::LabelPolicy;
+use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "CrossEntropyLoss";
@@ -40,9 +40,8 @@ impl CrossEntropyLossConfig {
             (0.0..=1.0).contains(&label_smoothing),
             "{NAME}: label_smoothing must be in [0, 1], got {label_smoothing}"
         );
-        labels.validate(NAME);
 
-        CrossEntropyLoss { class_weights, label_smoothing, labels }
+        CrossEntropyLoss { class_weights, label_smoothing, labels: ClassLabels::new(NAME, &labels) }
     }
 }
 
@@ -67,7 +66,7 @@ pub struct CrossEntropyLoss {
     class_weights: Option<Vec<f64>>,
     label_smoothing: f64,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl CrossEntropyLoss {
@@ -92,7 +91,7 @@ impl CrossEntropyLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, there is not one weight per class, or the policy is strict and a label is no class.
+    /// If the shapes do not fit, there is not one weight per class, or by the policy for labels.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = logits.dtype();
         cast_to(self.losses(widen(logits), labels).0, dtype)

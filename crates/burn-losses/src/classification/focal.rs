@@ -9,7 +9,7 @@ use super::class_weights::{check_weights, weight_row};
 use super::log_odds::{focal, own_log_odds};
 use super::log_probabilities::log_probabilities;
 use super::samples::Samples;
-use crate::labels::LabelPolicy;
+use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "FocalLoss";
@@ -41,8 +41,7 @@ impl FocalLossConfig {
         let Self { gamma, alpha, labels } = self.clone();
         assert!((0.0..=100.0).contains(&gamma), "{NAME}: gamma must be in [0, 100], got {gamma}");
         check_weights(NAME, "alpha", alpha.as_ref(), 1e6);
-        labels.validate(NAME);
-        FocalLoss { gamma, alpha, labels }
+        FocalLoss { gamma, alpha, labels: ClassLabels::new(NAME, &labels) }
     }
 }
 
@@ -67,7 +66,7 @@ pub struct FocalLoss {
     #[module(skip)]
     alpha: Option<Vec<f64>>,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl FocalLoss {
@@ -93,7 +92,7 @@ impl FocalLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, there is not one alpha per class, or the policy is strict and a label is no class.
+    /// If the shapes do not fit, there is not one alpha per class, or by the policy for labels.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.losses(Samples::new(&self.labels, logits, labels))
     }

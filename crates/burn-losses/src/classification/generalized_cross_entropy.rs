@@ -5,7 +5,7 @@ use burn_losses_kernels::math::{cast_to, widen};
 
 use super::log_odds::{own_log_odds, surprise};
 use super::samples::Samples;
-use crate::labels::LabelPolicy;
+use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "GeneralizedCrossEntropyLoss";
@@ -31,9 +31,8 @@ impl GeneralizedCrossEntropyLossConfig {
     pub fn init(&self) -> GeneralizedCrossEntropyLoss {
         let Self { q, .. } = *self;
         assert!((0.01..=1.0).contains(&q), "{NAME}: q must be in [0.01, 1], got {q}");
-        self.labels.validate(NAME);
 
-        GeneralizedCrossEntropyLoss { q, labels: self.labels.clone() }
+        GeneralizedCrossEntropyLoss { q, labels: ClassLabels::new(NAME, &self.labels) }
     }
 }
 
@@ -54,7 +53,7 @@ impl GeneralizedCrossEntropyLossConfig {
 pub struct GeneralizedCrossEntropyLoss {
     q: f64,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl GeneralizedCrossEntropyLoss {
@@ -80,7 +79,7 @@ impl GeneralizedCrossEntropyLoss {
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or the policy is strict and a label is no class.
+    /// If there is not one label per row, or by the policy for labels.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.losses(Samples::new(&self.labels, logits, labels))
     }

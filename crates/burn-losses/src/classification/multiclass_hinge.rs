@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::samples::Samples;
-use crate::labels::LabelPolicy;
+use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "MulticlassHingeLoss";
@@ -41,9 +41,8 @@ impl MulticlassHingeLossConfig {
     pub fn init(&self) -> MulticlassHingeLoss {
         let Self { margin, power, .. } = *self;
         assert!((0.0..=1e6).contains(&margin), "{NAME}: margin must be in [0, 1e6], got {margin}");
-        self.labels.validate(NAME);
 
-        MulticlassHingeLoss { margin, power, labels: self.labels.clone() }
+        MulticlassHingeLoss { margin, power, labels: ClassLabels::new(NAME, &self.labels) }
     }
 }
 
@@ -66,7 +65,7 @@ pub struct MulticlassHingeLoss {
     #[module(skip)]
     power: HingePower,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl MulticlassHingeLoss {
@@ -92,7 +91,7 @@ impl MulticlassHingeLoss {
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or the policy is strict and a label is no class.
+    /// If there is not one label per row, or by the policy for labels.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.losses(Samples::new(&self.labels, logits, labels))
     }

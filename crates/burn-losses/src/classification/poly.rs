@@ -5,7 +5,7 @@ use burn_losses_kernels::math::{cast_to, widen};
 
 use super::log_odds::{own_log_odds, surprise};
 use super::samples::Samples;
-use crate::labels::LabelPolicy;
+use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "PolyLoss";
@@ -30,9 +30,8 @@ impl PolyLossConfig {
     pub fn init(&self) -> PolyLoss {
         let Self { epsilon, .. } = *self;
         assert!((-1.0..=1000.0).contains(&epsilon), "{NAME}: epsilon must be in [-1, 1000], got {epsilon}");
-        self.labels.validate(NAME);
 
-        PolyLoss { epsilon, labels: self.labels.clone() }
+        PolyLoss { epsilon, labels: ClassLabels::new(NAME, &self.labels) }
     }
 }
 
@@ -53,7 +52,7 @@ impl PolyLossConfig {
 pub struct PolyLoss {
     epsilon: f64,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
 }
 
 impl PolyLoss {
@@ -79,7 +78,7 @@ impl PolyLoss {
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or the policy is strict and a label is no class.
+    /// If there is not one label per row, or by the policy for labels.
     pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.losses(Samples::new(&self.labels, logits, labels))
     }

@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, DType, Int, Tensor, assert_shape};
 use burn_losses_kernels::math::{cast_to, widen};
 
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, SafeLabels};
 
 /// A batch of logits with classes.
 pub(super) struct Samples {
@@ -21,11 +21,12 @@ impl Samples {
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or the policy is strict and a label is no class.
-    pub(super) fn new(policy: &LabelPolicy, logits: Tensor<2>, labels: Tensor<1, Int>) -> Self {
+    /// If there is not one label per row, or by the policy for labels.
+    #[track_caller]
+    pub(super) fn new(checked: &ClassLabels, logits: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         let [batch, classes] = logits.dims();
         assert_shape!(labels, [batch]);
-        let SafeLabels { index, valid } = policy.sanitise(labels, classes);
+        let SafeLabels { index, valid } = checked.check(labels, classes);
         let dtype = logits.dtype();
         if batch == 0 || classes == 0 {
             return Self { logits, index, valid, dtype };

@@ -34,7 +34,7 @@ impl ClassCosines {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn with_centers(centers: &ClassCenters, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         let labels = centers.check(&embeddings, labels);
         Self::with_rows(centers.weight.val(), embeddings, labels)

@@ -48,7 +48,7 @@ impl Figures {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn of_head<H: MarginHead + ?Sized>(
         head: &H,
         embeddings: Tensor<2>,
@@ -56,7 +56,7 @@ impl Figures {
         losses: Tensor<1>,
     ) -> Self {
         let centers = head.centers();
-        let bad = count_bad(labels.clone(), centers.classes(), centers.ignore_label());
+        let bad = centers.count_bad(labels.clone());
         let safe = centers.check(&embeddings, labels);
         let valid = safe.valid.clone();
         let cosines = ClassCosines::with_rows(centers.weight.val(), embeddings.clone(), safe);

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, assert_shape};
 use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 
 /// One trained center per class, or several, compared with embeddings by direction only; what every head is made of.
 ///
@@ -19,7 +19,7 @@ pub struct ClassCenters {
     pub weight: Param<Tensor<2>>,
     sub_centers: usize,
     #[module(skip)]
-    labels: LabelPolicy,
+    labels: ClassLabels,
     #[module(skip)]
     pub(crate) streaming: Streaming,
 }
@@ -39,12 +39,11 @@ impl ClassCenters {
     ) -> Self {
         assert!(classes >= 1, "{head}: classes must be >= 1, got {classes}");
         assert!(embedding_dim >= 1, "{head}: embedding_dim must be >= 1, got {embedding_dim}");
-        labels.validate(head);
 
         Self {
             weight: initializer.init([classes, embedding_dim], device),
             sub_centers: 1,
-            labels: labels.clone(),
+            labels: ClassLabels::new(head, labels),
             streaming: Streaming::new(),
         }
     }
@@ -163,22 +162,24 @@ impl ClassCenters {
         self.own_center_cosines(embeddings, index).max_dim(1).squeeze_dim(1)
     }
 
-    /// The label that means "no class".
-    pub(crate) fn ignore_label(&self) -> Option<i64> {
-        self.labels.ignore_label
+    /// How many labels are neither a class nor the ignored one, `[1]`; stays on the device.
+    pub(crate) fn count_bad(&self, labels: Tensor<1, Int>) -> Tensor<1, Int> {
+        self.labels.count_bad(labels, self.classes())
     }
 
     /// Checks the shapes of a batch and makes its labels safe.
+    #[track_caller]
     pub(crate) fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
         self.check_among(self.classes(), embeddings, labels)
     }
 
     /// As `check`, where these centers are some of `classes`.
+    #[track_caller]
     pub(crate) fn check_among(&self, classes: usize, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
         let [batch, _] = embeddings.dims();
         assert_shape!(embeddings, [batch, self.embedding_dim()]);
         assert_shape!(labels, [batch]);
 
-        self.labels.sanitise(labels, classes)
+        self.labels.check(labels, classes)
     }
 }

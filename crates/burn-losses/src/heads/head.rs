@@ -156,7 +156,7 @@ pub trait MarginHead {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy).
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.centers().check(&embeddings, labels);

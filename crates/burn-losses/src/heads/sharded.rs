@@ -180,7 +180,7 @@ impl<H: MarginHead + Module + ModuleDisplay> ShardedHead<H> {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by a strict [`LabelPolicy`](crate::labels::LabelPolicy) of the first shard.
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy) of the first shard.
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);

@@ -1,3 +1,4 @@
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use burn::config::Config;
@@ -189,15 +190,15 @@ pub fn outliers(center_cosines: &[f64], labels: &[i64], largest_angle: f64) -> V
         labels.iter().enumerate().filter(known).map(|(sample, &label)| (sample, label as usize))
     };
     let cosines_of = |sample: usize| &center_cosines[sample * sub_centers..(sample + 1) * sub_centers];
-    let classes = samples().map(|(_, label)| label + 1).max().unwrap_or(0);
-    let mut at_center = alloc::vec![0_usize; classes * sub_centers];
+    // By class, and not by every number up to the largest label, which may be a hash.
+    let mut at_center = BTreeMap::<usize, Vec<usize>>::new();
     for (sample, label) in samples() {
-        at_center[label * sub_centers + first_largest(cosines_of(sample).iter().copied())] += 1;
+        let counts = at_center.entry(label).or_insert_with(|| alloc::vec![0; sub_centers]);
+        counts[first_largest(cosines_of(sample).iter().copied())] += 1;
     }
     let mut found = Vec::new();
     for (sample, label) in samples() {
-        let counts = &at_center[label * sub_centers..(label + 1) * sub_centers];
-        let dominant = first_largest(counts.iter().map(|&count| count as f64));
+        let dominant = first_largest(at_center[&label].iter().map(|&count| count as f64));
         let angle = libm::acos(cosines_of(sample)[dominant].clamp(-1.0, 1.0));
         // A sample whose cosine is not a number is nowhere near.
         if angle > largest_angle || angle.is_nan() {
@@ -231,6 +232,13 @@ mod tests {
         assert_eq!(found.iter().map(|outlier| outlier.sample).collect::<Vec<_>>(), [2, 5]);
         assert_eq!((found[0].label, found[0].angle), (0, core::f64::consts::FRAC_PI_2));
         assert!(outliers(&[], &[], 1.0).is_empty());
+    }
+
+    #[test]
+    fn a_label_may_be_any_number() {
+        let found = outliers(&[0.9, 0.1, 0.8, 0.2, -0.1, 0.7], &[1 << 34, 1 << 34, i64::MAX], 1.0);
+
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::math::signed;
+use burn_losses_kernels::math::comparable;
 
 /// Which anchors and references are a pair, as two masks of `[anchors, references]`.
 ///
@@ -55,8 +55,9 @@ impl PairMasks {
             let nothing = Tensor::<2, Bool>::empty(shape, &labels.device());
             return Self { positive: nothing.clone(), negative: nothing };
         }
-        let labels = signed(labels).unsqueeze_dim::<2>(1).expand(shape);
-        let references = signed(reference_labels).unsqueeze_dim::<2>(0).expand(shape);
+        let (labels, references) = comparable(labels, reference_labels);
+        let labels = labels.unsqueeze_dim::<2>(1).expand(shape);
+        let references = references.unsqueeze_dim::<2>(0).expand(shape);
         let both = labels.clone().greater_equal_scalar(0).bool_and(references.clone().greater_equal_scalar(0));
         let same = labels.equal(references);
 

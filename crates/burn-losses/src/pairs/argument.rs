@@ -2,12 +2,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::math::{cast_to, signed, unit_rows, widen};
+use burn_losses_kernels::math::{cast_to, comparable, signed, unit_rows, widen};
 use burn_losses_kernels::scores::Counted;
 
 use super::shapes::expect_shape;
 use crate::distance::Distance;
-use crate::labels::{LabelPolicy, silence};
+use crate::labels::{LabelPolicy, OnBadLabel, silence};
 use crate::mining::{PairMasks, Triplets};
 
 /// Which rows are compared with which, and which of these pairs count: what every [`PairLoss`](super::PairLoss) and every
@@ -218,7 +218,8 @@ impl Pairs {
         let (references, reference_labels) =
             labelled("Pairs", ["references", "labels of the references"], references, reference_labels);
         let rows = Rows::Embeddings { references: cast_to(references, anchors.dtype()), anchors };
-        let labels = Some([labels.clone(), like(reference_labels, &labels)]);
+        let (labels, reference_labels) = comparable(labels, reference_labels);
+        let labels = Some([labels, reference_labels]);
 
         Self { rows, labels, by_position: false, in_batch: false, chosen: Chosen::ByLabels, dtype, user: "Pairs" }
     }
@@ -311,7 +312,7 @@ impl Pairs {
             labelled("Pairs", ["queue", "labels of the queue"], queue, queue_labels)
         };
         let samples = samples(&anchors);
-        let slots = like(queue_labels, &samples);
+        let (samples, slots) = comparable(samples, queue_labels);
         let references = Tensor::cat(vec![keys, cast_to(queue, anchors.dtype())], 0);
         let reference_labels = Tensor::cat(vec![samples.clone(), slots], 0);
         let rows = Rows::Embeddings { anchors, references };
@@ -436,8 +437,8 @@ impl Pairs {
         let dtype = distances.dtype();
         let ([anchors], [references]) = (labels.dims(), reference_labels.dims());
         expect_shape("Pairs", "distances", distances.dims(), [anchors, references]);
-        let labels = signed(labels);
-        let labels = Some([labels.clone(), like(signed(reference_labels), &labels)]);
+        let (labels, reference_labels) = comparable(labels, reference_labels);
+        let labels = Some([labels, reference_labels]);
         let rows = Rows::Distances { distance, matrix: widen(distances) };
 
         Self { rows, labels, by_position: false, in_batch: false, chosen: Chosen::ByLabels, dtype, user: "Pairs" }
@@ -492,7 +493,8 @@ impl Pairs {
     #[track_caller]
     pub fn among_classes(self, classes: usize) -> Self {
         let [labels, reference_labels] = self.class_labels();
-        let known = |labels: &Tensor<1, Int>| LabelPolicy::new().sanitise(labels.clone(), classes).valid;
+        let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+        let known = |labels: &Tensor<1, Int>| policy.sanitise(self.user, labels.clone(), classes).valid;
         let (known, reference_known) = (known(labels), known(reference_labels));
         let again = [(labels, &known), (reference_labels, &reference_known)]
             .map(|(labels, known)| labels.clone().mask_fill(known.clone().bool_not(), -1));
@@ -919,11 +921,6 @@ fn gather(matrix: &Tensor<2>, rows: &Tensor<1, Int>, columns: &Tensor<1, Int>) -
 
 fn columns(others: &[Tensor<2>], column: impl Fn(&Tensor<2>) -> Tensor<1>) -> Tensor<2> {
     Tensor::cat(others.iter().map(|other| column(other).unsqueeze_dim::<2>(1)).collect(), 1)
-}
-
-/// Labels in the integers of others. Casts of integers that agree stop Burn's servers.
-fn like(labels: Tensor<1, Int>, others: &Tensor<1, Int>) -> Tensor<1, Int> {
-    if labels.dtype() == others.dtype() { labels } else { labels.cast(others.dtype()) }
 }
 
 /// Which sample a row is.

@@ -7,7 +7,6 @@ use super::argument::{Listed, Pairs};
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::{flat_mask, inside};
 use crate::distance::Distance;
-use crate::labels::LabelPolicy;
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
@@ -147,9 +146,9 @@ impl MarginLoss {
     fn boundaries(&self, pairs: &Pairs, distances: &Tensor<2>) -> Tensor<1> {
         let beta = cast_to(self.beta.val().to_device(&distances.device()), distances.dtype());
         if self.per_class {
-            let [classes] = beta.dims();
             let [labels, _] = pairs.class_labels();
-            beta.select(0, LabelPolicy::new().sanitise(labels.clone(), classes).index)
+            // A row without a boundary is in no pair, whichever it is given.
+            beta.select(0, labels.clone().clamp_min(0))
         } else {
             beta.expand([pairs.dims()[0]])
         }

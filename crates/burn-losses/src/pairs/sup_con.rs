@@ -7,7 +7,7 @@ use super::argument::{Labelled, Pairs};
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
 use super::temperature::check_temperature;
-use crate::identities::LabelSums;
+use crate::identities::label_sums;
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
@@ -116,13 +116,12 @@ impl PairLoss for SupConLoss {
 
 /// The mean cosine of every anchor and its positives, and how many there are.
 fn mean_of_positives(rows: &Labelled) -> (Tensor<1>, Tensor<1>) {
-    let positives = LabelSums::new(rows.references.clone(), rows.reference_labels.clone());
+    let (sums, counts) = label_sums(rows.references.clone(), rows.reference_labels.clone(), rows.labels.clone());
     let (sums, counts) = if rows.in_batch {
-        let (sums, counts) = positives.of_references();
         // Without the row itself; rows in no pair stay at 0.
         (sums - rows.anchors.clone(), counts.sub_scalar(1.0).clamp_min(0.0))
     } else {
-        positives.of(rows.labels.clone())
+        (sums, counts)
     };
     let sums = (rows.anchors.clone() * sums).sum_dim(1).squeeze_dim::<1>(1);
 

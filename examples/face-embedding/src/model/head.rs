@@ -133,7 +133,7 @@ impl SoftmaxHead {
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
         // Row `j` of the transposed weight is what class `j` is compared with.
         let classes = self.linear.weight.val().detach().transpose();
-        let safe = LabelPolicy::new().sanitise(labels.clone(), classes.dims()[0]);
+        let safe = LabelPolicy::new().sanitise("SoftmaxHead", labels.clone(), classes.dims()[0]);
         let cosines = ClassCosines::with_rows(classes, embeddings.clone(), safe);
         let logits = self.linear.forward(embeddings.clone());
         let mut loss = self.cross_entropy.forward(logits, labels.clone());
