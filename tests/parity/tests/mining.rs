@@ -214,9 +214,9 @@ fn every_loss_takes_every_miner() {
             Box::new(MarginLossConfig::new().init(device)),
         ];
         for (number, miner) in every_miner(device).into_iter().enumerate() {
-            let embeddings = matrix(&case.embeddings, &backend).require_grad();
-            let pairs = miner.mine(&Pairs::in_batch(embeddings.clone(), integers(&case.labels, &backend)));
             for loss in &losses {
+                let embeddings = matrix(&case.embeddings, &backend).require_grad();
+                let pairs = miner.mine(&Pairs::in_batch(embeddings.clone(), integers(&case.labels, &backend)));
                 let what = format!("{} of miner {number} on {}", loss.name(), backend.name);
                 let value = loss.forward_pairs(&pairs);
                 let gradient = embeddings.grad(&value.backward()).expect("a gradient");

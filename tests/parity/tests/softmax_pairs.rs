@@ -83,10 +83,26 @@ fn on_every_backend(embeddings: &[Vec<f64>], labels: &[i64], test: impl Fn(&str,
 }
 
 fn finite(embeddings: &[Vec<f64>], labels: &[i64]) {
+    streamed_info_nce_is_finite(embeddings, labels);
     on_every_backend(embeddings, labels, |_, what, outcome| {
         assert_finite(what, &outcome.losses);
         assert_finite(&format!("{what}: gradient"), &outcome.gradient);
     });
+}
+
+/// The losses of all pairs of a row, which are streamed.
+fn streamed_info_nce_is_finite(embeddings: &[Vec<f64>], labels: &[i64]) {
+    for backend in backends() {
+        for temperature in [0.5, 0.01, 1e-4] {
+            let loss = InfoNceLossConfig::new().with_temperature(temperature).init(&backend.device);
+            let leaf = tensor(embeddings, &backend).require_grad();
+            let losses = loss.forward_no_reduction(leaf.clone(), integers(labels, &backend.device));
+            let gradient = host(leaf.grad(&losses.clone().sum().backward()).expect("a gradient"));
+            let what = format!("InfoNceLoss {temperature} on {} {:?}", backend.name, backend.dtype);
+            assert_finite(&what, &host(losses));
+            assert_finite(&format!("{what}: gradient"), &gradient);
+        }
+    }
 }
 
 fn zero(embeddings: &[Vec<f64>], labels: &[i64], but_for: &[&str]) {

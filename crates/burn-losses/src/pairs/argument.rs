@@ -822,15 +822,11 @@ impl Pairs {
         }
         let across = self.among_references(distance);
         let [anchors, references] = self.dims();
-        let device = self.device();
-        // Anchors are nobody's reference: their distances are not looked at.
+        // Anchors are nobody's reference: their distances to each other are not looked at.
         let distances = self.distances(distance);
-        let unused = |rows: usize| Tensor::<2>::zeros([rows, anchors], (&device, distances.dtype()));
+        let unused = Tensor::<2>::zeros([anchors, anchors], (&self.device(), distances.dtype()));
         let distances = Tensor::cat(
-            vec![
-                Tensor::cat(vec![unused(anchors), distances.clone()], 1),
-                Tensor::cat(vec![unused(references), across], 1),
-            ],
+            vec![Tensor::cat(vec![unused, distances.clone()], 1), Tensor::cat(vec![distances.transpose(), across], 1)],
             0,
         );
         let padded = |mask: Tensor<2, Bool>| {

@@ -107,7 +107,8 @@ impl PairLoss for InfoNceLoss {
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
         pairs.expect_triplets();
         if let Some(rows) = pairs.one_positive() {
-            let (rows, scale) = (rows.unit(), self.temperature.scale());
+            let scale = self.temperature.scale(rows.anchors.dtype());
+            let rows = rows.unit();
             let own = times(rows.scores(), &scale);
             return AnchorLosses::all(softplus(rows.log_sum_of_negatives(scale) - own));
         }
@@ -121,7 +122,7 @@ impl PairLoss for InfoNceLoss {
 impl InfoNceLoss {
     /// The losses of the pairs that labels make.
     fn streamed(&self, rows: &Labelled) -> AnchorLosses {
-        let scale = self.temperature.scale();
+        let scale = self.temperature.scale(rows.anchors.dtype());
         let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
         // A row without a positive has no loss, whatever its negatives are.
         let alone = counts.clone().equal_scalar(0);
@@ -136,7 +137,9 @@ impl InfoNceLoss {
     fn of_chosen(&self, pairs: &Pairs) -> AnchorLosses {
         let masks = pairs.masks();
         let dims = masks.positive.dims();
-        let scores = times(pairs.cosines(), &self.temperature.scale());
+        let cosines = pairs.cosines();
+        let scale = self.temperature.scale(cosines.dtype());
+        let scores = times(cosines, &scale);
         let negatives = log_sum_exp_where(scores.clone(), masks.negative).unsqueeze_dim::<2>(1).expand(dims);
         let losses = inside(masks.positive.clone(), negatives - scores, softplus);
 

@@ -59,11 +59,6 @@ fn log_of_one_more(exponents: impl Iterator<Item = f64>) -> f64 {
     picked(0.0, &exponents.collect::<Vec<f64>>())
 }
 
-/// The losses of the pairs of every row of a batch, added up.
-pub fn info_nce_forward(case: &Case) -> Vec<f64> {
-    info_nce(case).chunks(case.rows("embeddings").len()).map(|pairs| pairs.iter().sum()).collect()
-}
-
 /// InfoNCE in the form that the inputs say; with references, the sum of the pairs of each row.
 pub fn info_nce(case: &Case) -> Vec<f64> {
     let scale = match case.inputs.get("log_scale") {

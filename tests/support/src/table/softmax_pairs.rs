@@ -31,24 +31,6 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "",
     },
     Row {
-        loss: "InfoNceForward",
-        family: "softmax_pairs",
-        kind: Kind::Pairs,
-        inputs: &[Input::rows("embeddings")],
-        losses: Losses::PerRow,
-        samples: &[
-            Sample::new(r#"{"temperature": 0.5}"#),
-            Sample::new(r#"{"temperature": 0.01}"#),
-            Sample::new(r#"{"temperature": 1e-4}"#),
-        ],
-        // The losses of the pairs of a row added up, which are streamed.
-        run: |call| Batch::of(call).run(&call.config(InfoNceLossConfig::new()).init(call.device)),
-        naive: naive::softmax_pairs::info_nce_forward,
-        steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
-        labels: Labels::Identities,
-        deviation: "",
-    },
-    Row {
         loss: "SupConLoss",
         family: "softmax_pairs",
         kind: Kind::Pairs,
