@@ -57,8 +57,8 @@ impl ItemLazy for StepOutput {
         Ok(Self::Read(StepFigures {
             loss: reading.loss,
             bad_labels: reading.bad_labels as f64,
-            mean_angle: reading.own_angle,
-            nearest_other_angle: reading.nearest_other_angle,
+            mean_angle: reading.target_angle,
+            nearest_other_angle: reading.nearest_negative_angle,
             embedding_length: reading.length_mean,
             direction_variance: reading.direction_variance,
             pictures: reading.batch,

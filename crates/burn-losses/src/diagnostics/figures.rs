@@ -6,7 +6,7 @@ use burn_losses_kernels::math::{cast_to, widen};
 
 use super::embeddings::EMBEDDING_FIGURES;
 use super::{ClassCosines, embedding_figures};
-use crate::heads::MarginHead;
+use crate::heads::{Centers, Head, MarginRule};
 use crate::labels::count_bad;
 use crate::reduction::EmbeddingReduction;
 
@@ -18,10 +18,13 @@ const HEADER: usize = 3 + EMBEDDING_FIGURES;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::diagnostics::{Figures, Reading};
-/// use burn_losses::heads::{CosFaceConfig, MarginHead};
+/// use burn_losses::heads::{CentersConfig, CosFaceConfig};
+/// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
 /// let device = Device::default();
-/// let head = CosFaceConfig::new(3, 2).init(&device);
+/// // So that the bad label below is counted instead of stopping the program.
+/// let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+/// let head = CosFaceConfig::new(3, 2).with_centers(CentersConfig::new().with_labels(policy)).init(&device);
 /// let embeddings = Tensor::<2>::from_data([[3.0, 4.0], [1.0, 0.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 7], &device);
 /// let losses = head.forward_no_reduction(embeddings.clone(), labels.clone());
@@ -49,17 +52,17 @@ impl Figures {
     /// # Panics
     ///
     /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    pub fn of_head<H: MarginHead + ?Sized>(
-        head: &H,
+    pub fn of_head<R: MarginRule, C: Centers>(
+        head: &Head<R, C>,
         embeddings: Tensor<2>,
         labels: Tensor<1, Int>,
         losses: Tensor<1>,
     ) -> Self {
-        let centers = head.centers();
-        let bad = centers.count_bad(labels.clone());
-        let safe = centers.check(&embeddings, labels);
+        let (classes, first) = (head.centers.classes(), &head.centers.blocks()[0]);
+        let bad = first.count_bad(labels.clone(), classes);
+        let safe = first.check_among(classes, &embeddings, labels);
         let valid = safe.valid.clone();
-        let cosines = ClassCosines::with_rows(centers.weight.val(), embeddings.clone(), safe);
+        let cosines = ClassCosines::with_safe_labels(&head.centers, embeddings.clone(), safe);
         Self::new(embeddings, cosines, losses, valid, bad)
     }
 
@@ -124,9 +127,9 @@ impl Figures {
         };
         let bad = bad_labels.without_autodiff().cast(FloatDType::from(figures.dtype()));
         let mut parts: Vec<Tensor<1>> = vec![mean, active, bad, figures.clone()];
-        if cosines.own.dims() != [0] {
+        if cosines.target.dims() != [0] {
             let of = |cosine: Tensor<1>| cast_to(cosine.without_autodiff(), figures.dtype());
-            parts.extend([of(cosines.own), of(cosines.nearest_other), number(cosines.valid.without_autodiff())]);
+            parts.extend([of(cosines.target), of(cosines.nearest_negative), number(cosines.valid.without_autodiff())]);
         }
         Self { packed: Tensor::cat(parts, 0) }
     }
@@ -153,10 +156,10 @@ pub struct Reading {
     pub variance: f64,
     /// Mean squared distance of their directions to the mean direction: 0 if all are one, nearly 1 if they spread evenly.
     pub direction_variance: f64,
-    /// Mean angle to the own class, in radians; NaN if `rows` is 0.
-    pub own_angle: f64,
+    /// Mean angle to the class of the label, in radians; NaN if `rows` is 0.
+    pub target_angle: f64,
     /// Mean angle to the nearest other class, in radians; NaN if `rows` is 0.
-    pub nearest_other_angle: f64,
+    pub nearest_negative_angle: f64,
     /// How many rows the angles are the mean of.
     pub rows: usize,
     /// How many rows there are.
@@ -193,8 +196,8 @@ impl Reading {
             length_deviation: header[6],
             variance: header[7],
             direction_variance: header[8],
-            own_angle: mean_angle(&rows[..batch]),
-            nearest_other_angle: mean_angle(&rows[batch..2 * batch]),
+            target_angle: mean_angle(&rows[..batch]),
+            nearest_negative_angle: mean_angle(&rows[batch..2 * batch]),
             rows: used,
             batch,
         }

@@ -43,10 +43,10 @@ impl Adaptor<Reading> for Diagnostics {
 /// A figure of a [`Reading`] that can be a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Diagnostic {
-    /// Mean angle to the own class, in degrees.
-    OwnAngle,
+    /// Mean angle to the class of the label, in degrees.
+    TargetAngle,
     /// Mean angle to the nearest other class, in degrees.
-    NearestOtherAngle,
+    NearestNegativeAngle,
     /// Share of the losses that are larger than 0, in percent.
     ActiveShare,
     /// Mean length of the embeddings.
@@ -60,8 +60,8 @@ pub enum Diagnostic {
 impl Diagnostic {
     /// All of them.
     pub const ALL: [Self; 6] = [
-        Self::OwnAngle,
-        Self::NearestOtherAngle,
+        Self::TargetAngle,
+        Self::NearestNegativeAngle,
         Self::ActiveShare,
         Self::EmbeddingLength,
         Self::DirectionVariance,
@@ -71,8 +71,8 @@ impl Diagnostic {
     /// The name of the metric.
     pub fn name(self) -> &'static str {
         match self {
-            Self::OwnAngle => "Own angle",
-            Self::NearestOtherAngle => "Nearest other angle",
+            Self::TargetAngle => "Target angle",
+            Self::NearestNegativeAngle => "Nearest negative angle",
             Self::ActiveShare => "Active losses",
             Self::EmbeddingLength => "Embedding length",
             Self::DirectionVariance => "Direction variance",
@@ -83,8 +83,8 @@ impl Diagnostic {
     /// The figure, and how many rows it is the mean of.
     fn of(self, reading: &Reading) -> (f64, usize) {
         match self {
-            Self::OwnAngle => (reading.own_angle.to_degrees(), reading.rows),
-            Self::NearestOtherAngle => (reading.nearest_other_angle.to_degrees(), reading.rows),
+            Self::TargetAngle => (reading.target_angle.to_degrees(), reading.rows),
+            Self::NearestNegativeAngle => (reading.nearest_negative_angle.to_degrees(), reading.rows),
             Self::ActiveShare => (100.0 * reading.active_share, reading.batch),
             Self::EmbeddingLength => (reading.length_mean, reading.batch),
             Self::DirectionVariance => (reading.direction_variance, reading.batch),
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn an_epoch_shows_the_mean_of_its_rows() {
         let metadata = MetricMetadata { progress: Progress::new(1, 2, None), iteration: Some(0), lr: None };
-        let mut metric = DiagnosticMetric::new(Diagnostic::OwnAngle);
+        let mut metric = DiagnosticMetric::new(Diagnostic::TargetAngle);
         // Cosine 1 for two rows, then 0 for one row and a row that does not count.
         for rows in [[1.0, 1.0, 0.5, 0.5, 1.0, 1.0], [0.0, 0.3, 0.5, 0.5, 1.0, 0.0]] {
             let packed = [[0.0; 9].as_slice(), &rows].concat();

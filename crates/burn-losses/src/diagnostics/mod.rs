@@ -1,8 +1,8 @@
 //! What a trainer wants to see beside the loss.
 //!
 //! [`Figures`] measure a batch on the device and pack what they found into one small tensor, so that a step has one
-//! transfer more at most and none to wait for; [`Reading`] interprets the numbers on the host: angles to the own and to
-//! the nearest other class, the share of losses that still train, lengths and spread of the embeddings, bad labels.
+//! transfer more at most and none to wait for; [`Reading`] interprets the numbers on the host: angles to the class of
+//! the label and to the nearest other one, the share of losses that still train, lengths and spread of the embeddings, bad labels.
 //! [`Collapse`] says whether the model tells anything apart, and [`fixed_scale`] and [`least_scale`] choose the scale of
 //! a head from the number of classes. With crate feature `train`, `DiagnosticMetric` shows them in Burn's training loop.
 

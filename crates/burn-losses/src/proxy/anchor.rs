@@ -1,13 +1,14 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{cast_to, log_sum_exp_where, softplus, unit_rows, widen};
 
+use super::softmax::proxies;
 use crate::EmbeddingLoss;
-use crate::heads::ClassCenters;
+use crate::heads::{CentersConfig, ClassCenters};
 use crate::identities::{first_match, from_the_start};
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use crate::labels::{SafeLabels, silence};
 use crate::mining::PairMasks;
 use crate::reduction::{EmbeddingReduction, zero_of};
 
@@ -27,15 +28,9 @@ pub struct ProxyAnchorLossConfig {
     /// How the losses become one number.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl ProxyAnchorLossConfig {
@@ -48,11 +43,12 @@ impl ProxyAnchorLossConfig {
         let Self { margin, alpha, .. } = *self;
         assert!((-1.0..=1.0).contains(&margin), "ProxyAnchorLoss: margin must be in [-1, 1], got {margin}");
         assert!((1e-6..=1e6).contains(&alpha), "ProxyAnchorLoss: alpha must be in [1e-6, 1e6], got {alpha}");
+        let rate = self.centers.sample_rate;
+        assert!(rate == 1.0, "ProxyAnchorLoss: centers.sample_rate must be 1, got {rate}: each class has a loss");
         let size = [self.classes, self.embedding_dim];
 
         ProxyAnchorLoss {
-            proxies: ClassCenters::new("ProxyAnchorLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
+            proxies: self.centers.init("ProxyAnchorLoss", size, device),
             margin,
             alpha,
             reduction: self.reduction,
@@ -118,7 +114,7 @@ impl ProxyAnchorLoss {
         let far = self.far(own, labels.clone(), index, classes);
 
         let every = Tensor::<1, Int>::arange(0..classes as i64, (&labels.device(), labels.dtype()));
-        let streaming = self.proxies.streaming;
+        let streaming = self.proxies.streaming();
         let near = streamed_logsumexp(proxies, rows, every, KeyLabels::Tensor(labels), self.alpha, streaming);
 
         far + softplus(near.add_scalar(self.alpha * self.margin))

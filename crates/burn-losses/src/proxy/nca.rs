@@ -1,14 +1,12 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{NOTHING, softplus};
-use burn_losses_kernels::rivals::Comparison;
 
-use super::softmax::{per_row, reduced, scores};
+use super::softmax::{per_row, proxies, reduced, scores};
 use crate::EmbeddingLoss;
-use crate::heads::ClassCenters;
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
+use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
 
 /// Which proxies the denominator of [`ProxyNcaLoss`] adds up.
@@ -38,15 +36,9 @@ pub struct ProxyNcaLossConfig {
     /// How the losses become one number.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl ProxyNcaLossConfig {
@@ -61,8 +53,7 @@ impl ProxyNcaLossConfig {
         let size = [self.classes, self.embedding_dim];
 
         ProxyNcaLoss {
-            proxies: ClassCenters::new("ProxyNcaLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
+            proxies: self.centers.init("ProxyNcaLoss", size, device),
             scale,
             denominator: self.denominator,
             reduction: self.reduction,
@@ -116,14 +107,14 @@ impl ProxyNcaLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         // The 2 of every squared distance cancels.
         let scale = 2.0 * self.scale;
-        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
+        let scores = scores(&self.proxies, embeddings, labels, CenterChoice::Nearest, scale);
         let mut silent = labels.valid.clone().bool_not();
-        let behind = scores.others.clone() - scores.own_cosine.mul_scalar(scale);
+        let behind = scores.negatives.clone() - scores.target_cosine.mul_scalar(scale);
         let losses = match self.denominator {
             Denominator::AllProxies => softplus(behind),
             Denominator::OtherProxies => {
                 // A sum of no proxies is hugely negative.
-                silent = silent.bool_or(scores.others.lower_scalar(0.5 * NOTHING));
+                silent = silent.bool_or(scores.negatives.lower_scalar(0.5 * NOTHING));
                 behind
             }
         };

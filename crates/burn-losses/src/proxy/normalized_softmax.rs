@@ -1,14 +1,12 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::softplus;
-use burn_losses_kernels::rivals::Comparison;
 
-use super::softmax::{per_row, reduced, scores};
+use super::softmax::{per_row, proxies, reduced, scores};
 use crate::EmbeddingLoss;
-use crate::heads::ClassCenters;
-use crate::labels::{LabelPolicy, SafeLabels};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
+use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`NormalizedSoftmaxLoss`].
@@ -24,15 +22,9 @@ pub struct NormalizedSoftmaxLossConfig {
     /// How the losses become one number.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl NormalizedSoftmaxLossConfig {
@@ -48,8 +40,7 @@ impl NormalizedSoftmaxLossConfig {
         let size = [self.classes, self.embedding_dim];
 
         NormalizedSoftmaxLoss {
-            proxies: ClassCenters::new("NormalizedSoftmaxLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
+            proxies: self.centers.init("NormalizedSoftmaxLoss", size, device),
             temperature,
             reduction: self.reduction,
         }
@@ -98,8 +89,9 @@ impl EmbeddingLoss for NormalizedSoftmaxLoss {
 impl NormalizedSoftmaxLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         let scale = 1.0 / self.temperature;
-        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
-        softplus(scores.others - scores.own_cosine.mul_scalar(scale)).mask_fill(labels.valid.clone().bool_not(), 0.0)
+        let scores = scores(&self.proxies, embeddings, labels, CenterChoice::Nearest, scale);
+        softplus(scores.negatives - scores.target_cosine.mul_scalar(scale))
+            .mask_fill(labels.valid.clone().bool_not(), 0.0)
     }
 }
 
