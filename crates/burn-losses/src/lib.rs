@@ -60,6 +60,7 @@ pub mod classification;
 pub mod diagnostics;
 pub mod distance;
 mod embedding_loss;
+mod fast_path;
 pub mod heads;
 pub mod labels;
 pub mod memory;
@@ -72,7 +73,10 @@ pub mod regularization;
 pub mod sampling;
 
 mod identities;
+mod module;
 mod random;
+mod shape;
+mod targets;
 
 pub use embedding_loss::EmbeddingLoss;
 

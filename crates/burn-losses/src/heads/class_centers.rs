@@ -1,9 +1,12 @@
+use core::sync::atomic::AtomicBool;
+
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
+use crate::fast_path::warn_without_fast_path;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 
 /// One trained center per class, or several, compared with embeddings by direction only; what every head is made of.
@@ -39,6 +42,8 @@ impl ClassCenters {
     ) -> Self {
         assert!(classes >= 1, "{head}: classes must be >= 1, got {classes}");
         assert!(embedding_dim >= 1, "{head}: embedding_dim must be >= 1, got {embedding_dim}");
+        static SAID: AtomicBool = AtomicBool::new(false);
+        warn_without_fast_path(head, device, &SAID);
 
         Self {
             weight: initializer.init([classes, embedding_dim], device),

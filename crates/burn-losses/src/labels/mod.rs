@@ -48,11 +48,11 @@ pub enum OnBadLabel {
 /// Which label means "no class", and what the losses do about labels that mean nothing.
 ///
 /// ```
-/// use burn_losses::heads::ArcFaceConfig;
+/// use burn_losses::classification::CrossEntropyLossConfig;
 /// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
 /// // As PyTorch: -100 means "no class".
-/// let config = ArcFaceConfig::new(10, 4).with_labels(LabelPolicy::new().with_ignore_label(Some(-100)));
+/// let config = CrossEntropyLossConfig::new().with_labels(LabelPolicy::new().with_ignore_label(Some(-100)));
 /// // Rows whose label is no class at all are left out without a word.
 /// let config = config.with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
 /// ```

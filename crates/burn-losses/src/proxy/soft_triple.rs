@@ -160,7 +160,8 @@ impl SoftTripleLoss {
             let nothing = Tensor::<2, Bool>::full(weight.dims(), true, &weight.device());
             return weight.mask_fill(nothing, 0.0).sum();
         }
-        let regularizer = SparseCentersRegularizerConfig::new(self.classes, self.centers_per_class).init();
+        let regularizer =
+            SparseCentersRegularizerConfig::new(self.classes, self.centers_per_class).init(&weight.device());
         regularizer.forward(weight, EmbeddingReduction::Mean)
     }
 
