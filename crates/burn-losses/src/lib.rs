@@ -18,7 +18,7 @@
 //! use burn::module::Module;
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::tensor::{Device, Int, Tensor};
-//! use burn_losses::heads::{ArcFace, ArcFaceConfig, MarginHead};
+//! use burn_losses::heads::{ArcFace, ArcFaceConfig};
 //!
 //! #[derive(Module, Debug)]
 //! struct Model {

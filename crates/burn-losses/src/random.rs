@@ -89,28 +89,45 @@ pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
 
 /// What the next draw follows from, on `device` (one without autodiff), in integers of `dtype`.
 pub(crate) fn this_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
-    let draws = draws.value().to_device(device);
-    let number = |place: usize| {
-        let number = draws.clone().narrow(0, place, 1).int();
-        // A Burn server stops at a cast of integers to what they are.
-        if number.dtype() == dtype { number } else { number.cast(dtype) }
-    };
+    let [first, second, count] = draw_at(draws, device, dtype);
 
-    Mixer::new([number(0), number(1), number(2)])
+    Mixer::new([first, second, count])
+}
+
+/// What the draw followed from that was counted last.
+pub(crate) fn latest_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
+    let [first, second, count] = draw_at(draws, device, dtype);
+    let latest = count.sub_scalar(1).remainder_scalar(1 << 24);
+
+    Mixer::new([first, second, latest])
 }
 
 /// [`this_draw`], and counts it.
 pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
     let mixer = this_draw(draws, device, dtype);
-    let state = draws.value().to_device(device);
+    count_draw(draws);
+
+    mixer
+}
+
+/// One draw more.
+pub(crate) fn count_draw(draws: &RunningState<Tensor<1>>) {
+    let state = draws.value();
     let next = state.clone().narrow(0, 2, 1).add_scalar(1.0);
     let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
     let next = next.mask_fill(wrapped, 0.0);
     draws.update(Tensor::cat(alloc::vec![state.narrow(0, 0, 2), next], 0));
     // Without this the new number would be queued, and a record saved now would hold the old one.
     draws.value_sync();
+}
 
-    mixer
+fn draw_at(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> [Tensor<1, Int>; 3] {
+    let draws = draws.value().to_device(device);
+    [0, 1, 2].map(|place| {
+        let number = draws.clone().narrow(0, place, 1).int();
+        // A Burn server stops at a cast of integers to what they are.
+        if number.dtype() == dtype { number } else { number.cast(dtype) }
+    })
 }
 
 fn feistel(numbers: Tensor<1, Int>, first: &Tensor<1, Int>, second: &Tensor<1, Int>) -> Tensor<1, Int> {

@@ -106,16 +106,16 @@ pub struct SettingFlags {
     /// What the head computes
     #[arg(long)]
     pub loss: Option<LossKind>,
-    /// Margin: radians for arcface and combined, a cosine for cosface
+    /// Margin: radians or a cosine, as the head has it
     #[arg(long)]
     pub margin: Option<f64>,
-    /// Factor on the cosines (normface, cosface, arcface, combined)
+    /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
-    /// Factor on the own angle (combined)
+    /// Factor on the own angle (combinedmargin)
     #[arg(long, value_name = "FACTOR")]
     pub angle_factor: Option<f64>,
-    /// Margin of the cosine (combined)
+    /// Margin of the cosine (combinedmargin)
     #[arg(long, value_name = "MARGIN")]
     pub cosine_margin: Option<f64>,
     /// Weight of the center loss (softmax+center)

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use burn_losses::heads::HeadKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -67,7 +68,7 @@ impl Default for TrainConfig {
             image_size: 40,
             width: 16,
             embedding_size: 64,
-            loss: LossKind::ArcFace,
+            loss: LossKind::Head(HeadKind::ArcFace),
             loss_settings: LossSettings::default(),
             epochs: 14,
             batch_size: 64,

@@ -1,63 +1,104 @@
 //! The losses to choose from and the settings each of them has.
 
+use std::sync::LazyLock;
+
 use anyhow::{Result, bail};
 use burn_losses::diagnostics::Plateau;
+use burn_losses::heads::{AnyHeadConfig, HeadKind};
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::within;
 
 /// What the head on top of the trunk computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[value(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum LossKind {
-    /// Softmax over scaled cosines, without a margin.
-    NormFace,
-    /// The own class must win by a margin of the cosine.
-    CosFace,
-    /// The own class must win by a margin of the angle.
-    ArcFace,
-    /// All three margins at once: cos(angle_factor·angle + margin) − cosine_margin.
-    Combined,
+    /// An angular-margin head.
+    Head(HeadKind),
     /// An ordinary linear layer and cross-entropy.
     Softmax,
     /// The same, with the center loss added.
-    #[serde(rename = "softmax+center")]
-    #[value(name = "softmax+center")]
     SoftmaxCenter,
 }
 
 impl LossKind {
+    /// All of them.
+    pub const ALL: [Self; HeadKind::ALL.len() + 2] = {
+        let mut all = [Self::Softmax; HeadKind::ALL.len() + 2];
+        let mut head = 0;
+        while head < HeadKind::ALL.len() {
+            all[head] = Self::Head(HeadKind::ALL[head]);
+            head += 1;
+        }
+        all[head + 1] = Self::SoftmaxCenter;
+        all
+    };
+
+    /// As it is written on the command line and in `config.json`.
+    pub fn name(self) -> &'static str {
+        /// Those of the heads, in small letters.
+        static NAMES: LazyLock<[String; HeadKind::ALL.len()]> =
+            LazyLock::new(|| HeadKind::ALL.map(|kind| kind.name().to_lowercase()));
+        match self {
+            Self::Head(kind) => &NAMES[kind as usize],
+            Self::Softmax => "softmax",
+            Self::SoftmaxCenter => "softmax+center",
+        }
+    }
+
     /// The loss of a model that tells so many people apart no better than by chance; that of a margin, or of two losses
     /// together, says nothing by itself.
     pub fn plateau(self, people: usize) -> Option<Plateau> {
         match self {
-            Self::NormFace | Self::Softmax => Some(Plateau::Classes(people)),
-            Self::CosFace | Self::ArcFace | Self::Combined | Self::SoftmaxCenter => None,
+            Self::Head(HeadKind::NormFace | HeadKind::AdaCos) | Self::Softmax => Some(Plateau::Classes(people)),
+            Self::Head(_) | Self::SoftmaxCenter => None,
         }
+    }
+}
+
+impl ValueEnum for LossKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }
 
 impl std::fmt::Display for LossKind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => formatter.write_str(value.get_name()),
-            None => write!(formatter, "{self:?}"),
-        }
+        formatter.write_str(self.name())
+    }
+}
+
+impl From<LossKind> for String {
+    fn from(loss: LossKind) -> Self {
+        loss.to_string()
+    }
+}
+
+impl TryFrom<String> for LossKind {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::from_str(&name, false)
     }
 }
 
 /// The settings of the losses; a loss fills in its own and refuses those of others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossSettings {
-    /// Margin: an angle in radians (arcface, combined) or a cosine (cosface); in `[0, 1.5]`.
+    /// Margin: an angle in radians or a cosine, as the head has it; in `[0, 1.5]`.
     pub margin: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
-    /// Factor on the own angle (combined only); in `[0.5, 4]`.
+    /// Factor on the own angle (combinedmargin only); in `[0.5, 4]`.
     pub angle_factor: Option<f64>,
-    /// Margin of the cosine on top of the others (combined only); in `[0, 1.5]`.
+    /// Margin of the cosine on top of the others (combinedmargin only); in `[0, 1.5]`.
     pub cosine_margin: Option<f64>,
     /// Weight of the center loss (softmax+center only); in `[0, 1000]`.
     pub center_weight: Option<f64>,
@@ -69,17 +110,53 @@ impl LossSettings {
     /// What a loss uses when nothing is given; suited to a few hundred people.
     pub fn defaults(loss: LossKind) -> Self {
         let none = Self::default();
-        let scaled = Self { scale: Some(16.0), ..none.clone() };
         match loss {
-            LossKind::NormFace => scaled,
-            LossKind::CosFace => Self { margin: Some(0.25), ..scaled },
-            LossKind::ArcFace => Self { margin: Some(0.3), ..scaled },
-            LossKind::Combined => {
-                Self { margin: Some(0.2), angle_factor: Some(1.0), cosine_margin: Some(0.1), ..scaled }
+            LossKind::Head(kind) => {
+                let config = fields(&AnyHeadConfig::new(kind, 1, 1));
+                let number = |name: &str| config.get(name).and_then(Value::as_f64);
+                let margin = match kind {
+                    HeadKind::CosFace | HeadKind::MvSoftmax => Some(0.25),
+                    HeadKind::ArcFace
+                    | HeadKind::SubCenterArcFace
+                    | HeadKind::CurricularFace
+                    | HeadKind::ElasticFace => Some(0.3),
+                    HeadKind::CombinedMargin => Some(0.2),
+                    _ => number("margin"),
+                };
+                Self {
+                    margin,
+                    scale: number("scale").map(|_| 16.0),
+                    angle_factor: number("angle_factor"),
+                    cosine_margin: number("cosine_margin").map(|_| 0.1),
+                    ..none
+                }
             }
             LossKind::Softmax => none,
             LossKind::SoftmaxCenter => Self { center_weight: Some(0.01), center_update_rate: Some(0.5), ..none },
         }
+    }
+
+    /// The settings of a head in the library; what this tool has no setting for is as the library has it.
+    ///
+    /// # Panics
+    ///
+    /// If these are not [resolved](Self::resolve) for the head.
+    pub fn head_config(&self, kind: HeadKind, classes: usize, embedding_size: usize) -> AnyHeadConfig {
+        let mut config = fields(&AnyHeadConfig::new(kind, classes, embedding_size));
+        let margin = if kind == HeadKind::CombinedMargin { "angle_margin" } else { "margin" };
+        let settings = [
+            (margin, self.margin),
+            ("scale", self.scale),
+            ("angle_factor", self.angle_factor),
+            ("cosine_margin", self.cosine_margin),
+        ];
+        for (name, value) in settings {
+            if let Some(value) = value {
+                let field = config.get_mut(name).unwrap_or_else(|| panic!("{kind} has no setting {name}"));
+                *field = value.into();
+            }
+        }
+        serde_json::from_value(config).expect("the settings of a head")
     }
 
     /// These settings with the defaults of the loss where nothing is given.
@@ -112,6 +189,10 @@ impl LossSettings {
     }
 }
 
+fn fields(config: &AnyHeadConfig) -> Value {
+    serde_json::to_value(config).expect("settings are JSON")
+}
+
 impl std::fmt::Display for LossSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named = [
@@ -134,10 +215,25 @@ mod tests {
 
     #[test]
     fn names_are_the_same_on_the_command_line_and_in_json() {
-        for loss in LossKind::value_variants() {
-            let json = serde_json::to_string(loss).expect("a loss is a JSON string");
+        for loss in LossKind::ALL {
+            let json = serde_json::to_string(&loss).expect("a loss is a JSON string");
             assert_eq!(json, format!("\"{loss}\""));
+            assert_eq!(serde_json::from_str::<LossKind>(&json).expect("a loss"), loss);
+            assert_eq!(LossKind::from_str(loss.name(), false), Ok(loss));
         }
+    }
+
+    #[test]
+    fn what_is_given_reaches_the_head() {
+        let given = LossSettings { margin: Some(0.4), scale: Some(20.0), ..LossSettings::default() };
+        for (kind, margin) in [(HeadKind::ArcFace, "margin"), (HeadKind::CombinedMargin, "angle_margin")] {
+            let settings = given.resolve(LossKind::Head(kind)).expect("both have a margin and a scale");
+            let config = fields(&settings.head_config(kind, 5, 3));
+            let found = [margin, "scale", "classes", "embedding_dim"].map(|name| config[name].as_f64());
+            assert_eq!(found, [Some(0.4), Some(20.0), Some(5.0), Some(3.0)]);
+        }
+        let error = given.resolve(LossKind::Head(HeadKind::AdaCos)).expect_err("AdaCos has neither");
+        assert_eq!(error.to_string(), "margin: the loss adacos has no such setting (got 0.4); leave it out");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A sharded head against the same head in one piece, for tests on devices of this process and on servers.
 
-use burn::module::{Module, ModuleDisplay, Param};
+use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::heads::{
-    ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig, PartialFcConfig, ShardedHead,
+    ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, Head, MarginRule, NormFaceConfig, ShardedHead,
 };
 use support::close::{Tolerance, assert_close};
 use support::table::host;
@@ -25,14 +25,10 @@ pub fn assert_sharded_equals_whole(home: &Device, devices: &[Device]) {
     check(home, devices, CosFaceConfig::new(CLASSES, DIM).with_scale(16.0).init(home));
     check(home, devices, NormFaceConfig::new(CLASSES, DIM).with_scale(16.0).init(home));
     check(home, devices, CombinedMarginConfig::new(CLASSES, DIM).with_scale(16.0).init(home));
-    // Every shard compares with all of its classes, so it is the plain head again.
-    let cosface = CosFaceConfig::new(CLASSES, DIM).with_scale(16.0).init(home);
-    check(home, devices, PartialFcConfig::new().with_sample_rate(1.0).init(cosface));
 }
 
-fn check<H: MarginHead + Module + ModuleDisplay>(home: &Device, devices: &[Device], head: H) {
-    let centers = head.centers().clone().with_weight(Param::from_tensor(matrix(CLASSES, 3, home)));
-    let head = head.with_centers(centers);
+fn check<R: MarginRule>(home: &Device, devices: &[Device], mut head: Head<R>) {
+    head.centers.weight = Param::from_tensor(matrix(CLASSES, 3, home));
     let sharded = ShardedHead::new(head.clone(), devices);
     let labels = || Tensor::<1, Int>::from_data(TensorData::from(LABELS), home);
     let weights = Tensor::<1>::from_floats([0.5, 1.5, -0.3, 0.8, 7.0, 1.1, 9.0], home);
@@ -50,12 +46,12 @@ fn check<H: MarginHead + Module + ModuleDisplay>(home: &Device, devices: &[Devic
     let of = |leaf: &Tensor<2>, gradients| host(leaf.grad(gradients).expect("a gradient"));
     assert_close("embeddings", &of(&leaf, &gradients), &of(&whole_leaf, &whole_gradients), tolerance);
     let mut together = Vec::new();
-    for (shard, device) in sharded.shards.iter().zip(devices) {
-        let gradient = shard.centers().weight.val().grad(&gradients).expect("a shard has a gradient");
+    for (shard, device) in sharded.centers.iter().zip(devices) {
+        let gradient = shard.weight.val().grad(&gradients).expect("a shard has a gradient");
         assert_eq!(gradient.device(), device.clone().without_autodiff());
         together.extend(host(gradient));
     }
-    let whole_gradient = of(&head.centers().weight.val(), &whole_gradients);
+    let whole_gradient = of(&head.centers.weight.val(), &whole_gradients);
     assert!(whole_gradient.iter().any(|&slope| slope.abs() > 1e-2));
     assert_close("centers", &together, &whole_gradient, tolerance);
 
@@ -64,7 +60,11 @@ fn check<H: MarginHead + Module + ModuleDisplay>(home: &Device, devices: &[Devic
     let whole_mean = mean(head.forward(embeddings.clone(), labels()));
     assert_close("mean", &mean(sharded.forward(embeddings.clone(), labels())), &whole_mean, tolerance);
     let logits = host(head.logits(embeddings.clone()));
-    assert_close("logits", &host(sharded.logits(embeddings)), &logits, tolerance);
+    assert_close("logits", &host(sharded.logits(embeddings.clone())), &logits, tolerance);
+    let margin_logits = host(head.margin_logits(embeddings.clone(), labels()));
+    assert_close("margin", &host(sharded.margin_logits(embeddings.clone(), labels())), &margin_logits, tolerance);
+    let target = host(head.target_cosine(embeddings.clone(), labels()));
+    assert_close("target", &host(sharded.target_cosine(embeddings, labels())), &target, tolerance);
 }
 
 /// Numbers without a pattern.

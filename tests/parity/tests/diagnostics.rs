@@ -1,7 +1,7 @@
 use burn::module::Param;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::diagnostics::{ClassCosines, Figures, Reading, embedding_figures};
-use burn_losses::heads::{ClassCenters, CosFace, CosFaceConfig, MarginHead};
+use burn_losses::heads::{CentersConfig, CosFace, CosFaceConfig};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -24,11 +24,10 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 }
 
 fn head(classes: &[Vec<f64>], backend: &Backend) -> CosFace {
-    let config =
-        CosFaceConfig::new(classes.len(), DIM).with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
-    let head = config.init(&backend.device);
-    let centers: ClassCenters = head.centers.clone().with_weight(Param::from_tensor(matrix(classes, backend)));
-    head.with_centers(centers)
+    let centers = CentersConfig::new().with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
+    let mut head = CosFaceConfig::new(classes.len(), DIM).with_centers(centers).init(&backend.device);
+    head.centers.weight = Param::from_tensor(matrix(classes, backend));
+    head
 }
 
 fn cosine(a: &[f64], b: &[f64]) -> f64 {
@@ -83,8 +82,8 @@ fn classes_in_blocks_are_all_of_them() {
         let cosines = ClassCosines::with_rows(classes, row(angle(number(batch))), labels);
         let step = 0.002_f64.cos();
 
-        assert_close("own", &host(cosines.own), &vec![1.0; batch as usize], Tolerance::new(0.0, 1e-6));
-        let nearest = host(cosines.nearest_other);
+        assert_close("own", &host(cosines.target), &vec![1.0; batch as usize], Tolerance::new(0.0, 1e-6));
+        let nearest = host(cosines.nearest_negative);
         assert_close("nearest", &nearest, &vec![step; batch as usize], Tolerance::new(0.0, 1e-6));
     }
 }
@@ -96,7 +95,7 @@ fn within_a_batch_the_own_class_is_its_other_rows() {
     let own = (cosine(&batch[0], &batch[2]) + cosine(&batch[0], &batch[3])) / 2.0;
     for backend in backends() {
         let cosines = ClassCosines::in_batch(matrix(&batch, &backend), integers(&labels, &backend.device));
-        let found = [host(cosines.own)[0], host(cosines.nearest_other)[0]];
+        let found = [host(cosines.target)[0], host(cosines.nearest_negative)[0]];
         assert_close(&backend.name, &found, &[own, cosine(&batch[0], &batch[1])], CLOSE);
         // Row 1 has no positive, row 4 no class.
         let valid = cosines.valid.try_into_vec_as::<bool>().unwrap();

@@ -2,7 +2,7 @@ use burn::module::Param;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::distance::Distance;
-use burn_losses::heads::{ArcFaceConfig, MarginHead};
+use burn_losses::heads::ArcFaceConfig;
 use parity::{Backend, backends};
 use serde_json::{Value, json};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -128,7 +128,7 @@ fn an_empty_batch_has_loss_zero() {
         assert_eq!(head.forward_no_reduction(embeddings(), labels()).dims(), [0]);
         assert_eq!(head.logits(embeddings()).dims(), [0, 3]);
         assert_eq!(head.margin_logits(embeddings(), labels()).dims(), [0, 3]);
-        assert_eq!(head.own_cosine(embeddings(), labels()).dims(), [0]);
+        assert_eq!(head.target_cosine(embeddings(), labels()).dims(), [0]);
         assert_eq!(host(center_loss.forward(embeddings(), labels())), [0.0], "{}", backend.name);
     }
 }

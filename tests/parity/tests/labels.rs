@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
-use burn_losses::heads::{ArcFaceConfig, MarginHead};
+use burn_losses::heads::ArcFaceConfig;
 use burn_losses::labels::{LabelPolicy, OnBadLabel, count_bad};
 use burn_losses::memory::CrossBatchMemoryConfig;
 use burn_losses::mining::Pairs;
@@ -236,7 +236,7 @@ fn rows_without_a_class_have_no_logits_and_no_cosine() {
         let embeddings = [[1.0, 2.0], [f64::NAN, 1.0]];
         let embeddings = Tensor::<2>::from_data(embeddings, (&backend.device, backend.dtype)).require_grad();
         let labels = Tensor::<1, Int>::from_data([1, -1], &backend.device);
-        let own = head.own_cosine(embeddings.clone(), labels.clone());
+        let own = head.target_cosine(embeddings.clone(), labels.clone());
         let logits = head.margin_logits(embeddings.clone(), labels);
 
         assert_eq!(host(own.clone())[1], 0.0, "{}", backend.name);

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![recursion_limit = "256"]
 
+mod any_head;
 mod center;
 mod classification;
 mod config;

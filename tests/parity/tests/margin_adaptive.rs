@@ -6,14 +6,14 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::heads::{
     AdaCosConfig, AdaCosScale, AdaFaceConfig, ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, ElasticFace,
-    ElasticFaceConfig, ElasticMargin, ElasticOrder, LargeAngle, MagFaceConfig, MarginHead, NormFaceConfig,
-    PartialFcConfig, Scale, ShardedHead, SphereFaceConfig,
+    ElasticFaceConfig, ElasticMargin, ElasticOrder, Head, LargeAngle, MagFaceConfig, MarginRule, NormFaceConfig, Scale,
+    ShardedHead, SphereFaceConfig,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, outcome, same, with_weight};
+use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, outcome, same, sampling, with_weight};
 
 #[test]
 fn heads_at_rest_are_the_plain_ones() {
@@ -55,11 +55,7 @@ fn heads_at_rest_are_the_plain_ones() {
 
 /// The state of a head in numbers, after one batch of training, one of evaluation, saving and loading, and one more batch
 /// on the frozen head.
-fn check_state<H: MarginHead + Module + burn::module::ModuleDisplay>(
-    backend: &Backend,
-    head: impl Fn() -> H,
-    state: impl Fn(&H) -> Vec<f64>,
-) {
+fn check_state<R: MarginRule>(backend: &Backend, head: impl Fn() -> Head<R>, state: impl Fn(&Head<R>) -> Vec<f64>) {
     let head = || with_weight(head(), matrix(CLASSES, 1, backend));
     let trained = head();
     let start = state(&trained);
@@ -100,7 +96,7 @@ fn measured_state_is_saved_and_moves_in_training_only() {
         check_state(
             backend,
             || AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.5).init(device),
-            |head| host(head.length_statistics()),
+            |head| host(head.rule.length_statistics()),
         );
         check_state(
             backend,
@@ -122,7 +118,7 @@ fn adaface_of_one_row_stays_finite() {
             let loss = head.forward(matrix(1, 2, backend), Tensor::from_data([0], &backend.device));
             assert_finite(&backend.name, &host(loss));
         }
-        let statistics = host(head.length_statistics());
+        let statistics = host(head.rule.length_statistics());
         assert_eq!(statistics[1], 100.0, "{}", backend.name);
         assert_finite(&backend.name, &statistics);
     }
@@ -144,7 +140,7 @@ fn a_row_that_is_not_a_number_measures_nothing() {
         let clean = rows().mask_fill(rows().is_nan(), 0.0);
         let nobody = Tensor::from_data([-1, 5, -1, 3, 3], &backend.device);
         without.forward(clean, nobody);
-        assert_eq!(host(adaface.length_statistics()), host(without.length_statistics()), "{}", backend.name);
+        assert_eq!(host(adaface.rule.length_statistics()), host(without.rule.length_statistics()), "{}", backend.name);
 
         let adacos = with_weight(AdaCosConfig::new(CLASSES, DIM).init(&backend.device), matrix(CLASSES, 1, backend));
         let losses = host(adacos.forward_no_reduction(rows(), labels(backend)));
@@ -195,20 +191,20 @@ fn elastic_margins_go_on_where_a_record_was_saved() {
 }
 
 #[test]
-fn adaptive_heads_are_sampled_and_sharded_or_say_why_not() {
+fn adaptive_heads_are_sampled_and_sharded() {
     for backend in &backends() {
         let device = &backend.device;
         let tolerance = if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(1e-4, 1e-4) };
         macro_rules! check {
             ($config:ident $($with:tt)*) => {{
-                let head = with_weight($config::new(CLASSES, DIM)$($with)*.init(device), matrix(CLASSES, 1, backend));
-                let whole = host(head.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
-                let sharded = ShardedHead::new(head, &[device.clone(), device.clone()]);
+                let new = || with_weight($config::new(CLASSES, DIM)$($with)*.init(device), matrix(CLASSES, 1, backend));
+                let whole = host(new().forward_no_reduction(matrix(5, 2, backend), labels(backend)));
+                let sharded = ShardedHead::new(new(), &[device.clone(), device.clone()]);
                 let spread = host(sharded.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
                 assert_close(&format!("{} on {}", stringify!($config), backend.name), &spread, &whole, tolerance);
 
                 let many = with_weight($config::new(64, DIM)$($with)*.init(device), matrix(64, 1, backend));
-                let partial = PartialFcConfig::new().with_sample_rate(0.25).init(many);
+                let partial = sampling(many, 0.25);
                 let [losses, embeddings, weights] = outcome(&partial, matrix(5, 2, backend), backend);
                 assert_finite(stringify!($config), &[losses, embeddings].concat());
                 let moved = weights.chunks(DIM).filter(|class| class.iter().any(|&slope| slope != 0.0)).count();
@@ -220,14 +216,8 @@ fn adaptive_heads_are_sampled_and_sharded_or_say_why_not() {
         check!(AdaFaceConfig.with_scale(16.0).with_momentum(0.0));
         check!(ElasticFaceConfig.with_scale(16.0).with_deviation(0.0));
         check!(AdaCosConfig.with_scale(AdaCosScale::Fixed));
+        check!(AdaCosConfig);
     }
-}
-
-#[test]
-#[should_panic(expected = "ShardedHead: AdaCos measures its scale on all classes")]
-fn a_measured_scale_is_not_sharded() {
-    let device = backends()[0].device.clone();
-    ShardedHead::new(AdaCosConfig::new(CLASSES, DIM).init(&device), &[device.clone(), device]);
 }
 
 /// A state that is read in several forward passes without a step between: each has its backward.
@@ -272,14 +262,4 @@ fn elastic_margins_of_ignored_rows_reach_nothing() {
             }
         }
     }
-}
-
-/// Two heads from one keep what they measure to themselves.
-#[test]
-fn heads_with_other_centers_have_a_state_of_their_own() {
-    let backend = &backends()[0];
-    let head = AdaFaceConfig::new(CLASSES, DIM).with_momentum(0.5).init(&backend.device);
-    let devices = [backend.device.clone(), backend.device.clone()];
-    ShardedHead::new(head.clone(), &devices).forward(matrix(5, 2, backend), labels(backend));
-    assert_eq!(host(head.length_statistics()), [20.0, 100.0]);
 }

@@ -5,15 +5,14 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::heads::{
-    ArcFaceConfig, ClassCenters, CosFaceConfig, CurricularFaceConfig, LargeAngle, MarginHead, MvMargin,
-    MvSoftmaxConfig, MvWeighting, PartialFcConfig, ShardedHead, SphereFace2Config, SubCenterArcFaceConfig,
-    UniFaceConfig,
+    ArcFaceConfig, ClassCenters, CosFaceConfig, CurricularFaceConfig, LargeAngle, MvMargin, MvSoftmaxConfig,
+    MvWeighting, ShardedHead, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 use parity::backends;
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-use crate::every_head::{CLASSES, DIM, LABELS, labels, matrix, outcome, same, with_weight};
+use crate::every_head::{CLASSES, COTANGENT, DIM, LABELS, labels, matrix, outcome, same, sampling, with_weight};
 
 #[test]
 fn one_center_per_class_is_arcface_and_equal_centers_are_one() {
@@ -70,7 +69,7 @@ fn partial_fc_compares_every_head_with_a_sample() {
                 let head = $config::new(64, DIM).with_scale(16.0).init(device);
                 let head = with_weight(head, matrix(64 * $sub_centers, 1, backend));
                 let whole = outcome(&head, matrix(5, 2, backend), backend);
-                let partial = PartialFcConfig::new().with_sample_rate(0.25).init(head);
+                let partial = sampling(head, 0.25);
                 let sampled = outcome(&partial, matrix(5, 2, backend), backend);
                 assert_finite(stringify!($config), &sampled.concat());
                 for (less, more) in sampled[0].iter().zip(&whole[0]) {
@@ -111,23 +110,33 @@ fn sub_centers_are_sharded_class_by_class() {
 }
 
 #[test]
-fn heads_that_cannot_be_spread_say_why() {
-    let backend = &backends()[0];
-    let device = &backend.device;
-    macro_rules! refused {
-        ($config:ident, $reason:literal) => {{
-            let head = $config::new(CLASSES, DIM).init(device);
-            let devices = [device.clone(), device.clone()];
-            let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ShardedHead::new(head, &devices)));
-            let message = panic.err().expect("a panic");
-            let message = message.downcast_ref::<String>().expect("a message");
-            assert!(message.contains($reason), "{message}");
-        }};
+fn heads_that_weigh_other_classes_otherwise_are_sharded() {
+    for backend in &backends() {
+        let device = &backend.device;
+        let double = backend.is_double();
+        let tolerance = if double { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(1e-5, 1e-4) };
+        macro_rules! check {
+            ($config:expr) => {{
+                let head = || with_weight($config.with_scale(16.0).init(device), matrix(CLASSES, 1, backend));
+                let [losses, embeddings, centers] = outcome(&head(), matrix(5, 2, backend), backend);
+                let sharded = ShardedHead::new(head(), &[device.clone(), device.clone()]);
+                let leaf = matrix(5, 2, backend).require_grad();
+                let spread = sharded.forward_no_reduction(leaf.clone(), labels(backend));
+                let weights = Tensor::<1>::from_data(COTANGENT, (&backend.device, backend.dtype));
+                let gradients = (spread.clone() * weights).sum().backward();
+                let of = |leaf: Tensor<2>| host(leaf.grad(&gradients).expect("a gradient"));
+                let together: Vec<f64> = sharded.centers.iter().flat_map(|block| of(block.weight.val())).collect();
+                let name = format!("{} on {}", stringify!($config), backend.name);
+                assert_close(&name, &host(spread), &losses, tolerance);
+                assert_close(&name, &of(leaf), &embeddings, tolerance);
+                assert_close(&name, &together, &centers, tolerance);
+            }};
+        }
+        check!(CurricularFaceConfig::new(CLASSES, DIM).with_momentum(0.5));
+        check!(MvSoftmaxConfig::new(CLASSES, DIM).with_weight(0.3));
+        check!(UniFaceConfig::new(CLASSES, DIM));
+        check!(SphereFace2Config::new(CLASSES, DIM));
     }
-    refused!(CurricularFaceConfig, "CurricularFace must know the own cosine");
-    refused!(MvSoftmaxConfig, "MvSoftmax must know the own cosine");
-    refused!(UniFaceConfig, "UniFace has one bias for all classes");
-    refused!(SphereFace2Config, "SphereFace2 has one bias for all classes");
 }
 
 #[test]
@@ -139,36 +148,36 @@ fn the_average_cosine_is_saved_and_left_alone_in_evaluation_and_when_frozen() {
         };
         let trained = head();
         trained.forward(matrix(5, 2, &backend), labels(&backend));
-        let average = host(trained.average_cosine());
+        let average = host(trained.rule.average_cosine());
         assert_ne!(average, [0.0], "{}", backend.name);
 
         let valid = trained.valid();
         let inner = backend.device.clone().inner();
         let bare = matrix(5, 3, &backend).without_autodiff();
         valid.forward(bare, Tensor::from_data(TensorData::from(LABELS), &inner));
-        assert_eq!(host(valid.average_cosine()), average, "evaluation on {}", backend.name);
+        assert_eq!(host(valid.rule.average_cosine()), average, "evaluation on {}", backend.name);
 
         let path = std::env::temp_dir().join(format!("burn-losses-curricular-{}.bpk", std::process::id()));
         trained.clone().into_record().save(&path).expect("saved");
         let restored = head().load_record(ModuleRecord::load(&path).expect("loaded"));
-        assert_eq!(host(restored.average_cosine()), average, "saved on {}", backend.name);
+        assert_eq!(host(restored.rule.average_cosine()), average, "saved on {}", backend.name);
         std::fs::remove_file(&path).expect("removed");
 
         let frozen = head().freeze();
         frozen.forward(matrix(5, 2, &backend), labels(&backend));
-        assert_eq!(host(frozen.average_cosine()), [0.0], "frozen on {}", backend.name);
+        assert_eq!(host(frozen.rule.average_cosine()), [0.0], "frozen on {}", backend.name);
     }
 }
 
 /// Through the docs of `ClassCenters`: the cosine of a class is that of its nearest center.
 #[test]
-fn cosines_and_own_cosines_are_those_of_the_nearest_center() {
+fn cosines_and_target_cosines_are_those_of_the_nearest_center() {
     for backend in backends() {
         let config = SubCenterArcFaceConfig::new(2, 2).with_sub_centers(2).with_scale(2.0);
         let weight = [[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -3.0]];
         let head = config.init(&backend.device);
         let head = with_weight(head, Tensor::from_data(weight, (&backend.device, backend.dtype)));
-        let centers: &ClassCenters = head.centers();
+        let centers: &ClassCenters = &head.centers;
         assert_eq!((centers.classes(), centers.sub_centers()), (2, 2));
         let rows = Tensor::<2>::from_data([[3.0, 4.0], [-4.0, 3.0]], (&backend.device, backend.dtype));
         let labels = Tensor::<1, Int>::from_data([0, 1], &backend.device);
@@ -178,7 +187,7 @@ fn cosines_and_own_cosines_are_those_of_the_nearest_center() {
             assert_close(&backend.name, &actual, expected, Tolerance::new(1e-6, 1e-6));
         };
         close(host(centers.cosines(rows.clone())), &[0.8, -0.6, 0.6, 0.8]);
-        close(host(head.own_cosine(rows.clone(), labels.clone())), &[0.8, 0.8]);
+        close(host(head.target_cosine(rows.clone(), labels.clone())), &[0.8, 0.8]);
         close(host(head.center_cosines(rows, labels)), &[0.6, 0.8, 0.8, -0.6]);
     }
 }

@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 use burn_losses::heads::{
-    AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, MvMargin,
-    MvSoftmaxConfig, SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
+    AdaCosConfig, AdaFaceConfig, CurricularFaceConfig, ElasticFaceConfig, MagFaceConfig, MvMargin, MvSoftmaxConfig,
+    SphereFace2Config, SphereFaceConfig, SubCenterArcFaceConfig, UniFaceConfig,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -53,7 +53,7 @@ fn rotating_embeddings_and_centers_together_changes_no_loss_of_any_head() {
         for_every_head!(backend, |name, head| {
             let name = on(name, backend);
             let [losses, embeddings, centers] = outcome(&head, matrix(5, 2, backend), backend);
-            let weight = rotated(head.centers().weight.val().detach(), backend);
+            let weight = rotated(head.centers.weight.val().detach(), backend);
             let turned = with_weight(head.clone(), weight);
             let [after, turned_embeddings, turned_centers] =
                 outcome(&turned, rotated(matrix(5, 2, backend), backend), backend);
@@ -76,7 +76,7 @@ fn lengths_change_nothing_in_heads_that_do_not_look_at_them() {
         for_every_head!(backend, |name, head| {
             let name = on(name, backend);
             let before = host(head.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
-            let weight = stretched(head.centers().weight.val().detach(), backend);
+            let weight = stretched(head.centers.weight.val().detach(), backend);
             let longer = with_weight(head.clone(), weight);
             let after = host(longer.forward_no_reduction(matrix(5, 2, backend), labels(backend)));
             assert_close(&format!("{name}, centers"), &after, &before, tolerance(backend));
@@ -110,7 +110,7 @@ fn gradients_are_perpendicular_to_rows_whose_length_does_not_matter() {
         for_every_head!(backend, |name, head| {
             let name = on(name, backend);
             let [_, embeddings, centers] = outcome(&head, matrix(5, 2, backend), backend);
-            let of_centers = along(&centers, &host(head.centers().weight.val()));
+            let of_centers = along(&centers, &host(head.centers.weight.val()));
             assert!(of_centers <= largest, "{name}: {of_centers} along the centers");
             let of_embeddings = along(&embeddings, &host(matrix(5, 2, backend)));
             // AdaFace looks at the length, but as a constant of the gradient.
@@ -174,7 +174,7 @@ fn the_loss_of_every_head_grows_with_its_margin() {
             let config = SphereFace2Config::new(CLASSES, DIM).with_scale(4.0).with_margin(margin);
             let mut head = config.init(device);
             // Where it starts depends on the margin.
-            head.bias = Param::from_tensor(Tensor::from_data([0.3], (device, backend.dtype)));
+            head.rule.bias = Param::from_tensor(Tensor::from_data([0.3], (device, backend.dtype)));
             head
         });
         grows!("MagFace", CLASSES, margins, |margin| {

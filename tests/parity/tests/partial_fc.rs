@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_losses::heads::{ArcFace, ArcFaceConfig, CosFace, CosFaceConfig, MarginHead, PartialFc, PartialFcConfig};
+use burn_losses::heads::{ArcFace, ArcFaceConfig, CentersConfig, CosFace, CosFaceConfig, Head, MarginRule};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -26,24 +26,28 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::from(labels), device)
 }
 
-fn head(backend: &Backend) -> ArcFace {
+fn head_with(centers: CentersConfig, backend: &Backend) -> ArcFace {
+    let labels = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
     let config = ArcFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_margin(0.2);
-    let lenient = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
-    let mut head = config.with_labels(lenient).init(&backend.device);
+    let mut head = config.with_centers(centers.with_labels(labels)).init(&backend.device);
     head.centers.weight = burn::module::Param::from_tensor(matrix(&rows(CLASSES, 1), backend));
     head
 }
 
-fn partial(backend: &Backend, rate: f64) -> PartialFc<ArcFace> {
-    PartialFcConfig::new().with_sample_rate(rate).with_seed(11).init(head(backend))
+fn head(backend: &Backend) -> ArcFace {
+    head_with(CentersConfig::new(), backend)
+}
+
+fn partial(backend: &Backend, rate: f64) -> ArcFace {
+    head_with(CentersConfig::new().with_sample_rate(rate).with_seed(11), backend)
 }
 
 /// The losses of a batch and the gradients of embeddings and centers.
-fn step<H: MarginHead>(head: &H, batch: &[Vec<f64>], labels: &[i64], backend: &Backend) -> [Vec<f64>; 3] {
+fn step<R: MarginRule>(head: &Head<R>, batch: &[Vec<f64>], labels: &[i64], backend: &Backend) -> [Vec<f64>; 3] {
     let leaf = matrix(batch, backend).require_grad();
     let losses = head.forward_no_reduction(leaf.clone(), integers(labels, &backend.device));
     let gradients = losses.clone().sum().backward();
-    let centers = head.centers().weight.val().grad(&gradients).expect("centers have a gradient");
+    let centers = head.centers.weight.val().grad(&gradients).expect("centers have a gradient");
     [host(losses), host(leaf.grad(&gradients).expect("embeddings have a gradient")), host(centers)]
 }
 
@@ -113,14 +117,14 @@ fn the_same_seed_draws_the_same_classes_on_every_backend() {
         all.push(drawn);
     }
     assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
-    let other = PartialFcConfig::new().with_sample_rate(0.15).with_seed(12).init(head(&backends()[0]));
+    let other = head_with(CentersConfig::new().with_sample_rate(0.15).with_seed(12), &backends()[0]);
     assert_ne!(moved(&step(&other, &rows(2, 0), &[3, 4], &backends()[0])[2]), all[0][0]);
 }
 
 #[test]
 fn draws_go_on_where_a_record_was_saved() {
     for backend in backends() {
-        let draw = |head: &PartialFc<ArcFace>| moved(&step(head, &rows(2, 0), &[3, 4], &backend)[2]);
+        let draw = |head: &ArcFace| moved(&step(head, &rows(2, 0), &[3, 4], &backend)[2]);
         let head = partial(&backend, 0.2);
         for _ in 0..3 {
             draw(&head);
@@ -128,7 +132,7 @@ fn draws_go_on_where_a_record_was_saved() {
         let bytes = head.clone().into_record().into_bytes().unwrap();
         let next = [draw(&head), draw(&head)];
 
-        let fresh = PartialFcConfig::new().with_sample_rate(0.2).with_seed(99).init(self::head(&backend));
+        let fresh = head_with(CentersConfig::new().with_sample_rate(0.2).with_seed(99), &backend);
         let loaded = fresh.load_record(ModuleRecord::from_bytes(bytes).unwrap());
         assert_eq!([draw(&loaded), draw(&loaded)], next, "{}", backend.name);
     }
@@ -146,7 +150,7 @@ fn without_autodiff_all_classes_are_compared() {
             assert_eq!(host(head(batch, integers(&[1, 2, 3], &backend.device))), plain);
             plain
         };
-        let (sampled, full) = (head.valid(), head.head.valid());
+        let (sampled, full) = (head.valid(), self::head(&backend).valid());
         assert_eq!(loss(&|x, y| sampled.forward(x, y)), loss(&|x, y| full.forward(x, y)));
     }
 }
@@ -155,11 +159,11 @@ fn without_autodiff_all_classes_are_compared() {
 fn an_optimizer_moves_only_sampled_classes() {
     for backend in backends() {
         let head = partial(&backend, 0.1);
-        let before = host(head.centers().weight.val());
+        let before = host(head.centers.weight.val());
         let loss = head.forward(matrix(&rows(3, 0), &backend), integers(&[1, 2, 3], &backend.device));
         let gradients = GradientsParams::from_grads(loss.backward(), &head);
         let head = SgdConfig::new().init().step(0.5, head, gradients);
-        let after = host(head.centers().weight.val());
+        let after = host(head.centers.weight.val());
         let difference: Vec<f64> = before.iter().zip(&after).map(|(a, b)| a - b).collect();
         assert!((6..=9).contains(&moved(&difference).len()), "{:?}", moved(&difference));
     }
@@ -185,7 +189,8 @@ fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
     assert!(losses.iter().all(|&loss| loss > 1e-9 && loss < 1e-3), "{losses:?}");
     let [_, own, _] = step(&head_of(3), &batch, &labels, backend);
 
-    let sampled = PartialFcConfig::new().with_sample_rate(rate).init(head_of(CLASSES));
+    let mut sampled = head_of(CLASSES);
+    sampled.centers.set_sample_rate(rate);
     let mut mean = vec![0.0; full.len()];
     for _ in 0..draws {
         let [_, gradient, _] = step(&sampled, &batch, &labels, backend);
@@ -206,15 +211,16 @@ fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
 fn ignored_rows_change_no_other_loss() {
     for backend in backends() {
         let run = |labels: &[i64]| {
-            let lenient = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
-            let head = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_labels(lenient).init(&backend.device);
-            let centers = head.centers.clone().with_weight(Param::from_tensor(matrix(&rows(CLASSES, 1), &backend)));
-            let head = PartialFcConfig::new().with_sample_rate(0.05).init(head.with_centers(centers));
+            let lenient = CentersConfig::new().with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
+            let config = CosFaceConfig::new(CLASSES, DIM).with_scale(SCALE).with_centers(lenient);
+            let mut head = config.init(&backend.device);
+            head.centers = head.centers.with_weight(Param::from_tensor(matrix(&rows(CLASSES, 1), &backend)));
+            head.centers.set_sample_rate(0.05);
             let labels = Tensor::<1, Int>::from_data(TensorData::from(labels), &backend.device);
             let [count] = labels.dims();
             let losses = head.forward_no_reduction(matrix(&rows(count, 2), &backend), labels);
             let gradients = losses.clone().sum().backward();
-            let gradient = host(head.centers().weight.val().grad(&gradients).expect("a gradient"));
+            let gradient = host(head.centers.weight.val().grad(&gradients).expect("a gradient"));
             let moved: Vec<usize> = (0..CLASSES)
                 .filter(|class| gradient[class * DIM..(class + 1) * DIM].iter().any(|&slope| slope != 0.0))
                 .collect();

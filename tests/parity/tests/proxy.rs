@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Initializer, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_losses::heads::{MarginHead, NormFaceConfig, Streaming};
+use burn_losses::heads::{CentersConfig, NormFaceConfig, Streaming};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use burn_losses::proxy::{
     Denominator, NormalizedSoftmaxLossConfig, ProxyAnchorLoss, ProxyAnchorLossConfig, ProxyNcaLossConfig,
@@ -394,6 +394,7 @@ fn configs_survive_json_with_every_field_changed() {
     let labels = LabelPolicy::new().with_ignore_label(Some(-100)).with_on_bad_label(OnBadLabel::Ignore);
     let initializer = Initializer::Uniform { min: -0.25, max: 0.75 };
     let streaming = Streaming::new().with_kept_bytes(0).with_block(Some(5));
+    let centers = CentersConfig::new().with_labels(labels).with_initializer(initializer).with_streaming(streaming);
     macro_rules! round_trip {
         ($config:expr, $type:ty) => {{
             let json = serde_json::to_string(&$config).expect("JSON");
@@ -402,12 +403,12 @@ fn configs_survive_json_with_every_field_changed() {
         }};
     }
     let nca = ProxyNcaLossConfig::new(7, 3).with_scale(9.0).with_denominator(Denominator::OtherProxies);
-    round_trip!(nca.with_streaming(streaming).with_labels(labels.clone()), ProxyNcaLossConfig);
+    round_trip!(nca.with_centers(centers.clone()), ProxyNcaLossConfig);
     let anchor = ProxyAnchorLossConfig::new(7, 3).with_margin(0.2).with_alpha(16.0);
-    round_trip!(anchor.with_initializer(initializer.clone()), ProxyAnchorLossConfig);
+    round_trip!(anchor.with_centers(centers.clone()), ProxyAnchorLossConfig);
     let softmax = NormalizedSoftmaxLossConfig::new(7, 3).with_temperature(0.07);
-    round_trip!(softmax.with_streaming(streaming), NormalizedSoftmaxLossConfig);
+    round_trip!(softmax.with_centers(centers.clone()), NormalizedSoftmaxLossConfig);
     let soft_triple = SoftTripleLossConfig::new(7, 3).with_centers_per_class(4).with_scale(10.0).with_gamma(0.2);
-    let soft_triple = soft_triple.with_margin(0.0).with_regularizer_weight(0.2).with_initializer(initializer);
-    round_trip!(soft_triple.with_labels(labels), SoftTripleLossConfig);
+    let soft_triple = soft_triple.with_margin(0.0).with_regularizer_weight(0.2);
+    round_trip!(soft_triple.with_centers(centers), SoftTripleLossConfig);
 }

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::heads::{ArcFaceConfig, CosFace, CosFaceConfig, MarginHead, PartialFcConfig, ShardedHead};
+use burn_losses::heads::{ArcFaceConfig, CentersConfig, CosFaceConfig, CosFaceRule, ShardedHead};
 use parity::{assert_sharded_equals_whole, backends};
 use support::table::host;
 
@@ -23,8 +23,8 @@ fn shards_on_one_device_and_on_several_backends_equal_the_whole_head() {
     assert_sharded_equals_whole(&devices[0], &devices);
 }
 
-fn weights(head: &ShardedHead<CosFace>) -> Vec<f64> {
-    head.shards.iter().flat_map(|shard| host(shard.centers.weight.val())).collect()
+fn weights(head: &ShardedHead<CosFaceRule>) -> Vec<f64> {
+    head.centers.iter().flat_map(|block| host(block.weight.val())).collect()
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn an_optimizer_steps_every_shard_on_its_device() {
             let gradients = GradientsParams::from_grads(loss.backward(), &whole);
             whole = optimizers[1].step(0.1, whole, gradients);
         }
-        for (shard, device) in sharded.shards.iter().zip(&devices) {
-            assert_eq!(&shard.centers.weight.val().device(), device);
+        for (shard, device) in sharded.centers.iter().zip(&devices) {
+            assert_eq!(&shard.weight.val().device(), device);
         }
         let (spread, expected) = (weights(&sharded), weights(&whole));
         assert!(before.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 1e-3));
@@ -68,22 +68,19 @@ fn a_record_loads_into_any_number_of_shards_and_into_one_head() {
 
     for count in [1, 2, 3, 7] {
         let loaded = ShardedHead::from_record(fresh(), record(), &times(count)).unwrap();
-        assert_eq!(loaded.shards.len(), count);
+        assert_eq!(loaded.centers.len(), count);
         assert_eq!(weights(&loaded), expected);
         assert_eq!(host(loaded.unshard(device).centers.weight.val()), expected);
     }
     // A head that samples saves its draws beside its centers.
-    let sampling = || PartialFcConfig::new().with_sample_rate(0.3).init(fresh());
+    let sampling = || {
+        let centers = CentersConfig::new().with_sample_rate(0.3);
+        CosFaceConfig::new(7, 4).with_centers(centers).init(device)
+    };
     let saved = ShardedHead::new(sampling(), &times(3));
     let record = saved.clone().into_record();
     let loaded = ShardedHead::from_record(sampling(), record, &times(2)).unwrap();
-    let flat = |head: &ShardedHead<_>| -> Vec<f64> {
-        head.shards
-            .iter()
-            .flat_map(|shard: &burn_losses::heads::PartialFc<CosFace>| host(shard.head.centers.weight.val()))
-            .collect()
-    };
-    assert_eq!(flat(&loaded), flat(&saved));
+    assert_eq!(weights(&loaded), weights(&saved));
 }
 
 #[test]
@@ -93,8 +90,8 @@ fn an_empty_batch_has_loss_zero_and_a_gradient_on_every_shard() {
     let loss = sharded.forward(Tensor::zeros([0, 4], &devices[0]), Tensor::<1, Int>::zeros([0], &devices[0]));
     assert_eq!(host(loss.clone()), [0.0]);
     let gradients = loss.backward();
-    for shard in &sharded.shards {
-        let gradient = shard.centers.weight.val().grad(&gradients).expect("a gradient of zeros");
+    for shard in &sharded.centers {
+        let gradient = shard.weight.val().grad(&gradients).expect("a gradient of zeros");
         assert!(host(gradient).iter().all(|&slope| slope == 0.0));
     }
 }
@@ -125,18 +122,18 @@ fn shards_of_other_embeddings_are_rejected() {
 #[test]
 fn shards_that_sample_draw_differently_and_find_every_own_class() {
     for device in devices() {
-        let head = CosFaceConfig::new(100, 4).with_scale(4.0).init(&device);
-        let sampling = PartialFcConfig::new().with_sample_rate(0.2).with_seed(3).init(head);
-        let sharded = ShardedHead::new(sampling, &[device.clone(), device.clone()]);
+        let centers = CentersConfig::new().with_sample_rate(0.2).with_seed(3);
+        let head = CosFaceConfig::new(100, 4).with_scale(4.0).with_centers(centers).init(&device);
+        let sharded = ShardedHead::new(head, &[device.clone(), device.clone()]);
         let embeddings = Tensor::<2>::random([2, 4], Distribution::Normal(0.0, 1.0), &device);
         for _ in 0..3 {
             let loss = sharded.forward(embeddings.clone(), Tensor::<1, Int>::from_ints([7, 93], &device));
             let gradients = loss.backward();
             let moved: Vec<Vec<usize>> = sharded
-                .shards
+                .centers
                 .iter()
                 .map(|shard| {
-                    let gradient = host(shard.head.centers.weight.val().grad(&gradients).expect("a gradient"));
+                    let gradient = host(shard.weight.val().grad(&gradients).expect("a gradient"));
                     let rows = gradient.chunks(4).enumerate();
                     rows.filter(|(_, row)| row.iter().any(|&slope| slope != 0.0)).map(|(class, _)| class).collect()
                 })
@@ -157,7 +154,7 @@ fn frozen_centers_stay_frozen() {
     let mut head = CosFaceConfig::new(6, 2).init(device);
     head.centers.weight = head.centers.weight.clone().set_require_grad(false);
     let sharded = ShardedHead::new(head, &[device.clone(), device.clone()]);
-    assert!(sharded.shards.iter().all(|shard| !shard.centers.weight.is_require_grad()));
+    assert!(sharded.centers.iter().all(|shard| !shard.weight.is_require_grad()));
     assert!(!sharded.unshard(device).centers.weight.is_require_grad());
 }
 

@@ -9,5 +9,5 @@ mod precision;
 pub use hinge::hinge;
 pub use labels::{comparable, in_host_memory, on_cubecl, signed};
 pub use log_space::{NOTHING, log_sum_exp, log_sum_exp_where, softplus};
-pub use norm::{row_lengths, unit_rows};
+pub use norm::{has_direction, row_lengths, unit_rows};
 pub use precision::{cast_to, widen};

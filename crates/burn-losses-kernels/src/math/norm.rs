@@ -3,7 +3,7 @@
 //! Each row is divided by its largest magnitude first, so that squares neither overflow nor vanish, and the sum of
 //! squares is floored under the root, where the floor also stops the gradient of a zero row.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 
 /// Rows whose largest number is smaller have no direction: they stay about as short as they are. PyTorch's `normalize`
 /// has the same bound for the length.
@@ -29,6 +29,17 @@ pub fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
     let length = sum_of_squares(scaled.clone()).sqrt();
 
     scaled / length
+}
+
+/// Whether a row has a direction for [`unit_rows`]; one with a NaN has.
+///
+/// # Shapes
+///
+/// - rows: `[rows, dim]`
+/// - output: `[rows]`
+pub fn has_direction(rows: &Tensor<2>) -> Tensor<1, Bool> {
+    let largest = rows.clone().detach().max_abs_dim(1).squeeze_dim::<1>(1);
+    largest.lower_scalar(NO_DIRECTION).bool_not()
 }
 
 /// The length of every row; 0 with gradient 0 for a zero row.

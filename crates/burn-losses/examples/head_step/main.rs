@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
 use burn_losses::distance::Distance;
 use burn_losses::heads::{
-    ArcFaceConfig, CosFaceConfig, CurricularFaceConfig, MarginHead, NormFaceConfig, OwnClass, Scale, Streaming,
-    SubCenterArcFaceConfig,
+    AnyHead, AnyHeadConfig, ArcFaceConfig, CentersConfig, CosFaceConfig, CurricularFaceConfig, MarginRule,
+    NormFaceConfig, Scale, Streaming, SubCenterArcFaceConfig, Target,
 };
 use burn_losses::pairs::{
     CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, PairwiseLoss, SupConLossConfig, TripletLossConfig,
@@ -219,7 +219,7 @@ impl Loss {
 
 /// What is measured, with its inputs.
 enum Task {
-    Margin { embeddings: Tensor<2>, labels: Tensor<1, Int>, head: Box<dyn MarginHead>, plain: bool },
+    Margin { embeddings: Tensor<2>, labels: Tensor<1, Int>, head: Box<AnyHead>, plain: bool },
     Contrastive { rows: Tensor<2>, streaming: Streaming, plain: bool },
     Pairs { rows: Tensor<2>, labels: Tensor<1, Int>, loss: Box<dyn PairwiseLoss> },
     HostProducts(HostProducts),
@@ -260,15 +260,17 @@ impl Task {
         }
         let labels: Vec<i32> = (0..batch).map(|row| (row * 7919 % keys) as i32).collect();
         let (labels, streaming) = (Tensor::from_ints(labels.as_slice(), &device), options.streaming());
-        let head: Box<dyn MarginHead> = match options.head {
-            Head::Arc => Box::new(ArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::Cos => Box::new(CosFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::Norm => Box::new(NormFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::SubCenter => Box::new(SubCenterArcFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
-            Head::Curricular => Box::new(CurricularFaceConfig::new(keys, dim).with_streaming(streaming).init(&device)),
+        let centers = CentersConfig::new().with_streaming(streaming);
+        let config = match options.head {
+            Head::Arc => AnyHeadConfig::from(ArcFaceConfig::new(keys, dim).with_centers(centers)),
+            Head::Cos => CosFaceConfig::new(keys, dim).with_centers(centers).into(),
+            Head::Norm => NormFaceConfig::new(keys, dim).with_centers(centers).into(),
+            Head::SubCenter => SubCenterArcFaceConfig::new(keys, dim).with_centers(centers).into(),
+            Head::Curricular => CurricularFaceConfig::new(keys, dim).with_centers(centers).into(),
         };
+        let head = Box::new(config.init(&device));
         // Parameters are made when they are first looked at.
-        head.centers().weight.val();
+        head.centers.weight.val();
         Self::Margin { embeddings, labels, head, plain }
     }
 
@@ -278,12 +280,9 @@ impl Task {
         let start = Instant::now();
         let (loss, inputs) = match self {
             Self::Margin { embeddings, labels, head, plain } => {
-                let (rows, weight) = (embeddings.clone(), head.centers().weight.val());
-                let loss = if *plain {
-                    plain_margin(&**head, rows, labels.clone())
-                } else {
-                    head.forward(rows, labels.clone())
-                };
+                let (rows, weight) = (embeddings.clone(), head.centers.weight.val());
+                let loss =
+                    if *plain { plain_margin(head, rows, labels.clone()) } else { head.forward(rows, labels.clone()) };
                 (loss, vec![embeddings.clone(), weight])
             }
             Self::Contrastive { rows, streaming, plain } => {
@@ -319,18 +318,18 @@ fn numbers(gradients: &[Tensor<2>]) -> usize {
 }
 
 /// The loss of a head as one writes it without this crate: unit rows, one product, a mask, a log-sum-exp.
-fn plain_margin(head: &dyn MarginHead, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    let weight = head.centers().weight.val();
+fn plain_margin(head: &AnyHead, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    let weight = head.centers.weight.val();
     let ([batch, _], [classes, _]) = (embeddings.dims(), weight.dims());
     let Scale::Constant(scale) = head.scale() else { panic!("the heads measured here have a fixed scale") };
     let rows = embeddings.clone();
     let (embeddings, centers) = (unit_rows(embeddings), unit_rows(weight));
-    let own = (embeddings.clone() * centers.clone().select(0, labels.clone())).sum_dim(1).squeeze_dim(1);
+    let target = (embeddings.clone() * centers.clone().select(0, labels.clone())).sum_dim(1).squeeze_dim(1);
     let scores = embeddings.matmul(centers.transpose()).mul_scalar(scale);
-    let others = log_sum_exp(scores.mask_fill(own_column(labels, [batch, classes]), NOTHING));
+    let negatives = log_sum_exp(scores.mask_fill(own_column(labels, [batch, classes]), NOTHING));
 
-    let own = OwnClass::new(own, Tensor::full([batch], true, &others.device()), rows);
-    softplus(others - head.margin(&own).mul_scalar(scale)).mean()
+    let target = Target::new(target, Tensor::full([batch], true, &negatives.device()), rows);
+    softplus(negatives - head.rule.target(&target).mul_scalar(scale)).mean()
 }
 
 /// The mean log-denominator of NT-Xent: every row against all others.

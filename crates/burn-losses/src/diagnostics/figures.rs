@@ -6,7 +6,7 @@ use burn_losses_kernels::math::{cast_to, signed, widen};
 
 use super::embeddings::EMBEDDING_FIGURES;
 use super::{ClassCosines, embedding_figures};
-use crate::heads::MarginHead;
+use crate::heads::{Centers, Head, MarginRule};
 use crate::reduction::EmbeddingReduction;
 use crate::shape::check_shape;
 
@@ -21,17 +21,20 @@ const UNKNOWN: f64 = -1.0;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::diagnostics::{Figures, Reading};
-/// use burn_losses::heads::{CosFaceConfig, MarginHead};
+/// use burn_losses::heads::{CentersConfig, CosFaceConfig};
+/// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
 /// let device = Device::default();
-/// let head = CosFaceConfig::new(3, 2).init(&device);
+/// // So that the bad label below is counted instead of stopping the program.
+/// let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
+/// let head = CosFaceConfig::new(3, 2).with_centers(CentersConfig::new().with_labels(policy)).init(&device);
 /// let embeddings = Tensor::<2>::from_data([[3.0, 4.0], [1.0, 0.0]], &device);
-/// let labels = Tensor::<1, Int>::from_ints([0, -1], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 7], &device);
 /// let loss = head.forward(embeddings.clone(), labels.clone());
 /// let figures = Figures::of_head(&head, embeddings, labels, loss);
 ///
 /// let reading = Reading::from_packed(&figures.packed.try_into_vec_as::<f64>().unwrap());
-/// assert_eq!((reading.bad_labels, reading.rows, reading.batch), (0, 1, 2));
+/// assert_eq!((reading.bad_labels, reading.rows, reading.batch), (1, 1, 2));
 /// assert_eq!((reading.length_min, reading.length_max), (1.0, 5.0));
 /// ```
 #[derive(Clone, Debug)]
@@ -53,20 +56,20 @@ impl Figures {
     ///
     /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     #[track_caller]
-    pub fn of_head<H: MarginHead + ?Sized>(
-        head: &H,
+    pub fn of_head<R: MarginRule, C: Centers>(
+        head: &Head<R, C>,
         embeddings: Tensor<2>,
         labels: Tensor<1, Int>,
         losses: Tensor<1>,
     ) -> Self {
-        let centers = head.centers();
-        let bad = centers.count_bad(labels.clone());
-        let safe = centers.check(&embeddings, labels);
+        let (classes, first) = (head.centers.classes(), &head.centers.blocks()[0]);
+        let bad = first.count_bad(labels.clone(), classes);
+        let safe = first.check_among(classes, &embeddings, labels);
         let counted = match losses.dims() == safe.valid.dims() {
             true => safe.valid.clone(),
             false => Tensor::full(losses.shape(), true, &losses.device()),
         };
-        let cosines = ClassCosines::with_rows(centers.weight.val(), embeddings.clone(), safe);
+        let cosines = ClassCosines::with_safe_labels(&head.centers, embeddings.clone(), safe);
         Self::packed(embeddings, cosines, losses, counted, bad, Active::Unknown)
     }
 
@@ -139,9 +142,9 @@ impl Figures {
         let mean = if count == 0 { Tensor::zeros([1], options) } else { mean(losses) };
         let bad = bad_labels.without_autodiff().cast(FloatDType::from(figures.dtype()));
         let mut parts: Vec<Tensor<1>> = vec![mean, active, bad, figures.clone()];
-        if cosines.own.dims() != [0] {
+        if cosines.target.dims() != [0] {
             let of = |cosine: Tensor<1>| cast_to(cosine.without_autodiff(), figures.dtype());
-            parts.extend([of(cosines.own), of(cosines.nearest_other), number(cosines.valid.without_autodiff())]);
+            parts.extend([of(cosines.target), of(cosines.nearest_negative), number(cosines.valid.without_autodiff())]);
         }
         Self { packed: Tensor::cat(parts, 0) }
     }

@@ -5,7 +5,7 @@ use burn::train::metric::{AccuracyInput, Adaptor, ItemLazy, LossInput};
 
 use super::figures::cosines_of_rows;
 use super::{Figures, Reading};
-use crate::heads::MarginHead;
+use crate::heads::{Centers, Head, MarginRule};
 
 /// What a training step of embeddings hands to Burn's metrics: the loss, the accuracy, and the [diagnostics](super).
 ///
@@ -24,7 +24,7 @@ use crate::heads::MarginHead;
 /// use burn::train::metric::{AccuracyMetric, LossMetric};
 /// use burn::train::{InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep};
 /// use burn_losses::diagnostics::{Diagnostic, DiagnosticMetric, EmbeddingOutput};
-/// use burn_losses::heads::{ArcFace, MarginHead};
+/// use burn_losses::heads::ArcFace;
 ///
 /// #[derive(Module, Debug)]
 /// struct Model {
@@ -110,8 +110,8 @@ impl EmbeddingOutput {
     ///
     /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     #[track_caller]
-    pub fn of_head<H: MarginHead + ?Sized>(
-        head: &H,
+    pub fn of_head<R: MarginRule, C: Centers>(
+        head: &Head<R, C>,
         embeddings: Tensor<2>,
         labels: Tensor<1, Int>,
         losses: Tensor<1>,

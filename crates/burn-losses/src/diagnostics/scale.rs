@@ -2,7 +2,7 @@ use core::f64::consts::SQRT_2;
 
 /// The scale of a softmax over cosines that suits so many classes: `sqrt(2)·ln(classes - 1)`.
 ///
-/// With it, the probability of the own class rises steepest at an angle of 45°, when the other classes are at right
+/// With it, the probability of the class of the label rises steepest at an angle of 45°, when the other classes are at right
 /// angles.
 ///
 /// # Source
@@ -24,7 +24,7 @@ pub fn fixed_scale(classes: usize) -> f64 {
     SQRT_2 * libm::log(classes as f64 - 1.0)
 }
 
-/// The least scale with which a softmax over cosines can give the own class this probability, when the centers are
+/// The least scale with which a softmax over cosines can give the class of the label this probability, when the centers are
 /// spread as far apart as so many can be: `(classes - 1) / classes·ln((classes - 1)·probability / (1 - probability))`.
 ///
 /// A smaller scale leaves a loss that no training can take away; 0 if every scale does.
@@ -47,8 +47,8 @@ pub fn fixed_scale(classes: usize) -> f64 {
 pub fn least_scale(classes: usize, probability: f64) -> f64 {
     assert!(classes >= 2, "least_scale: classes must be >= 2, got {classes}");
     assert!(probability > 0.0 && probability < 1.0, "least_scale: probability must be in (0, 1), got {probability}");
-    let others = classes as f64 - 1.0;
-    let scale = others / classes as f64 * libm::log(others * probability / (1.0 - probability));
+    let negatives = classes as f64 - 1.0;
+    let scale = negatives / classes as f64 * libm::log(negatives * probability / (1.0 - probability));
 
     scale.max(0.0)
 }
@@ -73,7 +73,7 @@ pub fn least_scale(classes: usize, probability: f64) -> f64 {
 pub fn least_loss(classes: usize, scale: f64) -> f64 {
     assert!(classes >= 2, "least_loss: classes must be >= 2, got {classes}");
     assert!(scale > 0.0, "least_loss: scale must be > 0, got {scale}");
-    let others = classes as f64 - 1.0;
+    let negatives = classes as f64 - 1.0;
 
-    libm::log1p(others * libm::exp(-scale * classes as f64 / others))
+    libm::log1p(negatives * libm::exp(-scale * classes as f64 / negatives))
 }

@@ -1,14 +1,12 @@
 use core::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming, class_scores, sampled_class_scores};
 use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp};
 
-use super::own_cosines::OwnCosines;
-use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{Batch, CentersConfig, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// A measured scale stays within this: few classes that are far away would make it negative.
 const SCALES: (f64, f64) = (0.5, 1e4);
@@ -32,15 +30,12 @@ pub struct AdaCosConfig {
     /// How the scale is found.
     #[config(default = "AdaCosScale::Dynamic")]
     pub scale: AdaCosScale,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl AdaCosConfig {
@@ -52,18 +47,11 @@ impl AdaCosConfig {
     pub fn init(&self, device: &Device) -> AdaCos {
         let classes = self.classes;
         assert!(classes >= 3, "AdaCos: classes must be >= 3, got {classes}");
-        let size = [classes, self.embedding_dim];
-        let fixed = SQRT_2 * libm::log(classes as f64 - 1.0);
-        let measured = Tensor::ones([1], (&device.clone().inner(), DType::F32));
+        let measured = RunningState::new(Tensor::ones([1], (&device.clone().inner(), DType::F32)));
+        let rule = AdaCosRule { measured, training: Param::from_bool(true), classes, kind: self.scale };
+        let centers = self.centers.init("AdaCos", [classes, self.embedding_dim], device);
 
-        AdaCos {
-            centers: ClassCenters::new("AdaCos", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            measured: RunningState::new(measured),
-            training: Param::from_bool(true),
-            fixed,
-            kind: self.scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -71,60 +59,40 @@ impl AdaCosConfig {
 ///
 /// ```text
 /// fixed    = sqrt(2)·ln(classes - 1)
-/// dynamic  = ln(mean over i of sum over j != labels[i] of exp(previous·cosine[i, j])) / max(cos(pi/4), median own cosine)
+/// dynamic  = ln(mean over i of sum over j != labels[i] of exp(previous·cosine[i, j])) / max(cos(pi/4), median of target)
 /// ```
 ///
 /// The dynamic scale starts as the fixed one and falls as the angles do, so that the loss stays steep where the batch is. It
 /// is state on the device: saved and loaded with the module, and measured anew, before it is used, in every forward on an
 /// autodiff device; never in evaluation, nor when the module is frozen. It is a constant of the gradient, and stays in
 /// `[0.5, 10000]`. Rows without a class, without a direction or with a number that is not finite do not count. Measuring is a
-/// second comparison with all classes, without a gradient. Inside a [`PartialFc`](super::PartialFc) it is that of the sampled
+/// second comparison with all classes, without a gradient. Where the classes are sampled it is that of the sampled
 /// classes, which is right for the softmax over them and lower than that of all classes. The median is the lower one, and its cosine is used, so no angle
-/// is computed. See [`MarginHead`] for the loss.
+/// is computed. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Zhang, Zhao, Qiao, Wang, Li: [AdaCos](https://arxiv.org/abs/1905.00292), 2019, section 4.
+pub type AdaCos = Head<AdaCosRule>;
+
+/// The rule of [`AdaCos`].
 #[derive(Module, Debug)]
-pub struct AdaCos {
-    /// The trained class centers.
-    pub centers: ClassCenters,
+pub struct AdaCosRule {
     /// The measured scale as a multiple of the fixed one, `[1]`; so it starts at exactly 1 in any precision.
     measured: RunningState<Tensor<1>>,
     /// Whether a forward may measure; `freeze` turns it off.
     training: Param<Flag>,
-    fixed: f64,
+    classes: usize,
+    /// How the scale is found.
     #[module(skip)]
-    kind: AdaCosScale,
+    pub kind: AdaCosScale,
 }
 
-impl AdaCos {
-    /// The scale of the latest batch, `[1]`.
-    fn measured_scale(&self) -> Tensor<1> {
+impl AdaCosRule {
+    /// The measured scale as a multiple of the fixed one, `[1]`.
+    fn factor(&self) -> Tensor<1> {
         // What is read of a state may be in one backward only, unless it is detached.
-        // In the precision of the centers before it is multiplied, or `f64` would see a rounded number.
-        let dtype = match self.centers.weight.val().dtype() {
-            DType::F16 | DType::BF16 => DType::F32,
-            dtype => dtype,
-        };
-        cast_to(self.measured.value().detach(), dtype).mul_scalar(self.fixed).detach()
-    }
-
-    /// Measures the scale of a batch, from what the other classes weigh at the scale before.
-    fn measure(&self, others: Tensor<1>, own: OwnCosines) {
-        let before = cast_to(self.measured_scale().to_device(&others.device()), others.dtype());
-        let counted = own.counted.bool_and(others.clone().is_finite()).bool_and(own.cosine.clone().is_finite());
-        let left_out = counted.bool_not();
-        let count = others.ones_like().mask_fill(left_out.clone(), 0.0).sum();
-        let sum = log_sum_exp(others.mask_fill(left_out.clone(), NOTHING).unsqueeze_dim::<2>(0));
-        let mean = sum - count.clone().clamp_min(1.0).log();
-        let median = lower_median_of_angles(own.cosine.mask_fill(left_out.clone(), -2.0), count.clone());
-        let measured = mean / median.clamp_min(FRAC_1_SQRT_2);
-        let measured = measured.clamp(SCALES.0, SCALES.1).mask_where(count.equal_scalar(0.0), before);
-
-        self.measured.update(measured.mul_scalar(1.0 / self.fixed));
-        // Without this the new scale would be queued, and this forward and a record saved now would have the old one.
-        self.measured.value_sync();
+        self.measured.value().detach()
     }
 }
 
@@ -145,63 +113,56 @@ fn lower_median_of_angles(cosine: Tensor<1>, count: Tensor<1>) -> Tensor<1> {
     cosine.mask_fill(rank.not_equal(middle), 0.0).sum()
 }
 
-impl MarginHead for AdaCos {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for AdaCosRule {
+    fn name(&self) -> &'static str {
+        "AdaCos"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { measured: centers.copy_of(&self.measured), centers, ..self }
+    /// The fixed one.
+    fn scale(&self) -> f64 {
+        SQRT_2 * libm::log(self.classes as f64 - 1.0)
     }
 
-    fn scale(&self) -> Scale {
-        match self.kind {
-            AdaCosScale::Fixed => self.fixed.into(),
-            AdaCosScale::Dynamic => self.measured_scale().into(),
-        }
-    }
-
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        own.cosine.clone()
-    }
-
-    fn refuses_shards(&self) -> Option<&'static str> {
+    fn scale_factor(&self) -> Option<Tensor<1>> {
         match self.kind {
             AdaCosScale::Fixed => None,
-            AdaCosScale::Dynamic => Some("AdaCos measures its scale on all classes; spread it with a fixed scale"),
+            AdaCosScale::Dynamic => Some(self.factor()),
         }
     }
 
-    fn compare(
-        &self,
-        embeddings: Tensor<2>,
-        weights: Tensor<2>,
-        index: Tensor<1, Int>,
-        used: Option<Tensor<1, Int>>,
-    ) -> ClassScores {
-        let streaming = self.centers.streaming;
-        let compare = |embeddings: Tensor<2>, weights: Tensor<2>| {
-            let scale = match self.scale() {
-                Scale::Tensor(scale) => Scale::Tensor(scale.to_device(&embeddings.device())),
-                constant => constant,
-            };
-            ClassScores::new(match used.clone() {
-                None => class_scores(embeddings, weights, index.clone(), scale, streaming),
-                Some(used) => sampled_class_scores(embeddings, weights, index.clone(), used, scale, streaming),
-            })
-        };
-        let training = embeddings.device().is_autodiff() && self.training.is_enabled();
-        if training && self.kind == AdaCosScale::Dynamic {
-            let own = OwnCosines::of(&embeddings, &weights, &index);
-            self.measure(compare(embeddings.clone().detach(), weights.clone().detach()).others, own);
+    fn target(&self, target: &Target) -> Tensor<1> {
+        target.cosine.clone()
+    }
+
+    fn observe(&self, batch: &Batch<'_>) {
+        if self.kind == AdaCosScale::Fixed || !self.training.is_enabled() {
+            return;
         }
-        compare(embeddings, weights)
+        let cosine = batch.target_cosine();
+        let before = cast_to(self.factor().to_device(&cosine.device()), cosine.dtype()).mul_scalar(self.scale());
+        let negatives = batch.negatives(before.clone());
+        let left_out = batch.counted().bool_and(negatives.clone().is_finite()).bool_not();
+        let count = cosine.ones_like().mask_fill(left_out.clone(), 0.0).sum();
+        let sum = log_sum_exp(negatives.mask_fill(left_out.clone(), NOTHING).unsqueeze_dim::<2>(0));
+        let mean = sum - count.clone().clamp_min(1.0).log();
+        let median = lower_median_of_angles(cosine.mask_fill(left_out, -2.0), count.clone());
+        let measured = mean / median.clamp_min(FRAC_1_SQRT_2);
+        let measured = measured.clamp(SCALES.0, SCALES.1).mask_where(count.equal_scalar(0.0), before);
+
+        self.measured.update(measured.mul_scalar(1.0 / self.scale()));
+        // Without this the new scale would be queued, and this forward and a record saved now would have the old one.
+        self.measured.value_sync();
+    }
+
+    fn for_classes(self, classes: usize) -> Self {
+        Self { classes, ..self }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_losses_kernels::scores::Scale;
 
     #[test]
     fn the_median_is_the_lower_one_of_the_angles_that_count() {

@@ -1,13 +1,11 @@
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
-use burn::tensor::{Bool, DType, Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
+use burn::module::{Flag, Module, Param, RunningState};
+use burn::tensor::{DType, Device, Tensor};
 use burn_losses_kernels::math::cast_to;
 
 use super::angle::{angle, folded_cosine};
-use super::head::check_scale;
-use super::{ClassCenters, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{Batch, CentersConfig, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Lengths count as no shorter and no longer than this, as in the authors' code.
 const LENGTHS: (f64, f64) = (1e-3, 100.0);
@@ -26,7 +24,7 @@ pub struct AdaFaceConfig {
     #[config(default = 0.4)]
     pub margin: f64,
     /// How many deviations from the average a length must be to count as the best or the worst: its reciprocal (the
-    /// paper's h); in `[0, 1000]`.
+    /// paper's h); in `[0, 1000]`. 0 leaves the length out: every row is of middling quality, which is CosFace.
     #[config(default = 0.333)]
     pub concentration: f64,
     /// How much of the averages is that of the latest batch (the paper's alpha); in `[0, 1]`.
@@ -36,15 +34,12 @@ pub struct AdaFaceConfig {
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl AdaFaceConfig {
@@ -55,27 +50,13 @@ impl AdaFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> AdaFace {
         let Self { margin, concentration, momentum, scale, .. } = *self;
-        assert!((0.0..=1.5).contains(&margin), "AdaFace: margin must be in [0, 1.5], got {margin}");
-        assert!(
-            (0.0..=1e3).contains(&concentration),
-            "AdaFace: concentration must be in [0, 1000], got {concentration}"
-        );
-        assert!((0.0..=1.0).contains(&momentum), "AdaFace: momentum must be in [0, 1], got {momentum}");
-        check_scale("AdaFace", scale);
-        let size = [self.classes, self.embedding_dim];
         // The authors' first averages.
         let lengths = Tensor::from_data([20.0, 100.0], (&device.clone().inner(), DType::F32));
+        let (lengths, training) = (RunningState::new(lengths), Param::from_bool(true));
+        let rule = AdaFaceRule { lengths, training, margin, concentration, momentum, scale };
+        let centers = self.centers.init("AdaFace", [self.classes, self.embedding_dim], device);
 
-        AdaFace {
-            centers: ClassCenters::new("AdaFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            lengths: RunningState::new(lengths),
-            training: Param::from_bool(true),
-            margin,
-            concentration,
-            momentum,
-            scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -90,82 +71,70 @@ impl AdaFaceConfig {
 ///
 /// Good pictures (`quality` 1) have a margin of the cosine, bad ones (-1) one of the angle. The average and the deviation
 /// start at 20 and 100. They are state: saved and loaded with the module, and updated, before they are used, by every
-/// forward (and `margin_logits`) on an autodiff device; never in evaluation, nor when the module is frozen (the authors'
+/// forward on an autodiff device; never in evaluation, nor when the module is frozen (the authors'
 /// code updates them in evaluation too). Lengths count as no shorter than 0.001 and no longer than 100, and are constants
 /// of the gradient. Rows without a class or with a number that is not finite do not count; a batch of one leaves the
 /// deviation as it is (the authors' becomes NaN for good). Beyond pi the cosine goes on falling, folded as in SphereFace; the
-/// authors' stays flat. With a `margin` of 0 it is `NormFace`. See [`MarginHead`] for the loss.
+/// authors' stays flat. With a `margin` of 0 it is `NormFace`. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Kim, Jain, Liu: [AdaFace](https://arxiv.org/abs/2204.00964), 2022, section 3.
+pub type AdaFace = Head<AdaFaceRule>;
+
+/// The rule of [`AdaFace`].
 #[derive(Module, Debug)]
-pub struct AdaFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
+pub struct AdaFaceRule {
     /// Average and deviation of the lengths, `[2]`.
     lengths: RunningState<Tensor<1>>,
     /// Whether a forward may move them; `freeze` turns it off.
     training: Param<Flag>,
-    margin: f64,
-    concentration: f64,
-    momentum: f64,
-    scale: f64,
+    /// The size of the margin, in radians and of the cosine.
+    pub margin: f64,
+    /// The reciprocal of how many deviations a length must be from the average to count as the best or the worst.
+    pub concentration: f64,
+    /// How much of the averages is that of the latest batch.
+    pub momentum: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
-impl AdaFace {
+impl AdaFaceRule {
     /// The average length of embeddings and its deviation, `[2]`.
     pub fn length_statistics(&self) -> Tensor<1> {
         // What is read of a state may be in one backward only, unless it is detached.
         self.lengths.value().detach()
     }
 
-    /// Average and deviation, `[1]` each, after the batch with these lengths if it is one of a training.
-    fn statistics(&self, lengths: &Tensor<1>, valid: &Tensor<1, Bool>, training: bool) -> [Tensor<1>; 2] {
-        let statistics = cast_to(self.length_statistics().to_device(&lengths.device()), lengths.dtype());
-        let of = |place: usize| statistics.clone().narrow(0, place, 1);
-        if !(training && self.training.is_enabled()) {
-            return [of(0), of(1)];
-        }
-        let left_out = valid.clone().bool_and(lengths.clone().is_finite()).bool_not();
-        let sum = |numbers: Tensor<1>| numbers.mask_fill(left_out.clone(), 0.0).sum();
-        let count = sum(lengths.ones_like());
-        let mean = sum(lengths.clone()) / count.clone().clamp_min(1.0);
-        let [batch] = lengths.dims();
-        let squares = sum((lengths.clone() - mean.clone().expand([batch])).square());
-        // Of a sample, so divided by one less than its size.
-        let deviation = (squares / count.clone().sub_scalar(1.0).clamp_min(1.0)).sqrt();
-
-        let blend = |latest: Tensor<1>, place: usize, least: f64| {
-            let blended = latest.mul_scalar(self.momentum) + of(place).mul_scalar(1.0 - self.momentum);
-            blended.mask_where(count.clone().lower_scalar(least), of(place))
-        };
-        let (mean, deviation) = (blend(mean, 0, 1.0), blend(deviation, 1, 2.0));
-        self.lengths.update(Tensor::cat(alloc::vec![mean.clone(), deviation.clone()], 0));
-        // Without this the new averages would be queued, and a record saved now would hold the old ones.
-        self.lengths.value_sync();
-        [mean, deviation]
+    /// Average and deviation, `[1]` each, beside other numbers.
+    fn statistics_beside(&self, numbers: &Tensor<1>) -> [Tensor<1>; 2] {
+        let statistics = cast_to(self.length_statistics().to_device(&numbers.device()), numbers.dtype());
+        [0, 1].map(|place| statistics.clone().narrow(0, place, 1))
     }
 }
 
-impl MarginHead for AdaFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for AdaFaceRule {
+    fn name(&self) -> &'static str {
+        "AdaFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { lengths: centers.copy_of(&self.lengths), centers, ..self }
+    fn check(&self) {
+        let Self { margin, concentration, momentum, .. } = *self;
+        assert!((0.0..=1.5).contains(&margin), "AdaFace: margin must be in [0, 1.5], got {margin}");
+        let in_range = (0.0..=1e3).contains(&concentration);
+        assert!(in_range, "AdaFace: concentration must be in [0, 1000], got {concentration}");
+        assert!((0.0..=1.0).contains(&momentum), "AdaFace: momentum must be in [0, 1], got {momentum}");
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let cosine = own.cosine.clone();
+    fn target(&self, target: &Target) -> Tensor<1> {
+        let cosine = target.cosine.clone();
         let [batch] = cosine.dims();
-        let lengths = own.length().detach().clamp(LENGTHS.0, LENGTHS.1);
-        let [average, deviation] = self.statistics(&lengths, &own.valid, cosine.device().is_autodiff());
+        let lengths = target.length().detach().clamp(LENGTHS.0, LENGTHS.1);
+        let [average, deviation] = self.statistics_beside(&lengths);
         let unit = deviation.add_scalar(DEVIATION_FLOOR).recip().mul_scalar(self.concentration);
         let quality = ((lengths - average.expand([batch])) * unit.expand([batch])).clamp(-1.0, 1.0);
         let by_angle = quality.clone().mul_scalar(-self.margin);
@@ -173,24 +142,52 @@ impl MarginHead for AdaFace {
 
         folded_cosine((angle(cosine) + by_angle).clamp_min(0.0)) - by_cosine
     }
+
+    fn observe(&self, batch: &Batch<'_>) {
+        if !self.training.is_enabled() {
+            return;
+        }
+        let lengths = batch.length().clamp(LENGTHS.0, LENGTHS.1);
+        let [average, deviation] = self.statistics_beside(&lengths);
+        let left_out = batch.valid().bool_and(lengths.clone().is_finite()).bool_not();
+        let sum = |numbers: Tensor<1>| numbers.mask_fill(left_out.clone(), 0.0).sum();
+        let count = sum(lengths.ones_like());
+        let mean = sum(lengths.clone()) / count.clone().clamp_min(1.0);
+        let [batch] = lengths.dims();
+        let squares = sum((lengths - mean.clone().expand([batch])).square());
+        // Of a sample, so divided by one less than its size.
+        let spread = (squares / count.clone().sub_scalar(1.0).clamp_min(1.0)).sqrt();
+
+        let blend = |latest: Tensor<1>, before: Tensor<1>, least: f64| {
+            let blended = latest.mul_scalar(self.momentum) + before.clone().mul_scalar(1.0 - self.momentum);
+            blended.mask_where(count.clone().lower_scalar(least), before)
+        };
+        self.lengths.update(Tensor::cat(alloc::vec![blend(mean, average, 1.0), blend(spread, deviation, 2.0)], 0));
+        // Without this the new averages would be queued, and a record saved now would hold the old ones.
+        self.lengths.value_sync();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Int;
 
-    fn own(rows: [[f32; 1]; 3], device: &Device) -> OwnClass {
+    fn target(rows: [[f32; 1]; 3], device: &Device) -> Target {
         let cosine = Tensor::from_data([0.5_f32; 3], device);
         let valid = Tensor::from_data([true, true, false], device);
-        OwnClass::new(cosine, valid, Tensor::from_data(rows, device))
+        Target::new(cosine, valid, Tensor::from_data(rows, device))
     }
 
     #[test]
-    fn the_averages_follow_the_lengths_of_rows_with_a_class() {
+    fn the_averages_follow_the_lengths_of_rows_with_a_class_once_per_forward() {
         let device = Device::flex().autodiff();
         let head = AdaFaceConfig::new(2, 1).with_momentum(0.5).init(&device);
-        let _ = head.margin(&own([[30.0], [-50.0], [f32::NAN]], &device));
-        let statistics = head.length_statistics().try_into_vec_as::<f32>().unwrap();
+        let rows = || Tensor::<2>::from_data([[30.0_f32], [-50.0], [f32::NAN]], &device);
+        let labels = || Tensor::<1, Int>::from_data([0, 1, -1], &device);
+        let _ = head.forward(rows(), labels());
+        let _ = head.margin_logits(rows(), labels());
+        let statistics = head.rule.length_statistics().try_into_vec_as::<f32>().unwrap();
 
         // By hand: half of 40 and 20, half of sqrt(200) and 100.
         assert!((statistics[0] - 30.0).abs() < 1e-4, "{statistics:?}");
@@ -201,7 +198,7 @@ mod tests {
     fn a_long_embedding_has_a_margin_of_the_cosine_and_a_short_one_of_the_angle() {
         let device = Device::flex();
         let head = AdaFaceConfig::new(2, 1).with_concentration(10.0).init(&device);
-        let targets = head.margin(&own([[90.0], [1.0], [20.0]], &device)).try_into_vec_as::<f32>().unwrap();
+        let targets = head.rule.target(&target([[90.0], [1.0], [20.0]], &device)).try_into_vec_as::<f32>().unwrap();
 
         // By hand: qualities 1, -1 and 0 around the average 20.
         let third = core::f32::consts::FRAC_PI_3;

@@ -1,14 +1,12 @@
 use core::f64::consts::{FRAC_PI_2, PI};
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{falling_shifted_cosine, shifted_cosine};
-use super::head::check_scale;
-use super::{ClassCenters, GradientMode, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{CentersConfig, GradientMode, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// What [`ArcFace`] does at large angles, where `angle + margin` would pass pi and its cosine would rise again.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub struct ArcFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is added to the angle with the own class, in radians; `>= 0` and at most what `large_angle` allows:
+    /// What is added to the target angle, in radians; `>= 0` and at most what `large_angle` allows:
     /// 2.33 for `LinearFall`, pi for `Fold`, pi/2 for `EasyMargin`.
     #[config(default = 0.5)]
     pub margin: f64,
@@ -57,15 +55,12 @@ pub struct ArcFaceConfig {
     /// Whether the gradient goes through the margin.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl ArcFaceConfig {
@@ -75,67 +70,65 @@ impl ArcFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> ArcFace {
-        let (margin, scale) = (self.margin, self.scale);
-        let (large_angle, largest) = (self.large_angle, self.large_angle.largest_margin());
-        assert!(
-            (0.0..=largest).contains(&margin),
-            "ArcFace: margin must be in [0, {largest:.2}] radians with {large_angle:?}, got {margin}"
-        );
-        check_scale("ArcFace", scale);
-        let size = [self.classes, self.embedding_dim];
+        let Self { margin, scale, large_angle, gradient, .. } = *self;
+        let rule = ArcFaceRule { margin, scale, large_angle, gradient };
+        let centers = self.centers.init("ArcFace", [self.classes, self.embedding_dim], device);
 
-        ArcFace {
-            centers: ClassCenters::new("ArcFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            margin,
-            scale,
-            large_angle,
-            gradient: self.gradient,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
-/// Additive angular margin loss: the angle with the own class must be smaller by a margin.
+/// Additive angular margin loss: the angle with the center of the label must be smaller by a margin.
 ///
 /// ```text
 /// margin(cosine) = cos(angle + margin) = cosine·cos(margin) - sin(angle)·sin(margin)
 /// ```
 ///
 /// The field's standard head. `large_angle` says what happens beyond pi, `gradient` whether the margin has a gradient
-/// of its own. See [`MarginHead`] for the loss.
+/// of its own. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.2, equation 3.
+pub type ArcFace = Head<ArcFaceRule>;
+
+/// The rule of [`ArcFace`].
 #[derive(Module, Debug)]
-pub struct ArcFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    margin: f64,
-    scale: f64,
+pub struct ArcFaceRule {
+    /// What is added to the target angle, in radians.
+    pub margin: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
+    /// What happens where `angle + margin` would pass pi.
     #[module(skip)]
-    large_angle: LargeAngle,
+    pub large_angle: LargeAngle,
+    /// Whether the gradient goes through the margin.
     #[module(skip)]
-    gradient: GradientMode,
+    pub gradient: GradientMode,
 }
 
-impl MarginHead for ArcFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for ArcFaceRule {
+    fn name(&self) -> &'static str {
+        "ArcFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        let Self { margin, large_angle, .. } = *self;
+        let largest = large_angle.largest_margin();
+        assert!(
+            (0.0..=largest).contains(&margin),
+            "ArcFace: margin must be in [0, {largest:.2}] radians with {large_angle:?}, got {margin}"
+        );
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
+    fn target(&self, target: &Target) -> Tensor<1> {
         let margin = self.margin;
-        let cosine = own.cosine.clone();
-        let target = match self.large_angle {
+        let cosine = target.cosine.clone();
+        let shifted = match self.large_angle {
             LargeAngle::LinearFall => falling_shifted_cosine(cosine.clone(), margin),
             LargeAngle::Fold => {
                 let beyond_pi = cosine.clone().lower_scalar(-libm::cos(margin));
@@ -147,7 +140,7 @@ impl MarginHead for ArcFace {
                 shifted_cosine(cosine.clone(), margin).mask_where(behind, cosine.clone())
             }
         };
-        self.gradient.apply(target, cosine)
+        self.gradient.apply(shifted, cosine)
     }
 }
 
@@ -158,7 +151,7 @@ mod tests {
     fn margin(large_angle: LargeAngle, cosine: f32) -> f32 {
         let device = Device::flex();
         let head = ArcFaceConfig::new(2, 2).with_large_angle(large_angle).init(&device);
-        head.margin(&OwnClass::of_cosines(&[cosine], &device)).into_scalar::<f32>()
+        head.rule.target(&Target::of_cosines(&[cosine], &device)).into_scalar::<f32>()
     }
 
     #[test]

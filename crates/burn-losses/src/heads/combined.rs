@@ -1,12 +1,11 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
-use super::head::{check_margin, check_scale};
-use super::{ClassCenters, GradientMode, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::rule::check_margin;
+use super::{CentersConfig, GradientMode, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`CombinedMargin`].
 #[derive(Config, Debug)]
@@ -15,7 +14,7 @@ pub struct CombinedMarginConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the angle with the own class is multiplied with (`m1`, SphereFace's margin); in `(0, 1000]`.
+    /// What the target angle is multiplied with (`m1`, SphereFace's margin); in `(0, 1000]`.
     #[config(default = 1.0)]
     pub angle_factor: f64,
     /// What is then added to it, in radians (`m2`, ArcFace's margin); in `[-1000, 1000]`.
@@ -31,15 +30,12 @@ pub struct CombinedMarginConfig {
     /// Whether the gradient goes through the margin.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl CombinedMarginConfig {
@@ -49,25 +45,11 @@ impl CombinedMarginConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> CombinedMargin {
-        let margins = [("angle_margin", self.angle_margin), ("cosine_margin", self.cosine_margin)];
-        for (field, value) in margins {
-            check_margin("CombinedMargin", field, value);
-        }
-        let Self { scale, angle_factor, .. } = *self;
-        let in_range = angle_factor > 0.0 && angle_factor <= 1000.0;
-        assert!(in_range, "CombinedMargin: angle_factor must be in (0, 1000], got {angle_factor}");
-        check_scale("CombinedMargin", scale);
-        let size = [self.classes, self.embedding_dim];
+        let Self { angle_factor, angle_margin, cosine_margin, scale, gradient, .. } = *self;
+        let rule = CombinedMarginRule { angle_factor, angle_margin, cosine_margin, scale, gradient };
+        let centers = self.centers.init("CombinedMargin", [self.classes, self.embedding_dim], device);
 
-        CombinedMargin {
-            centers: ClassCenters::new("CombinedMargin", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            angle_factor,
-            angle_margin: self.angle_margin,
-            cosine_margin: self.cosine_margin,
-            scale,
-            gradient: self.gradient,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -81,42 +63,52 @@ impl CombinedMarginConfig {
 ///
 /// The folded cosine equals the cosine in `[0, pi]` and falls everywhere, so that a larger angle is never rewarded, whatever
 /// the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops the others.) See
-/// [`MarginHead`] for the loss.
+/// [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.3, equation 4; the fold is
 /// that of Liu et al.: [SphereFace](https://arxiv.org/abs/1704.08063), 2017, section 3.2.
+pub type CombinedMargin = Head<CombinedMarginRule>;
+
+/// The rule of [`CombinedMargin`].
 #[derive(Module, Debug)]
-pub struct CombinedMargin {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    angle_factor: f64,
-    angle_margin: f64,
-    cosine_margin: f64,
-    scale: f64,
+pub struct CombinedMarginRule {
+    /// What the target angle is multiplied with.
+    pub angle_factor: f64,
+    /// What is then added to it, in radians.
+    pub angle_margin: f64,
+    /// What is taken off its cosine.
+    pub cosine_margin: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
+    /// Whether the gradient goes through the margin.
     #[module(skip)]
-    gradient: GradientMode,
+    pub gradient: GradientMode,
 }
 
-impl MarginHead for CombinedMargin {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for CombinedMarginRule {
+    fn name(&self) -> &'static str {
+        "CombinedMargin"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        let Self { angle_factor, angle_margin, cosine_margin, .. } = *self;
+        let in_range = angle_factor > 0.0 && angle_factor <= 1000.0;
+        assert!(in_range, "CombinedMargin: angle_factor must be in (0, 1000], got {angle_factor}");
+        check_margin("CombinedMargin", "angle_margin", angle_margin);
+        check_margin("CombinedMargin", "cosine_margin", cosine_margin);
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let shifted = angle(own.cosine.clone()).mul_scalar(self.angle_factor).add_scalar(self.angle_margin);
-        let target = folded_cosine(shifted).sub_scalar(self.cosine_margin);
+    fn target(&self, target: &Target) -> Tensor<1> {
+        let shifted = angle(target.cosine.clone()).mul_scalar(self.angle_factor).add_scalar(self.angle_margin);
+        let shifted = folded_cosine(shifted).sub_scalar(self.cosine_margin);
 
-        self.gradient.apply(target, own.cosine.clone())
+        self.gradient.apply(shifted, target.cosine.clone())
     }
 }
 
@@ -134,7 +126,7 @@ mod tests {
                 .with_cosine_margin(0.1)
                 .init(&device);
             let cosines: alloc::vec::Vec<f32> = (0..=300).map(|step| (0.01 * step as f32).cos()).collect();
-            let targets = head.margin(&OwnClass::of_cosines(&cosines, &device));
+            let targets = head.rule.target(&Target::of_cosines(&cosines, &device));
             let targets = targets.try_into_vec_as::<f32>().unwrap();
 
             // By hand at angle 1.

@@ -1,11 +1,10 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
-use super::head::{check_margin, check_scale};
-use super::{ClassCenters, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::rule::check_margin;
+use super::{CentersConfig, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`CosFace`].
 #[derive(Config, Debug)]
@@ -14,7 +13,7 @@ pub struct CosFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is taken off the own cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins
+    /// What is taken off the target cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins
     /// help when the classes to tell apart later are not those trained on.
     #[config(default = 0.35)]
     pub margin: f64,
@@ -22,15 +21,12 @@ pub struct CosFaceConfig {
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl CosFaceConfig {
@@ -40,56 +36,52 @@ impl CosFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> CosFace {
-        let (margin, scale) = (self.margin, self.scale);
-        check_margin("CosFace", "margin", margin);
-        check_scale("CosFace", scale);
-        let size = [self.classes, self.embedding_dim];
+        let rule = CosFaceRule { margin: self.margin, scale: self.scale };
+        let centers = self.centers.init("CosFace", [self.classes, self.embedding_dim], device);
 
-        CosFace {
-            centers: ClassCenters::new("CosFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            margin,
-            scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
-/// Large margin cosine loss: the own cosine must win by a margin.
+/// Large margin cosine loss: the target cosine must win by a margin.
 ///
 /// ```text
 /// margin(cosine) = cosine - margin
 /// ```
 ///
-/// Simple and robust; the margin has slope 1, so the exact and the detached gradient are the same. See [`MarginHead`]
-/// for the loss.
+/// Simple and robust; the margin has slope 1, so the exact and the detached gradient are the same. See [`Head`] for the
+/// loss.
 ///
 /// # Source
 ///
 /// Wang et al.: [CosFace](https://arxiv.org/abs/1801.09414), 2018, section 3.1, equation 4; the same as AM-Softmax,
 /// [Wang et al. 2018](https://arxiv.org/abs/1801.05599).
+pub type CosFace = Head<CosFaceRule>;
+
+/// The rule of [`CosFace`].
 #[derive(Module, Debug)]
-pub struct CosFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    margin: f64,
-    scale: f64,
+pub struct CosFaceRule {
+    /// What is taken off the target cosine.
+    pub margin: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
-impl MarginHead for CosFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for CosFaceRule {
+    fn name(&self) -> &'static str {
+        "CosFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        check_margin("CosFace", "margin", self.margin);
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        own.cosine.clone().sub_scalar(self.margin)
+    fn target(&self, target: &Target) -> Tensor<1> {
+        target.cosine.clone().sub_scalar(self.margin)
     }
 }
 
@@ -100,7 +92,7 @@ mod tests {
     use burn::tensor::Int;
 
     #[test]
-    fn the_margin_comes_off_the_own_cosine() {
+    fn the_margin_comes_off_the_target_cosine() {
         let device = Device::flex();
         let mut head = CosFaceConfig::new(2, 2).with_margin(0.5).with_scale(2.0).init(&device);
         head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0_f32, 0.0], [0.0, 1.0]], &device));

@@ -1,14 +1,13 @@
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 use burn_losses_kernels::math::NOTHING;
 
 use super::angle::{angle, folded_cosine};
-use super::head::{check_margin, check_scale};
-use super::{ClassCenters, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
-use crate::random::{first_draw, next_draw};
+use super::rule::check_margin;
+use super::{Batch, CentersConfig, Head, MarginRule, Target};
+use crate::random::{count_draw, first_draw, latest_draw};
+use crate::reduction::EmbeddingReduction;
 
 /// What the margin of an [`ElasticFace`] is of.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub enum ElasticMargin {
 pub enum ElasticOrder {
     /// Any.
     Drawn,
-    /// The largest to the row that is farthest from its own class, and so on: ElasticFace+.
+    /// The largest to the row that is farthest from the center of its label, and so on: ElasticFace+.
     FarthestLargest,
 }
 
@@ -56,15 +55,12 @@ pub struct ElasticFaceConfig {
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl ElasticFaceConfig {
@@ -74,27 +70,13 @@ impl ElasticFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> ElasticFace {
-        let Self { margin, deviation, scale, seed, .. } = *self;
-        check_margin("ElasticFace", "margin", margin);
-        if self.margin_kind == ElasticMargin::Angle {
-            let pi = core::f64::consts::PI;
-            assert!((0.0..=pi).contains(&margin), "ElasticFace: margin must be in [0, pi] for Angle, got {margin}");
-        }
-        assert!((0.0..=10.0).contains(&deviation), "ElasticFace: deviation must be in [0, 10], got {deviation}");
-        check_scale("ElasticFace", scale);
-        let size = [self.classes, self.embedding_dim];
+        let Self { margin_kind, margin, deviation, order, scale, seed, .. } = *self;
+        let (draws, training) = (first_draw(seed, &device.clone().inner()), Param::from_bool(true));
+        let draws = RunningState::new(draws);
+        let rule = ElasticFaceRule { draws, training, margin_kind, margin, deviation, order, scale };
+        let centers = self.centers.init("ElasticFace", [self.classes, self.embedding_dim], device);
 
-        ElasticFace {
-            centers: ClassCenters::new("ElasticFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            draws: RunningState::new(first_draw(seed, &device.clone().inner())),
-            training: Param::from_bool(true),
-            margin_kind: self.margin_kind,
-            margin,
-            deviation,
-            order: self.order,
-            scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -105,52 +87,58 @@ impl ElasticFaceConfig {
 /// margin(cosine[i]) = folded_cos(angle[i] + margin[i]), or cosine[i] - margin[i]
 /// ```
 ///
-/// With [`ElasticOrder::FarthestLargest`] the drawn margins are dealt out by rank: the row with the smallest own cosine gets
+/// With [`ElasticOrder::FarthestLargest`] the drawn margins are dealt out by rank: the row with the smallest target cosine gets
 /// the largest (the public code deals them out by a permutation where its inverse is meant).
 ///
 /// Margins are drawn in training only; in evaluation, and when the module is frozen, all rows have the mean. What is drawn
 /// follows from `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded
-/// with the module, and repeats after 2^24 draws. `margin_logits` draws, too. Margins of both signs can be drawn where the deviation is large. With a
-/// `deviation` of 0 it is `ArcFace` with `LargeAngle::Fold`, or `CosFace`. See [`MarginHead`] for the loss.
+/// with the module, and repeats after 2^24 draws. `margin_logits` has the margins of the latest forward. Margins of both signs can be drawn where the deviation is large. With a
+/// `deviation` of 0 it is `ArcFace` with `LargeAngle::Fold`, or `CosFace`. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Boutros, Damer, Kirchbuchner, Kuijper: [ElasticFace](https://arxiv.org/abs/2109.09416), 2022, section 3.
+pub type ElasticFace = Head<ElasticFaceRule>;
+
+/// The rule of [`ElasticFace`].
 #[derive(Module, Debug)]
-pub struct ElasticFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
+pub struct ElasticFaceRule {
     /// The two halves of the seed and the number of draws, `[3]`.
     draws: RunningState<Tensor<1>>,
     /// Whether a forward may draw; `freeze` turns it off.
     training: Param<Flag>,
+    /// What the margin is of.
     #[module(skip)]
-    margin_kind: ElasticMargin,
-    margin: f64,
-    deviation: f64,
+    pub margin_kind: ElasticMargin,
+    /// The mean margin.
+    pub margin: f64,
+    /// The standard deviation of the margins.
+    pub deviation: f64,
+    /// Which row gets which margin.
     #[module(skip)]
-    order: ElasticOrder,
-    scale: f64,
+    pub order: ElasticOrder,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
-impl ElasticFace {
-    /// The margins of a batch.
-    fn margins(&self, own: &OwnClass) -> Tensor<1> {
-        let cosine = &own.cosine;
+impl ElasticFaceRule {
+    /// The margins of the latest batch.
+    fn margins(&self, target: &Target) -> Tensor<1> {
+        let cosine = &target.cosine;
         let [batch] = cosine.dims();
         let mean = cosine.clone().detach().ones_like().mul_scalar(self.margin);
-        if self.deviation == 0.0 || !cosine.device().is_autodiff() || !self.training.is_enabled() {
+        if self.deviation == 0.0 || !target.is_training() || !self.training.is_enabled() {
             return mean;
         }
         let device = cosine.device().inner();
-        let mixer = next_draw(&self.draws, &device, DType::I32);
+        let mixer = latest_draw(&self.draws, &device, DType::I32);
         let normal = mixer.normal(batch, cosine.dtype()).to_device(&cosine.device());
         let margins = normal.mul_scalar(self.deviation) + mean.clone();
         match self.order {
             ElasticOrder::Drawn => margins,
             ElasticOrder::FarthestLargest => {
                 let cosine = cosine.clone().detach();
-                let left_out = own.valid.clone().bool_and(cosine.clone().is_finite()).bool_not();
+                let left_out = target.valid.clone().bool_and(cosine.clone().is_finite()).bool_not();
                 let dealt = dealt_by_rank(margins, cosine, left_out.clone());
                 // What they keep there is no margin, and the way back from it no number.
                 dealt.mask_where(left_out, mean)
@@ -187,24 +175,37 @@ fn ranks(numbers: Tensor<1>) -> Tensor<1, Int> {
     counts.sum_dim(1).squeeze_dim(1)
 }
 
-impl MarginHead for ElasticFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for ElasticFaceRule {
+    fn name(&self) -> &'static str {
+        "ElasticFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { draws: centers.copy_of(&self.draws), centers, ..self }
+    fn check(&self) {
+        let Self { margin_kind, margin, deviation, .. } = *self;
+        check_margin("ElasticFace", "margin", margin);
+        if margin_kind == ElasticMargin::Angle {
+            let pi = core::f64::consts::PI;
+            assert!((0.0..=pi).contains(&margin), "ElasticFace: margin must be in [0, pi] for Angle, got {margin}");
+        }
+        assert!((0.0..=10.0).contains(&deviation), "ElasticFace: deviation must be in [0, 10], got {deviation}");
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let margins = self.margins(own);
+    fn target(&self, target: &Target) -> Tensor<1> {
+        let margins = self.margins(target);
         match self.margin_kind {
-            ElasticMargin::Angle => folded_cosine(angle(own.cosine.clone()) + margins),
-            ElasticMargin::Cosine => own.cosine.clone() - margins,
+            ElasticMargin::Angle => folded_cosine(angle(target.cosine.clone()) + margins),
+            ElasticMargin::Cosine => target.cosine.clone() - margins,
+        }
+    }
+
+    /// The next margins are drawn.
+    fn observe(&self, _: &Batch<'_>) {
+        if self.deviation != 0.0 && self.training.is_enabled() {
+            count_draw(&self.draws);
         }
     }
 }
@@ -230,9 +231,17 @@ mod tests {
         let device = Device::flex().autodiff();
         let head = ElasticFaceConfig::new(2, 2).init(&device);
         let draw = |head: &ElasticFace, device: &Device| {
-            head.margins(&OwnClass::of_cosines(&[0.0; 4000], device)).try_into_vec_as::<f32>().unwrap()
+            head.rule.margins(&Target::of_cosines(&[0.0; 4000], device)).try_into_vec_as::<f32>().unwrap()
         };
-        let (first, second) = (draw(&head, &device), draw(&head, &device));
+        let step = || {
+            let row = Tensor::<2>::ones([1, 2], &device);
+            let _ = head.forward(row.clone(), Tensor::from_data([0], &device));
+            let _ = head.margin_logits(row, Tensor::from_data([0], &device));
+            draw(&head, &device)
+        };
+        let first = step();
+        assert_eq!(draw(&head, &device), first);
+        let second = step();
         assert_ne!(first, second);
         let mean = first.iter().sum::<f32>() / 4000.0;
         let square = first.iter().map(|margin| (margin - 0.5).powi(2)).sum::<f32>() / 4000.0;

@@ -1,171 +1,96 @@
-use burn::config::Config;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
-use burn_losses_kernels::logsumexp::{Scale, class_scores, sampled_class_scores};
-use burn_losses_kernels::math::{cast_to, row_lengths, softplus, widen};
+use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::scores::Scale;
 
-use super::class_centers::ClassCenters;
+use super::comparison::{CenterChoice, Comparison, cosines};
+use super::rule::{Batch, MarginRule, Target};
+use super::{Centers, ClassCenters};
+use crate::embedding_loss::EmbeddingLoss;
 use crate::labels::{SafeLabels, silence};
 use crate::reduction::{EmbeddingReduction, zero_of};
 
-/// Which gradient the margin has.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum GradientMode {
-    /// The derivative of the loss.
-    Exact,
-    /// The margin changes the value only; the gradient passes it by as if the own cosine were used unchanged. This is
-    /// what InsightFace's `arcface_torch` trains with ("characteristic gradient detachment" in SphereFace-R,
-    /// [Liu et al. 2021](https://arxiv.org/abs/2109.05565)).
-    Detached,
-}
-
-impl GradientMode {
-    pub(crate) fn apply(self, shifted: Tensor<1>, cosine: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::Exact => shifted,
-            // The difference is exactly 0, so the value is the shifted one to the last bit.
-            Self::Detached => shifted.detach() + (cosine.clone() - cosine.detach()),
-        }
-    }
-}
-
-/// # Panics
-///
-/// If a scale is not in `[1e-6, 1e6]`: beyond it, cosines that differ by a rounding error are worlds apart.
-pub(crate) fn check_scale(head: &str, scale: f64) {
-    assert!((1e-6..=1e6).contains(&scale), "{head}: scale must be in [1e-6, 1e6], got {scale}");
-}
-
-/// # Panics
-///
-/// If a margin of either sign is larger than 1000.
-pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
-    assert!(margin.abs() <= 1e3, "{head}: {field} must be in [-1000, 1000], got {margin}");
-}
-
-/// What all angular-margin heads do; a head adds its margin rule.
+/// An angular-margin head: class centers, and a margin rule that says which head it is.
 ///
 /// With unit embeddings `x`, unit class centers `w` and labels `y`:
 ///
 /// ```text
-/// own[i]    = <x[i], w[y[i]]>
-/// others[i] = log(sum over j != y[i] of exp(scale·<x[i], w[j]>))
-/// loss[i]   = softplus(others[i] - scale·margin(own[i]))
-///           = -log softmax of the scaled cosines at y[i], the own one replaced by margin(own[i])
+/// target[i]    = <x[i], w[y[i]]>
+/// negatives[i] = log(sum over j != y[i] of exp(scale·<x[i], w[j]>))
+/// loss[i]      = softplus(negatives[i] - scale·margin(target[i]))
+///              = -log softmax of the scaled cosines at y[i], the one of the label replaced by margin(target[i])
 /// ```
 ///
-/// The margin rule sees one number per sample, never the `[batch, classes]` scores: those are streamed over blocks of
-/// classes by [`class_scores`], on every backend whose feature is on in this crate. A head that compares with the other
-/// classes in another way replaces [`compare`](Self::compare), one whose loss has another form
-/// [`row_losses`](Self::row_losses).
+/// The margin sees one number per sample, never the `[batch, classes]` scores: those are streamed over blocks of classes,
+/// on every backend whose feature is on in this crate. Embeddings and centers are divided by their length inside; an
+/// embedding of length 0 has cosine 0 with everything. Labels that are ignored or out of range give their row loss 0 and
+/// gradient 0, see [`labels`](crate::labels).
 ///
-/// Embeddings and centers are divided by their length inside; an embedding of length 0 has cosine 0 with everything.
-/// Labels that are ignored or out of range give their row loss 0 and gradient 0, see [`labels`](crate::labels).
-pub trait MarginHead {
-    /// The centers this head compares with.
-    fn centers(&self) -> &ClassCenters;
+/// [`ArcFace`](super::ArcFace), [`CosFace`](super::CosFace) and all others are names of this type with a rule.
+/// The fields are public: a margin, a scale or the centers may be changed between two epochs, and the rest stays as it
+/// is.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::ArcFaceConfig;
+///
+/// let device = Device::default().autodiff();
+/// let mut head = ArcFaceConfig::new(10, 4).with_margin(0.2).init(&device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 9], &device);
+/// let loss = head.forward(Tensor::ones([2, 4], &device), labels.clone());
+///
+/// // A larger margin for the next epoch; the centers stay.
+/// head.rule.margin = 0.5;
+/// let harder = head.forward(Tensor::ones([2, 4], &device), labels);
+/// assert!(harder.into_scalar::<f32>() > loss.into_scalar::<f32>());
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct Head<R: MarginRule, C: Centers = ClassCenters> {
+    /// The trained class centers.
+    pub centers: C,
+    /// The margin and what belongs to it, with the settings of the head.
+    pub rule: R,
+    /// How the losses of a batch become one number.
+    #[module(skip)]
+    pub reduction: EmbeddingReduction,
+}
 
-    /// The same head with other centers.
-    fn with_centers(self, centers: ClassCenters) -> Self
-    where
-        Self: Sized;
+impl<R: MarginRule, C: Centers> Head<R, C> {
+    /// A head of these centers and this rule.
+    ///
+    /// # Panics
+    ///
+    /// If a setting of the rule is out of its range.
+    pub fn with_rule(centers: C, rule: R, reduction: EmbeddingReduction) -> Self {
+        let head = Self { centers, rule, reduction };
+        head.check_settings();
+        head
+    }
 
-    /// What the cosines are multiplied with: a number in `[1e-6, 1e6]`, or one that the head measures, on its device.
-    fn scale(&self) -> Scale;
-
-    /// The margin rule: what the cosine with the own class is replaced by.
+    /// The loss of a batch; a mean is over the rows that have a class, and 0 when none has.
     ///
     /// # Shapes
     ///
-    /// - own: of `[batch]`
-    /// - output: `[batch]`
-    fn margin(&self, own: &OwnClass) -> Tensor<1>;
-
-    /// What is added to the loss of every row that has a class, `[batch]`, or nothing.
-    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
-        let _ = own;
-        None
-    }
-
-    /// The loss of every row, from what [`compare`](Self::compare) says of it; what it says of rows without a class is
-    /// not looked at.
-    ///
-    /// # Shapes
-    ///
-    /// - others: `[batch]`
-    /// - own: of `[batch]`
-    /// - output: `[batch]`
-    fn row_losses(&self, others: Tensor<1>, own: &OwnClass) -> Tensor<1> {
-        softplus(others - times(self.margin(own), &self.scale()))
-    }
-
-    /// Why the classes of this head cannot be spread over several devices, if they cannot.
-    fn refuses_shards(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// The same head with a block of centers, as the shard of this number. A head that draws at random draws differently
-    /// in every shard.
-    fn shard(self, centers: ClassCenters, number: usize) -> Self
-    where
-        Self: Sized,
-    {
-        let _ = number;
-        self.with_centers(centers)
-    }
-
-    /// What a batch has to do with the centers, before the margin: what a head that looks at some of them only replaces.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length, `batch >= 1`
-    /// - index: `[batch]`, the class of each row; where it is not in `0..classes`, the row has no class here
-    fn scores(&self, embeddings: Tensor<2>, index: Tensor<1, Int>) -> ClassScores {
-        self.compare(embeddings, self.centers().weight.val(), index, None)
-    }
-
-    /// How a batch is compared with centers, all of them or a sample: what a head with another way to compare replaces.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length, `batch >= 1`
-    /// - weights: `[classes·sub_centers, embedding_dim]`, the centers or those of a sample of the classes
-    /// - index: `[batch]`, which of these classes is the own one; where it is none of them, the row has no class here
-    /// - used: `[classes]`, negative for a class that is there a second time and does not count; `None` where all do
-    fn compare(
-        &self,
-        embeddings: Tensor<2>,
-        weights: Tensor<2>,
-        index: Tensor<1, Int>,
-        used: Option<Tensor<1, Int>>,
-    ) -> ClassScores {
-        let (scale, streaming) = (self.scale(), self.centers().streaming);
-        ClassScores::new(match used {
-            None => class_scores(embeddings, weights, index, scale, streaming),
-            Some(used) => sampled_class_scores(embeddings, weights, index, used, scale, streaming),
-        })
-    }
-
-    /// The mean loss of the rows that have a class; 0 when none has.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
+    /// - embeddings: `[batch, embedding_dim]`, of any length
+    /// - labels: `[batch]`, in `0..classes`
     /// - output: `[1]`
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    /// If the shapes do not agree, a setting is out of its range, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
+    #[track_caller]
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let labels = self.centers().check(&embeddings, labels);
+        let labels = self.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
-            return zero_of(embeddings, self.centers().weight.val());
+            let zero = |centers: &ClassCenters| zero_of(embeddings.clone(), centers.weight.val());
+            return self.blocks().iter().map(zero).reduce(|sum, zero| sum + zero).expect("a head has centers");
         }
-        let losses = losses(self, embeddings, labels.clone());
+        let losses = self.losses(embeddings, labels.clone());
 
-        cast_to(EmbeddingReduction::Mean.apply_valid(losses, labels.valid), dtype)
+        cast_to(self.reduction.apply_valid(losses, labels.valid), dtype)
     }
 
     /// The loss of every row.
@@ -179,11 +104,14 @@ pub trait MarginHead {
     /// # Panics
     ///
     /// As [`forward`](Self::forward).
-    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    #[track_caller]
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let labels = self.centers().check(&embeddings, labels);
-
-        cast_to(losses(self, embeddings, labels), dtype)
+        let labels = self.check(&embeddings, labels);
+        if labels.valid.dims() == [0] {
+            return embeddings.reshape([0]);
+        }
+        cast_to(self.losses(embeddings, labels), dtype)
     }
 
     /// Scaled cosines without a margin: the scores to predict a class with.
@@ -192,17 +120,19 @@ pub trait MarginHead {
     ///
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch, classes]`
-    fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
+    pub fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
         let [batch, _] = embeddings.dims();
-        let cosines = self.centers().cosines(embeddings);
+        let cosines = cosines(self.blocks(), embeddings);
         // An elementwise operation on an empty matrix overflows in Burn's GPU backends.
         if batch == 0 { cosines } else { times(cosines, &self.scale()) }
     }
 
-    /// Scaled cosines with the margin on the own class, for a cross-entropy of your own. Rows without a class are 0.
+    /// Scaled cosines with the margin on the class of the label, for a cross-entropy of your own. Rows without a class
+    /// are 0.
     ///
-    /// The other classes are as in [`logits`](Self::logits), and no [`penalty`](Self::penalty) is in them: of a head that
-    /// replaces [`compare`](Self::compare) or [`row_losses`](Self::row_losses) their cross-entropy is not the loss.
+    /// It moves no state: what a rule draws or measures is as the latest forward left it. The other classes are as in
+    /// [`logits`](Self::logits), and no [`penalty`](MarginRule::penalty) is in them: where a rule has its own
+    /// [`negatives`](MarginRule::negatives) or [`loss`](MarginRule::loss), their cross-entropy is not the loss.
     ///
     /// # Shapes
     ///
@@ -213,26 +143,27 @@ pub trait MarginHead {
     /// # Panics
     ///
     /// As [`forward`](Self::forward).
-    fn margin_logits(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
+    #[track_caller]
+    pub fn margin_logits(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
         let dtype = embeddings.dtype();
-        let SafeLabels { index, valid } = self.centers().check(&embeddings, labels);
-        let [batch, _] = embeddings.dims();
-        let classes = self.centers().classes();
+        let labels = self.check(&embeddings, labels);
+        let ([batch, _], classes) = (embeddings.dims(), self.centers.classes());
         if batch == 0 {
             return self.logits(embeddings);
         }
+        let valid = labels.valid.clone();
         let embeddings = widen(silence(embeddings, valid.clone()));
-        let cosine = self.centers().own_cosines(embeddings.clone(), index.clone());
-        let target = self.margin(&OwnClass::new(cosine, valid.clone(), embeddings.clone()));
-        let replaced = own_class(index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
+        let cosine = Comparison::with_all(self.blocks(), &embeddings, &labels.index_or_none()).target_cosines();
+        let target = self.rule.target(&Target::new(cosine, valid.clone(), embeddings.clone()));
+        let replaced = is_target(labels.index, classes).bool_and(valid.unsqueeze_dim::<2>(1).expand([batch, classes]));
         let target = target.unsqueeze_dim::<2>(1).expand([batch, classes]);
-        let cosines = self.centers().cosines(embeddings).mask_where(replaced, target);
+        let cosines = cosines(self.blocks(), embeddings).mask_where(replaced, target);
 
         cast_to(times(cosines, &self.scale()), dtype)
     }
 
-    /// The cosine of every embedding with the center of its own class, without a margin: what training is about, and
-    /// worth printing as an angle. 0 for rows without a class.
+    /// The cosine of every embedding with the center of its label, without a margin: what training is about, and worth
+    /// printing as an angle. 0 for rows without a class.
     ///
     /// # Shapes
     ///
@@ -243,104 +174,111 @@ pub trait MarginHead {
     /// # Panics
     ///
     /// As [`forward`](Self::forward).
-    fn own_cosine(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    #[track_caller]
+    pub fn target_cosine(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
-        let SafeLabels { index, valid } = self.centers().check(&embeddings, labels);
-        if valid.dims() == [0] {
+        let labels = self.check(&embeddings, labels);
+        if labels.valid.dims() == [0] {
             return embeddings.reshape([0]);
         }
-        cast_to(self.centers().own_cosines(silence(embeddings, valid), index), dtype)
+        let embeddings = silence(embeddings, labels.valid.clone());
+        cast_to(Comparison::with_all(self.blocks(), &embeddings, &labels.index_or_none()).target_cosines(), dtype)
+    }
+
+    /// What the cosines are multiplied with: a number, or one that the rule measures, on its device.
+    pub fn scale(&self) -> Scale {
+        match self.rule.scale_factor() {
+            None => self.rule.scale().into(),
+            Some(factor) => {
+                // In the precision of the centers before it is multiplied, or `f64` would see a rounded number.
+                let dtype = match self.blocks()[0].weight.val().dtype() {
+                    DType::F16 | DType::BF16 => DType::F32,
+                    dtype => dtype,
+                };
+                cast_to(factor, dtype).mul_scalar(self.rule.scale()).into()
+            }
+        }
+    }
+
+    fn blocks(&self) -> &[ClassCenters] {
+        self.centers.blocks()
+    }
+
+    fn check_settings(&self) {
+        let (name, scale) = (self.rule.name(), self.rule.scale());
+        // Beyond it, cosines that differ by a rounding error are worlds apart.
+        assert!((1e-6..=1e6).contains(&scale), "{name}: scale must be in [1e-6, 1e6], got {scale}");
+        self.rule.check();
+    }
+
+    /// Checks settings and shapes, and makes the labels safe.
+    #[track_caller]
+    fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
+        self.check_settings();
+        self.blocks()[0].check_among(self.centers.classes(), embeddings, labels)
+    }
+
+    /// The losses of at least one row; 0 where it has no class.
+    fn losses(&self, embeddings: Tensor<2>, labels: SafeLabels) -> Tensor<1> {
+        let valid = labels.valid.clone();
+        let embeddings = silence(embeddings, valid.clone());
+        // A sample of the classes must not hold class 0 for the sake of a row without a class.
+        let index = labels.index_or_none();
+        let comparison = Comparison::new(self.blocks(), &embeddings, &index);
+        let batch = Batch::new(&comparison, &embeddings, valid.clone());
+        if embeddings.device().is_autodiff() {
+            self.rule.observe(&batch);
+        }
+        let (scale, terms) = (self.scale(), self.rule.negatives(&batch));
+        let scores = comparison.scores(&scale, &terms, CenterChoice::Nearest);
+
+        let target = Target::new(scores.target_cosine, valid.clone(), embeddings);
+        let losses = self.rule.loss(scores.negatives, times(self.rule.target(&target), &scale));
+        let losses = match self.rule.penalty(&target) {
+            None => losses,
+            Some(penalty) => losses + penalty,
+        };
+        losses.mask_fill(valid.bool_not(), 0.0)
     }
 }
 
-/// What a margin rule may depend on: a row's own class and its length.
-#[derive(Clone, Debug)]
-pub struct OwnClass {
-    /// The cosine of every row with its own class, `[batch]`, in `[-1, 1]` but for rounding; 0 for a row without a class.
-    pub cosine: Tensor<1>,
-    /// Whether the row has a class, `[batch]`.
-    pub valid: Tensor<1, Bool>,
-    embeddings: Tensor<2>,
-}
-
-impl OwnClass {
-    /// Of rows, with what a comparison said of them.
-    ///
-    /// # Shapes
-    ///
-    /// - cosine: `[batch]`
-    /// - valid: `[batch]`
-    /// - embeddings: `[batch, embedding_dim]`, before any normalisation
-    pub fn new(cosine: Tensor<1>, valid: Tensor<1, Bool>, embeddings: Tensor<2>) -> Self {
-        Self { cosine, valid, embeddings }
+impl<R: MarginRule, C: Centers> EmbeddingLoss for Head<R, C> {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward(embeddings, labels)
     }
 
-    /// Of rows of length 1 with these cosines, for the tests of margins.
-    #[cfg(test)]
-    pub(crate) fn of_cosines(cosines: &[f32], device: &burn::tensor::Device) -> Self {
-        let valid = Tensor::full([cosines.len()], true, device);
-        Self::new(Tensor::from_data(cosines, device), valid, Tensor::ones([cosines.len(), 1], device))
-    }
-
-    /// The length of every embedding before it is divided by it, `[batch]`; 0 for a row without a class.
-    pub fn length(&self) -> Tensor<1> {
-        row_lengths(widen(self.embeddings.clone()))
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward_no_reduction(embeddings, labels)
     }
 }
 
-/// What a batch has to do with class centers.
-#[derive(Clone, Debug)]
-pub struct ClassScores {
-    /// The cosine with the own center, `[batch]`; 0 for a row without a class.
-    pub own_cosine: Tensor<1>,
-    /// What the other classes weigh, `[batch]`: for most heads `log(sum over them of exp(scale·cosine))`, hugely negative
-    /// where there is none.
-    pub others: Tensor<1>,
-}
-
-impl ClassScores {
-    /// From the packed `[batch, 2]` of the engine.
-    pub(crate) fn new(packed: Tensor<2>) -> Self {
-        let column = |column| packed.clone().narrow(1, column, 1).squeeze_dim::<1>(1);
-        Self { own_cosine: column(0), others: column(1) }
+/// In one line: the name of the head, its size and the settings of its rule.
+impl<R: MarginRule, C: Centers> ModuleDisplay for Head<R, C> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
     }
-}
 
-/// The loss of every row, in a precision fit for sums.
-fn losses<H: MarginHead + ?Sized>(head: &H, embeddings: Tensor<2>, labels: SafeLabels) -> Tensor<1> {
-    let [batch, _] = embeddings.dims();
-    if batch == 0 {
-        return embeddings.reshape([0]);
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let rule = self.rule.custom_content(content.clone()).or_else(|| self.rule.content(content.clone()))?;
+        let [first, rest @ ..] = self.blocks() else { return None };
+        let mut content = content.set_top_level_type(&self.rule.name()).add("classes", &self.centers.classes());
+        content = content.add("embedding_dim", &first.embedding_dim());
+        if first.sub_centers() > 1 {
+            content = content.add("sub_centers", &first.sub_centers());
+        }
+        if first.sample_rate() < 1.0 {
+            content = content.add("sample_rate", &first.sample_rate());
+        }
+        if !rest.is_empty() {
+            content = content.add("shards", &self.blocks().len());
+        }
+        content.attributes.extend(rule.attributes);
+        content.optional()
     }
-    let embeddings = silence(embeddings, labels.valid.clone());
-    let scores = head.scores(embeddings.clone(), index_or_none(&labels));
-
-    margin_losses(head, scores, embeddings, labels.valid)
-}
-
-/// The class of every row, -1 where it has none: a sample of the classes must not hold class 0 for its sake.
-pub(crate) fn index_or_none(labels: &SafeLabels) -> Tensor<1, Int> {
-    labels.index.clone().mask_fill(labels.valid.clone().bool_not(), -1)
-}
-
-/// The losses from the scores; 0 where a row has no class.
-pub(crate) fn margin_losses<H: MarginHead + ?Sized>(
-    head: &H,
-    scores: ClassScores,
-    embeddings: Tensor<2>,
-    valid: Tensor<1, Bool>,
-) -> Tensor<1> {
-    let own = OwnClass::new(scores.own_cosine, valid.clone(), embeddings);
-    let losses = head.row_losses(scores.others, &own);
-    let losses = match head.penalty(&own) {
-        None => losses,
-        Some(penalty) => losses + penalty,
-    };
-    losses.mask_fill(valid.bool_not(), 0.0)
 }
 
 /// Numbers multiplied with a scale.
-pub(crate) fn times<const D: usize>(numbers: Tensor<D>, scale: &Scale) -> Tensor<D> {
+fn times<const D: usize>(numbers: Tensor<D>, scale: &Scale) -> Tensor<D> {
     match scale {
         Scale::Constant(scale) => numbers.mul_scalar(*scale),
         Scale::Tensor(scale) => {
@@ -351,8 +289,8 @@ pub(crate) fn times<const D: usize>(numbers: Tensor<D>, scale: &Scale) -> Tensor
     }
 }
 
-/// Where a class is the row's own, `[batch, classes]`.
-fn own_class(index: Tensor<1, Int>, classes: usize) -> Tensor<2, Bool> {
+/// Where a class is that of the label, `[batch, classes]`.
+fn is_target(index: Tensor<1, Int>, classes: usize) -> Tensor<2, Bool> {
     let [batch] = index.dims();
     let all = Tensor::<1, Int>::arange(0..classes as i64, (&index.device(), index.dtype()));
     let all = all.unsqueeze_dim::<2>(0).expand([batch, classes]);

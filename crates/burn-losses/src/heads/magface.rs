@@ -1,12 +1,10 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
-use super::head::check_scale;
-use super::{ClassCenters, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{CentersConfig, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`MagFace`].
 #[derive(Config, Debug)]
@@ -36,15 +34,12 @@ pub struct MagFaceConfig {
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl MagFaceConfig {
@@ -55,46 +50,10 @@ impl MagFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> MagFace {
         let Self { shortest, longest, smallest_margin, largest_margin, length_weight, scale, .. } = *self;
-        let pi = core::f64::consts::PI;
-        assert!((1e-6..=1e6).contains(&shortest), "MagFace: shortest must be in [1e-6, 1e6], got {shortest}");
-        assert!(longest > shortest && longest <= 1e6, "MagFace: longest must be in ({shortest}, 1e6], got {longest}");
-        assert!(
-            (0.0..=pi).contains(&smallest_margin),
-            "MagFace: smallest_margin must be in [0, pi], got {smallest_margin}"
-        );
-        assert!(
-            (smallest_margin..=pi).contains(&largest_margin),
-            "MagFace: largest_margin must be in [{smallest_margin}, pi], got {largest_margin}"
-        );
-        check_scale("MagFace", scale);
-        let least = self.least_length_weight();
-        assert!(
-            length_weight >= least && length_weight <= 1e9,
-            "MagFace: length_weight must be in [{least:.4}, 1e9] with this scale, these lengths and margins, got {length_weight}"
-        );
-        let size = [self.classes, self.embedding_dim];
+        let rule = MagFaceRule { shortest, longest, smallest_margin, largest_margin, length_weight, scale };
+        let centers = self.centers.init("MagFace", [self.classes, self.embedding_dim], device);
 
-        MagFace {
-            centers: ClassCenters::new("MagFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            shortest,
-            longest,
-            smallest_margin,
-            slope: self.slope(),
-            length_weight,
-            scale,
-        }
-    }
-
-    /// How much the margin grows with the length.
-    fn slope(&self) -> f64 {
-        (self.largest_margin - self.smallest_margin) / (self.longest - self.shortest)
-    }
-
-    /// Where the penalty outweighs what a longer embedding costs in margin, at every length (the paper's appendix).
-    fn least_length_weight(&self) -> f64 {
-        let (short, long) = (self.shortest * self.shortest, self.longest * self.longest);
-        self.scale * self.slope() * long * short / (long - short)
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -110,50 +69,84 @@ impl MagFaceConfig {
 /// The gradient goes through the length, too. Easy samples gain by being long; after training a long embedding is one of a
 /// good picture. The lengths must suit the trunk: watch them ([`diagnostics`](crate::diagnostics) give them), and choose `shortest`
 /// and `longest` around what they are. The folded cosine goes on falling beyond pi; the authors' default leaves the margin
-/// out beyond 90° instead. See [`MarginHead`] for the loss.
+/// out beyond 90° instead. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Meng, Zhao, Huang, Zhou: [MagFace](https://arxiv.org/abs/2103.06627), 2021, section 3.
+pub type MagFace = Head<MagFaceRule>;
+
+/// The rule of [`MagFace`].
 #[derive(Module, Debug)]
-pub struct MagFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    shortest: f64,
-    longest: f64,
-    smallest_margin: f64,
-    slope: f64,
-    length_weight: f64,
-    scale: f64,
+pub struct MagFaceRule {
+    /// Shorter embeddings count as this long.
+    pub shortest: f64,
+    /// Longer embeddings count as this long.
+    pub longest: f64,
+    /// The margin at the shortest length, in radians.
+    pub smallest_margin: f64,
+    /// The margin at the longest length, in radians.
+    pub largest_margin: f64,
+    /// What the penalty of short embeddings is multiplied with.
+    pub length_weight: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
-impl MagFace {
-    fn length(&self, own: &OwnClass) -> Tensor<1> {
-        own.length().clamp(self.shortest, self.longest)
+impl MagFaceRule {
+    /// How much the margin grows with the length.
+    fn slope(&self) -> f64 {
+        (self.largest_margin - self.smallest_margin) / (self.longest - self.shortest)
+    }
+
+    /// Where the penalty outweighs what a longer embedding costs in margin, at every length (the paper's appendix).
+    fn least_length_weight(&self) -> f64 {
+        let (short, long) = (self.shortest * self.shortest, self.longest * self.longest);
+        self.scale * self.slope() * long * short / (long - short)
+    }
+
+    fn length(&self, target: &Target) -> Tensor<1> {
+        target.length().clamp(self.shortest, self.longest)
     }
 }
 
-impl MarginHead for MagFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for MagFaceRule {
+    fn name(&self) -> &'static str {
+        "MagFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        let Self { shortest, longest, smallest_margin, largest_margin, length_weight, .. } = *self;
+        let pi = core::f64::consts::PI;
+        assert!((1e-6..=1e6).contains(&shortest), "MagFace: shortest must be in [1e-6, 1e6], got {shortest}");
+        assert!(longest > shortest && longest <= 1e6, "MagFace: longest must be in ({shortest}, 1e6], got {longest}");
+        assert!(
+            (0.0..=pi).contains(&smallest_margin),
+            "MagFace: smallest_margin must be in [0, pi], got {smallest_margin}"
+        );
+        assert!(
+            (smallest_margin..=pi).contains(&largest_margin),
+            "MagFace: largest_margin must be in [{smallest_margin}, pi], got {largest_margin}"
+        );
+        let least = self.least_length_weight();
+        assert!(
+            length_weight >= least && length_weight <= 1e9,
+            "MagFace: length_weight must be in [{least:.4}, 1e9] with this scale, these lengths and margins, got {length_weight}"
+        );
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let beyond = self.length(own).sub_scalar(self.shortest);
-        let margin = beyond.mul_scalar(self.slope).add_scalar(self.smallest_margin);
-        folded_cosine(angle(own.cosine.clone()) + margin)
+    fn target(&self, target: &Target) -> Tensor<1> {
+        let beyond = self.length(target).sub_scalar(self.shortest);
+        let margin = beyond.mul_scalar(self.slope()).add_scalar(self.smallest_margin);
+        folded_cosine(angle(target.cosine.clone()) + margin)
     }
 
-    fn penalty(&self, own: &OwnClass) -> Option<Tensor<1>> {
-        let length = self.length(own);
+    fn penalty(&self, target: &Target) -> Option<Tensor<1>> {
+        let length = self.length(target);
         let long = length.clone().mul_scalar(1.0 / (self.longest * self.longest));
         Some((long + length.recip()).mul_scalar(self.length_weight))
     }
@@ -170,9 +163,9 @@ mod tests {
         let head = MagFaceConfig::new(2, 2).init(&device);
         let rows = Tensor::<2>::from_data([[1.0_f32, 0.0], [0.0, 60.0], [300.0, 400.0]], &device);
         let cosine = Tensor::from_data([0.5_f32; 3], &device);
-        let own = OwnClass::new(cosine, Tensor::full([3], true, &device), rows);
-        let targets = head.margin(&own).try_into_vec_as::<f32>().unwrap();
-        let penalties = head.penalty(&own).unwrap().try_into_vec_as::<f32>().unwrap();
+        let target = Target::new(cosine, Tensor::full([3], true, &device), rows);
+        let targets = head.rule.target(&target).try_into_vec_as::<f32>().unwrap();
+        let penalties = head.rule.penalty(&target).unwrap().try_into_vec_as::<f32>().unwrap();
 
         // By hand: the lengths count as 10, 60 and 110, the margins are 0.45, 0.625 and 0.8.
         let third = core::f32::consts::FRAC_PI_3;
@@ -187,7 +180,7 @@ mod tests {
     #[test]
     fn the_least_length_weight_is_that_of_the_authors() {
         // The authors' own figure for their defaults is 22.5867.
-        assert!((MagFaceConfig::new(2, 2).least_length_weight() - 22.5867).abs() < 1e-4);
+        assert!((MagFaceConfig::new(2, 2).init(&Device::flex()).rule.least_length_weight() - 22.5867).abs() < 1e-4);
     }
 
     #[test]

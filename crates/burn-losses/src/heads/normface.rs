@@ -1,11 +1,9 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
-use super::head::check_scale;
-use super::{ClassCenters, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{CentersConfig, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`NormFace`].
 #[derive(Config, Debug)]
@@ -18,15 +16,12 @@ pub struct NormFaceConfig {
     /// near 0 grows with the logarithm of the number of classes.
     #[config(default = 30.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl NormFaceConfig {
@@ -36,15 +31,10 @@ impl NormFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> NormFace {
-        let scale = self.scale;
-        check_scale("NormFace", scale);
-        let size = [self.classes, self.embedding_dim];
+        let rule = NormFaceRule { scale: self.scale };
+        let centers = self.centers.init("NormFace", [self.classes, self.embedding_dim], device);
 
-        NormFace {
-            centers: ClassCenters::new("NormFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -55,33 +45,31 @@ impl NormFaceConfig {
 /// ```
 ///
 /// The baseline of the family, and the loss to start with when a margin does not converge. `scale` is the reciprocal
-/// of what others call the temperature. See [`MarginHead`] for the loss.
+/// of what others call the temperature. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Wang, Xiang, Cheng, Yuille: [NormFace](https://arxiv.org/abs/1704.06369), 2017, section 3.3.
+pub type NormFace = Head<NormFaceRule>;
+
+/// The rule of [`NormFace`].
 #[derive(Module, Debug)]
-pub struct NormFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    scale: f64,
+pub struct NormFaceRule {
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
-impl MarginHead for NormFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for NormFaceRule {
+    fn name(&self) -> &'static str {
+        "NormFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
-    }
-
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        own.cosine.clone()
+    fn target(&self, target: &Target) -> Tensor<1> {
+        target.cosine.clone()
     }
 }
 

@@ -1,12 +1,10 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
 
 use super::angle::{angle, folded_cosine};
-use super::head::check_scale;
-use super::{ClassCenters, GradientMode, MarginHead, OwnClass};
-use crate::labels::LabelPolicy;
+use super::{CentersConfig, GradientMode, Head, MarginRule, Target};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`SphereFace`].
 #[derive(Config, Debug)]
@@ -15,7 +13,7 @@ pub struct SphereFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What the angle with the own class is multiplied with, any real number in `[1, 1000]`; the first paper's 4 is a whole
+    /// What the target angle is multiplied with, any real number in `[1, 1000]`; the first paper's 4 is a whole
     /// one and needs a schedule to train.
     #[config(default = 1.7)]
     pub multiplier: f64,
@@ -26,15 +24,12 @@ pub struct SphereFaceConfig {
     /// Whether the gradient goes through the margin.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl SphereFaceConfig {
@@ -44,22 +39,15 @@ impl SphereFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> SphereFace {
-        let Self { multiplier, scale, .. } = *self;
-        assert!((1.0..=1e3).contains(&multiplier), "SphereFace: multiplier must be in [1, 1000], got {multiplier}");
-        check_scale("SphereFace", scale);
-        let size = [self.classes, self.embedding_dim];
+        let Self { multiplier, scale, gradient, .. } = *self;
+        let rule = SphereFaceRule { multiplier, scale, gradient };
+        let centers = self.centers.init("SphereFace", [self.classes, self.embedding_dim], device);
 
-        SphereFace {
-            centers: ClassCenters::new("SphereFace", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            multiplier,
-            scale,
-            gradient: self.gradient,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
-/// Multiplicative angular margin: the angle with the own class counts several times.
+/// Multiplicative angular margin: the angle with the center of the label counts several times.
 ///
 /// ```text
 /// margin(cosine) = folded_cos(multiplier·angle)
@@ -67,37 +55,42 @@ impl SphereFaceConfig {
 /// ```
 ///
 /// With the fixed scale of SphereFace-R in place of the first paper's lengths of embeddings, and with its straight-through
-/// gradient as [`GradientMode::Detached`]. A `multiplier` of 1 is `NormFace`. See [`MarginHead`] for the loss.
+/// gradient as [`GradientMode::Detached`]. A `multiplier` of 1 is `NormFace`. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Liu, Wen, Yu, Li, Raj, Song: [SphereFace](https://arxiv.org/abs/1704.08063), 2017, section 3.2; Liu, Wen, Raj, Singh,
 /// Weller: [SphereFace Revived](https://arxiv.org/abs/2109.05565), 2021.
+pub type SphereFace = Head<SphereFaceRule>;
+
+/// The rule of [`SphereFace`].
 #[derive(Module, Debug)]
-pub struct SphereFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    multiplier: f64,
-    scale: f64,
+pub struct SphereFaceRule {
+    /// What the target angle is multiplied with.
+    pub multiplier: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
+    /// Whether the gradient goes through the margin.
     #[module(skip)]
-    gradient: GradientMode,
+    pub gradient: GradientMode,
 }
 
-impl MarginHead for SphereFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for SphereFaceRule {
+    fn name(&self) -> &'static str {
+        "SphereFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        let multiplier = self.multiplier;
+        assert!((1.0..=1e3).contains(&multiplier), "SphereFace: multiplier must be in [1, 1000], got {multiplier}");
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        let cosine = own.cosine.clone();
+    fn target(&self, target: &Target) -> Tensor<1> {
+        let cosine = target.cosine.clone();
         self.gradient.apply(folded_cosine(angle(cosine.clone()).mul_scalar(self.multiplier)), cosine)
     }
 }
@@ -111,7 +104,7 @@ mod tests {
         let device = Device::flex();
         let head = SphereFaceConfig::new(2, 2).with_multiplier(2.5).init(&device);
         let cosines = [1.0_f32.cos(), 2.0_f32.cos()];
-        let targets = head.margin(&OwnClass::of_cosines(&cosines, &device)).try_into_vec_as::<f32>().unwrap();
+        let targets = head.rule.target(&Target::of_cosines(&cosines, &device)).try_into_vec_as::<f32>().unwrap();
 
         // By hand: 2.5 is below pi; 5 is beyond it once.
         assert!((targets[0] - 2.5_f32.cos()).abs() < 1e-6, "{targets:?}");

@@ -2,16 +2,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming};
-use burn_losses_kernels::math::cast_to;
-use burn_losses_kernels::rivals::{Comparison, rival_scores};
+use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::angle::falling_shifted_cosine;
-use super::head::check_scale;
-use super::{ClassCenters, ClassScores, MarginHead, OwnClass};
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use super::comparison::cosines_with_targets;
+use super::{CentersConfig, Head, MarginRule, Target};
+use crate::labels::{SafeLabels, silence};
+use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`SubCenterArcFace`].
 #[derive(Config, Debug)]
@@ -23,22 +22,19 @@ pub struct SubCenterArcFaceConfig {
     /// How many centers a class has; `>= 1`.
     #[config(default = 3)]
     pub sub_centers: usize,
-    /// What is added to the angle with the own class, in radians; in `[0, 2.33]`.
+    /// What is added to the target angle, in radians; in `[0, 2.33]`.
     #[config(default = 0.5)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
     #[config(default = 64.0)]
     pub scale: f64,
-    /// How the class centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How many classes are compared with at once.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the class centers start, which labels count, and what a batch is compared with.
+    #[config(default = "CentersConfig::new()")]
+    pub centers: CentersConfig,
+    /// How the losses of a batch become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl SubCenterArcFaceConfig {
@@ -48,18 +44,11 @@ impl SubCenterArcFaceConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> SubCenterArcFace {
-        let Self { margin, scale, sub_centers, .. } = *self;
-        assert!(sub_centers >= 1, "SubCenterArcFace: sub_centers must be >= 1, got 0");
-        assert!((0.0..=2.33).contains(&margin), "SubCenterArcFace: margin must be in [0, 2.33] radians, got {margin}");
-        check_scale("SubCenterArcFace", scale);
-        let size = [self.classes, self.embedding_dim];
-        let centers = ClassCenters::new("SubCenterArcFace", size, &self.initializer, &self.labels, device);
+        let rule = SubCenterArcFaceRule { margin: self.margin, scale: self.scale };
+        let size = [self.classes, self.sub_centers, self.embedding_dim];
+        let centers = self.centers.init_sub_centers("SubCenterArcFace", size, device);
 
-        SubCenterArcFace {
-            centers: centers.with_sub_centers(sub_centers, &self.initializer).with_streaming(self.streaming),
-            margin,
-            scale,
-        }
+        Head::with_rule(centers, rule, self.reduction)
     }
 }
 
@@ -73,22 +62,25 @@ impl SubCenterArcFaceConfig {
 /// The centers are `[classes·sub_centers, embedding_dim]`, those of class 0 first. Only the nearest center of a class
 /// learns from a sample. After training, most samples of a class are at one of its centers, the dominant one; what is far
 /// from it is mostly mislabelled: [`center_cosines`](Self::center_cosines) and [`outliers`] find it. Drop those samples
-/// and train on with one center. With `sub_centers` of 1 it is `ArcFace`. See [`MarginHead`] for the loss.
+/// and train on with one center. With `sub_centers` of 1 it is `ArcFace`. See [`Head`] for the loss.
 ///
 /// # Source
 ///
 /// Deng, Guo, Liu, Gong, Zafeiriou: [Sub-center ArcFace](https://ibug.doc.ic.ac.uk/media/uploads/documents/eccv_1445.pdf),
 /// 2020, section 3.
+pub type SubCenterArcFace = Head<SubCenterArcFaceRule>;
+
+/// The rule of [`SubCenterArcFace`].
 #[derive(Module, Debug)]
-pub struct SubCenterArcFace {
-    /// The trained class centers.
-    pub centers: ClassCenters,
-    margin: f64,
-    scale: f64,
+pub struct SubCenterArcFaceRule {
+    /// What is added to the target angle, in radians.
+    pub margin: f64,
+    /// What the cosines are multiplied with.
+    pub scale: f64,
 }
 
 impl SubCenterArcFace {
-    /// The cosine of every embedding with each center of its own class: what [`outliers`] wants of all samples.
+    /// The cosine of every embedding with each center of its class: what [`outliers`] wants of all samples.
     ///
     /// # Shapes
     ///
@@ -98,7 +90,7 @@ impl SubCenterArcFace {
     ///
     /// # Panics
     ///
-    /// As [`forward`](MarginHead::forward).
+    /// As [`forward`](Head::forward).
     pub fn center_cosines(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
         let dtype = embeddings.dtype();
         let SafeLabels { index, valid } = self.centers.check(&embeddings, labels);
@@ -106,37 +98,28 @@ impl SubCenterArcFace {
         if batch == 0 {
             return Tensor::zeros([0, self.centers.sub_centers()], (&embeddings.device(), dtype));
         }
-        cast_to(self.centers.own_center_cosines(silence(embeddings, valid), index), dtype)
+        let unit = unit_rows(widen(silence(embeddings, valid)));
+        let cosines = cosines_with_targets(unit, self.centers.weight.val(), index, self.centers.sub_centers());
+        cast_to(cosines, dtype)
     }
 }
 
-impl MarginHead for SubCenterArcFace {
-    fn centers(&self) -> &ClassCenters {
-        &self.centers
+impl MarginRule for SubCenterArcFaceRule {
+    fn name(&self) -> &'static str {
+        "SubCenterArcFace"
     }
 
-    fn with_centers(self, centers: ClassCenters) -> Self {
-        Self { centers, ..self }
+    fn check(&self) {
+        let margin = self.margin;
+        assert!((0.0..=2.33).contains(&margin), "SubCenterArcFace: margin must be in [0, 2.33] radians, got {margin}");
     }
 
-    fn scale(&self) -> Scale {
-        self.scale.into()
+    fn scale(&self) -> f64 {
+        self.scale
     }
 
-    fn margin(&self, own: &OwnClass) -> Tensor<1> {
-        falling_shifted_cosine(own.cosine.clone(), self.margin)
-    }
-
-    fn compare(
-        &self,
-        embeddings: Tensor<2>,
-        weights: Tensor<2>,
-        index: Tensor<1, Int>,
-        used: Option<Tensor<1, Int>>,
-    ) -> ClassScores {
-        let comparison = Comparison { sub_centers: self.centers.sub_centers(), ..Comparison::default() };
-        let streaming = self.centers.streaming;
-        ClassScores::new(rival_scores(embeddings, weights, index, used, comparison, self.scale, streaming))
+    fn target(&self, target: &Target) -> Tensor<1> {
+        falling_shifted_cosine(target.cosine.clone(), self.margin)
     }
 }
 

@@ -48,13 +48,14 @@ pub enum OnBadLabel {
 /// Which label means "no class", and what the losses do about labels that mean nothing.
 ///
 /// ```
-/// use burn_losses::classification::CrossEntropyLossConfig;
+/// use burn_losses::heads::{ArcFaceConfig, CentersConfig};
 /// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
 /// // As PyTorch: -100 means "no class".
-/// let config = CrossEntropyLossConfig::new().with_labels(LabelPolicy::new().with_ignore_label(Some(-100)));
+/// let policy = LabelPolicy::new().with_ignore_label(Some(-100));
 /// // Rows whose label is no class at all are left out without a word.
-/// let config = config.with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
+/// let policy = policy.with_on_bad_label(OnBadLabel::Ignore);
+/// let config = ArcFaceConfig::new(10, 4).with_centers(CentersConfig::new().with_labels(policy));
 /// ```
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct LabelPolicy {
@@ -80,6 +81,13 @@ pub struct SafeLabels {
     pub index: Tensor<1, Int>,
     /// Whether the row has a class. Shape `[batch]`.
     pub valid: Tensor<1, Bool>,
+}
+
+impl SafeLabels {
+    /// The class of every row, -1 where it has none.
+    pub(crate) fn index_or_none(&self) -> Tensor<1, Int> {
+        self.index.clone().mask_fill(self.valid.clone().bool_not(), -1)
+    }
 }
 
 impl LabelPolicy {

@@ -1,12 +1,13 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{cast_to, log_sum_exp_where, softplus, unit_rows, widen};
 
-use crate::heads::ClassCenters;
+use super::softmax::proxies;
+use crate::heads::{CentersConfig, ClassCenters};
 use crate::identities::{first_match, from_the_start};
-use crate::labels::{LabelPolicy, SafeLabels, silence};
+use crate::labels::{SafeLabels, silence};
 use crate::mining::Pairs;
 use crate::reduction::{EmbeddingReduction, zero_of};
 
@@ -23,15 +24,9 @@ pub struct ProxyAnchorLossConfig {
     /// What cosines are multiplied with; in `[1e-6, 1e6]`.
     #[config(default = 32.0)]
     pub alpha: f64,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl ProxyAnchorLossConfig {
@@ -44,14 +39,11 @@ impl ProxyAnchorLossConfig {
         let Self { margin, alpha, .. } = *self;
         assert!((-1.0..=1.0).contains(&margin), "ProxyAnchorLoss: margin must be in [-1, 1], got {margin}");
         assert!((1e-6..=1e6).contains(&alpha), "ProxyAnchorLoss: alpha must be in [1e-6, 1e6], got {alpha}");
+        let rate = self.centers.sample_rate;
+        assert!(rate == 1.0, "ProxyAnchorLoss: centers.sample_rate must be 1, got {rate}: each class has a loss");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyAnchorLoss {
-            proxies: ClassCenters::new("ProxyAnchorLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            margin,
-            alpha,
-        }
+        ProxyAnchorLoss { proxies: self.centers.init("ProxyAnchorLoss", size, device), margin, alpha }
     }
 }
 
@@ -91,7 +83,7 @@ impl ProxyAnchorLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
@@ -131,7 +123,7 @@ impl ProxyAnchorLoss {
         let far = self.far(own, labels.clone(), index, classes);
 
         let every = Tensor::<1, Int>::arange(0..classes as i64, (&labels.device(), labels.dtype()));
-        let streaming = self.proxies.streaming;
+        let streaming = self.proxies.streaming();
         let near = streamed_logsumexp(proxies, rows, every, KeyLabels::Tensor(labels), self.alpha, streaming);
 
         far + softplus(near.add_scalar(self.alpha * self.margin))

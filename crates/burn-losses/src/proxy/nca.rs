@@ -1,13 +1,11 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{NOTHING, softplus};
-use burn_losses_kernels::rivals::Comparison;
 
-use super::softmax::{per_row, reduced, scores};
-use crate::heads::ClassCenters;
-use crate::labels::{LabelPolicy, SafeLabels};
+use super::softmax::{per_row, proxies, reduced, scores};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
+use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
 
 /// Which proxies the denominator of [`ProxyNcaLoss`] adds up.
@@ -34,15 +32,9 @@ pub struct ProxyNcaLossConfig {
     /// Which proxies the denominator adds up.
     #[config(default = "Denominator::AllProxies")]
     pub denominator: Denominator,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl ProxyNcaLossConfig {
@@ -56,12 +48,7 @@ impl ProxyNcaLossConfig {
         assert!((1e-6..=1e6).contains(&scale), "ProxyNcaLoss: scale must be in [1e-6, 1e6], got {scale}");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyNcaLoss {
-            proxies: ClassCenters::new("ProxyNcaLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            scale,
-            denominator: self.denominator,
-        }
+        ProxyNcaLoss { proxies: self.centers.init("ProxyNcaLoss", size, device), scale, denominator: self.denominator }
     }
 }
 
@@ -104,7 +91,7 @@ impl ProxyNcaLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
@@ -129,14 +116,14 @@ impl ProxyNcaLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         // The 2 of every squared distance cancels.
         let scale = 2.0 * self.scale;
-        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
+        let scores = scores(&self.proxies, embeddings, labels, CenterChoice::Nearest, scale);
         let mut silent = labels.valid.clone().bool_not();
-        let behind = scores.others.clone() - scores.own_cosine.mul_scalar(scale);
+        let behind = scores.negatives.clone() - scores.target_cosine.mul_scalar(scale);
         let losses = match self.denominator {
             Denominator::AllProxies => softplus(behind),
             Denominator::OtherProxies => {
                 // A sum of no proxies is hugely negative.
-                silent = silent.bool_or(scores.others.lower_scalar(0.5 * NOTHING));
+                silent = silent.bool_or(scores.negatives.lower_scalar(0.5 * NOTHING));
                 behind
             }
         };

@@ -1,13 +1,11 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::softplus;
-use burn_losses_kernels::rivals::Comparison;
 
-use super::softmax::{per_row, reduced, scores};
-use crate::heads::ClassCenters;
-use crate::labels::{LabelPolicy, SafeLabels};
+use super::softmax::{per_row, proxies, reduced, scores};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
+use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`NormalizedSoftmaxLoss`].
@@ -20,15 +18,9 @@ pub struct NormalizedSoftmaxLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`.
     #[config(default = 0.05)]
     pub temperature: f64,
-    /// How the proxies start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
+    /// How the proxies start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl NormalizedSoftmaxLossConfig {
@@ -43,11 +35,7 @@ impl NormalizedSoftmaxLossConfig {
         assert!(fits, "NormalizedSoftmaxLoss: temperature must be in [1e-6, 1e6], got {temperature}");
         let size = [self.classes, self.embedding_dim];
 
-        NormalizedSoftmaxLoss {
-            proxies: ClassCenters::new("NormalizedSoftmaxLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            temperature,
-        }
+        NormalizedSoftmaxLoss { proxies: self.centers.init("NormalizedSoftmaxLoss", size, device), temperature }
     }
 }
 
@@ -87,7 +75,7 @@ impl NormalizedSoftmaxLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
@@ -111,8 +99,9 @@ impl NormalizedSoftmaxLoss {
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         let scale = 1.0 / self.temperature;
-        let scores = scores(&self.proxies, embeddings, labels, Comparison::default(), scale);
-        softplus(scores.others - scores.own_cosine.mul_scalar(scale)).mask_fill(labels.valid.clone().bool_not(), 0.0)
+        let scores = scores(&self.proxies, embeddings, labels, CenterChoice::Nearest, scale);
+        softplus(scores.negatives - scores.target_cosine.mul_scalar(scale))
+            .mask_fill(labels.valid.clone().bool_not(), 0.0)
     }
 }
 

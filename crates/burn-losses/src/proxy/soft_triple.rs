@@ -1,13 +1,11 @@
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::Streaming;
 use burn_losses_kernels::math::{cast_to, softplus};
-use burn_losses_kernels::rivals::{CenterChoice, Comparison};
 
-use super::softmax::{per_row, reduced, scores};
-use crate::heads::ClassCenters;
-use crate::labels::{LabelPolicy, SafeLabels};
+use super::softmax::{per_row, proxies, reduced, scores};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
+use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
 use crate::regularization::SparseCentersRegularizerConfig;
 
@@ -33,15 +31,9 @@ pub struct SoftTripleLossConfig {
     /// The weight of the center regularizer in `forward` (the paper's tau, which uses 0.2); in `[0, 1e6]`.
     #[config(default = 0.0)]
     pub regularizer_weight: f64,
-    /// How the centers start.
-    #[config(default = "Initializer::Normal { mean: 0.0, std: 0.1 }")]
-    pub initializer: Initializer,
-    /// How the comparison with all classes trades memory for time.
-    #[config(default = "Streaming::new()")]
-    pub streaming: Streaming,
-    /// Which labels are ignored, and whether bad ones panic.
-    #[config(default = "LabelPolicy::new()")]
-    pub labels: LabelPolicy,
+    /// How the centers start, which labels count, and what a batch is compared with.
+    #[config(default = "proxies()")]
+    pub centers: CentersConfig,
 }
 
 impl SoftTripleLossConfig {
@@ -60,13 +52,10 @@ impl SoftTripleLossConfig {
         assert!((-1.0..=1.0).contains(&margin), "SoftTripleLoss: margin must be in [-1, 1], got {margin}");
         let fits = (0.0..=1e6).contains(&regularizer_weight);
         assert!(fits, "SoftTripleLoss: regularizer_weight must be in [0, 1e6], got {regularizer_weight}");
-        let size = [classes * centers_per_class, embedding_dim];
+        let size = [classes, centers_per_class, embedding_dim];
 
         SoftTripleLoss {
-            centers: ClassCenters::new("SoftTripleLoss", size, &self.initializer, &self.labels, device)
-                .with_streaming(self.streaming),
-            classes,
-            centers_per_class,
+            centers: self.centers.init_sub_centers("SoftTripleLoss", size, device),
             scale,
             gamma,
             margin,
@@ -95,8 +84,6 @@ impl SoftTripleLossConfig {
 pub struct SoftTripleLoss {
     /// The trained centers, those of a class one after the other: `[classes·centers_per_class, embedding_dim]`.
     pub centers: ClassCenters,
-    classes: usize,
-    centers_per_class: usize,
     scale: f64,
     gamma: f64,
     margin: f64,
@@ -115,9 +102,9 @@ impl SoftTripleLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`].
+    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let labels = self.centers.check_among(self.classes, &embeddings, labels);
+        let labels = self.centers.check(&embeddings, labels);
         let dtype = embeddings.dtype();
         let loss = reduced(&self.centers, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels));
         if self.regularizer_weight == 0.0 {
@@ -138,7 +125,7 @@ impl SoftTripleLoss {
     ///
     /// As [`forward`](Self::forward).
     pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let labels = self.centers.check_among(self.classes, &embeddings, labels);
+        let labels = self.centers.check(&embeddings, labels);
         per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
     }
 
@@ -156,23 +143,21 @@ impl SoftTripleLoss {
     /// - output: `[1]`
     pub fn center_regularizer(&self) -> Tensor<1> {
         let weight = self.centers.weight.val();
-        if self.centers_per_class == 1 {
+        let (classes, centers_per_class) = (self.centers.classes(), self.centers.sub_centers());
+        if centers_per_class == 1 {
             let nothing = Tensor::<2, Bool>::full(weight.dims(), true, &weight.device());
             return weight.mask_fill(nothing, 0.0).sum();
         }
-        let regularizer =
-            SparseCentersRegularizerConfig::new(self.classes, self.centers_per_class).init(&weight.device());
+        let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init(&weight.device());
         regularizer.forward(weight, EmbeddingReduction::Mean)
     }
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
-        let Self { centers_per_class, scale, gamma, margin, .. } = *self;
-        let choice = CenterChoice::Soft { gamma };
-        let comparison = Comparison { sub_centers: centers_per_class, choice, ..Comparison::default() };
-        let scores = scores(&self.centers, embeddings, labels, comparison, scale);
-        let target = scores.own_cosine.sub_scalar(margin).mul_scalar(scale);
+        let Self { scale, gamma, margin, .. } = *self;
+        let scores = scores(&self.centers, embeddings, labels, CenterChoice::Soft { gamma }, scale);
+        let target = scores.target_cosine.sub_scalar(margin).mul_scalar(scale);
 
-        softplus(scores.others - target).mask_fill(labels.valid.clone().bool_not(), 0.0)
+        softplus(scores.negatives - target).mask_fill(labels.valid.clone().bool_not(), 0.0)
     }
 }
 

@@ -1,23 +1,28 @@
+use burn::module::Initializer;
 use burn::tensor::Tensor;
 use burn_losses_kernels::math::cast_to;
-use burn_losses_kernels::rivals::{Comparison, rival_scores};
 
-use crate::heads::{ClassCenters, ClassScores};
+use crate::heads::{CenterChoice, CentersConfig, ClassCenters, ClassScores, Comparison, Terms};
 use crate::labels::{SafeLabels, silence};
 use crate::reduction::{EmbeddingReduction, zero_of};
+
+/// How proxies start.
+pub(super) fn proxies() -> CentersConfig {
+    CentersConfig::new().with_initializer(Initializer::Normal { mean: 0.0, std: 0.1 })
+}
 
 /// What every row has to do with all proxies, streamed; at least one row.
 pub(super) fn scores(
     proxies: &ClassCenters,
     embeddings: Tensor<2>,
     labels: &SafeLabels,
-    comparison: Comparison,
+    choice: CenterChoice,
     scale: f64,
 ) -> ClassScores {
     let embeddings = silence(embeddings, labels.valid.clone());
-    let (weight, index) = (proxies.weight.val(), labels.index.clone());
+    let comparison = Comparison::new(core::slice::from_ref(proxies), &embeddings, &labels.index_or_none());
 
-    ClassScores::new(rival_scores(embeddings, weight, index, None, comparison, scale, proxies.streaming))
+    comparison.scores(&scale.into(), &Terms::Exp, choice)
 }
 
 /// The reduced loss of the rows that have a class, from a function that gives every row its loss.

@@ -6,6 +6,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::empty::losses_of_nothing;
+use crate::heads::ClassRows;
 use crate::reduction::EmbeddingReduction;
 
 /// How many cosines exist at a time, if a class has no more of them than that: 64 MiB.
@@ -23,13 +24,14 @@ impl RegularFaceRegularizerConfig {
     }
 }
 
-/// Pushes every class weight away from the nearest other one.
+/// Pushes every class weight away from the nearest one of another class.
 ///
 /// ```text
-/// loss[j] = max over i != j of cosine(weights[j], weights[i])
+/// loss[j] = max over i of another class of cosine(weights[j], weights[i])
 /// ```
 ///
-/// Beside the loss of a margin head, for classes that are spread evenly; of the head it takes `centers.weight.val()`.
+/// Beside the loss of a margin head, for classes that are spread evenly; of the head it takes `&head.centers`, which knows
+/// where a class has several. Of a linear layer it takes the rows, one per class.
 /// The nearest class is found block by block and without gradients, so no more than 16 million cosines exist at a time, or
 /// those of one class; the gradient flows through the cosine with that class only. A single class has loss 0, and the
 /// cosine with a zero row is 0.
@@ -44,55 +46,59 @@ pub struct RegularFaceRegularizer {}
 
 impl RegularFaceRegularizer {
     /// One value for all classes; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
+    pub fn forward(&self, weights: impl Into<ClassRows>, reduction: EmbeddingReduction) -> Tensor<1> {
         reduction.apply(self.forward_no_reduction(weights))
     }
 
-    /// One value per class.
+    /// One value per class weight.
     ///
     /// # Shapes
     ///
-    /// - weights: `[classes, embedding_dim]`
-    /// - output: `[classes]`
-    pub fn forward_no_reduction(&self, weights: Tensor<2>) -> Tensor<1> {
-        let [classes, dim] = weights.dims();
+    /// - weights: `[classes·sub_centers, embedding_dim]`
+    /// - output: `[classes·sub_centers]`
+    pub fn forward_no_reduction(&self, weights: impl Into<ClassRows>) -> Tensor<1> {
+        let ClassRows { rows: weights, sub_centers } = weights.into();
+        let [count, dim] = weights.dims();
         if let Some(nothing) = losses_of_nothing(&weights) {
             return nothing;
         }
         let dtype = weights.dtype();
         let unit = unit_rows(widen(weights));
-        let cosines = if classes == 1 {
-            let all = Tensor::<2, Bool>::full([1, dim], true, &unit.device());
+        let cosines = if count == sub_centers {
+            let all = Tensor::<2, Bool>::full([count, dim], true, &unit.device());
             unit.mask_fill(all, 0.0).sum_dim(1)
         } else {
-            let nearest = nearest_others(unit.clone().detach(), COSINES);
+            let nearest = nearest_negatives(unit.clone().detach(), sub_centers, COSINES);
             (unit.clone() * unit.select(0, nearest)).sum_dim(1)
         };
         cast_to(cosines.squeeze_dim(1), dtype)
     }
 }
 
-/// The other row with the largest cosine, for every row; at most `cosines` of them are held at a time.
-fn nearest_others(unit: Tensor<2>, cosines: usize) -> Tensor<1, Int> {
-    let [classes, _] = unit.dims();
-    let block = (cosines / classes).clamp(1, classes);
+/// The row of another class with the largest cosine, for every row; at most `cosines` of them are held at a time.
+fn nearest_negatives(unit: Tensor<2>, sub_centers: usize, cosines: usize) -> Tensor<1, Int> {
+    let [count, _] = unit.dims();
+    let block = (cosines / count).clamp(1, count);
     let nearest = |start: usize| {
-        let rows = unit.clone().narrow(0, start, block.min(classes - start));
-        let size = [rows.dims()[0], classes];
-        let others = rows.matmul(unit.clone().transpose()).mask_fill(own_places(start, size, &unit), -2.0);
-        others.argmax(1).squeeze_dim::<1>(1)
+        let rows = unit.clone().narrow(0, start, block.min(count - start));
+        let size = [rows.dims()[0], count];
+        let same = same_class(start, size, sub_centers, &unit);
+        let negatives = rows.matmul(unit.clone().transpose()).mask_fill(same, -2.0);
+        negatives.argmax(1).squeeze_dim::<1>(1)
     };
-    let blocks: Vec<_> = (0..classes).step_by(block).map(nearest).collect();
+    let blocks: Vec<_> = (0..count).step_by(block).map(nearest).collect();
 
     Tensor::cat(blocks, 0)
 }
 
-/// Where a row of the block that begins at `start` meets itself.
-fn own_places(start: usize, size: [usize; 2], unit: &Tensor<2>) -> Tensor<2, Bool> {
-    let numbers =
-        |range: core::ops::Range<usize>| Tensor::<1, Int>::arange(range.start as i64..range.end as i64, &unit.device());
-    let rows = numbers(start..start + size[0]).unsqueeze_dim::<2>(1).expand(size);
-    rows.equal(numbers(0..size[1]).unsqueeze_dim::<2>(0).expand(size))
+/// Where a row of the block that begins at `start` meets one of its class.
+fn same_class(start: usize, size: [usize; 2], sub_centers: usize, unit: &Tensor<2>) -> Tensor<2, Bool> {
+    let classes = |start: usize, count: usize| {
+        let rows = Tensor::<1, Int>::arange(start as i64..(start + count) as i64, &unit.device());
+        if sub_centers == 1 { rows } else { rows.div_scalar(sub_centers as i64) }
+    };
+    let rows = classes(start, size[0]).unsqueeze_dim::<2>(1).expand(size);
+    rows.equal(classes(0, size[1]).unsqueeze_dim::<2>(0).expand(size))
 }
 
 #[cfg(test)]
@@ -113,10 +119,25 @@ mod tests {
     }
 
     #[test]
+    fn centers_of_one_class_do_not_push_each_other_away() {
+        let weights = [[2.0_f32, 0.0], [3.0, 0.1], [0.3, 0.4], [0.0, 5.0]];
+        let rows = Tensor::<2>::from_data(weights, &Device::flex());
+        let loss =
+            RegularFaceRegularizerConfig::new().init(&Device::flex()).forward_no_reduction(ClassRows::new(rows, 2));
+        let loss = loss.try_into_vec_as::<f32>().unwrap();
+
+        // By hand; the first two are of one class, and so are the last two.
+        let second = (3.0 * 0.6 + 0.1 * 0.8) / (9.01_f32).sqrt();
+        for (value, expected) in loss.into_iter().zip([0.6, second, second, 0.1 / 9.01_f32.sqrt()]) {
+            assert!((value - expected).abs() < 1e-6, "{value} is not {expected}");
+        }
+    }
+
+    #[test]
     fn blocks_of_any_size_find_the_same_rows() {
         let numbers = vec![0.9, 0.2, -0.4, 0.8, 0.5, -0.6, -0.7, -0.1, 0.3, 0.31, 0.6, -0.7, -1.0, 0.1];
         let unit = unit_rows(Tensor::<1>::from_floats(numbers.as_slice(), &Device::flex()).reshape([7, 2]));
-        let nearest = |cosines| nearest_others(unit.clone(), cosines).try_into_vec_as::<i64>().unwrap();
+        let nearest = |cosines| nearest_negatives(unit.clone(), 1, cosines).try_into_vec_as::<i64>().unwrap();
         let whole = nearest(49);
 
         for cosines in [0, 7, 14, 21, 35] {

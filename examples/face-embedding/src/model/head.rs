@@ -6,10 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
-use burn_losses::heads::{
-    ArcFace, ArcFaceConfig, CombinedMargin, CombinedMarginConfig, CosFace, CosFaceConfig, MarginHead, NormFace,
-    NormFaceConfig,
-};
+use burn_losses::heads::AnyHead;
 use burn_losses::labels::LabelPolicy;
 
 use crate::loss::{LossKind, LossSettings};
@@ -18,14 +15,8 @@ use crate::loss::{LossKind, LossSettings};
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // A run has one head, so its size does not matter.
 pub enum Head {
-    /// See [`LossKind::NormFace`].
-    NormFace(NormFace),
-    /// See [`LossKind::CosFace`].
-    CosFace(CosFace),
-    /// See [`LossKind::ArcFace`].
-    ArcFace(ArcFace),
-    /// See [`LossKind::Combined`].
-    Combined(CombinedMargin),
+    /// See [`LossKind::Head`].
+    Margin(AnyHead),
     /// See [`LossKind::Softmax`] and [`LossKind::SoftmaxCenter`].
     Softmax(SoftmaxHead),
 }
@@ -54,26 +45,8 @@ impl Head {
         let setting = |name: &str, value: Option<f64>| {
             value.unwrap_or_else(|| panic!("Head: {name} of {loss} must be resolved first"))
         };
-        let margin = || setting("margin", settings.margin);
-        let scale = || setting("scale", settings.scale);
         match loss {
-            LossKind::NormFace => {
-                Self::NormFace(NormFaceConfig::new(classes, embedding_size).with_scale(scale()).init(device))
-            }
-            LossKind::CosFace => Self::CosFace(
-                CosFaceConfig::new(classes, embedding_size).with_margin(margin()).with_scale(scale()).init(device),
-            ),
-            LossKind::ArcFace => Self::ArcFace(
-                ArcFaceConfig::new(classes, embedding_size).with_margin(margin()).with_scale(scale()).init(device),
-            ),
-            LossKind::Combined => Self::Combined(
-                CombinedMarginConfig::new(classes, embedding_size)
-                    .with_angle_factor(setting("angle_factor", settings.angle_factor))
-                    .with_angle_margin(margin())
-                    .with_cosine_margin(setting("cosine_margin", settings.cosine_margin))
-                    .with_scale(scale())
-                    .init(device),
-            ),
+            LossKind::Head(kind) => Self::Margin(settings.head_config(kind, classes, embedding_size).init(device)),
             LossKind::Softmax => Self::Softmax(SoftmaxHead::new(classes, embedding_size, device)),
             LossKind::SoftmaxCenter => {
                 let rate = setting("center_update_rate", settings.center_update_rate);
@@ -95,19 +68,12 @@ impl Head {
     /// - labels: `[batch]`
     pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
         match self {
-            Self::NormFace(head) => margin_output(head, embeddings, labels),
-            Self::CosFace(head) => margin_output(head, embeddings, labels),
-            Self::ArcFace(head) => margin_output(head, embeddings, labels),
-            Self::Combined(head) => margin_output(head, embeddings, labels),
+            Self::Margin(head) => HeadOutput {
+                cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
+                loss: head.forward(embeddings, labels),
+            },
             Self::Softmax(head) => head.forward(embeddings, labels),
         }
-    }
-}
-
-fn margin_output<H: MarginHead>(head: &H, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
-    HeadOutput {
-        cosines: ClassCosines::with_centers(head.centers(), embeddings.clone(), labels.clone()),
-        loss: head.forward(embeddings, labels),
     }
 }
 

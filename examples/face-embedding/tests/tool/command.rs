@@ -1,6 +1,5 @@
 //! A run from beginning to end.
 
-use clap::ValueEnum;
 use face_embedding::config::TrainConfig;
 use face_embedding::epoch_table;
 use face_embedding::loss::LossKind;
@@ -52,7 +51,7 @@ fn a_run_writes_its_files_and_eval_gives_the_same_figures() {
 #[test]
 fn every_loss_trains() {
     let folder = fresh("every_loss");
-    for loss in LossKind::value_variants() {
+    for loss in LossKind::ALL {
         let output = folder.join(loss.to_string());
         run(&format!("train {TINY} --loss {loss} --output {}", output.display()))
             .unwrap_or_else(|error| panic!("{loss}: {error}"));

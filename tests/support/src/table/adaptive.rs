@@ -3,7 +3,8 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_losses::heads::{
-    AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, MagFaceConfig, MarginHead, Scale, SphereFaceConfig,
+    AdaCos, AdaCosConfig, AdaFace, AdaFaceConfig, ElasticFaceConfig, Head, MagFaceConfig, MarginRule, Scale,
+    SphereFaceConfig,
 };
 
 use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
@@ -69,7 +70,7 @@ pub(super) const ROWS: &[Row] = &[
             Sample::new(r#"{"scale": 64.0, "margin": 0.5}"#),
         ],
         |case| case.number("scale"),
-        |head: &AdaFace| Some(("length_statistics", head.length_statistics().unsqueeze_dim(1))),
+        |head: &AdaFace| Some(("length_statistics", head.rule.length_statistics().unsqueeze_dim(1))),
         "beyond pi the cosine goes on falling, folded; the authors' is flat there. A batch of one leaves the deviation alone"
     ),
     head!(
@@ -101,7 +102,7 @@ fn measured_scale(head: &AdaCos) -> Option<(&'static str, Tensor<2>)> {
     }
 }
 
-fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
+fn run_head<R: MarginRule>(call: &Call<'_>, head: &Head<R>) -> Run {
     let embeddings = call.leaf("embeddings");
     let losses = if call.how.reduced {
         head.forward(embeddings.clone(), call.labels())
@@ -109,5 +110,5 @@ fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
         head.forward_no_reduction(embeddings.clone(), call.labels())
     };
 
-    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
+    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers.weight.val())])
 }

@@ -1,7 +1,7 @@
 //! Angular-margin heads.
 
 use burn::module::Param;
-use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, MarginHead, NormFaceConfig};
+use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, Head, MarginRule, NormFaceConfig};
 use serde_json::{Value, json};
 
 use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
+fn run_head<R: MarginRule>(call: &Call<'_>, head: &Head<R>) -> Run {
     let embeddings = call.leaf("embeddings");
     let losses = if call.how.reduced {
         head.forward(embeddings.clone(), call.labels())
@@ -69,7 +69,7 @@ fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
         head.forward_no_reduction(embeddings.clone(), call.labels())
     };
 
-    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
+    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers.weight.val())])
 }
 
 /// A case for the tests that vary inputs by hand: `embeddings` and `weights` as given, settings over the defaults.

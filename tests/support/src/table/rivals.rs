@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_losses::heads::{
-    CurricularFaceConfig, MarginHead, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
+    CurricularFaceConfig, Head, MarginRule, MvSoftmaxConfig, SphereFace2Config, SubCenterArcFaceConfig, UniFaceConfig,
 };
 
 use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
@@ -60,7 +60,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         |call: &Call<'_>, head: burn_losses::heads::CurricularFace| {
             let mut run = run_head(call, &head);
-            run.outputs.insert("average_cosine", head.average_cosine().unsqueeze_dim(1));
+            run.outputs.insert("average_cosine", head.rule.average_cosine().unsqueeze_dim(1));
             run
         },
         "the average is not updated in evaluation, which the authors' code does"
@@ -83,7 +83,7 @@ pub(super) const ROWS: &[Row] = &[
         &[Sample::new(r#"{"scale": 16.0}"#), Sample::new(r#"{"scale": 64.0, "balance": 0.3, "margin": 0.1}"#),],
         |call: &Call<'_>, mut head: burn_losses::heads::UniFace| {
             let bias = call.parameter("bias");
-            head.bias = bias_of(&bias);
+            head.rule.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
         "public code clamps the exponents to the scale, which stops the gradient of what is most wrong"
@@ -98,14 +98,14 @@ pub(super) const ROWS: &[Row] = &[
         ],
         |call: &Call<'_>, mut head: burn_losses::heads::SphereFace2| {
             let bias = call.parameter("bias");
-            head.bias = bias_of(&bias);
+            head.rule.bias = bias_of(&bias);
             with_bias(run_head(call, &head), bias)
         },
         "public code multiplies the loss with a weight and the number of classes"
     ),
 ];
 
-fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
+fn run_head<R: MarginRule>(call: &Call<'_>, head: &Head<R>) -> Run {
     let embeddings = call.leaf("embeddings");
     let losses = if call.how.reduced {
         head.forward(embeddings.clone(), call.labels())
@@ -113,7 +113,7 @@ fn run_head(call: &Call<'_>, head: &impl MarginHead) -> Run {
         head.forward_no_reduction(embeddings.clone(), call.labels())
     };
 
-    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers().weight.val())])
+    Run::new(losses, [("embeddings", embeddings), ("weights", head.centers.weight.val())])
 }
 
 /// A parameter that is in the graph of a leaf.
