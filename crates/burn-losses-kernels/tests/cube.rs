@@ -1,13 +1,11 @@
-//! The kernels of `logsumexp` on a GPU, or on a driver that stands in for one, against the reference on Flex.
+//! What only a GPU has, or a driver that stands in for one: grids, units, kernels in place. All else is in the tests that run
+//! on every backend.
 
 #![cfg(all(feature = "wgpu", feature = "flex"))]
 
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
-use burn_losses_kernels::logsumexp::{
-    KeyLabels, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
-    streamed_logsumexp_reference,
-};
 use burn_losses_kernels::math::NOTHING;
+use burn_losses_kernels::scores::{Comparison, Counted, Normalise, Scores, Streaming, scores, scores_reference};
 
 const SCALE: f64 = 8.0;
 
@@ -42,6 +40,15 @@ fn ints(numbers: &[i64], device: &Device) -> Tensor<1, Int> {
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().unwrap()
+}
+
+/// Target and sum side by side.
+fn packed(scores: Scores) -> Tensor<2> {
+    Tensor::stack(vec![scores.target, scores.sum], 1)
+}
+
+fn classes(streaming: Streaming) -> Comparison {
+    Comparison { normalise: Normalise::Both, streaming, ..Comparison::new(SCALE) }
 }
 
 /// A result, and the gradients of both inputs from an upstream gradient that differs everywhere.
@@ -136,69 +143,42 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn class_scores_agree_with_the_reference() {
+fn every_number_of_units_and_cubes_agrees_with_the_reference() {
     for case in cases() {
         let [embeddings, weights] = case.inputs(&flex());
         let labels = ints(&case.labels(), &flex());
-        let output = class_scores_reference(embeddings.clone(), weights.clone(), labels, SCALE);
+        let comparison = classes(case.streaming);
+        let output = packed(scores_reference(embeddings.clone(), weights.clone(), labels, comparison));
         let expected = Results::of(output, &embeddings, &weights);
 
         let [embeddings, weights] = case.inputs(&gpu());
         let labels = ints(&case.labels(), &gpu());
-        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+        let output = packed(scores(embeddings.clone(), weights.clone(), labels, classes(case.streaming)));
         Results::of(output, &embeddings, &weights).assert_close(&expected, TOLERANCE, &format!("{case:?}"));
     }
 }
 
-#[test]
-fn logsumexp_agrees_with_the_reference() {
-    for case in cases() {
-        // Of scores in the hundreds, rounding alone would show in the exponentials.
-        let scale = 4.0 / (case.dim as f64).sqrt();
-        for explicit in [false, true] {
-            let labels = |device: &Device| match explicit {
-                false => (ints(&case.labels(), device), KeyLabels::Position),
-                true => (ints(&case.repeated_labels(), device), KeyLabels::Tensor(ints(&case.key_labels(), device))),
-            };
-            let [queries, keys] = case.inputs(&flex());
-            let (query_labels, key_labels) = labels(&flex());
-            let output = streamed_logsumexp_reference(queries.clone(), keys.clone(), query_labels, key_labels, scale);
-            let expected = Results::of(output, &queries, &keys);
-
-            let [queries, keys] = case.inputs(&gpu());
-            let (query_labels, key_labels) = labels(&gpu());
-            let output =
-                streamed_logsumexp(queries.clone(), keys.clone(), query_labels, key_labels, scale, case.streaming);
-            let what = format!("{case:?}, explicit: {explicit}");
-            Results::of(output, &queries, &keys).assert_close(&expected, TOLERANCE, &what);
-        }
-    }
-}
-
-#[test]
-fn unused_rows_of_a_sample_do_not_count() {
-    let case = cases()[0];
-    let used: Vec<i64> = (0..case.count as i64).map(|row| if row % 4 == 1 { -1 } else { row }).collect();
-    let run = |device: &Device| {
-        let [embeddings, weights] = case.inputs(device);
-        let (labels, used) = (ints(&case.labels(), device), ints(&used, device));
-        let output = sampled_class_scores(embeddings.clone(), weights.clone(), labels, used, SCALE, case.streaming);
-        Results::of(output, &embeddings, &weights)
-    };
-    run(&gpu()).assert_close(&run(&flex()), TOLERANCE, "unused rows");
-}
-
+/// Labels that are compared in 64 bits: 2^32 more than a label is another one.
 #[test]
 fn labels_in_64_bits_work() {
     let case = cases()[0];
-    let run = |dtype: DType| {
+    let run = |ours: &[i64], theirs: &[i64], dtype: DType| {
         let [queries, keys] = case.inputs(&gpu());
-        let query_labels = ints(&case.repeated_labels(), &gpu()).cast(dtype);
-        let key_labels = KeyLabels::Tensor(ints(&case.key_labels(), &gpu()));
-        let output = streamed_logsumexp(queries.clone(), keys.clone(), query_labels, key_labels, 2.0, case.streaming);
+        let wide = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), (&gpu(), dtype));
+        let counted = Counted::OtherLabels(wide(theirs));
+        let comparison = Comparison { counted, streaming: case.streaming, ..Comparison::new(2.0) };
+        let output = scores(queries.clone(), keys.clone(), wide(ours), comparison).sum;
         Results::of(output, &queries, &keys)
     };
-    run(DType::I64).assert_close(&run(DType::I32), 0.0, "64 bits");
+    let (ours, theirs) = (case.repeated_labels(), case.key_labels());
+    let narrow = run(&ours, &theirs, DType::I32);
+    run(&ours, &theirs, DType::I64).assert_close(&narrow, 0.0, "64 bits");
+    if gpu().supports_dtype(DType::I64) {
+        let beyond = |labels: &[i64]| -> Vec<i64> {
+            labels.iter().map(|&label| if label < 0 { label } else { label << 32 }).collect()
+        };
+        run(&beyond(&ours), &beyond(&theirs), DType::I64).assert_close(&narrow, 0.0, "labels beyond 32 bits");
+    }
 }
 
 #[test]
@@ -208,7 +188,7 @@ fn weights_in_half_precision_are_widened() {
         let embeddings = matrix(case.batch, case.dim, 1, device).require_grad();
         let weights = matrix(case.count, case.dim, 2, device).cast(DType::F16).require_grad();
         let labels = ints(&case.labels(), device);
-        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+        let output = packed(scores(embeddings.clone(), weights.clone(), labels, classes(case.streaming)));
         Results::of(output, &embeddings, &weights)
     };
     let (actual, expected) = (run(&gpu()), run(&flex()));
@@ -225,7 +205,7 @@ fn extreme_rows_stay_in_range() {
         let embeddings = matrix(3, 2, 1, device).require_grad();
         let weights = Tensor::<2>::from_data(rows, device).require_grad();
         let labels = ints(&[0, 1, 3], device);
-        let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, Streaming::default());
+        let output = packed(scores(embeddings.clone(), weights.clone(), labels, classes(Streaming::default())));
         Results::of(output, &embeddings, &weights)
     };
     let (actual, expected) = (run(&gpu()), run(&flex()));
@@ -237,8 +217,10 @@ fn extreme_rows_stay_in_range() {
 
 #[test]
 fn a_nan_reaches_its_results_and_no_others() {
+    let labels = || ints(&[0, 1, 2], &gpu());
     let run = |queries: Tensor<2>, keys: Tensor<2>| {
-        values(streamed_logsumexp(queries, keys, ints(&[0, 1, 2], &gpu()), KeyLabels::Position, 1.0, block(64)))
+        let comparison = Comparison { streaming: block(64), ..Comparison::new(1.0) };
+        values(scores(queries, keys, labels(), comparison).sum)
     };
     let with_nan = |rows: usize, at: usize| {
         let mut numbers = numbers(rows * 24, 3);
@@ -252,8 +234,7 @@ fn a_nan_reaches_its_results_and_no_others() {
     let output = run(matrix(3, 24, 1, &gpu()), keys.clone());
     assert!(output.iter().all(|number| number.is_nan()), "{output:?}");
 
-    let output = class_scores(matrix(3, 24, 1, &gpu()), keys, ints(&[0, 1, 2], &gpu()), 1.0, block(64));
-    let output = values(output.narrow(1, 1, 1));
+    let output = values(scores(matrix(3, 24, 1, &gpu()), keys, labels(), classes(block(64))).sum);
     assert!(output.iter().all(|number| number.is_nan()), "{output:?}");
 }
 
@@ -265,7 +246,7 @@ fn rows_of_keys_and_of_queries_may_outnumber_the_cubes_of_an_axis() {
             let [embeddings, weights] = case.inputs(device);
             let labels: Vec<i64> = (0..case.batch as i64).map(|row| own - row % 7).collect();
             let labels = ints(&labels, device);
-            let output = class_scores(embeddings.clone(), weights.clone(), labels, SCALE, case.streaming);
+            let output = packed(scores(embeddings.clone(), weights.clone(), labels, classes(case.streaming)));
             Results::of(output, &embeddings, &weights)
         };
         let (actual, expected) = (run(&gpu()), run(&flex()));

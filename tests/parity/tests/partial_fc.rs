@@ -6,7 +6,7 @@ use burn_losses::heads::{ArcFace, ArcFaceConfig, CentersConfig, CosFace, CosFace
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
-use support::naive::logsumexp::class_scores;
+use support::naive::scores::class_scores;
 use support::table::host;
 
 const CLASSES: usize = 60;

@@ -5,10 +5,7 @@
 use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, WebSocketTransport};
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::logsumexp::{
-    KeyLabels, Streaming, class_scores, class_scores_reference, streamed_logsumexp, streamed_logsumexp_reference,
-    streams_on,
-};
+use burn_losses_kernels::scores::{Comparison, Counted, Normalise, Streaming, scores, scores_reference, streams_on};
 use parity::assert_sharded_equals_whole;
 use support::close::{Tolerance, assert_close};
 use support::table::host;
@@ -47,11 +44,11 @@ fn the_engine_streams_on_a_server() {
     let labels = || Tensor::<1, Int>::from_ints([3, -1, 39], &device);
     let run = |streamed: bool| {
         let (x, w) = (numbers(3).require_grad(), numbers(40).require_grad());
-        let scores = if streamed {
-            class_scores(x.clone(), w.clone(), labels(), 9.0, Streaming::new().with_kept_bytes(0).with_block(Some(16)))
-        } else {
-            class_scores_reference(x.clone(), w.clone(), labels(), 9.0)
-        };
+        let streaming = Streaming::new().with_kept_bytes(0).with_block(Some(16));
+        let comparison = Comparison { normalise: Normalise::Both, streaming, ..Comparison::new(9.0) };
+        let run = if streamed { scores } else { scores_reference };
+        let scores = run(x.clone(), w.clone(), labels(), comparison);
+        let scores = Tensor::stack::<2>(vec![scores.target, scores.sum], 1);
         let gradients = scores.clone().powi_scalar(2).sum().backward();
         [host(scores), host(x.grad(&gradients).expect("a gradient")), host(w.grad(&gradients).expect("a gradient"))]
     };
@@ -68,16 +65,14 @@ fn labelled_keys_stream_on_a_server() {
     let ours = || Tensor::<1, Int>::from_ints([0, 2, -1], &device);
     let theirs = || {
         let labels: Vec<i64> = (0..40).map(|key| key % 4 - 1).collect();
-        KeyLabels::Tensor(Tensor::from_data(labels.as_slice(), &device))
+        Counted::OtherLabels(Tensor::from_data(labels.as_slice(), &device))
     };
     let run = |streamed: bool| {
         let (q, k) = (numbers(3).detach().require_grad(), numbers(40).detach().require_grad());
-        let others = if streamed {
-            let streaming = Streaming::new().with_block(Some(16));
-            streamed_logsumexp(q.clone(), k.clone(), ours(), theirs(), 2.0, streaming)
-        } else {
-            streamed_logsumexp_reference(q.clone(), k.clone(), ours(), theirs(), 2.0)
-        };
+        let streaming = Streaming::new().with_block(Some(16));
+        let comparison = Comparison { counted: theirs(), streaming, ..Comparison::new(2.0) };
+        let run = if streamed { scores } else { scores_reference };
+        let others = run(q.clone(), k.clone(), ours(), comparison).sum;
         let gradients = others.clone().powi_scalar(2).sum().backward();
         [host(others), host(q.grad(&gradients).expect("a gradient")), host(k.grad(&gradients).expect("a gradient"))]
     };

@@ -28,7 +28,7 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 
-use crate::math::{NOTHING, cast_to, signed, unit_rows, widen};
+use crate::math::{NOTHING, cast_to, comparable, signed, unit_rows, widen};
 use backend::{Batch, Exclusion, Plan, ScoreOps, Term};
 
 /// How the operation trades memory for time. It changes no result.
@@ -399,7 +399,13 @@ fn compare(
     let widens = matches!(keys.dtype(), DType::F16 | DType::BF16) && queries.dtype() == DType::F32;
     let keys = if widens { keys } else { cast_to(keys, queries.dtype()) };
     let bias = bias.map(|bias| cast_to(bias, queries.dtype()));
-    let (labels, key_labels) = comparable(signed(labels), key_labels.map(signed), exclusion);
+    let (labels, key_labels) = match key_labels {
+        Some(key_labels) if !exclusion.has_target() => {
+            let (labels, key_labels) = comparable(labels, key_labels);
+            (labels, Some(key_labels))
+        }
+        key_labels => (signed(labels), key_labels.map(signed)),
+    };
     let bytes = batch.saturating_mul(count).saturating_mul(queries.dtype().size());
     let keep = matches!(term, Term::Exp) && sub_centers == 1 && bytes <= streaming.kept_bytes;
     let plan = Plan { exclusion, term, normalise, sub_centers, choice, scale: factor, keep, block: streaming.block };
@@ -490,21 +496,6 @@ fn scaled(queries: Tensor<2>, normalise: Normalise, scale: Scale) -> (Tensor<2>,
             (queries * scale.clone().unsqueeze_dim::<2>(1).expand(dims), normalise, 1.0, Some(scale))
         }
     }
-}
-
-/// Labels that are compared with each other, in one type.
-fn comparable(
-    labels: Tensor<1, Int>,
-    key_labels: Option<Tensor<1, Int>>,
-    exclusion: Exclusion,
-) -> (Tensor<1, Int>, Option<Tensor<1, Int>>) {
-    let Some(key_labels) = key_labels else { return (labels, None) };
-    // Only where it must be: a Burn server stops at any cast of integers.
-    if exclusion.has_target() || key_labels.dtype() == labels.dtype() {
-        return (labels, Some(key_labels));
-    }
-    let wide = |labels: Tensor<1, Int>| if labels.dtype() == DType::I64 { labels } else { labels.cast(DType::I64) };
-    (wide(labels), Some(wide(key_labels)))
 }
 
 /// Without queries, or without keys; then the queries find the gradient 0.

@@ -4,14 +4,13 @@ pub mod adaptive_heads;
 pub mod center;
 pub mod classification;
 pub mod distance;
-pub mod logsumexp;
 pub mod margin;
 pub mod pairwise;
 pub mod proxy;
 pub mod regression;
 pub mod regularization;
 pub mod rival_heads;
-pub mod rivals;
+pub mod scores;
 pub mod softmax_pairs;
 
 /// The sum of products.

@@ -1,22 +1,19 @@
-//! The streamed log-sum-exp against plain loops, against its reference, and against itself with other settings.
+//! The log-sum-exp of softmax heads and contrastive losses under every setting that should change nothing.
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_losses_kernels::logsumexp::{
-    KeyLabels, Streaming, class_scores, class_scores_reference, sampled_class_scores, streamed_logsumexp,
-    streamed_logsumexp_reference, streams_on,
-};
 use burn_losses_kernels::math::NOTHING;
-use parity::{Backend, Exactness, backends};
+use burn_losses_kernels::scores::{
+    Comparison, Counted, Normalise, Scale, Scores, Streaming, scores, scores_reference, streams_on,
+};
+use parity::{Exactness, backends};
 use support::close::{Tolerance, assert_close};
 use support::gradient::check;
-use support::naive::logsumexp as naive;
+use support::naive::scores as naive;
 use support::table::host;
 
-const SCALE: f64 = 16.0;
+use super::{On, labels_of as labels, rows, streaming, weigh};
 
-fn streaming(kept_bytes: usize, block: Option<usize>) -> Streaming {
-    Streaming::new().with_kept_bytes(kept_bytes).with_block(block)
-}
+const SCALE: f64 = 16.0;
 
 /// Every way to run the operation that should change nothing.
 fn settings() -> Vec<Streaming> {
@@ -34,47 +31,29 @@ fn settings() -> Vec<Streaming> {
 const SIZES: [[usize; 3]; 7] =
     [[1, 1, 1], [1, 9, 1], [3, 2, 5], [37, 301, 24], [2, 65, 33], [300, 70, 8], [5, 1300, 40]];
 
-/// Rows without a pattern, with lengths from 0.1 to 10.
-fn rows(count: usize, dim: usize, seed: usize) -> Vec<Vec<f64>> {
-    let number = |row: usize, column: usize| {
-        let wave = ((row * 131 + column * 7919 + seed * 31 + 1) as f64 * 0.618_033_988).fract() - 0.5;
-        wave * 10_f64.powf((row % 5) as f64 / 2.0 - 1.0) / (dim as f64).sqrt()
-    };
-    (0..count).map(|row| (0..dim).map(|column| number(row, column)).collect()).collect()
+/// The cosines of classes.
+fn cosines(scale: impl Into<Scale>, streaming: Streaming) -> Comparison {
+    Comparison { normalise: Normalise::Both, streaming, ..Comparison::new(scale) }
 }
 
-/// A third of the labels name no class.
-fn labels(count: usize, classes: usize) -> Vec<i64> {
-    let label = |row: usize| match row % 6 {
-        2 => -1,
-        4 => classes as i64,
-        _ => (row * 7919 % classes) as i64,
-    };
-    (0..count).map(label).collect()
+/// Target and sum side by side.
+fn packed(scores: Scores) -> Tensor<2> {
+    Tensor::stack(vec![scores.target, scores.sum], 1)
 }
 
-struct On<'a>(&'a Backend);
+fn class_scores(x: Tensor<2>, w: Tensor<2>, y: Tensor<1, Int>, scale: impl Into<Scale>, how: Streaming) -> Tensor<2> {
+    packed(scores(x, w, y, cosines(scale, how)))
+}
+
+fn log_sum(q: Tensor<2>, k: Tensor<2>, y: Tensor<1, Int>, of: Counted, scale: f64, how: Streaming) -> Tensor<1> {
+    scores(q, k, y, Comparison { counted: of, streaming: how, ..Comparison::new(scale) }).sum
+}
+
+fn log_sum_reference(q: Tensor<2>, k: Tensor<2>, y: Tensor<1, Int>, of: Counted, scale: f64) -> Tensor<1> {
+    scores_reference(q, k, y, Comparison { counted: of, ..Comparison::new(scale) }).sum
+}
 
 impl On<'_> {
-    fn matrix(&self, rows: &[Vec<f64>]) -> Tensor<2> {
-        let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
-        Tensor::from_data(data, (&self.0.device, self.0.dtype)).require_grad()
-    }
-
-    fn integers(&self, numbers: &[i64]) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::from(numbers), &self.0.device)
-    }
-
-    /// Numbers of size 1 and scores of size `SCALE`.
-    fn tolerance(&self) -> Tolerance {
-        match self.0.exactness {
-            Exactness::Double => Tolerance::new(1e-13, 1e-13),
-            Exactness::Single => Tolerance::new(3e-6, 3e-6),
-            Exactness::SoftwareGpu => Tolerance::new(1e-5, 1e-5),
-            Exactness::Gpu => Tolerance::new(1e-4, 1e-4),
-        }
-    }
-
     /// Errors of a gradient go with the largest number in it, or with the numbers of size 1 that cancelled out in it.
     fn gradient_tolerance(&self, expected: &[f64]) -> Tolerance {
         let largest = expected.iter().fold(1.0_f64, |largest, number| largest.max(number.abs()));
@@ -88,12 +67,12 @@ impl On<'_> {
     }
 }
 
-/// An upstream gradient that is different for every number.
-fn weigh<const D: usize>(output: Tensor<D>) -> Tensor<1> {
-    let count = output.shape().num_elements();
-    let weights: Vec<f64> = (0..count).map(|place| 0.5 + (place as f64 * 0.37).sin()).collect();
-    let weights = Tensor::<1>::from_data(TensorData::from(weights.as_slice()), (&output.device(), output.dtype()));
-    (output.reshape([count]) * weights).sum()
+/// The log-sum-exp in plain loops of the keys that count.
+fn plain_log_sum(q: &[Vec<f64>], k: &[Vec<f64>], y: &[i64], counted: naive::Counted<'_>, scale: f64) -> Vec<f64> {
+    let (term, normalise) = (naive::Term::Exp, [false; 2]);
+    let comparison = naive::Comparison { counted, term, bias: None, normalise, scale, sub_centers: 1, gamma: None };
+    let [_, sum, _] = naive::scores(q, k, y, &comparison);
+    sum
 }
 
 /// The output and the gradients of two leaves.
@@ -142,7 +121,8 @@ fn class_scores_and_gradients_equal_the_reference() {
             let (x, w, y) = (rows(batch, dim, 0), rows(classes, dim, 1), labels(batch, classes));
             let leaves = || (on.matrix(&x), on.matrix(&w));
             let (e, v) = leaves();
-            let plain = class_scores_reference(e.clone(), v.clone(), on.integers(&y), SCALE);
+            let plain =
+                packed(scores_reference(e.clone(), v.clone(), on.integers(&y), cosines(SCALE, Streaming::new())));
             let expected = with_gradients(plain, &e, &v);
             for streaming in settings() {
                 let (e, v) = leaves();
@@ -165,22 +145,22 @@ fn labelled_keys_equal_plain_loops_and_the_reference() {
             let call = || (on.matrix(&queries), on.matrix(&keys), on.integers(&query_labels));
             // The keys of other labels, those of the same, and those of the same without the query itself.
             for in_batch in [None, Some(false), Some(true)] {
-                let leaves_out = |i: usize, j: usize| {
-                    let same = key_labels[j] == query_labels[i];
-                    key_labels[j] < 0 || in_batch.map_or(same, |in_batch| !same || in_batch && i == j)
+                let counted = match in_batch {
+                    None => naive::Counted::OtherLabels(&key_labels),
+                    Some(in_batch) => naive::Counted::SameLabel(&key_labels, in_batch),
                 };
-                let values = naive::logsumexp(&queries, &keys, 2.0, leaves_out);
+                let values = plain_log_sum(&queries, &keys, &query_labels, counted, 2.0);
                 let labels = || on.integers(&key_labels);
                 let labelled = || match in_batch {
-                    None => KeyLabels::Tensor(labels()),
-                    Some(in_batch) => KeyLabels::Same { labels: labels(), in_batch },
+                    None => Counted::OtherLabels(labels()),
+                    Some(in_batch) => Counted::SameLabel { labels: labels(), in_batch },
                 };
                 let (q, k, y) = call();
-                let plain = streamed_logsumexp_reference(q.clone(), k.clone(), y, labelled(), 2.0);
+                let plain = log_sum_reference(q.clone(), k.clone(), y, labelled(), 2.0);
                 let expected = with_gradients(plain, &q, &k);
                 for streaming in settings() {
                     let (q, k, y) = call();
-                    let others = streamed_logsumexp(q.clone(), k.clone(), y, labelled(), 2.0, streaming);
+                    let others = log_sum(q.clone(), k.clone(), y, labelled(), 2.0, streaming);
                     let size = [batch, count, dim];
                     let what = format!("{size:?} {in_batch:?} {streaming:?} on {} {:?}", backend.name, backend.dtype);
                     let actual = with_gradients(others, &q, &k);
@@ -198,7 +178,7 @@ fn rows_against_all_others_of_their_batch() {
         let on = On(&backend);
         let batch = rows(70, 9, 4);
         let own: Vec<i64> = (0..70).collect();
-        let expected = naive::logsumexp(&batch, &batch, 3.0, |i, j| i == j);
+        let expected = plain_log_sum(&batch, &batch, &own, naive::Counted::AllButTarget, 3.0);
         for streaming in settings() {
             // The same leaf on both sides: its gradient is the sum of both.
             let both = |run: &dyn Fn(Tensor<2>, Tensor<1, Int>) -> Tensor<1>| {
@@ -207,8 +187,8 @@ fn rows_against_all_others_of_their_batch() {
                 with_gradients(output, &leaf, &leaf)
             };
             let what = format!("{streaming:?} on {} {:?}", backend.name, backend.dtype);
-            let streamed = both(&|x, y| streamed_logsumexp(x.clone(), x, y, KeyLabels::Position, 3.0, streaming));
-            let plain = both(&|x, y| streamed_logsumexp_reference(x.clone(), x, y, KeyLabels::Position, 3.0));
+            let streamed = both(&|x, y| log_sum(x.clone(), x, y, Counted::AllButTarget, 3.0, streaming));
+            let plain = both(&|x, y| log_sum_reference(x.clone(), x, y, Counted::AllButTarget, 3.0));
             assert_close(&what, &streamed[0], &expected, on.tolerance());
             compare(&what, &on, &streamed, &plain);
         }
@@ -296,7 +276,8 @@ fn a_sample_with_repetitions_equals_the_classes_in_it() {
         for streaming in settings() {
             let (e, v) = (on.matrix(&x), on.matrix(&sample));
             let labels = on.integers(&[2, 0, -1]);
-            let scores = sampled_class_scores(e.clone(), v.clone(), labels, on.integers(&used), SCALE, streaming);
+            let sampled = Comparison { counted: Counted::Sample(on.integers(&used)), ..cosines(SCALE, streaming) };
+            let scores = packed(scores(e.clone(), v.clone(), labels, sampled));
             let [values, _, gradient] = with_gradients(scores, &e, &v);
             assert_close(&backend.name, &values, &expected, on.tolerance());
             assert_eq!(gradient[15..], [0.0; 5], "what does not count has no gradient");
@@ -342,6 +323,32 @@ fn tracked_inputs_only_and_every_checkpointing_strategy() {
     }
 }
 
+/// A view of a leaf, and how the leaf has to lie in memory.
+type View = (&'static str, fn(Tensor<2>) -> Tensor<2>, fn(Tensor<2>) -> Tensor<2>);
+
+/// Views whose strides or start are not those of a matrix of their shape. What is laid out goes through the host, so that
+/// the memory is in the order of the numbers; the transpose of a transpose alone would be the matrix itself.
+const VIEWS: [View; 4] = [
+    ("transposed", Tensor::transpose, Tensor::transpose),
+    ("flipped", |rows| rows.flip([0, 1]), |rows| rows.flip([0, 1])),
+    (
+        "in the middle of wider rows",
+        |rows| Tensor::cat(vec![rows.zeros_like() + 9.0, rows.clone(), rows.zeros_like() - 9.0], 1),
+        |rows| {
+            let [_, columns] = rows.dims();
+            rows.narrow(1, columns / 3, columns / 3)
+        },
+    ),
+    (
+        "below other rows",
+        |rows| Tensor::cat(vec![rows.zeros_like() + 9.0, rows], 0),
+        |rows| {
+            let [count, _] = rows.dims();
+            rows.narrow(0, count / 2, count / 2)
+        },
+    ),
+];
+
 #[test]
 fn any_strides() {
     for backend in backends() {
@@ -351,23 +358,13 @@ fn any_strides() {
             let (e, v) = (on.matrix(&x), on.matrix(&w));
             with_gradients(class_scores(e.clone(), v.clone(), on.integers(&y), SCALE, Streaming::new()), &e, &v)
         };
-        type View = fn(Tensor<2>) -> Tensor<2>;
-        // Each view is of a leaf that was laid out the other way round.
-        let views: [(&str, View, View); 3] = [
-            ("transposed", |t| t.transpose(), |t| t.transpose()),
-            ("flipped", |t| t.flip([0, 1]), |t| t.flip([0, 1])),
-            (
-                "padded",
-                |t| Tensor::cat(vec![t.clone(), t.clone(), t], 1),
-                |t| {
-                    let [_, columns] = t.dims();
-                    t.narrow(1, columns / 3, columns / 3)
-                },
-            ),
-        ];
-        for (name, lay_out, view) in views {
+        for (name, lay_out, view) in VIEWS {
             for streaming in [streaming(0, Some(8)), Streaming::new()] {
-                let leaf = |rows: &[Vec<f64>]| lay_out(on.matrix(rows).detach()).detach().require_grad();
+                let leaf = |rows: &[Vec<f64>]| {
+                    let laid_out = lay_out(on.matrix(rows).detach());
+                    let data = TensorData::new(host(laid_out.clone()), laid_out.dims());
+                    Tensor::<2>::from_data(data, (&backend.device, backend.dtype)).require_grad()
+                };
                 let (e, v) = (leaf(&x), leaf(&w));
                 let scores = class_scores(view(e.clone()), view(v.clone()), on.integers(&y), SCALE, streaming);
                 let gradients = weigh(scores.clone()).backward();
@@ -378,14 +375,39 @@ fn any_strides() {
     }
 }
 
+/// Rows of every length, each beside itself times a power of two: the scores are the same to the last bit but for those that
+/// are computed in another way, and the gradient is divided by the power. From 1e15 on squares could leave the range of
+/// `f32`, and a row is divided by its largest number first.
+#[test]
+fn the_length_of_a_row_only_divides_its_gradient() {
+    for backend in backends() {
+        let on = On(&backend);
+        let (x, w, y) = (rows(5, 7, 0), rows(30, 7, 1), labels(5, 30));
+        let run = |power: i32| {
+            let longer = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                rows.iter().map(|row| row.iter().map(|number| number * 2.0_f64.powi(power)).collect()).collect()
+            };
+            let (e, v) = (on.matrix(&longer(&x)), on.matrix(&longer(&w)));
+            let scores = class_scores(e.clone(), v.clone(), on.integers(&y), SCALE, Streaming::new());
+            let [scores, of_e, of_v] = with_gradients(scores, &e, &v);
+            let times = |slopes: Vec<f64>| slopes.into_iter().map(|slope| slope * 2.0_f64.powi(power)).collect();
+            [scores, times(of_e), times(of_v)]
+        };
+        let expected = run(0);
+        for power in [-20, 40, 54, 64, 100] {
+            compare(&format!("2^{power} on {}", backend.name), &on, &run(power), &expected);
+        }
+    }
+}
+
 #[test]
 fn nothing_to_compare_with_has_no_gradient() {
     for backend in backends() {
         let on = On(&backend);
         for streaming in settings() {
             let (q, k) = (on.matrix(&rows(3, 2, 0)), on.matrix(&rows(4, 2, 1)));
-            let (ours, theirs) = (on.integers(&[7, 8, 7]), KeyLabels::Tensor(on.integers(&[7, -1, 7, -5])));
-            let others = streamed_logsumexp(q.clone(), k.clone(), ours, theirs, SCALE, streaming);
+            let (ours, theirs) = (on.integers(&[7, 8, 7]), Counted::OtherLabels(on.integers(&[7, -1, 7, -5])));
+            let others = log_sum(q.clone(), k.clone(), ours, theirs, SCALE, streaming);
             let [values, q_gradient, k_gradient] = with_gradients(others, &q, &k);
             assert!((values[0] / NOTHING - 1.0).abs() < 1e-6 && (values[2] / NOTHING - 1.0).abs() < 1e-6, "{values:?}");
             assert!(values[1].abs() < 1e3, "{values:?}");
@@ -406,11 +428,12 @@ fn no_queries_and_no_keys() {
         let streaming = Streaming::new();
 
         let w = on.matrix(&rows(4, 3, 1));
-        assert_eq!(class_scores(none(), w.clone(), no_labels.clone(), SCALE, streaming).dims(), [0, 2]);
-        assert_eq!(streamed_logsumexp(none(), w, no_labels, KeyLabels::Position, 1.0, streaming).dims(), [0]);
+        let nothing = scores(none(), w.clone(), no_labels.clone(), cosines(SCALE, streaming));
+        assert_eq!((nothing.target.dims(), nothing.sum.dims()), ([0], [0]));
+        assert_eq!(log_sum(none(), w, no_labels, Counted::AllButTarget, 1.0, streaming).dims(), [0]);
 
         let x = on.matrix(&rows(2, 3, 0));
-        let others = streamed_logsumexp(x.clone(), none(), on.integers(&[0, 1]), KeyLabels::Position, SCALE, streaming);
+        let others = log_sum(x.clone(), none(), on.integers(&[0, 1]), Counted::AllButTarget, SCALE, streaming);
         assert!(host(others.clone()).iter().all(|others| (others / NOTHING - 1.0).abs() < 1e-6));
         let gradient = x.grad(&others.sum().backward()).expect("a gradient, of zeros");
         assert_eq!(host(gradient), [0.0; 6]);
@@ -471,32 +494,16 @@ fn a_nan_stays_with_its_query() {
 }
 
 #[test]
-fn labels_that_fit_no_signed_number_name_no_class() {
-    for backend in backends() {
-        // wgpu has no 64-bit integers.
-        if backend.exactness == Exactness::SoftwareGpu || backend.exactness == Exactness::Gpu {
-            continue;
-        }
-        let on = On(&backend);
-        let (x, w) = (rows(2, 3, 0), rows(4, 3, 1));
-        let labels =
-            Tensor::<1, Int>::from_data(TensorData::from([(1_u64 << 32) + 1, 3]), (&backend.device, DType::U64));
-        let scores = class_scores(on.matrix(&x), on.matrix(&w), labels, SCALE, Streaming::new());
-        assert_close(&backend.name, &host(scores), &naive::class_scores(&x, &w, &[-1, 3], SCALE), on.tolerance());
-    }
-}
-
-#[test]
 fn scales_at_the_ends_of_their_range() {
     for backend in backends() {
         let on = On(&backend);
         let (q, k) = (rows(3, 4, 0), rows(9, 4, 1));
         let own = [2, -1, 8];
         for scale in [1e-10, 1e-3] {
-            let expected = naive::logsumexp(&q, &k, scale, |i, j| own[i] == j as i64);
+            let expected = plain_log_sum(&q, &k, &own, naive::Counted::AllButTarget, scale);
             let run = |streaming| {
-                let keys = KeyLabels::Position;
-                streamed_logsumexp(on.matrix(&q), on.matrix(&k), on.integers(&own), keys, scale, streaming)
+                let keys = Counted::AllButTarget;
+                log_sum(on.matrix(&q), on.matrix(&k), on.integers(&own), keys, scale, streaming)
             };
             for streaming in settings() {
                 assert_close(&backend.name, &host(run(streaming)), &expected, on.tolerance());
@@ -511,7 +518,7 @@ fn a_negative_scale_is_rejected() {
     let backend = &backends()[0];
     let rows = On(backend).matrix(&rows(2, 2, 0));
     let labels = On(backend).integers(&[0, 1]);
-    streamed_logsumexp(rows.clone(), rows, labels, KeyLabels::Position, -4.0, Streaming::new());
+    log_sum(rows.clone(), rows, labels, Counted::AllButTarget, -4.0, Streaming::new());
 }
 
 #[test]
