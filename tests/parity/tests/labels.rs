@@ -3,16 +3,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
 use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
 use burn_losses::heads::ArcFaceConfig;
 use burn_losses::labels::{LabelPolicy, OnBadLabel, count_bad};
 use burn_losses::memory::CrossBatchMemoryConfig;
-use burn_losses::mining::Pairs;
+use burn_losses::mining::PairMasks;
 use burn_losses::pairs::{
-    ContrastiveLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, PairwiseLoss, SupConLossConfig,
-    TripletLossConfig,
+    ContrastiveLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 use burn_losses_kernels::math::in_host_memory;
 use parity::{Backend, backends};
 use serde_json::json;
@@ -254,13 +253,13 @@ fn pair_loss(identities: Tensor<1, Int>, backend: &Backend) -> [Vec<f64>; 2] {
     let numbers: Vec<f64> = (0..18).map(|place| ((place * 7919 + 1) as f64 * 0.618_033_988_7).fract() - 0.5).collect();
     let options = (&backend.device, backend.dtype);
     let leaf = Tensor::<2>::from_data(TensorData::new(numbers, [6, 3]), options).require_grad();
-    let (mean, x, y) = (EmbeddingReduction::Mean, || leaf.clone(), || identities.clone());
+    let (x, y) = (|| leaf.clone(), || identities.clone());
     let losses = vec![
-        ContrastiveLossConfig::new().init().forward(x(), y(), mean),
-        TripletLossConfig::new().init().forward(x(), y(), mean),
-        InfoNceLossConfig::new().init(&backend.device).forward(x(), y(), mean),
-        SupConLossConfig::new().init().forward(x(), y(), mean),
-        MultiSimilarityLossConfig::new().init().forward(x(), y(), mean),
+        ContrastiveLossConfig::new().init(&backend.device).forward(x(), y()),
+        TripletLossConfig::new().init(&backend.device).forward(x(), y()),
+        InfoNceLossConfig::new().init(&backend.device).forward(x(), y()),
+        SupConLossConfig::new().init(&backend.device).forward(x(), y()),
+        MultiSimilarityLossConfig::new().init(&backend.device).forward(x(), y()),
     ];
     let losses = Tensor::cat(losses, 0);
     let gradient = leaf.grad(&losses.clone().sum().backward()).expect("a gradient");
@@ -288,7 +287,7 @@ fn identities_of_every_width_are_the_same_identities() {
             let rows = Tensor::<2>::ones([6, 3], (&backend.device, backend.dtype));
             memory.enqueue(rows, identities.clone());
             let (_, remembered) = memory.references();
-            let positive = |labels, references| Pairs::between(labels, references).positive.int().sum();
+            let positive = |labels, references| PairMasks::between(labels, references).positive.int().sum();
             // Three of one, two of another, one of a third: 9 + 4 + 1.
             assert_eq!(positive(identities, remembered).into_scalar::<i64>(), 14, "{what}");
         }
@@ -300,5 +299,5 @@ fn identities_of_every_width_are_the_same_identities() {
 #[should_panic(expected = "labels: 18446744073709551615 has more than 63 bits")]
 fn an_identity_of_64_bits_is_an_error() {
     let labels = Tensor::<1, Int>::from_data(TensorData::from([u64::MAX, 1]), (&Device::flex(), DType::U64));
-    let _ = Pairs::in_batch(labels);
+    let _ = PairMasks::in_batch(labels);
 }
