@@ -1,5 +1,6 @@
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::AtomicBool;
 
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
@@ -9,6 +10,7 @@ use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 use burn_losses_kernels::scores::Streaming;
 
 use super::sampling::draws_of_shard;
+use crate::fast_path::warn_without_fast_path;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::random::{Draws, first_draw};
 
@@ -75,6 +77,8 @@ impl CentersConfig {
         assert!(sub_centers >= 1, "{loss}: sub_centers must be >= 1, got 0");
         assert!(embedding_dim >= 1, "{loss}: embedding_dim must be >= 1, got {embedding_dim}");
         assert!(self.streaming.block != Some(0), "{loss}: streaming.block must be >= 1, got 0");
+        static SAID: AtomicBool = AtomicBool::new(false);
+        warn_without_fast_path(loss, device, &SAID);
         let mut centers = ClassCenters {
             weight: self.initializer.init([classes * sub_centers, embedding_dim], device),
             draws: None,

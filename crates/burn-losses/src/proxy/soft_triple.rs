@@ -134,7 +134,7 @@ impl SoftTripleLoss {
             let nothing = Tensor::<2, Bool>::full(weight.dims(), true, &weight.device());
             return weight.mask_fill(nothing, 0.0).sum();
         }
-        let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init();
+        let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init(&weight.device());
         regularizer.forward(weight, EmbeddingReduction::Mean)
     }
 

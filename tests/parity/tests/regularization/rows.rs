@@ -18,12 +18,12 @@ type Loss = Box<dyn Fn(Tensor<2>) -> Tensor<1>>;
 /// Every loss; those of class weights take any even number of rows.
 fn losses(rows: usize) -> Vec<(&'static str, Loss)> {
     let lp = |norm: Distance, power: f64| -> Loss {
-        let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init();
+        let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init(&Device::flex());
         Box::new(move |embeddings| loss.forward_no_reduction(embeddings))
     };
-    let zero_mean = ZeroMeanRegularizerConfig::new().init();
-    let center_invariant = CenterInvariantRegularizerConfig::new().init();
-    let regular_face = RegularFaceRegularizerConfig::new().init();
+    let zero_mean = ZeroMeanRegularizerConfig::new().init(&Device::flex());
+    let center_invariant = CenterInvariantRegularizerConfig::new().init(&Device::flex());
+    let regular_face = RegularFaceRegularizerConfig::new().init(&Device::flex());
     let mut losses: Vec<(&'static str, Loss)> = vec![
         ("Euclidean", lp(Distance::Euclidean, 1.0)),
         ("root of Manhattan", lp(Distance::Manhattan, 0.5)),
@@ -34,7 +34,7 @@ fn losses(rows: usize) -> Vec<(&'static str, Loss)> {
         ("RegularFace", Box::new(move |rows| regular_face.forward_no_reduction(rows))),
     ];
     if rows > 0 && rows.is_multiple_of(2) {
-        let sparse = SparseCentersRegularizerConfig::new(rows / 2, 2).init();
+        let sparse = SparseCentersRegularizerConfig::new(rows / 2, 2).init(&Device::flex());
         losses.push(("SparseCenters", Box::new(move |rows| sparse.forward_no_reduction(rows))));
     }
     losses
@@ -74,8 +74,11 @@ fn one_row_has_a_finite_gradient_and_no_other_class() {
     finite("one row", &[0.2, -0.4, 1.0], 3);
     for backend in backends() {
         let row = matrix(&[0.2, -0.4, 1.0], 3, &backend).require_grad();
-        let loss = RegularFaceRegularizerConfig::new().init().forward(row.clone(), EmbeddingReduction::Mean)
-            + CenterInvariantRegularizerConfig::new().init().forward(row.clone(), EmbeddingReduction::Mean);
+        let loss =
+            RegularFaceRegularizerConfig::new().init(&backend.device).forward(row.clone(), EmbeddingReduction::Mean)
+                + CenterInvariantRegularizerConfig::new()
+                    .init(&backend.device)
+                    .forward(row.clone(), EmbeddingReduction::Mean);
         assert_eq!(host(loss.clone()), [0.0], "{}", backend.name);
         let slopes = host(row.grad(&loss.backward()).expect("a gradient"));
         assert!(slopes.iter().all(|&slope| slope == 0.0), "{}", backend.name);
@@ -119,23 +122,23 @@ fn forward_is_the_reduction_of_every_loss() {
             let rows = || matrix(&numbers(12, 8), 3, &backend);
             let pairs = [
                 {
-                    let loss = LpRegularizerConfig::new().init();
+                    let loss = LpRegularizerConfig::new().init(&backend.device);
                     (loss.forward(rows(), reduction), loss.forward_no_reduction(rows()))
                 },
                 {
-                    let loss = ZeroMeanRegularizerConfig::new().init();
+                    let loss = ZeroMeanRegularizerConfig::new().init(&backend.device);
                     (loss.forward(rows(), reduction), loss.forward_no_reduction(rows()))
                 },
                 {
-                    let loss = CenterInvariantRegularizerConfig::new().init();
+                    let loss = CenterInvariantRegularizerConfig::new().init(&backend.device);
                     (loss.forward(rows(), reduction), loss.forward_no_reduction(rows()))
                 },
                 {
-                    let loss = RegularFaceRegularizerConfig::new().init();
+                    let loss = RegularFaceRegularizerConfig::new().init(&backend.device);
                     (loss.forward(rows(), reduction), loss.forward_no_reduction(rows()))
                 },
                 {
-                    let loss = SparseCentersRegularizerConfig::new(2, 2).init();
+                    let loss = SparseCentersRegularizerConfig::new(2, 2).init(&backend.device);
                     (loss.forward(rows(), reduction), loss.forward_no_reduction(rows()))
                 },
             ];
@@ -184,10 +187,10 @@ fn losses_of_directions_do_not_see_lengths_and_those_of_lengths_do_not_see_rotat
 #[test]
 fn rows_of_one_length_and_sums_of_zero_cost_nothing() {
     for backend in backends() {
-        let center_invariant = CenterInvariantRegularizerConfig::new().init();
+        let center_invariant = CenterInvariantRegularizerConfig::new().init(&backend.device);
         let same = matrix(&[3.0, 4.0, -5.0, 0.0, 4.0, -3.0], 2, &backend);
         assert_eq!(host(center_invariant.forward_no_reduction(same)), [0.0; 3], "{}", backend.name);
-        let zero_mean = ZeroMeanRegularizerConfig::new().init();
+        let zero_mean = ZeroMeanRegularizerConfig::new().init(&backend.device);
         let balanced = matrix(&[3.0, -3.0, -0.5, 0.5], 2, &backend);
         assert_eq!(host(zero_mean.forward_no_reduction(balanced)), [0.0; 2], "{}", backend.name);
     }
@@ -199,7 +202,7 @@ fn regular_face_of_many_classes_equals_the_full_matrix() {
     const CLASSES: usize = 4200;
     for backend in backends().iter().filter(|backend| !backend.is_double()) {
         let weights = || matrix(&numbers(2 * CLASSES, 21), 2, backend);
-        let losses = host(RegularFaceRegularizerConfig::new().init().forward_no_reduction(weights()));
+        let losses = host(RegularFaceRegularizerConfig::new().init(&backend.device).forward_no_reduction(weights()));
         // Classes 0, 1000, ... against all, in plain loops.
         let rows = host(weights());
         let cosine = |a: &[f64], b: &[f64]| (a[0] * b[0] + a[1] * b[1]) / (a[0].hypot(a[1]) * b[0].hypot(b[1]));

@@ -23,7 +23,7 @@ const LOGARITHMS: &[Input] = &[
 pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
-            let loss = call.config(CrossEntropyLossConfig::new()).init();
+            let loss = call.config(CrossEntropyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
@@ -38,8 +38,8 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(CrossEntropyLossConfig::new()).init();
-            targeted(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+            let loss = call.config(CrossEntropyLossConfig::new()).init(call.device);
+            targeted::<1>(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
         },
         kind: Kind::Probabilities,
         inputs: SOFT,
@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(BinaryCrossEntropyLossConfig::new()).init();
+            let loss = call.config(BinaryCrossEntropyLossConfig::new()).init(call.device);
             targeted(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
         kind: Kind::Probabilities,
@@ -60,7 +60,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(BinaryFocalLossConfig::new()).init();
+            let loss = call.config(BinaryFocalLossConfig::new()).init(call.device);
             fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
         deviation: "soft targets weight the two losses instead of the probability under the power",
@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(FocalLossConfig::new()).init();
+            let loss = call.config(FocalLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
@@ -84,8 +84,8 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(FocalLossConfig::new()).init();
-            fixed_targets(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
+            let loss = call.config(FocalLossConfig::new()).init(call.device);
+            fixed_targets::<1>(call, |logits, targets| loss.forward_soft_no_reduction(logits, targets))
         },
         kind: Kind::Probabilities,
         inputs: SOFT,
@@ -95,7 +95,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(AsymmetricLossConfig::new()).init();
+            let loss = call.config(AsymmetricLossConfig::new()).init(call.device);
             fixed_targets(call, |logits, targets| loss.forward_no_reduction(logits, targets))
         },
         deviation: "no floor under the logarithm, so the hardest positives keep their gradient",
@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(PolyLossConfig::new()).init();
+            let loss = call.config(PolyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init();
+            let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
@@ -131,7 +131,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(MulticlassHingeLossConfig::new()).init();
+            let loss = call.config(MulticlassHingeLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| loss.forward_no_reduction(logits, labels))
         },
         labels: Labels::Classes,
@@ -143,10 +143,10 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(JensenShannonLossConfig::new()).init();
+            let loss = call.config(JensenShannonLossConfig::new()).init(call.device);
             let names = ["first", "second", "third"].into_iter().filter(|name| call.has(name));
             let views: Vec<_> = names.map(|name| (name, call.leaf(name))).collect();
-            let losses = loss.forward_no_reduction(views.iter().map(|(_, view)| view.clone()).collect());
+            let losses: Tensor<1> = loss.forward_no_reduction(views.iter().map(|(_, view)| view.clone()).collect());
             Run::new(losses, views)
         },
         deviation: "no floor under the mixture",

@@ -10,14 +10,14 @@ use burn_losses::regression::{
 use super::{Call, DEFAULTS, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness, Values};
 use crate::naive::regression as naive;
 
-/// The row of a loss whose config has defaults.
+/// The row of a loss; those of Burn are made without a device.
 macro_rules! pointwise {
-    ($loss:literal, $config:expr, $inputs:expr, $samples:expr, $naive:path) => {
+    ($loss:literal, $config:expr, $inputs:expr, $samples:expr, $naive:path $(, $device:ident)?) => {
         Row {
             inputs: $inputs,
             samples: $samples,
             run: |call| {
-                let loss = call.config($config).init();
+                let loss = call.config($config).init($(call.$device)?);
                 pair(call, |predictions, targets| loss.forward_no_reduction(predictions, targets))
             },
             ..row($loss, $naive)
@@ -72,41 +72,46 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Bent(|_| 10.0),
         ..row("GaussianNLLLoss", naive::gaussian)
     },
-    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), NUMBERS, &[Sample::new(r#"{}"#)], naive::log_cosh),
+    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), NUMBERS, &[Sample::new(r#"{}"#)], naive::log_cosh, device),
     pointwise!(
         "CharbonnierLoss",
         CharbonnierLossConfig::new(),
         NUMBERS,
         &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 0.5}"#)],
-        naive::charbonnier
+        naive::charbonnier,
+        device
     ),
     pointwise!(
         "QuantileLoss",
         QuantileLossConfig::new(),
         NUMBERS,
         &[Sample::new(r#"{"quantile": 0.9}"#)],
-        naive::quantile
+        naive::quantile,
+        device
     ),
     pointwise!(
         "MeanSquaredLogarithmicErrorLoss",
         MeanSquaredLogarithmicErrorLossConfig::new(),
         POSITIVE,
         &[Sample::new(r#"{}"#)],
-        naive::squared_logarithmic
+        naive::squared_logarithmic,
+        device
     ),
     pointwise!(
         "MeanAbsolutePercentageErrorLoss",
         MeanAbsolutePercentageErrorLossConfig::new(),
         POSITIVE,
-        &[Sample::new(r#"{}"#), Sample::new(r#"{"floor": 1e-3}"#)],
-        naive::percentage
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 1e-3}"#)],
+        naive::percentage,
+        device
     ),
     pointwise!(
         "PoissonNllLoss",
         PoissonNllLossConfig::new(),
         COUNTS,
         &[Sample::new(r#"{}"#), Sample::new(r#"{"target_term": "Stirling"}"#)],
-        naive::poisson
+        naive::poisson,
+        device
     ),
 ];
 

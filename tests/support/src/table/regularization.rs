@@ -77,26 +77,26 @@ fn run_on(call: &Call<'_>, input: &'static str, loss: impl Fn(Tensor<2>) -> Tens
 }
 
 fn lp(call: &Call<'_>) -> Run {
-    let loss = call.config(LpRegularizerConfig::new()).init();
+    let loss = call.config(LpRegularizerConfig::new()).init(call.device);
     run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
 }
 
 fn zero_mean(call: &Call<'_>) -> Run {
-    let loss = call.config(ZeroMeanRegularizerConfig::new()).init();
+    let loss = call.config(ZeroMeanRegularizerConfig::new()).init(call.device);
     run_on(call, "embeddings", |embeddings| loss.forward_no_reduction(embeddings))
 }
 
 fn center_invariant(call: &Call<'_>) -> Run {
-    let loss = call.config(CenterInvariantRegularizerConfig::new()).init();
+    let loss = call.config(CenterInvariantRegularizerConfig::new()).init(call.device);
     run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
 }
 
 fn regular_face(call: &Call<'_>) -> Run {
-    let loss = call.config(RegularFaceRegularizerConfig::new()).init();
+    let loss = call.config(RegularFaceRegularizerConfig::new()).init(call.device);
     run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
 }
 
 fn sparse_centers(call: &Call<'_>) -> Run {
-    let loss = call.config(SparseCentersRegularizerConfig::new(1, 2)).init();
+    let loss = call.config(SparseCentersRegularizerConfig::new(1, 2)).init(call.device);
     run_on(call, "weights", |weights| loss.forward_no_reduction(weights))
 }
