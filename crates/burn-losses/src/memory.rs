@@ -47,7 +47,8 @@ impl CrossBatchMemoryConfig {
 /// The embeddings and labels of the last batches, as references for a pair loss: many negatives for a small batch.
 ///
 /// ```text
-/// loss = pair_loss.forward(embeddings, labels) + pair_loss.forward_with_references(embeddings, labels, memory)
+/// pairs = Pairs::with_references(embeddings, labels, memory.references())
+/// loss = pair_loss.forward(embeddings, labels) + pair_loss.forward_pairs(&pairs)
 /// memory.enqueue(embeddings, labels)
 /// ```
 ///
@@ -72,8 +73,7 @@ impl CrossBatchMemoryConfig {
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::memory::CrossBatchMemoryConfig;
-/// use burn_losses::pairs::{InfoNceLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::pairs::{InfoNceLossConfig, PairLoss, Pairs};
 ///
 /// let device = Device::default().autodiff();
 /// let memory = CrossBatchMemoryConfig::new(2).with_capacity(3).init(&device);
@@ -82,10 +82,8 @@ impl CrossBatchMemoryConfig {
 /// let labels = Tensor::<1, Int>::from_ints([7, 8], &device);
 ///
 /// for _ in 0..2 {
-///     let (references, reference_labels) = memory.references();
-///     let _ = loss.forward_with_references(
-///         embeddings.clone(), labels.clone(), references, reference_labels, EmbeddingReduction::Mean,
-///     );
+///     let pairs = Pairs::with_references(embeddings.clone(), labels.clone(), memory.references());
+///     let _ = loss.forward_pairs(&pairs);
 ///     memory.enqueue(embeddings.clone(), labels.clone());
 /// }
 /// // The first of the four rows has fallen out.
@@ -102,8 +100,8 @@ pub struct CrossBatchMemory {
 }
 
 impl CrossBatchMemory {
-    /// Everything remembered, oldest first: embeddings, and labels that are -1 where a slot is empty. What the losses'
-    /// `forward_with_references` take.
+    /// Everything remembered, oldest first: embeddings, and labels that are -1 where a slot is empty. What
+    /// [`Pairs::with_references`](crate::pairs::Pairs::with_references) takes.
     ///
     /// # Shapes
     ///

@@ -6,9 +6,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::memory::{CrossBatchMemory, CrossBatchMemoryConfig};
 use burn_losses::pairs::{
     CircleLossConfig, ContrastiveLossConfig, InfoNceLossConfig, LiftedStructureLossConfig, MarginLossConfig,
-    MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig, TripletLossConfig,
+    MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::table::host;
 
@@ -173,15 +172,15 @@ fn the_pair_losses_take_the_memory_as_references() {
         let rows = [0.6, 0.8, 1.0, 0.0, -0.6, 0.8, 0.0, -1.0, 0.8, -0.6];
         let (labels, own) = (vec![1, 2, 1, 3, 2], [1.0, 0.5, -0.5, 1.0]);
         let device = &backend.device;
-        let losses: [(&str, Box<dyn PairwiseLoss>); 9] = [
+        let losses: [(&str, Box<dyn PairLoss>); 9] = [
             ("InfoNceLoss", Box::new(InfoNceLossConfig::new().with_temperature(0.5).init(device))),
-            ("SupConLoss", Box::new(SupConLossConfig::new().with_temperature(0.5).init())),
-            ("NPairsLoss", Box::new(NPairsLossConfig::new().init())),
-            ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init())),
-            ("CircleLoss", Box::new(CircleLossConfig::new().with_scale(5.0).init())),
-            ("ContrastiveLoss", Box::new(ContrastiveLossConfig::new().init())),
-            ("TripletLoss", Box::new(TripletLossConfig::new().with_margin(2.0).init())),
-            ("LiftedStructureLoss", Box::new(LiftedStructureLossConfig::new().init())),
+            ("SupConLoss", Box::new(SupConLossConfig::new().with_temperature(0.5).init(device))),
+            ("NPairsLoss", Box::new(NPairsLossConfig::new().init(device))),
+            ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init(device))),
+            ("CircleLoss", Box::new(CircleLossConfig::new().with_scale(5.0).init(device))),
+            ("ContrastiveLoss", Box::new(ContrastiveLossConfig::new().init(device))),
+            ("TripletLoss", Box::new(TripletLossConfig::new().with_margin(2.0).init(device))),
+            ("LiftedStructureLoss", Box::new(LiftedStructureLossConfig::new().init(device))),
             ("MarginLoss", Box::new(MarginLossConfig::new().init(device))),
         ];
         for (name, loss) in losses {
@@ -189,16 +188,15 @@ fn the_pair_losses_take_the_memory_as_references() {
             let anchors = || tensor(&own, &backend).require_grad();
             let of_anchors = || integers(&[2, 1], device);
             let value = |anchors: Tensor<2>| {
-                let (references, of) = memory.references();
-                loss.forward_with_references(anchors, of_anchors(), references, of, EmbeddingReduction::Sum)
+                loss.forward_pairs(&Pairs::with_references(anchors, of_anchors(), memory.references()))
             };
             assert_eq!(host(value(anchors())), [0.0], "{name} on {}", backend.name);
             memory.enqueue(anchors(), of_anchors());
             enqueue(&memory, &(rows.to_vec(), labels.clone()), &backend);
             let leaf = anchors();
             let gradient = host(leaf.grad(&value(leaf.clone()).backward()).expect("a gradient"));
-            let (plain, of) = (tensor(&rows, &backend), integers(&labels, device));
-            let expected = loss.forward_with_references(anchors(), of_anchors(), plain, of, EmbeddingReduction::Sum);
+            let plain = (tensor(&rows, &backend), integers(&labels, device));
+            let expected = loss.forward_pairs(&Pairs::with_references(anchors(), of_anchors(), plain));
             // The memory is f32.
             let (value, expected) = (host(value(anchors()))[0], host(expected)[0]);
             let close = (value - expected).abs() <= 1e-5 * expected.abs();

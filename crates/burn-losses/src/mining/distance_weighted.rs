@@ -5,7 +5,9 @@ use burn::module::{Module, RunningState};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::choice::{Candidates, beyond_all, blocks};
-use super::{Pairs, Triplets};
+use super::{Miner, Triplets};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 use crate::random::{first_draw, next_draw, this_draw};
 
 /// Settings of [`DistanceWeightedMiner`].
@@ -53,11 +55,12 @@ impl DistanceWeightedMinerConfig {
 /// ```
 ///
 /// Almost all negatives are at about `sqrt(2)`; drawn evenly, they teach little, and the hardest ones are noise. The
-/// distances must be Euclidean ones between rows of length 1. Made for the margin loss.
+/// distances are Euclidean ones between the rows divided by their length; precomputed ones must be of such rows. Made for
+/// the margin loss, on embeddings of length 1.
 ///
 /// Which negatives are drawn follows from `seed` and the number of draws before, on every backend alike but for
-/// rounding (one draw in a million); both are state that is saved and loaded with the module. Distances that carry no
-/// autodiff, those of a validation, are drawn for as well, but do not count as a draw, so that a validation loss can be
+/// rounding (one draw in a million); both are state that is saved and loaded with the module. Pairs without autodiff,
+/// those of a validation, are drawn for as well, but do not count as a draw, so that a validation loss can be
 /// computed again. An anchor whose negatives are all too far is in no triplet (pytorch-metric-learning draws one of
 /// them evenly then).
 ///
@@ -65,6 +68,23 @@ impl DistanceWeightedMinerConfig {
 ///
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
 /// 2017, section 4.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{DistanceWeightedMinerConfig, Miner};
+/// use burn_losses::pairs::{MarginLossConfig, PairLoss, Pairs};
+/// use burn_losses::reduction::EmbeddingReduction;
+///
+/// let device = Device::default();
+/// let miner = DistanceWeightedMinerConfig::new(2).init(&device);
+/// let loss = MarginLossConfig::new().with_reduction(EmbeddingReduction::MeanNonZero).init(&device);
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [-1.0, 0.0], [0.8, 0.6]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
+///
+/// // One triplet: the second row has no negative within 1.4. Its positive is 2 apart, its negative sqrt(0.4).
+/// let value = loss.forward_pairs(&miner.mine(&Pairs::in_batch(embeddings, labels))).into_scalar::<f32>();
+/// assert!((value - ((2.0 - 1.2 + 0.2) + (1.2 - 0.4_f32.sqrt() + 0.2)) / 2.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct DistanceWeightedMiner {
     embedding_dim: usize,
@@ -73,22 +93,19 @@ pub struct DistanceWeightedMiner {
     draws: RunningState<Tensor<1>>,
 }
 
-impl DistanceWeightedMiner {
-    /// A triplet for every positive pair whose anchor has a negative within `nonzero_loss_cutoff`.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, Euclidean, of rows of length 1
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors·references` entries
+impl Miner for DistanceWeightedMiner {
+    /// A triplet for every positive pair whose anchor has a negative within `nonzero_loss_cutoff`, `anchors·references`
+    /// entries.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or there are more than 2^30 combinations of an anchor and a reference.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let training = distances.device().is_autodiff();
-        let Some(candidates) = Candidates::new(distances, pairs) else {
-            return Triplets::none(&pairs.positive.device());
+    /// If there are more than 2^30 combinations of an anchor and a reference, or distances are precomputed that are not
+    /// [`Distance::Euclidean`].
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let training = pairs.device().is_autodiff();
+        let unit = pairs.clone().without_autodiff().unit();
+        let Some(candidates) = Candidates::new("DistanceWeightedMiner", Distance::Euclidean, &unit) else {
+            return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let [anchors, references] = positive.dims();
@@ -121,9 +138,11 @@ impl DistanceWeightedMiner {
         let chosen = Tensor::cat(chosen, 1).clamp_max(references as i64 - 1);
         let valid = positive.bool_and(found.expand([anchors, references]));
 
-        Triplets::of_pairs(chosen, valid).on_device(&home)
+        pairs.clone().with_triplets(Triplets::of_pairs(chosen, valid).on_device(&home))
     }
+}
 
+impl DistanceWeightedMiner {
     fn log_weights(&self, distances: Tensor<2>) -> Tensor<2> {
         let dim = self.embedding_dim as f64;
         let distances = distances.clamp(self.cutoff, self.nonzero_loss_cutoff);

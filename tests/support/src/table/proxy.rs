@@ -1,10 +1,10 @@
 //! Losses of embeddings and trained proxies.
 
 use burn::module::Param;
+use burn_losses::EmbeddingLoss;
 use burn_losses::proxy::{
     NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Input, Kind, Labels, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
@@ -120,6 +120,6 @@ fn soft_triple_forward(call: &Call<'_>) -> Run {
     let mut loss = call.config(SoftTripleLossConfig::new(classes, embedding_dim)).init(call.device);
     loss.centers.weight = Param::from_tensor(call.parameter("weights"));
     let embeddings = call.leaf("embeddings");
-    let value = loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean);
+    let value = loss.forward(embeddings.clone(), call.labels());
     Run::new(value, [("embeddings", embeddings), ("weights", loss.centers.weight.val())])
 }
