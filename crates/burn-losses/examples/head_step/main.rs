@@ -33,8 +33,8 @@ use burn_losses::heads::{
 use burn_losses::pairs::{
     CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{NOTHING, log_sum_exp, softplus, unit_rows};
+use burn_losses_kernels::scores::{Comparison, scores};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde_json::json;
@@ -336,7 +336,8 @@ fn contrastive(rows: Tensor<2>, streaming: Streaming, plain: bool) -> Tensor<1> 
     let own = Tensor::<1, Int>::arange(0..batch as i64, &rows.device());
     let rows = unit_rows(rows);
     if !plain {
-        return streamed_logsumexp(rows.clone(), rows, own, KeyLabels::Position, 1.0 / TEMPERATURE, streaming).mean();
+        let comparison = Comparison { streaming, ..Comparison::new(1.0 / TEMPERATURE) };
+        return scores(rows.clone(), rows, own, comparison).sum.mean();
     }
     let scores = rows.clone().matmul(rows.transpose()).mul_scalar(1.0 / TEMPERATURE);
     log_sum_exp(scores.mask_fill(own_column(own, [batch, batch]), NOTHING)).mean()

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{cast_to, log_sum_exp_where, softplus, unit_rows, widen};
+use burn_losses_kernels::scores::{Comparison, Counted, scores};
 
 use super::softmax::proxies;
 use crate::EmbeddingLoss;
@@ -115,7 +115,8 @@ impl ProxyAnchorLoss {
 
         let every = Tensor::<1, Int>::arange(0..classes as i64, (&labels.device(), labels.dtype()));
         let streaming = self.proxies.streaming();
-        let near = streamed_logsumexp(proxies, rows, every, KeyLabels::Tensor(labels), self.alpha, streaming);
+        let comparison = Comparison { counted: Counted::OtherLabels(labels), streaming, ..Comparison::new(self.alpha) };
+        let near = scores(proxies, rows, every, comparison).sum;
 
         far + softplus(near.add_scalar(self.alpha * self.margin))
     }
