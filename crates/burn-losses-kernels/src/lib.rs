@@ -18,9 +18,7 @@
 
 extern crate alloc;
 
-pub mod logsumexp;
 #[doc(hidden)]
 pub mod math;
-pub mod rivals;
 pub mod scores;
 pub mod triplets;

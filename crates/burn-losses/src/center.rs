@@ -1,11 +1,13 @@
 //! Center loss and the update of its centers.
 
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
 
+use crate::EmbeddingLoss;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
+use crate::state::State;
 use burn_losses_kernels::math::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
@@ -34,6 +36,9 @@ pub struct CenterLossConfig {
     /// How the centers start.
     #[config(default = "Initializer::Zeros")]
     pub initializer: Initializer,
+    /// How the losses of a batch become one number. The paper sums them; a mean does not depend on the batch size.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
@@ -54,17 +59,17 @@ impl CenterLossConfig {
 
         let centers = self.initializer.init::<2, _>([classes, embedding_dim], device);
         let centers = match self.mode {
-            CenterMode::Updated => Centers::Updated(RunningState::new(centers.val().detach())),
+            CenterMode::Updated => Centers::Updated(State::new(centers.val())),
             CenterMode::Trained => Centers::Trained(centers),
         };
-        CenterLoss { centers, update_rate, training: Param::from_bool(true), labels }
+        CenterLoss { centers, update_rate, reduction: self.reduction, labels }
     }
 }
 
 /// The centers, in the two ways they can be held: as state that is saved and not trained, or as a parameter.
 #[derive(Module, Debug)]
 enum Centers {
-    Updated(RunningState<Tensor<2>>),
+    Updated(State<Tensor<2>>),
     Trained(Param<Tensor<2>>),
 }
 
@@ -77,17 +82,18 @@ enum Centers {
 /// ```
 ///
 /// Used beside a classification loss, with a small weight (the paper: 0.003): it makes the embeddings of a class
-/// compact, the other loss keeps the classes apart. The paper sums the losses of a batch; [`forward`](Self::forward)
-/// takes their mean, so that the weight does not depend on the batch size.
+/// compact, the other loss keeps the classes apart. The paper sums the losses of a batch; here the mean is the default,
+/// so that the weight does not depend on the batch size.
 ///
-/// The centers are state: saved and loaded with the module, moved by `to_device`, read by [`centers`](Self::centers),
-/// and updated by every forward on an autodiff device (never in evaluation, nor when the module is frozen). Rows with a
-/// NaN or an infinite number, and rows without a class, change no center. Memory is that of the centers and of one
-/// batch; no tensor of `[batch, classes]` is made.
+/// The centers are [`State`]: saved and loaded with the module, moved by `to_device`, read by
+/// [`centers`](Self::centers), shared by clones, and updated by every forward on an autodiff device (never in evaluation,
+/// nor when the module is frozen). Rows with a NaN or an infinite number, and rows without a class, change no center. An
+/// update takes time and memory in proportion to the batch, whatever the number of classes, unless the centers it writes
+/// to are held elsewhere: by a clone of the tensor, or a copy for evaluation. It is computed in `f32` where the centers
+/// are in half precision.
 ///
-/// Clones of a module share its centers, as they share every running state in Burn: an update, a loaded record or a
-/// move to another device reaches all of them; `valid()` takes a copy. Threads that train clones at the same time
-/// overwrite each other's updates: train on one.
+/// Threads may train clones at the same time: the update of each is added in full, computed from the centers that its
+/// forward has seen.
 ///
 /// # Source
 ///
@@ -96,6 +102,7 @@ enum Centers {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::center::CenterLossConfig;
 ///
 /// let device = Device::default().autodiff();
@@ -113,25 +120,15 @@ enum Centers {
 pub struct CenterLoss {
     centers: Centers,
     update_rate: f64,
-    /// Whether a forward may move the centers; `freeze` turns it off.
-    training: Param<Flag>,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
     #[module(skip)]
     labels: ClassLabels,
 }
 
-impl CenterLoss {
-    /// The mean loss of the rows that have a class, 0 when none has; then moves the centers, if in training.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`].
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+impl EmbeddingLoss for CenterLoss {
+    /// Of the rows that have a class, 0 when none has; then moves the centers, if in training.
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
@@ -139,33 +136,23 @@ impl CenterLoss {
         }
         let losses = self.losses(embeddings, labels.clone());
 
-        cast_to(EmbeddingReduction::Mean.apply_valid(losses, labels.valid), dtype)
+        cast_to(self.reduction.apply_valid(losses, labels.valid), dtype)
     }
 
-    /// The loss of every row; then moves the centers, if in training.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    /// The loss of every row, 0 if it has no class; then moves the centers, if in training.
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.check(&embeddings, labels);
 
         cast_to(self.losses(embeddings, labels), dtype)
     }
+}
 
+impl CenterLoss {
     /// Where the centers are, `[classes, embedding_dim]`.
     pub fn centers(&self) -> Tensor<2> {
         match &self.centers {
-            // Every update is synced at once, so this is the latest.
-            // What is read of a state may be in one backward only, unless it is detached.
-            Centers::Updated(state) => state.value().detach(),
+            Centers::Updated(state) => state.value(),
             Centers::Trained(parameter) => parameter.val(),
         }
     }
@@ -179,7 +166,7 @@ impl CenterLoss {
         let [classes, embedding_dim] = self.centers().dims();
         assert_shape!(centers, [classes, embedding_dim]);
         let centers = match self.centers {
-            Centers::Updated(_) => Centers::Updated(RunningState::new(centers.detach())),
+            Centers::Updated(state) => Centers::Updated(state.copy_with(|_| centers)),
             Centers::Trained(_) => Centers::Trained(Param::from_tensor(centers)),
         };
         Self { centers, ..self }
@@ -200,43 +187,57 @@ impl CenterLoss {
             return embeddings.reshape([0]);
         }
         let embeddings = widen(embeddings);
-        let training = embeddings.device().is_autodiff() && self.training.is_enabled();
-        // Clones on other devices may have taken the shared centers along.
-        let centers = cast_to(self.centers().to_device(&embeddings.device()), embeddings.dtype());
         let masked = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, dim]);
-        let difference = (embeddings - centers.select(0, index.clone())).mask_fill(masked, 0.0);
+        let difference = (embeddings.clone() - self.centers_of(index.clone(), &embeddings)).mask_fill(masked, 0.0);
 
-        if let (true, Centers::Updated(state)) = (training, &self.centers) {
-            self.update(state, difference.clone().detach(), SafeLabels { index, valid });
+        if let Centers::Updated(state) = &self.centers
+            && state.moves_on(&difference.device())
+        {
+            self.update(state, difference.clone().without_autodiff(), SafeLabels { index, valid });
         }
         difference.square().sum_dim(1).mul_scalar(0.5).squeeze_dim(1)
     }
 
+    /// The center of every row, on the device and in the precision of `embeddings`.
+    fn centers_of(&self, index: Tensor<1, Int>, embeddings: &Tensor<2>) -> Tensor<2> {
+        // Clones on other devices may have taken the shared centers along; the rows come back, not all of them.
+        let centers = self.centers();
+        let index = index.to_device(&centers.device());
+        cast_to(centers.select(0, index).to_device(&embeddings.device()), embeddings.dtype())
+    }
+
     /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row.
-    fn update(&self, state: &RunningState<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
+    fn update(&self, state: &State<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
         let [batch, dim] = difference.dims();
-        let centers = state.value().to_device(&difference.device()).detach();
-        let [classes, _] = centers.dims();
-        let difference = cast_to(difference, centers.dtype());
+        let [classes, _] = self.centers().dims();
+        let options = (&difference.device(), difference.dtype());
+        let index = labels.index.without_autodiff();
         // A row so far away that its loss is infinite would take the center there.
         let finite = difference.clone().square().sum_dim(1).is_finite().squeeze_dim::<1>(1);
-        let left_out = labels.valid.bool_and(finite).bool_not();
+        let left_out = labels.valid.without_autodiff().bool_and(finite).bool_not();
 
-        let ones = Tensor::<1>::ones([batch], (&centers.device(), centers.dtype()));
-        let counts = Tensor::<1>::zeros([classes], (&centers.device(), centers.dtype())).select_assign(
+        // The rows of a class are summed in one of them, so that a center in half precision is rounded once.
+        let rows = Tensor::<1, Int>::arange(0..batch as i64, (options.0, index.dtype()));
+        let one_of_class = Tensor::<1, Int>::zeros([classes], (options.0, index.dtype()))
+            .select_assign(0, index.clone(), rows, IndexingUpdateOp::Assign)
+            .select(0, index.clone());
+        let counted = Tensor::<2>::ones([batch, 1], options).mask_fill(left_out.clone().unsqueeze_dim::<2>(1), 0.0);
+        let count =
+            counted.zeros_like().select_assign(0, one_of_class.clone(), counted, IndexingUpdateOp::Add).add_scalar(1.0);
+        // Adding -0.0 leaves every number as it is, to the bit.
+        let difference = difference.mask_fill(left_out.unsqueeze_dim::<2>(1).expand([batch, dim]), -0.0);
+        let sum = Tensor::<2>::full([batch, dim], -0.0, options).select_assign(
             0,
-            labels.index.clone(),
-            ones.mask_fill(left_out.clone(), 0.0),
+            one_of_class,
+            difference,
             IndexingUpdateOp::Add,
         );
-        let own_count = counts.select(0, labels.index.clone());
-        let rate = own_count.add_scalar(1.0).recip().mul_scalar(self.update_rate).unsqueeze_dim::<2>(1);
-        // Adding -0.0 leaves every number as it is, to the bit.
-        let left_out = left_out.unsqueeze_dim::<2>(1).expand([batch, dim]);
-        let steps = (difference * rate).mask_fill(left_out, -0.0);
+        let steps = sum * count.recip().mul_scalar(self.update_rate);
 
-        state.update(centers.select_assign(0, labels.index, steps, IndexingUpdateOp::Add));
-        // Without this the new centers would be queued, and a record saved now would hold the old ones.
-        state.value_sync();
+        state.update_in_place(|centers| {
+            let device = centers.device();
+            let steps = cast_to(steps.to_device(&device), centers.dtype());
+            centers.select_assign(0, index.to_device(&device), steps, IndexingUpdateOp::Add)
+        });
     }
 }

@@ -6,7 +6,12 @@
 use burn::config::Config;
 use burn::tensor::{Tensor, assert_shape};
 
-use burn_losses_kernels::math::{cast_to, row_lengths, unit_rows, widen};
+use burn_losses_kernels::math::{cast_to, in_host_memory, row_lengths, unit_rows, widen};
+
+use crate::squares::squared_distances;
+
+/// Where close pairs cannot be looked for without waiting, as many differences are held at once: 16 MiB of `f32`.
+const DIFFERENCES: usize = 1 << 22;
 
 /// A distance between two rows `a` and `b` of the same length.
 ///
@@ -116,10 +121,12 @@ impl Distance {
     /// The distance of every row of `first` to every row of `second`.
     ///
     /// `Euclidean`, `SquaredEuclidean` and `Cosine` use one matrix product and memory of a few times the output's
-    /// size. The product `‖a‖² + ‖b‖² - 2·<a, b>` cancels for rows that are close: in `f32` the squared distance is
-    /// exact to about `1e-7·(‖a‖² + ‖b‖²)`, so a Euclidean distance below a thousandth of the lengths is mostly
-    /// rounding; use [`rowwise`](Self::rowwise) where that matters. The other distances hold all differences at once,
-    /// `first·second·dim` numbers.
+    /// size. The others hold all differences at once, `first·second·dim` numbers.
+    ///
+    /// The product in `|a|² + |b|² - 2·<a, b>` cancels for rows that are close together and far from the origin, so such
+    /// pairs are computed from their differences: in host memory each of them, on other devices all pairs of up to 2^22
+    /// differences. For more than that, the place where most rows lie is taken out of them first. A cosine distance is
+    /// exact to about `1e-7` in `f32`, so one below `1e-3` has fewer digits than [`rowwise`](Self::rowwise) has.
     ///
     /// # Shapes
     ///
@@ -141,16 +148,18 @@ impl Distance {
         let first = widen(first);
         let second = cast_to(second, first.dtype());
 
+        let few = rows * columns * dim <= DIFFERENCES && !in_host_memory(&first.device());
+
         let distances = match self {
             Self::Cosine => {
                 let cosines = unit_rows(first).matmul(unit_rows(second).transpose());
                 cosines.neg().add_scalar(1.0).clamp(0.0, 2.0)
             }
-            Self::SquaredEuclidean => {
+            Self::SquaredEuclidean if !few => {
                 let (squares, unit) = squared_distances(first, second);
                 squares * unit.clone() * unit
             }
-            Self::Euclidean => {
+            Self::Euclidean if !few => {
                 let (squares, unit) = squared_distances(first, second);
                 safe_root(squares) * unit
             }
@@ -217,30 +226,8 @@ fn power(base: Tensor<2>, exponent: f64) -> Tensor<2> {
     base.log().mul_scalar(exponent).exp()
 }
 
-/// `‖a - b‖² = ‖a‖² + ‖b‖² - 2·<a, b>` for all pairs, and the unit it is in: `(squares, unit)` with the squared
-/// distance `squares·unit²`.
-///
-/// The unit of a pair is the largest magnitude in its two rows, so that no square overflows or vanishes, and so that
-/// no row has a say in the distances of others.
-fn squared_distances(first: Tensor<2>, second: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-    let shape = [first.dims()[0], second.dims()[0]];
-    let (first, first_size) = scaled_rows(first);
-    let (second, second_size) = scaled_rows(second);
-    let first_size = first_size.expand(shape);
-    let second_size = second_size.transpose().expand(shape);
-    let unit = first_size.clone().max_pair(second_size.clone());
-    let divisor = unit.clone().mask_fill(unit.clone().equal_scalar(0.0), 1.0);
-    let (first_share, second_share) = (first_size / divisor.clone(), second_size / divisor);
-
-    let first_squares = first.clone().square().sum_dim(1).expand(shape) * first_share.clone().square();
-    let second_squares = second.clone().square().sum_dim(1).transpose().expand(shape) * second_share.clone().square();
-    let products = first.matmul(second.transpose()) * (first_share * second_share).mul_scalar(2.0);
-
-    ((first_squares + second_squares - products).clamp_min(0.0), unit)
-}
-
 /// Rows divided by their largest magnitude, and that magnitude, `[rows, 1]`; 0 where it is below `1e-30`.
-fn scaled_rows(rows: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+pub(crate) fn scaled_rows(rows: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let largest = rows.clone().detach().max_abs_dim(1);
     let none = largest.clone().lower_scalar(1e-30);
     let scaled = rows / largest.clone().mask_fill(none.clone(), 1.0);
@@ -250,7 +237,7 @@ fn scaled_rows(rows: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
 
 /// The root of numbers that may be 0, where it has value 0 and gradient 0.
 fn safe_root(squares: Tensor<2>) -> Tensor<2> {
-    let zero = squares.clone().lower_scalar(1e-30);
+    let zero = squares.clone().lower_scalar(1e-36);
     squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0)
 }
 

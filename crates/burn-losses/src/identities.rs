@@ -1,7 +1,11 @@
 //! Rows of equal identity, found and added up without a `[rows, rows]` matrix that stays.
+//!
+//! In host memory the labels are sorted. Elsewhere a row is compared with every reference, a block at a time.
 
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::math::{comparable, signed};
+use alloc::vec::Vec;
+
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn_losses_kernels::math::{comparable, in_host_memory, signed};
 
 /// At most this many comparisons of labels exist at once.
 const COMPARISONS: usize = 1 << 20;
@@ -20,18 +24,12 @@ pub(crate) fn first_match(
     reference_labels: Tensor<1, Int>,
     after: Tensor<1, Int>,
 ) -> Tensor<1, Int> {
-    let [references] = reference_labels.dims();
-    let options = (&reference_labels.device(), signed(labels.clone()).dtype());
-    let positions = Tensor::<1, Int>::arange(0..references as i64, options);
-
-    in_blocks(labels, reference_labels, |same, start| {
-        let shape @ [rows, _] = same.dims();
-        let positions = positions.clone().unsqueeze_dim::<2>(0).expand(shape);
-        let after = after.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1).expand(shape);
-        let match_ = same.bool_and(positions.clone().greater(after));
-
-        positions.mask_fill(match_.bool_not(), references as i64).min_dim(1).squeeze_dim::<1>(1)
-    })
+    if in_host_memory(&labels.device()) {
+        let sorted = Sorted::new(&reference_labels);
+        let after = numbers(&after);
+        return like(&labels, numbers(&labels).into_iter().zip(after).map(|(label, after)| sorted.next(label, after)));
+    }
+    first_match_in_blocks(labels, reference_labels, after)
 }
 
 /// How many references have the row's label, but for the row itself where the references are the rows; 0 for a negative
@@ -48,10 +46,111 @@ pub(crate) fn count_matches(
     in_batch: bool,
 ) -> Tensor<1, Int> {
     let nobody = signed(labels.clone()).lower_scalar(0);
-    let found = in_blocks(labels, reference_labels, |same, _| same.int().sum_dim(1).squeeze_dim::<1>(1));
+    let found = if in_host_memory(&labels.device()) {
+        let sorted = Sorted::new(&reference_labels);
+        like(&labels, numbers(&labels).into_iter().map(|label| sorted.count(label)))
+    } else {
+        count_in_blocks(labels, reference_labels)
+    };
     let found = if in_batch { found.sub_scalar(1) } else { found };
 
     found.mask_fill(nobody, 0)
+}
+
+/// The sum and the number of the references with each row's label, of a row of the batch itself among them:
+/// `[rows, dim]` and `[rows]`. Both are 0 where there is none, and for a negative label. Memory is of
+/// `[references + rows, dim]`.
+///
+/// # Shapes
+///
+/// - references: `[references, dim]`, at least one
+/// - reference_labels: `[references]`
+/// - labels: `[rows]`, at least one
+pub(crate) fn label_sums(
+    references: Tensor<2>,
+    reference_labels: Tensor<1, Int>,
+    labels: Tensor<1, Int>,
+) -> (Tensor<2>, Tensor<1>) {
+    let ([count, dim], [rows]) = (references.dims(), labels.dims());
+    let options = (&references.device(), references.dtype());
+    // The sum of a label stands at its first row: labels that no row has are of no use.
+    let slots = first_match(reference_labels.clone(), labels.clone(), from_the_start(&reference_labels));
+    let unused = slots.clone().greater_equal_scalar(rows as i64).bool_or(signed(reference_labels).lower_scalar(0));
+    let slots = slots.mask_fill(unused.clone(), 0);
+    let silent = unused.clone().unsqueeze_dim::<2>(1).expand([count, dim]);
+    let one = Tensor::<1>::ones([count], options).mask_fill(unused, 0.0);
+    let add = || IndexingUpdateOp::Add;
+    let sums = Tensor::<2>::zeros([rows, dim], options);
+    let sums = sums.select_assign(0, slots.clone(), references.mask_fill(silent, 0.0), add());
+    let counts = Tensor::<1>::zeros([rows], options).select_assign(0, slots, one, add());
+
+    let first = first_match(labels.clone(), labels.clone(), from_the_start(&labels));
+    let nobody = signed(labels).lower_scalar(0);
+    let silent = nobody.clone().unsqueeze_dim::<2>(1).expand([rows, dim]);
+
+    (sums.select(0, first.clone()).mask_fill(silent, 0.0), counts.select(0, first).mask_fill(nobody, 0.0))
+}
+
+/// `-1` for every row: where [`first_match`] starts to look.
+pub(crate) fn from_the_start(labels: &Tensor<1, Int>) -> Tensor<1, Int> {
+    let labels = signed(labels.clone());
+    Tensor::<1, Int>::full(labels.dims(), -1, (&labels.device(), labels.dtype()))
+}
+
+/// Labels and where they stand, in this order.
+struct Sorted(Vec<(i64, i64)>);
+
+impl Sorted {
+    fn new(labels: &Tensor<1, Int>) -> Self {
+        let mut sorted: Vec<(i64, i64)> = numbers(labels).into_iter().zip(0..).collect();
+        sorted.sort_unstable();
+        Self(sorted)
+    }
+
+    /// The first place of the label after this one.
+    fn next(&self, label: i64, after: i64) -> i64 {
+        let place = self.0.partition_point(|&entry| entry <= (label, after));
+        self.0.get(place).filter(|entry| entry.0 == label).map_or(self.0.len() as i64, |entry| entry.1)
+    }
+
+    fn count(&self, label: i64) -> i64 {
+        let start = self.0.partition_point(|entry| entry.0 < label);
+        self.0[start..].partition_point(|entry| entry.0 == label) as i64
+    }
+}
+
+fn numbers(labels: &Tensor<1, Int>) -> Vec<i64> {
+    signed(labels.clone()).try_into_vec_as::<i64>().expect("labels are integers in host memory")
+}
+
+/// Numbers beside labels, in their type.
+fn like(labels: &Tensor<1, Int>, numbers: impl Iterator<Item = i64>) -> Tensor<1, Int> {
+    let labels = signed(labels.clone());
+    let numbers: Vec<i64> = numbers.collect();
+    Tensor::from_data(TensorData::from(numbers.as_slice()), (&labels.device(), labels.dtype()))
+}
+
+fn first_match_in_blocks(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    after: Tensor<1, Int>,
+) -> Tensor<1, Int> {
+    let [references] = reference_labels.dims();
+    let options = (&reference_labels.device(), signed(labels.clone()).dtype());
+    let positions = Tensor::<1, Int>::arange(0..references as i64, options);
+
+    in_blocks(labels, reference_labels, |same, start| {
+        let shape @ [rows, _] = same.dims();
+        let positions = positions.clone().unsqueeze_dim::<2>(0).expand(shape);
+        let after = after.clone().narrow(0, start, rows).unsqueeze_dim::<2>(1).expand(shape);
+        let match_ = same.bool_and(positions.clone().greater(after));
+
+        positions.mask_fill(match_.bool_not(), references as i64).min_dim(1).squeeze_dim::<1>(1)
+    })
+}
+
+fn count_in_blocks(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>) -> Tensor<1, Int> {
+    in_blocks(labels, reference_labels, |same, _| same.int().sum_dim(1).squeeze_dim::<1>(1))
 }
 
 /// What `row` makes of where the labels of some rows equal those of the references, `[rows, references]`, beginning with
@@ -73,118 +172,64 @@ fn in_blocks(
     Tensor::cat(found.collect(), 0)
 }
 
-/// `-1` for every row: where [`first_match`] starts to look.
-pub(crate) fn from_the_start(labels: &Tensor<1, Int>) -> Tensor<1, Int> {
-    let labels = signed(labels.clone());
-    Tensor::<1, Int>::full(labels.dims(), -1, (&labels.device(), labels.dtype()))
-}
-
-/// References added up by label, in memory of `[references, dim]`: the sum of a label stands at its first reference.
-pub(crate) struct LabelSums {
-    /// `[references, dim]`.
-    sums: Tensor<2>,
-    /// `[references]`.
-    counts: Tensor<1>,
-    labels: Tensor<1, Int>,
-    /// Where the sum of the reference's label stands, `[references]`.
-    slots: Tensor<1, Int>,
-}
-
-impl LabelSums {
-    /// # Shapes
-    ///
-    /// - references: `[references, dim]`, at least one; 0 where the label is negative
-    /// - labels: `[references]`
-    pub(crate) fn new(references: Tensor<2>, labels: Tensor<1, Int>) -> Self {
-        let [count, dim] = references.dims();
-        let options = (&references.device(), references.dtype());
-        let labels = signed(labels);
-        let slots = first_match(labels.clone(), labels.clone(), from_the_start(&labels));
-        let one = Tensor::<1>::ones([count], options).mask_fill(labels.clone().lower_scalar(0), 0.0);
-        let add = || IndexingUpdateOp::Add;
-
-        Self {
-            sums: Tensor::<2>::zeros([count, dim], options).select_assign(0, slots.clone(), references, add()),
-            counts: Tensor::<1>::zeros([count], options).select_assign(0, slots.clone(), one, add()),
-            labels,
-            slots,
-        }
-    }
-
-    /// The sum and the number of the references with each reference's own label, itself among them: `[references, dim]`
-    /// and `[references]`. Both are 0 for a negative label.
-    pub(crate) fn of_references(self) -> (Tensor<2>, Tensor<1>) {
-        (self.sums.select(0, self.slots.clone()), self.counts.select(0, self.slots))
-    }
-
-    /// The sum and the number of the references with each row's label: `[rows, dim]` and `[rows]`. Both are 0 where there
-    /// is none, and for a negative label.
-    ///
-    /// # Shapes
-    ///
-    /// - labels: `[rows]`, at least one
-    pub(crate) fn of(self, labels: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>) {
-        let [count, dim] = self.sums.dims();
-        let slot = first_match(labels.clone(), self.labels, from_the_start(&labels));
-        let none = slot.clone().greater_equal_scalar(count as i64).bool_or(signed(labels).lower_scalar(0));
-        let slot = slot.mask_fill(none.clone(), 0);
-        let [rows] = none.dims();
-        let silent = none.clone().unsqueeze_dim::<2>(1).expand([rows, dim]);
-
-        (self.sums.select(0, slot.clone()).mask_fill(silent, 0.0), self.counts.select(0, slot).mask_fill(none, 0.0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
 
     fn labels(labels: &[i64]) -> Tensor<1, Int> {
         Tensor::from_data(TensorData::from(labels), &Device::flex())
     }
 
+    fn host(numbers: Tensor<1, Int>) -> Vec<i64> {
+        numbers.try_into_vec_as().unwrap()
+    }
+
     #[test]
     fn the_first_and_the_second_of_a_label_are_found() {
         let rows = labels(&[7, 3, 7, 9, 3, 7]);
-        let first = first_match(rows.clone(), rows.clone(), from_the_start(&rows));
-        let second = first_match(rows.clone(), rows, first.clone());
+        for find in [first_match, first_match_in_blocks] {
+            let first = find(rows.clone(), rows.clone(), from_the_start(&rows));
+            let second = find(rows.clone(), rows.clone(), first.clone());
 
-        assert_eq!(first.try_into_vec_as::<i64>().unwrap(), [0, 1, 0, 3, 1, 0]);
-        assert_eq!(second.try_into_vec_as::<i64>().unwrap(), [2, 4, 2, 6, 4, 2]);
+            assert_eq!(host(first), [0, 1, 0, 3, 1, 0]);
+            assert_eq!(host(second), [2, 4, 2, 6, 4, 2]);
+        }
     }
 
     #[test]
     fn matches_are_counted_without_the_row_itself() {
         let rows = labels(&[7, 3, 7, 9, -1, -1, 7]);
         let own = count_matches(rows.clone(), rows.clone(), true);
-        let other = count_matches(labels(&[7, 4, -1]), rows, false);
+        let other = count_matches(labels(&[7, 4, -1]), rows.clone(), false);
 
-        assert_eq!(own.try_into_vec_as::<i64>().unwrap(), [2, 0, 2, 0, 0, 0, 2]);
-        assert_eq!(other.try_into_vec_as::<i64>().unwrap(), [3, 0, 0]);
+        assert_eq!(host(own), [2, 0, 2, 0, 0, 0, 2]);
+        assert_eq!(host(other), [3, 0, 0]);
+        assert_eq!(host(count_in_blocks(labels(&[7, 4, 9]), rows)), [3, 0, 1]);
     }
 
     #[test]
     fn rows_beyond_one_block_are_found() {
         let count = 1500;
-        let all: vec::Vec<i64> = (0..count).map(|row| row % 1000).collect();
+        let all: Vec<i64> = (0..count).map(|row| row % 1000).collect();
         let rows = labels(&all);
-        let first = first_match(rows.clone(), rows.clone(), from_the_start(&rows));
-
-        assert_eq!(first.try_into_vec_as::<i64>().unwrap(), all);
+        for find in [first_match, first_match_in_blocks] {
+            assert_eq!(host(find(rows.clone(), rows.clone(), from_the_start(&rows))), all);
+        }
     }
 
     #[test]
     fn sums_are_those_of_the_same_label() {
         let references =
-            Tensor::<2>::from_data([[1.0_f32, 2.0], [10.0, 20.0], [0.0, 0.0], [4.0, 8.0]], &Device::flex());
-        let sums = || LabelSums::new(references.clone(), labels(&[5, 6, -1, 5]));
+            Tensor::<2>::from_data([[1.0_f32, 2.0], [10.0, 20.0], [5.0, 5.0], [4.0, 8.0]], &Device::flex());
+        let of_references = labels(&[5, 6, -1, 5]);
 
-        let (found, counts) = sums().of(labels(&[5, -1, 6, 8]));
-        assert_eq!(found.try_into_vec_as::<f32>().unwrap(), [5.0, 10.0, 0.0, 0.0, 10.0, 20.0, 0.0, 0.0]);
-        assert_eq!(counts.try_into_vec_as::<f32>().unwrap(), [2.0, 0.0, 1.0, 0.0]);
-        let (own, counts) = sums().of_references();
+        let (found, counts) = label_sums(references.clone(), of_references.clone(), labels(&[5, -1, 6, 8, 5]));
+        let expected = vec![5.0, 10.0, 0.0, 0.0, 10.0, 20.0, 0.0, 0.0, 5.0, 10.0];
+        assert_eq!(found.try_into_vec_as::<f32>().unwrap(), expected);
+        assert_eq!(counts.try_into_vec_as::<f32>().unwrap(), [2.0, 0.0, 1.0, 0.0, 2.0]);
+        let (own, counts) = label_sums(references, of_references.clone(), of_references);
         assert_eq!(own.try_into_vec_as::<f32>().unwrap(), [5.0, 10.0, 10.0, 20.0, 0.0, 0.0, 5.0, 10.0]);
         assert_eq!(counts.try_into_vec_as::<f32>().unwrap(), [2.0, 1.0, 0.0, 2.0]);
     }

@@ -60,6 +60,7 @@ pub mod classification;
 pub mod diagnostics;
 pub mod distance;
 mod embedding_loss;
+mod fast_path;
 pub mod heads;
 pub mod labels;
 pub mod memory;
@@ -70,9 +71,15 @@ pub mod reduction;
 pub mod regression;
 pub mod regularization;
 pub mod sampling;
+pub mod state;
 
 mod identities;
+mod module;
+mod order;
 mod random;
+mod shape;
+mod squares;
+mod targets;
 
 pub use embedding_loss::EmbeddingLoss;
 

@@ -1,18 +1,11 @@
 //! Embeddings of past batches, to compare a batch with more than itself.
 
-use alloc::vec::Vec;
-
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, in_host_memory, signed};
+use burn::module::Module;
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, assert_shape};
+use burn_losses_kernels::math::{cast_to, in_host_memory};
 
-/// A label is kept as this many numbers below 256: a running state holds floats, and such numbers are exact in all of
-/// them, `bf16` too.
-const DIGITS: usize = 8;
-
-/// So many of them fit an integer of 32 bits, which is what devices without host memory have.
-const DIGITS_OF_32_BITS: usize = 4;
+use crate::state::{State, StateValue, TensorMapper};
 
 /// Settings of [`CrossBatchMemory`].
 #[derive(Config, Debug)]
@@ -34,35 +27,37 @@ impl CrossBatchMemoryConfig {
         let Self { capacity, embedding_dim } = *self;
         assert!(capacity >= 1, "CrossBatchMemory: capacity must be >= 1, got {capacity}");
         assert!(embedding_dim >= 1, "CrossBatchMemory: embedding_dim must be >= 1, got {embedding_dim}");
-        let embeddings = Tensor::<2>::zeros([capacity, embedding_dim], device);
-        let labels = Tensor::<2>::full([capacity, DIGITS], -1.0, device);
-
-        CrossBatchMemory {
-            slots: RunningState::new(Tensor::cat(alloc::vec![embeddings, labels], 1)),
-            training: Param::from_bool(true),
-        }
+        let labels = Tensor::<1, Int>::full([capacity], -1, device);
+        let labels = if in_host_memory(device) { labels.cast(DType::I64) } else { labels };
+        let slots = Slots {
+            embeddings: Tensor::zeros([capacity, embedding_dim], device),
+            next: Tensor::zeros([1], (device, labels.dtype())),
+            labels,
+        };
+        CrossBatchMemory { slots: State::new(slots) }
     }
 }
 
 /// The embeddings and labels of the last batches, as references for a pair loss: many negatives for a small batch.
 ///
 /// ```text
-/// loss = pair_loss.forward(embeddings, labels) + pair_loss.forward_with_references(embeddings, labels, memory)
+/// pairs = Pairs::with_references(embeddings, labels, memory.references())
+/// loss = pair_loss.forward(embeddings, labels) + pair_loss.forward_pairs(&pairs)
 /// memory.enqueue(embeddings, labels)
 /// ```
 ///
-/// First in, first out: the newest rows stand at the end, the oldest fall out at the start. Embeddings are detached, and
-/// kept in the default precision of the device; one of a few hundred steps ago is still about right if the model moves
-/// slowly, which in the paper is after a warm-up.
+/// First in, first out: a new row takes the slot of the oldest. Embeddings are detached, and kept in the default
+/// precision of the device; one of a few hundred steps ago is still about right if the model moves slowly, which in the
+/// paper is after a warm-up. Labels keep 63 bits in host memory and 31 elsewhere.
 ///
 /// A row is never a pair with itself: take the references before a batch is put in. Empty slots have label -1, so they
 /// are in no pair from the first step on.
 ///
-/// The memory is state: saved and loaded with the module, so that a resumed run goes on as if it had not stopped; moved
-/// by `to_device`; not trained. There is no cursor that could be lost. [`enqueue`](Self::enqueue) writes on an autodiff
-/// device only, never in evaluation (`valid()`), nor when the module is frozen. Clones share their memory, as they
-/// share every running state in Burn; `valid()` takes a copy. A step copies the memory once,
-/// `capacity·embedding_dim` numbers.
+/// The memory is [`State`]: saved and loaded with the module, so that a resumed run goes on as if it had not stopped;
+/// moved by `to_device`, shared by clones, not trained. [`enqueue`](Self::enqueue) writes on an autodiff device only,
+/// never in evaluation (`valid()`), nor when the module is frozen. It takes time in proportion to the batch, whatever the
+/// capacity, unless the references of a step are still held (by a loss whose backward is to come): then the memory is
+/// copied once, so put a batch in after the backward. Threads may share a memory; a row is never mixed with another.
 ///
 /// # Source
 ///
@@ -72,8 +67,7 @@ impl CrossBatchMemoryConfig {
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::memory::CrossBatchMemoryConfig;
-/// use burn_losses::pairs::{InfoNceLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::pairs::{InfoNceLossConfig, PairLoss, Pairs};
 ///
 /// let device = Device::default().autodiff();
 /// let memory = CrossBatchMemoryConfig::new(2).with_capacity(3).init(&device);
@@ -82,50 +76,61 @@ impl CrossBatchMemoryConfig {
 /// let labels = Tensor::<1, Int>::from_ints([7, 8], &device);
 ///
 /// for _ in 0..2 {
-///     let (references, reference_labels) = memory.references();
-///     let _ = loss.forward_with_references(
-///         embeddings.clone(), labels.clone(), references, reference_labels, EmbeddingReduction::Mean,
-///     );
+///     let pairs = Pairs::with_references(embeddings.clone(), labels.clone(), memory.references());
+///     let _ = loss.forward_pairs(&pairs);
 ///     memory.enqueue(embeddings.clone(), labels.clone());
 /// }
-/// // The first of the four rows has fallen out.
+/// // The fourth row has taken the slot of the first.
 /// let (_, labels) = memory.references();
-/// assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [8, 7, 8]);
+/// assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [8, 8, 7]);
 /// ```
 #[derive(Module, Debug)]
 pub struct CrossBatchMemory {
-    /// Embedding and label of every slot side by side, so that no two threads can mix them:
-    /// `[capacity, embedding_dim + DIGITS]`.
-    slots: RunningState<Tensor<2>>,
-    /// Whether rows may be put in; `freeze` turns it off.
-    training: Param<Flag>,
+    slots: State<Slots>,
+}
+
+/// The rows of the memory; a struct, so that no two threads can mix them.
+#[derive(Clone)]
+struct Slots {
+    /// `[capacity, embedding_dim]`
+    embeddings: Tensor<2>,
+    /// `[capacity]`; -1 where a slot is empty.
+    labels: Tensor<1, Int>,
+    /// The slot of the oldest row, `[1]`. On the device, so that nothing waits for it.
+    next: Tensor<1, Int>,
+}
+
+impl StateValue for Slots {
+    fn map_tensors<M: TensorMapper>(self, mapper: &mut M) -> Self {
+        Self {
+            embeddings: mapper.tensor("embeddings", self.embeddings),
+            labels: mapper.tensor("labels", self.labels),
+            next: mapper.tensor("next", self.next),
+        }
+    }
 }
 
 impl CrossBatchMemory {
-    /// Everything remembered, oldest first: embeddings, and labels that are -1 where a slot is empty. What the losses'
-    /// `forward_with_references` take.
+    /// Everything remembered, in the order of the slots: embeddings, and labels that are -1 where a slot is empty. What
+    /// [`Pairs::with_references`](crate::pairs::Pairs::with_references) takes.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[capacity, embedding_dim]`
     /// - labels: `[capacity]`
     pub fn references(&self) -> (Tensor<2>, Tensor<1, Int>) {
-        // Every update is synced at once, so this is the latest.
-        let slots = self.slots.value().detach();
-        let dim = slots.dims()[1] - DIGITS;
-
-        // What is computed from a state may be in one backward only, unless it is detached.
-        (slots.clone().narrow(1, 0, dim).detach(), from_digits(slots.narrow(1, dim, DIGITS)))
+        let Slots { embeddings, labels, .. } = self.slots.value();
+        (embeddings, labels)
     }
 
     /// How many rows can be remembered.
     pub fn capacity(&self) -> usize {
-        self.slots.value().dims()[0]
+        self.slots.value().labels.dims()[0]
     }
 
-    /// Puts a batch in, in training; as many of the oldest rows fall out. Of a batch larger than the memory the last
-    /// rows stay, as if they had been put in one by one. A row with a negative label or with a number that is not finite
-    /// takes a slot and leaves it empty; on a device without host memory a label of more than 31 bits does too.
+    /// Puts a batch in, in training, in place of as many of the oldest rows. Of a batch larger than the memory the last
+    /// rows stay. A row with a negative label or with a number that is not finite takes a slot and leaves it empty; on a
+    /// device without host memory a label of more than 31 bits does too.
     ///
     /// # Shapes
     ///
@@ -136,76 +141,58 @@ impl CrossBatchMemory {
     ///
     /// If the shapes do not agree.
     pub fn enqueue(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) {
-        let slots = self.slots.value();
-        let [capacity, columns] = slots.dims();
         let [batch, _] = embeddings.dims();
-        assert_shape!(embeddings, [batch, columns - DIGITS]);
+        let (shape, device, dtype, integers) = {
+            let slots = self.slots.value();
+            (slots.embeddings.dims(), slots.labels.device(), slots.embeddings.dtype(), slots.labels.dtype())
+        };
+        let [capacity, embedding_dim] = shape;
+        assert_shape!(embeddings, [batch, embedding_dim]);
         assert_shape!(labels, [batch]);
-        if batch == 0 || !embeddings.device().is_autodiff() || !self.training.is_enabled() {
+        if batch == 0 || !self.slots.moves_on(&embeddings.device()) {
             return;
         }
         let kept = batch.min(capacity);
-        let embeddings = cast_to(embeddings.detach().narrow(0, batch - kept, kept), slots.dtype());
-        let labels = signed(labels).narrow(0, batch - kept, kept);
+        let embeddings = embeddings.without_autodiff().narrow(0, batch - kept, kept);
+        let labels = labels.without_autodiff().narrow(0, batch - kept, kept);
         // Clones on other devices may have taken the shared slots along.
-        let slots = slots.to_device(&embeddings.device()).detach();
-        let new = new_slots(embeddings, labels);
-        let slots = if kept == capacity {
-            new
-        } else {
-            Tensor::cat(alloc::vec![slots.narrow(0, kept, capacity - kept), new], 0)
-        };
-        self.slots.update(slots);
-        // Without this the new rows would be queued, and a record saved now would hold the old ones.
-        self.slots.value_sync();
+        let embeddings = cast_to(embeddings.to_device(&device), dtype);
+        let labels = in_integers_of(labels.to_device(&device), integers);
+
+        let known = embeddings
+            .clone()
+            .is_finite()
+            .all_dim(1)
+            .squeeze_dim::<1>(1)
+            .bool_and(labels.clone().greater_equal_scalar(0));
+        let empty = known.bool_not();
+        let labels = labels.mask_fill(empty.clone(), -1);
+        let embeddings = embeddings.mask_fill(empty.unsqueeze_dim::<2>(1).expand([kept, embedding_dim]), 0.0);
+        let places = Tensor::<1, Int>::arange(0..kept as i64, (&device, integers));
+
+        self.slots.update_in_place(|slots| {
+            let places = (places + slots.next.clone().expand([kept])).remainder_scalar(capacity as i64);
+            Slots {
+                embeddings: slots.embeddings.select_assign(0, places.clone(), embeddings, IndexingUpdateOp::Assign),
+                labels: slots.labels.select_assign(0, places, labels, IndexingUpdateOp::Assign),
+                next: slots.next.add_scalar(kept as i64).remainder_scalar(capacity as i64),
+            }
+        });
     }
 }
 
-fn new_slots(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-    let dims @ [rows, _] = embeddings.dims();
-    let finite = embeddings.clone().is_finite().all_dim(1).squeeze_dim::<1>(1);
-    let mut known = finite.bool_and(labels.clone().greater_equal_scalar(0));
-    let labels = if in_host_memory(&labels.device()) { labels.cast(DType::I64) } else { labels };
-    if !in_host_memory(&labels.device()) && labels.dtype() == DType::I64 {
-        known = known.bool_and(labels.clone().lower_equal_scalar(i64::from(i32::MAX)));
+/// Labels as integers of `dtype`, a signed one; what it cannot hold becomes -1, and so does what is negative.
+fn in_integers_of(labels: Tensor<1, Int>, dtype: DType) -> Tensor<1, Int> {
+    let from = labels.dtype();
+    if from == dtype {
+        return labels;
     }
-    let empty = known.bool_not().unsqueeze_dim::<2>(1);
-    let digits = to_digits(labels, embeddings.dtype()).mask_fill(empty.clone().expand([rows, DIGITS]), -1.0);
-
-    Tensor::cat(alloc::vec![embeddings.mask_fill(empty.expand(dims), 0.0), digits], 1)
-}
-
-/// The bytes of every label, `[rows, DIGITS]`.
-fn to_digits(labels: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
-    let used = digits_on(&labels.device());
-    let digit = |place: usize| {
-        let shifted = labels.clone().bitwise_right_shift_scalar(8 * place as i64).bitwise_and_scalar(255);
-        shifted.unsqueeze_dim::<2>(1)
-    };
-    let mut digits: Vec<_> = (0..used).map(digit).collect();
-    if used < DIGITS {
-        digits.push(Tensor::zeros([labels.dims()[0], DIGITS - used], (&labels.device(), labels.dtype())));
+    if from.size() < dtype.size() {
+        return labels.cast(dtype);
     }
-    Tensor::cat(digits, 1).cast(FloatDType::from(dtype))
-}
-
-/// A label that the device's integers cannot hold, from a record of another device, makes its slot empty.
-fn from_digits(digits: Tensor<2>) -> Tensor<1, Int> {
-    let used = digits_on(&digits.device());
-    let column = |place: usize| {
-        let digit = digits.clone().narrow(1, place, 1).squeeze_dim::<1>(1).int();
-        if used == DIGITS { digit.cast(DType::I64) } else { digit }
-    };
-    let empty: Tensor<1, Bool> = column(0).lower_scalar(0);
-    let empty = (used..DIGITS).fold(empty, |empty, place| empty.bool_or(column(place).greater_scalar(0)));
-    let bytes =
-        (1..used).fold(column(0), |label, place| label + column(place).bitwise_left_shift_scalar(8 * place as i64));
-
-    bytes.mask_fill(empty, -1)
-}
-
-fn digits_on(device: &Device) -> usize {
-    if in_host_memory(device) { DIGITS } else { DIGITS_OF_32_BITS }
+    let largest = i64::MAX >> (64 - 8 * dtype.size());
+    let lost = labels.clone().greater_scalar(largest).bool_or(labels.clone().lower_scalar(0));
+    labels.mask_fill(lost.clone(), 0).cast(dtype).mask_fill(lost, -1)
 }
 
 #[cfg(test)]
@@ -214,12 +201,17 @@ mod tests {
     use burn::tensor::TensorData;
 
     #[test]
-    fn labels_of_63_bits_survive_their_digits_in_bf16() {
-        let labels = [0_i64, 1, 255, 256, 65_535, 16_777_217, 2_147_483_647, 1 << 31, (1 << 62) + 5, i64::MAX];
-        let tensor = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), (&Device::flex(), DType::I64));
-        let back = from_digits(to_digits(tensor, DType::BF16));
-
-        assert_eq!(back.try_into_vec_as::<i64>().unwrap(), labels);
+    fn labels_of_every_width_are_kept_and_those_that_do_not_fit_are_none() {
+        let labels = |numbers: TensorData, dtype| Tensor::<1, Int>::from_data(numbers, (&Device::flex(), dtype));
+        let kept = |labels, dtype| in_integers_of(labels, dtype).try_into_vec_as::<i64>().unwrap();
+        let wide = || TensorData::from([5, (1_i64 << 33) + 7, -(1_i64 << 32) + 3, i64::from(i32::MAX), -4]);
+        assert_eq!(kept(labels(wide(), DType::I64), DType::I32), [5, -1, -1, 2_147_483_647, -1]);
+        let unsigned = || TensorData::from([1_u32 << 31, u32::MAX, 9]);
+        assert_eq!(kept(labels(unsigned(), DType::U32), DType::I64), [1 << 31, 4_294_967_295, 9]);
+        assert_eq!(kept(labels(unsigned(), DType::U32), DType::I32), [-1, -1, 9]);
+        let widest = TensorData::from([u64::MAX, 1 << 63, (1 << 63) - 1]);
+        assert_eq!(kept(labels(widest, DType::U64), DType::I64), [-1, -1, i64::MAX]);
+        assert_eq!(kept(labels(TensorData::from([200_u8, 3]), DType::U8), DType::I32), [200, 3]);
     }
 
     #[test]
@@ -227,11 +219,11 @@ mod tests {
         let device = Device::flex().autodiff();
         let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);
         let labels =
-            Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 32) + 5, 5]), (&device, DType::I64));
+            Tensor::<1, Int>::from_data(TensorData::from([1_i64 << 33, (1 << 62) + 5, 5]), (&device, DType::I64));
         memory.enqueue(Tensor::ones([3, 1], &device), labels);
 
         let (_, labels) = memory.references();
-        assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [1 << 33, (1 << 32) + 5, 5]);
+        assert_eq!(labels.try_into_vec_as::<i64>().unwrap(), [1 << 33, (1 << 62) + 5, 5]);
     }
 
     /// Two losses with a backward each, and a state that is read again without a step between.

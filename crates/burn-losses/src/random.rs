@@ -2,10 +2,10 @@
 
 use core::f64::consts::PI;
 
-use burn::module::RunningState;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor};
 
 use crate::heads::folded_cosine;
+use crate::state::State;
 
 /// Numbers have this many bits, so that the product of two halves, and half a number more, stays below 2^31.
 const BITS: u32 = 30;
@@ -78,56 +78,50 @@ pub(crate) fn split_mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// The state of a module that draws, `[3]`: 48 bits of the seed in two halves, and the number of draws before. They are
-/// integers below 2^24, which `f32` holds exactly.
-pub(crate) fn first_draw(seed: u64, device: &Device) -> Tensor<1> {
-    let mixed = split_mix(seed);
-    let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as f32;
+/// The state of a module that draws, `[3]`: 48 bits of the seed in two halves, and the number of draws before, all below
+/// 2^24.
+pub(crate) type Draws = State<Tensor<1, Int>>;
 
-    Tensor::from_data([part(0), part(24), 0.0], (device, DType::F32))
+/// The state before the first draw.
+pub(crate) fn first_draw(seed: u64, device: &Device) -> Draws {
+    let mixed = split_mix(seed);
+    let part = |shift: u32| ((mixed >> shift) & 0xFF_FFFF) as i32;
+
+    State::new(Tensor::from_data([part(0), part(24), 0], (device, DType::I32)))
 }
 
 /// What the next draw follows from, on `device` (one without autodiff), in integers of `dtype`.
-pub(crate) fn this_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
-    let [first, second, count] = draw_at(draws, device, dtype);
-
-    Mixer::new([first, second, count])
+pub(crate) fn this_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
+    mixer(draws.value(), device, dtype)
 }
 
 /// What the draw followed from that was counted last.
-pub(crate) fn latest_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
-    let [first, second, count] = draw_at(draws, device, dtype);
-    let latest = count.sub_scalar(1).remainder_scalar(1 << 24);
-
-    Mixer::new([first, second, latest])
+pub(crate) fn latest_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
+    mixer(counted(draws.value(), -1), device, dtype)
 }
 
-/// [`this_draw`], and counts it.
-pub(crate) fn next_draw(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> Mixer {
-    let mixer = this_draw(draws, device, dtype);
-    count_draw(draws);
-
-    mixer
+/// [`this_draw`], and counts it: of two threads that draw at the same time each has a draw of its own.
+pub(crate) fn next_draw(draws: &Draws, device: &Device, dtype: DType) -> Mixer {
+    mixer(count_draw(draws), device, dtype)
 }
 
-/// One draw more.
-pub(crate) fn count_draw(draws: &RunningState<Tensor<1>>) {
-    let state = draws.value();
-    let next = state.clone().narrow(0, 2, 1).add_scalar(1.0);
-    let wrapped = next.clone().greater_equal_scalar((1 << 24) as f32);
-    let next = next.mask_fill(wrapped, 0.0);
-    draws.update(Tensor::cat(alloc::vec![state.narrow(0, 0, 2), next], 0));
-    // Without this the new number would be queued, and a record saved now would hold the old one.
-    draws.value_sync();
+/// One draw more; the draws before it.
+pub(crate) fn count_draw(draws: &Draws) -> Tensor<1, Int> {
+    draws.update(|draws| counted(draws, 1)).0
 }
 
-fn draw_at(draws: &RunningState<Tensor<1>>, device: &Device, dtype: DType) -> [Tensor<1, Int>; 3] {
-    let draws = draws.value().to_device(device);
-    [0, 1, 2].map(|place| {
-        let number = draws.clone().narrow(0, place, 1).int();
-        // A Burn server stops at a cast of integers to what they are.
-        if number.dtype() == dtype { number } else { number.cast(dtype) }
-    })
+/// The draws after so many more.
+fn counted(draws: Tensor<1, Int>, more: i32) -> Tensor<1, Int> {
+    let [seed, count] = [(0, 2), (2, 1)].map(|(start, length)| draws.clone().narrow(0, start, length));
+    Tensor::cat(alloc::vec![seed, count.add_scalar(more).bitwise_and_scalar((1 << 24) - 1)], 0)
+}
+
+fn mixer(draws: Tensor<1, Int>, device: &Device, dtype: DType) -> Mixer {
+    let draws = draws.to_device(device);
+    // A Burn server stops at a cast of integers to what they are.
+    let draws = if draws.dtype() == dtype { draws } else { draws.cast(dtype) };
+
+    Mixer::new([0, 1, 2].map(|place| draws.clone().narrow(0, place, 1)))
 }
 
 fn feistel(numbers: Tensor<1, Int>, first: &Tensor<1, Int>, second: &Tensor<1, Int>) -> Tensor<1, Int> {
@@ -164,6 +158,24 @@ mod tests {
         assert!(numbers.iter().all(|number| (0..1 << BITS).contains(number)));
         numbers.sort_unstable();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn threads_that_draw_at_the_same_time_draw_differently() {
+        let device = Device::flex();
+        let draws = first_draw(3, &device);
+        let mut salts: Vec<i32> = std::thread::scope(|scope| {
+            let draw = || {
+                let salt = |_| next_draw(&draws, &device, DType::I32).salt().into_scalar::<i32>();
+                (0..50).map(salt).collect::<Vec<_>>()
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(draw)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        salts.sort_unstable();
+        salts.dedup();
+        assert_eq!(salts.len(), 200);
+        assert_eq!(draws.value().try_into_vec_as::<i32>().unwrap()[2], 200);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The only place where a tensor of losses becomes one number.
+//!
+//! [`EmbeddingReduction`] is a setting of the losses of embeddings. Losses of logits and of numbers take Burn's
+//! `burn::nn::loss::Reduction` with each call, as Burn's own do; see [`classification`](crate::classification).
 
 use burn::config::Config;
+use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, Tensor};
 
 use burn_losses_kernels::math::{cast_to, widen};
@@ -87,24 +91,40 @@ impl EmbeddingReduction {
         };
         sum(sums) / sum(divisor).clamp_min(1.0)
     }
+}
 
-    /// Reduces losses that count by weight: a mean is `sum(losses) / sum(weights)`, 0 where no weight is. The losses must
-    /// already be multiplied with their weights.
-    ///
-    /// # Shapes
-    ///
-    /// - losses: `[batch]`
-    /// - weights: `[batch]`, not negative
-    /// - output: `[1]`
-    pub fn apply_weighted(self, losses: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::Mean => {
-                let dtype = losses.dtype();
-                let (total, weight) = (sum(widen(losses)), sum(widen(weights)));
-                let nothing = weight.clone().equal_scalar(0.0);
-                cast_to(total / weight.mask_fill(nothing, 1.0), dtype)
-            }
-            Self::Sum | Self::MeanNonZero => self.apply(losses),
+/// What the mean of losses of logits or numbers divides by.
+pub(crate) enum Divisor {
+    /// Their number.
+    Count,
+    /// The number of those that are valid, `[losses]`; the others are 0.
+    Valid(Tensor<1, Bool>),
+    /// The sum of their weights, `[losses]`, not negative; the losses are already multiplied with them.
+    Weights(Tensor<1>),
+}
+
+/// Losses of logits or numbers as one number, `[1]`, by Burn's own setting: `Auto` is `Mean`, `BatchMean` divides the sum by
+/// `batch`. Where nothing counts it is 0.
+pub(crate) fn reduce<const D: usize>(
+    reduction: Reduction,
+    losses: Tensor<D>,
+    batch: usize,
+    divisor: Divisor,
+) -> Tensor<1> {
+    let all = EmbeddingReduction::Sum;
+    match (reduction, divisor) {
+        (Reduction::Sum, _) => all.apply(losses),
+        (Reduction::BatchMean, _) => all.apply(losses).mul_scalar(1.0 / batch.max(1) as f64),
+        (Reduction::Mean | Reduction::Auto, Divisor::Count) => EmbeddingReduction::Mean.apply(losses),
+        (Reduction::Mean | Reduction::Auto, Divisor::Valid(valid)) => {
+            let count = losses.shape().num_elements();
+            EmbeddingReduction::Mean.apply_valid(losses.reshape([count]), valid)
+        }
+        (Reduction::Mean | Reduction::Auto, Divisor::Weights(weights)) => {
+            let dtype = losses.dtype();
+            let (total, weight) = (all.apply(widen(losses)), all.apply(widen(weights)));
+            let nothing = weight.clone().equal_scalar(0.0);
+            cast_to(total / weight.mask_fill(nothing, 1.0), dtype)
         }
     }
 }
@@ -172,6 +192,29 @@ mod tests {
 
         assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.clone(), valid)), 4.0);
         assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.zeros_like(), none)), 0.0);
+    }
+
+    #[test]
+    fn burns_reductions_divide_by_what_they_say() {
+        let device = Device::flex();
+        let losses = || Tensor::<2>::from_data([[3.0_f32, 0.0], [5.0, 4.0]], &device);
+        let valid = || Divisor::Valid(Tensor::from_data([true, false, true, true], &device));
+        let weights = || Divisor::Weights(Tensor::from_data([1.0_f32, 0.0, 0.5, 0.5], &device));
+        let of = |reduction, divisor| scalar(reduce(reduction, losses(), 2, divisor));
+
+        for mean in [Reduction::Mean, Reduction::Auto] {
+            assert_eq!(of(mean.clone(), Divisor::Count), 3.0);
+            assert_eq!(of(mean.clone(), valid()), 4.0);
+            assert_eq!(of(mean, weights()), 6.0);
+        }
+        for divisor in [Divisor::Count, valid(), weights()] {
+            assert_eq!(of(Reduction::Sum, divisor), 12.0);
+        }
+        for divisor in [Divisor::Count, valid(), weights()] {
+            assert_eq!(of(Reduction::BatchMean, divisor), 6.0);
+        }
+        let nothing = Divisor::Weights(Tensor::zeros([4], &device));
+        assert_eq!(scalar(reduce(Reduction::Mean, losses().zeros_like(), 2, nothing)), 0.0);
     }
 
     #[test]

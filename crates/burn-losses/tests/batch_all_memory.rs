@@ -3,8 +3,8 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::pairs::{NegativeDistance, PairwiseLoss, TripletLossConfig, TripletShape};
-use burn_losses::reduction::EmbeddingReduction;
+use burn_losses::EmbeddingLoss;
+use burn_losses::pairs::{NegativeDistance, TripletLossConfig, TripletShape};
 
 const BATCH: usize = 256;
 
@@ -15,11 +15,11 @@ const ALL_TRIPLETS: usize = BATCH * BATCH * BATCH * 4;
 fn batch_all_does_not_hold_its_triplets() {
     let device = Device::flex().autodiff();
     let config = TripletLossConfig::new().with_shape(TripletShape::Softplus);
-    let loss = config.with_negative_distance(NegativeDistance::Nearest).init();
+    let loss = config.with_negative_distance(NegativeDistance::Nearest).init(&device);
     let step = |batch: usize| {
         let embeddings = Tensor::<2>::random([batch, 8], Distribution::Default, &device).require_grad();
         let labels = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(8);
-        let value = loss.forward(embeddings.clone(), labels, EmbeddingReduction::Mean);
+        let value = loss.forward(embeddings.clone(), labels);
         let gradient = embeddings.grad(&value.backward()).unwrap();
         (value.into_scalar::<f32>(), gradient.abs().sum().into_scalar::<f32>())
     };

@@ -4,10 +4,10 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_losses::EmbeddingLoss;
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig,
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, SupConLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
 /// Its scores are more than `Streaming::new()` keeps.
 const BATCH: usize = 4096;
@@ -18,17 +18,17 @@ const ALL_PAIRS: usize = BATCH * BATCH * 4;
 #[test]
 fn no_number_per_pair_is_held() {
     let device = Device::flex().autodiff();
-    let losses: [(&str, Box<dyn PairwiseLoss>); 5] = [
+    let losses: [(&str, Box<dyn EmbeddingLoss>); 5] = [
         ("InfoNceLoss", Box::new(InfoNceLossConfig::new().init(&device))),
-        ("SupConLoss", Box::new(SupConLossConfig::new().init())),
-        ("NPairsLoss", Box::new(NPairsLossConfig::new().init())),
-        ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init())),
-        ("CircleLoss", Box::new(CircleLossConfig::new().init())),
+        ("SupConLoss", Box::new(SupConLossConfig::new().init(&device))),
+        ("NPairsLoss", Box::new(NPairsLossConfig::new().init(&device))),
+        ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init(&device))),
+        ("CircleLoss", Box::new(CircleLossConfig::new().init(&device))),
     ];
-    let step = |loss: &dyn PairwiseLoss, batch: usize| {
+    let step = |loss: &dyn EmbeddingLoss, batch: usize| {
         let embeddings = Tensor::<2>::random([batch, 8], Distribution::Default, &device).require_grad();
         let labels = Tensor::<1, Int>::arange(0..batch as i64, &device).remainder_scalar(batch as i64 / 4);
-        let value = loss.forward(embeddings.clone(), labels, EmbeddingReduction::Mean);
+        let value = loss.forward(embeddings.clone(), labels);
         let gradient = embeddings.grad(&value.backward()).unwrap();
         (value.into_scalar::<f32>(), gradient.abs().sum().into_scalar::<f32>())
     };

@@ -1,79 +1,12 @@
-//! The figures of a training step: read from the device once, off the training thread.
+//! The figures of a training step that the renderer prints: those of `burn_losses`' diagnostics, and learning rates.
 
 use std::sync::Arc;
 
 use burn::module::ParamId;
-use burn::tensor::{ExecutionError, Int, Tensor, TensorReadError};
+use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
-use burn::train::metric::{
-    Adaptor, ItemLazy, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
-};
-use burn_losses::diagnostics::{Figures, Reading};
-
-use crate::model::HeadOutput;
-
-/// What a training step hands to the metrics.
-#[allow(clippy::large_enum_variant)] // Only one or two are alive at a time.
-pub enum StepOutput {
-    /// Still on the device.
-    OnDevice(Figures),
-    /// Read.
-    Read(StepFigures),
-}
-
-/// The figures of one step.
-#[derive(Clone, Copy, Debug)]
-pub struct StepFigures {
-    /// The loss of the batch.
-    pub loss: f64,
-    /// Labels that are no class; their pictures trained nothing.
-    pub bad_labels: f64,
-    /// Mean angle between an embedding and the center of its own class, in radians.
-    pub mean_angle: f64,
-    /// Mean angle between an embedding and the nearest center of another class, in radians.
-    pub nearest_other_angle: f64,
-    /// Mean length of the embeddings.
-    pub embedding_length: f64,
-    /// How far the directions of the embeddings spread: 0 if all are one, nearly 1 if they spread evenly.
-    pub direction_variance: f64,
-    /// Pictures in the batch.
-    pub pictures: usize,
-}
-
-impl StepOutput {
-    /// Packs the figures into one tensor, so that reading them is one transfer.
-    pub fn new(output: HeadOutput, embeddings: Tensor<2>, bad_labels: Tensor<1, Int>) -> Self {
-        // One loss, the mean of the batch.
-        let counted = Tensor::full([1], true, &output.loss.device());
-        Self::OnDevice(Figures::new(embeddings, output.cosines, output.loss, counted, bad_labels))
-    }
-}
-
-impl ItemLazy for StepOutput {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        let Self::OnDevice(figures) = self else { return Ok(self) };
-        let values: Vec<f64> = figures.packed.try_into_data()?.iter::<f64>().collect();
-        let reading = Reading::from_packed(&values);
-        Ok(Self::Read(StepFigures {
-            loss: reading.loss,
-            bad_labels: reading.bad_labels as f64,
-            mean_angle: reading.target_angle,
-            nearest_other_angle: reading.nearest_negative_angle,
-            embedding_length: reading.length_mean,
-            direction_variance: reading.direction_variance,
-            pictures: reading.batch,
-        }))
-    }
-}
-
-impl Adaptor<StepFigures> for StepOutput {
-    fn adapt(&self) -> StepFigures {
-        match self {
-            Self::Read(figures) => *figures,
-            Self::OnDevice(_) => unreachable!("Burn syncs an item before its metrics see it"),
-        }
-    }
-}
+use burn::train::metric::{Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry};
+use burn_losses::diagnostics::Reading;
 
 /// A figure of a step that the [renderer](crate::renderer) is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +56,7 @@ impl Figure {
         }
     }
 
-    fn of(self, figures: &StepFigures, metadata: &MetricMetadata) -> f64 {
+    fn of(self, reading: &Reading, metadata: &MetricMetadata) -> f64 {
         let rate = |path| {
             // Burn's own metric shows the first group only. No parameter has a fresh id, so the
             // path alone decides the group.
@@ -131,12 +64,12 @@ impl Figure {
             rates.map_or(0.0, |rates| rates.lr_from_param(ParamId::new(), Some(path)))
         };
         match self {
-            Self::Loss => figures.loss,
-            Self::MeanAngle => figures.mean_angle,
-            Self::NearestOtherAngle => figures.nearest_other_angle,
-            Self::EmbeddingLength => figures.embedding_length,
-            Self::DirectionVariance => figures.direction_variance,
-            Self::BadLabels => figures.bad_labels,
+            Self::Loss => reading.loss,
+            Self::MeanAngle => reading.target_angle,
+            Self::NearestOtherAngle => reading.nearest_negative_angle,
+            Self::EmbeddingLength => reading.length_mean,
+            Self::DirectionVariance => reading.direction_variance,
+            Self::BadLabels => reading.bad_labels as f64,
             Self::LearningRate => rate("trunk.embedding.weight"),
             Self::HeadLearningRate => rate("head.centers.weight"),
         }
@@ -159,14 +92,14 @@ impl StepMetric {
 }
 
 impl Metric for StepMetric {
-    type Input = StepFigures;
+    type Input = Reading;
 
     fn name(&self) -> MetricName {
         self.name.clone()
     }
 
-    fn update(&mut self, figures: &StepFigures, metadata: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
-        self.state.update(self.figure.of(figures, metadata), figures.pictures);
+    fn update(&mut self, reading: &Reading, metadata: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        self.state.update(self.figure.of(reading, metadata), reading.batch);
         Ok(self.state.compute_update(FormatOptions::new(self.name())))
     }
 

@@ -5,8 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_losses::reduction::EmbeddingReduction;
-use burn_losses::regression::{HuberLossConfig, LpLossConfig, MseLoss, QuantileLossConfig};
+use burn_losses::regression::{HuberLossConfig, LpLossConfig, MseLoss, QuantileLossConfig, Reduction};
 use rand_distr::{Distribution, Normal, Uniform};
 
 use crate::generator;
@@ -49,16 +48,15 @@ impl Loss {
 
     /// The mean over the points.
     pub fn mean(self, predictions: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
-        let losses = match self {
-            Self::L2 => MseLoss::new().forward_no_reduction(predictions, targets),
-            Self::L1 => LpLossConfig::l1().forward_no_reduction(predictions, targets),
-            Self::Huber => HuberLossConfig::new(0.5).init().forward_no_reduction(predictions, targets),
-            Self::Median => QuantileLossConfig::new().init().forward_no_reduction(predictions, targets),
-            Self::UpperTenth => {
-                QuantileLossConfig::new().with_quantile(0.9).init().forward_no_reduction(predictions, targets)
-            }
-        };
-        EmbeddingReduction::Mean.apply(losses)
+        let device = predictions.device();
+        let quantile = |quantile| QuantileLossConfig::new().with_quantile(quantile).init(&device);
+        match self {
+            Self::L2 => MseLoss::new().forward(predictions, targets, Reduction::Mean),
+            Self::L1 => LpLossConfig::l1().forward(predictions, targets, Reduction::Mean),
+            Self::Huber => HuberLossConfig::new(0.5).init().forward(predictions, targets, Reduction::Mean),
+            Self::Median => quantile(0.5).forward(predictions, targets, Reduction::Mean),
+            Self::UpperTenth => quantile(0.9).forward(predictions, targets, Reduction::Mean),
+        }
     }
 }
 

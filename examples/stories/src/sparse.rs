@@ -72,13 +72,13 @@ pub fn fit(method: Method, strength: f64, steps: usize, data: &(Tensor<2>, Tenso
         let loss = EmbeddingReduction::Mean.apply(error.square().mul_scalar(0.5));
         let loss = match method {
             Method::ProximalL1 => loss,
-            Method::SubgradientL1 => loss + L1PenaltyConfig::new(strength).init().forward(&model),
-            Method::L2 => loss + L2PenaltyConfig::new(strength).init().forward(&model),
+            Method::SubgradientL1 => loss + L1PenaltyConfig::new(strength).init(device).forward(&model),
+            Method::L2 => loss + L2PenaltyConfig::new(strength).init(device).forward(&model),
         };
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(LEARNING_RATE, model, gradients);
         if method == Method::ProximalL1 {
-            model = ProximalL1Config::new(strength).init().step(LEARNING_RATE, model);
+            model = ProximalL1Config::new(strength).init(device).step(LEARNING_RATE, model);
         }
     }
     model.valid().weight.val().try_into_vec_as::<f64>().expect("weights can be read")

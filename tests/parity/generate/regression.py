@@ -118,7 +118,7 @@ def of_keras():
     percentage = lambda p, t: 100.0 * ((p - t) / t.abs()).abs()
     function, source = checked("mean_absolute_percentage_error", percentage)
     for special in ("plain", "again", "positive"):
-        settings = {"floor": 1e-7}
+        settings = {"epsilon": 1e-7}
         yield entry(f"percentage-{special}", name, settings, function, source, special == "positive")
 
 

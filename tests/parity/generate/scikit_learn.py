@@ -53,14 +53,14 @@ def fitted(model, features, targets, **settings):
 def fits(features, targets):
     one = targets[:, 0]
     for alpha in (0.02, 0.2, 0.8):
-        yield fitted(Lasso(alpha=alpha, **EXACT), features, one, strength=alpha, l1_share=1.0)
+        yield fitted(Lasso(alpha=alpha, **EXACT), features, one, strength=alpha, l1_ratio=1.0)
     for alpha, ratio in ((0.05, 0.5), (0.5, 0.3), (0.6, 0.9)):
         model = ElasticNet(alpha=alpha, l1_ratio=ratio, **EXACT)
-        yield fitted(model, features, one, strength=alpha, l1_share=ratio)
+        yield fitted(model, features, one, strength=alpha, l1_ratio=ratio)
     for strength in (0.01, 0.3, 2.0):
         # Ridge has the sum of squares where the others have half its mean.
         model = Ridge(alpha=ROWS * strength, solver="cholesky")
-        yield fitted(model, features, one, strength=strength, l1_share=0.0)
+        yield fitted(model, features, one, strength=strength, l1_ratio=0.0)
     for alpha in (0.05, 0.3, 0.9):
         yield fitted(MultiTaskLasso(alpha=alpha, **EXACT), features, targets, strength=alpha)
 

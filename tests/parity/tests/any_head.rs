@@ -210,7 +210,8 @@ fn every_diagnostic_is_right_for_every_head() {
 fn regular_face_asks_the_centers_which_of_them_are_of_one_class() {
     for backend in &backends() {
         let head = head(HeadKind::SubCenterArcFace, backend);
-        let losses = host(RegularFaceRegularizerConfig::new().init().forward_no_reduction(&head.centers));
+        let losses =
+            host(RegularFaceRegularizerConfig::new().init(&backend.device).forward_no_reduction(&head.centers));
         let weights = host(head.centers.weight.val());
         for (row, (center, loss)) in weights.chunks(DIM).zip(losses).enumerate() {
             let rest = weights.chunks(DIM).enumerate().filter(|&(other, _)| other / 3 != row / 3);

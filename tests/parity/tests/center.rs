@@ -1,8 +1,12 @@
+use std::thread;
+
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLoss, CenterLossConfig, CenterMode};
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
 use support::table::host;
@@ -180,5 +184,87 @@ fn a_clone_on_another_device_does_not_stop_the_original() {
 
         assert!(host(original.centers()).iter().all(|number| number.is_finite()));
         assert_ne!(host(original.centers()), CENTERS, "{} and {}", backend.name, other.name);
+    }
+}
+
+/// The count of class 0 is that of its own rows: one, beside two rows without a class.
+#[test]
+fn rows_without_a_class_do_not_count_for_class_zero() {
+    for backend in backends() {
+        let loss = CenterLossConfig::new(2, 2).init(&backend.device);
+        loss.forward(tensor(&[7.0, 8.0, 4.0, -2.0, 9.0, 9.0], &backend), labels(&[-1, 0, -1], &backend.device));
+        // By hand: 0.5·(4, -2) / (1 + 1).
+        assert_eq!(host(loss.centers()), [1.0, -0.5, 0.0, 0.0], "{}", backend.name);
+    }
+}
+
+/// 600 rows of one class, half of them 1 and half 3: in bf16 a count stops at 256, and a sum of small steps long before.
+#[test]
+fn centers_in_half_precision_move_as_those_in_single_precision() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
+        // By hand: 0.5·(300·1 + 300·3) / (1 + 600), and once more from there.
+        let first = 0.5 * 1200.0 / 601.0;
+        let second = first + 0.5 * (1200.0 - 600.0 * first) / 601.0;
+        for (dtype, error) in [(DType::F16, 0.001), (DType::BF16, 0.008)] {
+            let options = (&backend.device, dtype);
+            let loss = CenterLossConfig::new(3, 1).init(&backend.device).with_centers(Tensor::zeros([3, 1], options));
+            let rows: Vec<f32> = (0..600).map(|row| if row % 2 == 0 { 1.0 } else { 3.0 }).collect();
+            for expected in [first, second] {
+                let embeddings = Tensor::<2>::from_data(TensorData::new(rows.clone(), [600, 1]), options);
+                let value = loss.forward(embeddings, Tensor::ones([600], &backend.device));
+                assert_eq!((value.dtype(), loss.centers().dtype()), (dtype, dtype));
+                let centers = host(loss.centers());
+                assert!((centers[1] - expected).abs() < error, "{dtype:?}: {} is not {expected}", centers[1]);
+                assert_eq!([centers[0], centers[2]], [0.0; 2]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sum_is_the_mean_of_the_rows_with_a_class_times_their_number() {
+    for backend in backends() {
+        let config = CenterLossConfig::new(CLASSES, 2).with_update_rate(0.0);
+        let of = |reduction| {
+            let loss = config.clone().with_reduction(reduction).init(&backend.device);
+            let loss = loss.with_centers(tensor(&CENTERS, &backend));
+            host(loss.forward(tensor(&EMBEDDINGS, &backend), labels(&[2, 0, -1, 3, 2], &backend.device)))[0]
+        };
+        let (sum, mean) = (of(EmbeddingReduction::Sum), of(EmbeddingReduction::Mean));
+        assert!((sum - 4.0 * mean).abs() <= 1e-6 * sum, "{sum} {mean} on {}", backend.name);
+    }
+}
+
+/// Every thread has a class of its own and one that all share, to which all pull in the same way.
+#[test]
+fn threads_that_train_clones_lose_no_update() {
+    const THREADS: usize = 4;
+    const STEPS: usize = 60;
+    for backend in backends() {
+        let config = CenterLossConfig::new(THREADS + 1, 2).with_update_rate(1.0);
+        let loss = config
+            .init(&backend.device)
+            .with_centers(Tensor::zeros([THREADS + 1, 2], (&backend.device, backend.dtype)));
+        thread::scope(|scope| {
+            for class in 0..THREADS {
+                let (loss, backend) = (loss.clone(), &backend);
+                scope.spawn(move || {
+                    for _ in 0..STEPS {
+                        let rows = tensor(&[1.0, 2.0, 1.0, 2.0], backend);
+                        loss.forward(rows, labels(&[class as i64, THREADS as i64], &backend.device));
+                    }
+                });
+            }
+        });
+        let centers = host(loss.centers());
+        for class in 0..THREADS {
+            // By hand: every step goes half of the way that is left.
+            let expected = 1.0 - 0.5_f64.powi(STEPS as i32);
+            assert!((centers[2 * class] - expected).abs() < 1e-6, "{centers:?} on {}", backend.name);
+        }
+        // Steps from what a thread has seen may go too far, but not farther than all threads at once.
+        let shared = &centers[2 * THREADS..];
+        assert!(shared[0] > 0.99 && shared[0] <= THREADS as f64 / 2.0, "{centers:?} on {}", backend.name);
+        assert!((shared[1] - 2.0 * shared[0]).abs() < 1e-5, "{centers:?} on {}", backend.name);
     }
 }

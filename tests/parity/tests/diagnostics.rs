@@ -59,8 +59,11 @@ fn angles_to_the_own_and_the_nearest_other_class_are_those_of_plain_loops() {
         let reading = read(Figures::of_head(&head, batch, labels, losses));
 
         assert_eq!((reading.rows, reading.batch, reading.bad_labels), (3, 5, 1), "{}", backend.name);
-        let found = [reading.target_angle, reading.nearest_negative_angle, reading.loss, reading.active_share];
-        assert_close(&backend.name, &found, &[mean(&own), mean(&nearest), expected_loss, 1.0], CLOSE);
+        let found = [reading.target_angle, reading.nearest_negative_angle, reading.loss, reading.accuracy];
+        let right = own.iter().zip(&nearest).filter(|(own, nearest)| own < nearest).count() as f64 / own.len() as f64;
+        assert_close(&backend.name, &found, &[mean(&own), mean(&nearest), expected_loss, right], CLOSE);
+        // A softplus is never 0, so the share of losses above it would say nothing.
+        assert_eq!(reading.active_share, None, "{}", backend.name);
     }
 }
 
@@ -111,6 +114,22 @@ fn lengths_and_spread_are_those_by_hand() {
     }
 }
 
+/// By hand: of three rows with a class the first two are at their center, the third at that of another class.
+#[test]
+fn the_accuracy_is_that_of_the_nearest_center() {
+    for backend in backends() {
+        let axis = |place: usize| (0..DIM).map(|axis| f64::from(u8::from(axis == place))).collect::<Vec<_>>();
+        let head = head(&[axis(0), axis(1), axis(2)], &backend);
+        let (batch, labels) = (matrix(&[axis(0), axis(1), axis(2), axis(0)], &backend), [0, 1, 0, -1]);
+        let labels = integers(&labels, &backend.device);
+        let mean = head.forward(batch.clone(), labels.clone());
+        let reading = read(Figures::of_head(&head, batch, labels, mean.clone()));
+
+        assert_close(&backend.name, &[reading.accuracy], &[2.0 / 3.0], CLOSE);
+        assert_close(&backend.name, &[reading.loss], &host(mean), CLOSE);
+    }
+}
+
 #[test]
 fn the_active_share_is_of_the_losses_that_count() {
     for backend in backends() {
@@ -120,7 +139,7 @@ fn the_active_share_is_of_the_losses_that_count() {
         let labels = integers(&[0, 0, 1, -3], &backend.device);
         let reading = read(Figures::of_tuples(matrix(&rows(4, 1), &backend), labels, losses, counted));
 
-        assert_eq!((reading.loss, reading.active_share, reading.bad_labels), (1.5, 0.5, 1), "{}", backend.name);
+        assert_eq!((reading.loss, reading.active_share, reading.bad_labels), (1.5, Some(0.5), 1), "{}", backend.name);
     }
 }
 

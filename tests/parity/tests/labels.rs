@@ -2,11 +2,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_losses::classification::CrossEntropyLossConfig;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
+use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
 use burn_losses::heads::ArcFaceConfig;
 use burn_losses::labels::{LabelPolicy, OnBadLabel, count_bad};
-use burn_losses::reduction::EmbeddingReduction;
+use burn_losses::memory::CrossBatchMemoryConfig;
+use burn_losses::mining::PairMasks;
+use burn_losses::pairs::{
+    ContrastiveLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
+};
 use burn_losses_kernels::math::in_host_memory;
 use parity::{Backend, backends};
 use serde_json::json;
@@ -173,10 +178,10 @@ fn labels_that_start_at_one_stop_the_training() {
 #[test]
 fn labels_that_are_all_bad_are_no_loss_of_zero() {
     for backend in backends().iter().filter(|backend| in_host_memory(&backend.device)) {
-        let loss = CrossEntropyLossConfig::new().init();
+        let loss = CrossEntropyLossConfig::new().init(&backend.device);
         let logits = Tensor::<2>::ones([2, 3], (&backend.device, backend.dtype));
         let labels = Tensor::<1, Int>::from_data([3, 4], &backend.device);
-        let message = message_of(|| _ = loss.forward(logits, labels, EmbeddingReduction::Mean)).expect("a panic");
+        let message = message_of(|| _ = loss.forward(logits, labels, Reduction::Mean)).expect("a panic");
 
         assert_eq!(message, "CrossEntropyLoss: labels[0] is 3, but there are 3 classes, 0-based (0 to 2)");
     }
@@ -241,4 +246,58 @@ fn rows_without_a_class_have_no_logits_and_no_cosine() {
         let weight = host(head.centers.weight.val().grad(&gradients).expect("a gradient"));
         assert!(weight.iter().all(|slope| slope.is_finite()), "{weight:?}");
     }
+}
+
+/// The loss of six rows with these identities, and the gradient.
+fn pair_loss(identities: Tensor<1, Int>, backend: &Backend) -> [Vec<f64>; 2] {
+    let numbers: Vec<f64> = (0..18).map(|place| ((place * 7919 + 1) as f64 * 0.618_033_988_7).fract() - 0.5).collect();
+    let options = (&backend.device, backend.dtype);
+    let leaf = Tensor::<2>::from_data(TensorData::new(numbers, [6, 3]), options).require_grad();
+    let (x, y) = (|| leaf.clone(), || identities.clone());
+    let losses = vec![
+        ContrastiveLossConfig::new().init(&backend.device).forward(x(), y()),
+        TripletLossConfig::new().init(&backend.device).forward(x(), y()),
+        InfoNceLossConfig::new().init(&backend.device).forward(x(), y()),
+        SupConLossConfig::new().init(&backend.device).forward(x(), y()),
+        MultiSimilarityLossConfig::new().init(&backend.device).forward(x(), y()),
+    ];
+    let losses = Tensor::cat(losses, 0);
+    let gradient = leaf.grad(&losses.clone().sum().backward()).expect("a gradient");
+    [host(losses), host(gradient)]
+}
+
+/// Identities are often hashes: of 32 bits and more they are what small ones are.
+#[test]
+fn identities_of_every_width_are_the_same_identities() {
+    for backend in backends().iter().filter(|backend| in_host_memory(&backend.device)) {
+        let small = Tensor::<1, Int>::from_data([4, 5, 4, 5, 9, 4], (&backend.device, DType::I64));
+        let expected = pair_loss(small.clone(), backend);
+        assert!(expected[0].iter().all(|&loss| loss > 0.0), "{expected:?}");
+        for (dtype, first) in
+            [(DType::U32, 1_u64 << 31), (DType::U64, 1 << 31), (DType::U64, 1 << 62), (DType::I64, 1 << 62)]
+        {
+            let identities: Vec<u64> = [4, 5, 4, 5, 9, 4].iter().map(|identity| first + identity).collect();
+            let identities =
+                Tensor::<1, Int>::from_data(TensorData::from(identities.as_slice()), (&backend.device, dtype));
+            let what = format!("{dtype:?} from {first} on {}", backend.name);
+            assert_eq!(pair_loss(identities.clone(), backend), expected, "{what}");
+
+            // A memory keeps them, and its identities meet those of a batch of another type.
+            let memory = CrossBatchMemoryConfig::new(3).with_capacity(6).init(&backend.device);
+            let rows = Tensor::<2>::ones([6, 3], (&backend.device, backend.dtype));
+            memory.enqueue(rows, identities.clone());
+            let (_, remembered) = memory.references();
+            let positive = |labels, references| PairMasks::between(labels, references).positive.int().sum();
+            // Three of one, two of another, one of a third: 9 + 4 + 1.
+            assert_eq!(positive(identities, remembered).into_scalar::<i64>(), 14, "{what}");
+        }
+    }
+}
+
+/// What has 64 bits would be negative: no identity, and no word.
+#[test]
+#[should_panic(expected = "labels: 18446744073709551615 has more than 63 bits")]
+fn an_identity_of_64_bits_is_an_error() {
+    let labels = Tensor::<1, Int>::from_data(TensorData::from([u64::MAX, 1]), (&Device::flex(), DType::U64));
+    let _ = PairMasks::in_batch(labels);
 }

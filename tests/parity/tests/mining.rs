@@ -1,13 +1,18 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_losses::distance::Distance;
 use burn_losses::mining::{
-    AngularMinerConfig, BatchEasyHardMinerConfig, BatchHardMiner, DistanceWeightedMiner, DistanceWeightedMinerConfig,
-    MultiSimilarityMinerConfig, PairMarginMinerConfig, Pairs, SemiHardMinerConfig, Strategy, TripletKind,
-    TripletMarginMinerConfig, Triplets,
+    AngularMinerConfig, BatchEasyHardMinerConfig, BatchHardMinerConfig, DistanceWeightedMiner,
+    DistanceWeightedMinerConfig, Miner, MultiSimilarityMinerConfig, PairMarginMinerConfig, PairMasks,
+    SemiHardMinerConfig, Strategy, TripletKind, TripletMarginMinerConfig, Triplets,
 };
+use burn_losses::pairs::{
+    CircleLossConfig, ContrastiveLossConfig, InfoNceLossConfig, LiftedStructureLossConfig, MarginLossConfig,
+    MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs, SupConLossConfig, TripletLossConfig,
+};
+use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -83,48 +88,38 @@ fn valid(triplets: &Triplets) -> Vec<[usize; 3]> {
     found
 }
 
-#[allow(clippy::large_enum_variant, reason = "made a few times per test")]
-enum Chosen {
-    Pairs(Pairs),
-    Triplets(Triplets),
+/// The valid triplets that a miner chose, sorted.
+fn mined(miner: &dyn Miner, pairs: &Pairs) -> Vec<[usize; 3]> {
+    miner.mine(pairs).triplets().map_or_else(Vec::new, valid)
 }
 
-fn mine(case: &Case, embeddings: Tensor<2>, pairs: &Pairs) -> Chosen {
-    let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
+fn miner(case: &Case, device: &Device) -> Box<dyn Miner> {
     match case.miner.as_str() {
-        "BatchHardMiner" => Chosen::Triplets(BatchHardMiner::new().mine(distances, pairs)),
+        "BatchHardMiner" => Box::new(BatchHardMinerConfig::new().init(device)),
         "BatchEasyHardMiner" => {
             let config = BatchEasyHardMinerConfig::new()
                 .with_positive(case.strategy("positive"))
                 .with_negative(case.strategy("negative"))
                 .with_positive_range(case.range("positive_range"))
                 .with_negative_range(case.range("negative_range"));
-            Chosen::Pairs(config.init().mine(distances, pairs))
+            Box::new(config.init(device))
         }
         "MultiSimilarityMiner" => {
-            let cosines = Distance::Cosine.matrix(embeddings.clone(), embeddings);
-            let config = MultiSimilarityMinerConfig::new().with_epsilon(case.number("epsilon"));
-            Chosen::Pairs(config.init().mine(cosines, pairs))
+            Box::new(MultiSimilarityMinerConfig::new().with_epsilon(case.number("epsilon")).init(device))
         }
         "PairMarginMiner" => {
             let config = PairMarginMinerConfig::new()
                 .with_positive_margin(case.number("positive_margin"))
                 .with_negative_margin(case.number("negative_margin"));
-            Chosen::Pairs(config.init().mine(distances, pairs))
+            Box::new(config.init(device))
         }
         "TripletMarginMiner" => {
             let kind: TripletKind = serde_json::from_value(case.settings["kind"].clone()).expect("a kind");
             let config = TripletMarginMinerConfig::new().with_margin(case.number("margin")).with_kind(kind);
-            Chosen::Triplets(config.init().mine(distances, pairs))
+            Box::new(config.init(device))
         }
-        "AngularMiner" => {
-            let miner = AngularMinerConfig::new().with_angle(case.number("angle")).init();
-            Chosen::Triplets(miner.mine(embeddings.clone(), embeddings, pairs))
-        }
-        "SemiHardMiner" => {
-            let miner = SemiHardMinerConfig::new().with_margin(case.number("margin")).init();
-            Chosen::Triplets(miner.mine(distances, pairs))
-        }
+        "AngularMiner" => Box::new(AngularMinerConfig::new().with_angle(case.number("angle")).init(device)),
+        "SemiHardMiner" => Box::new(SemiHardMinerConfig::new().with_margin(case.number("margin")).init(device)),
         other => panic!("no miner {other}"),
     }
 }
@@ -136,13 +131,14 @@ fn miners_choose_what_pytorch_metric_learning_chooses() {
     for backend in backends() {
         for case in &cases {
             let what = format!("{} {:?} on {}", case.source, case.settings, backend.name);
-            let pairs = Pairs::in_batch(integers(&case.labels, &backend));
-            match mine(case, matrix(&case.embeddings, &backend), &pairs) {
-                Chosen::Pairs(pairs) => {
-                    assert_eq!(places(&pairs.positive), case.positive, "positives of {what}");
-                    assert_eq!(places(&pairs.negative), case.negative, "negatives of {what}");
-                }
-                Chosen::Triplets(triplets) => assert_eq!(valid(&triplets), case.triplets, "{what}"),
+            let pairs = Pairs::in_batch(matrix(&case.embeddings, &backend), integers(&case.labels, &backend));
+            let chosen = miner(case, &backend.device).mine(&pairs);
+            if let Some(triplets) = chosen.triplets() {
+                assert_eq!(valid(triplets), case.triplets, "{what}");
+            } else {
+                let PairMasks { positive, negative } = chosen.masks();
+                assert_eq!(places(&positive), case.positive, "positives of {what}");
+                assert_eq!(places(&negative), case.negative, "negatives of {what}");
             }
         }
     }
@@ -153,12 +149,14 @@ fn a_batch_against_other_rows_chooses_as_a_whole_batch_does_of_the_same_rows() {
     let case = &cases()[0];
     for backend in backends() {
         let (all, labels) = (matrix(&case.embeddings, &backend), integers(&case.labels, &backend));
-        let distances = Distance::Euclidean.matrix(all.clone(), all);
-        let pairs = Pairs::in_batch(labels);
-        let whole = valid(&TripletMarginMinerConfig::new().init().mine(distances.clone(), &pairs));
-        let rows = |mask: &Tensor<2, Bool>| mask.clone().narrow(0, 2, 3);
-        let some = Pairs { positive: rows(&pairs.positive), negative: rows(&pairs.negative) };
-        let part = valid(&TripletMarginMinerConfig::new().init().mine(distances.narrow(0, 2, 3), &some));
+        let pairs = Pairs::in_batch(all.clone(), labels.clone());
+        let miner = TripletMarginMinerConfig::new().init(&backend.device);
+        let whole = mined(&miner, &pairs);
+        let rows = |mask: Tensor<2, Bool>| mask.narrow(0, 2, 3);
+        let PairMasks { positive, negative } = pairs.masks();
+        let some = PairMasks { positive: rows(positive), negative: rows(negative) };
+        let anchors = (all.clone().narrow(0, 2, 3), labels.clone().narrow(0, 2, 3));
+        let part = mined(&miner, &Pairs::with_references(anchors.0, anchors.1, (all, labels)).with_masks(some));
 
         let expected: Vec<[usize; 3]> =
             whole.into_iter().filter(|[a, ..]| (2..5).contains(a)).map(|[a, p, n]| [a - 2, p, n]).collect();
@@ -170,26 +168,103 @@ fn a_batch_against_other_rows_chooses_as_a_whole_batch_does_of_the_same_rows() {
 /// Every miner on a batch: how many pairs or triplets it chooses, and how many entries it makes.
 fn counts(rows: &[Vec<f64>], labels: &[i64], backend: &Backend) -> Vec<(usize, usize)> {
     let embeddings = matrix(rows, backend).require_grad();
-    let pairs = Pairs::in_batch(integers(labels, backend));
-    let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
-    let of_pairs = |pairs: Pairs| {
+    let pairs = Pairs::in_batch(embeddings, integers(labels, backend));
+    let of_pairs = |pairs: PairMasks| {
         let entries = pairs.positive.shape().num_elements();
         (places(&pairs.positive).len() + places(&pairs.negative).len(), entries)
     };
-    let of_triplets = |triplets: Triplets| (valid(&triplets).len(), triplets.valid.dims()[0]);
-    let easy_hard = BatchEasyHardMinerConfig::new().init();
-    let drawn = DistanceWeightedMinerConfig::new(3).with_nonzero_loss_cutoff(2.0).init(&backend.device);
-    vec![
-        of_triplets(pairs.triplets()),
-        of_triplets(BatchHardMiner::new().mine(distances.clone(), &pairs)),
-        of_pairs(easy_hard.mine(distances.clone(), &pairs)),
-        of_triplets(SemiHardMinerConfig::new().init().mine(distances.clone(), &pairs)),
-        of_pairs(MultiSimilarityMinerConfig::new().init().mine(distances.clone(), &pairs)),
-        of_pairs(PairMarginMinerConfig::new().init().mine(distances.clone(), &pairs)),
-        of_triplets(TripletMarginMinerConfig::new().init().mine(distances.clone(), &pairs)),
-        of_triplets(AngularMinerConfig::new().init().mine(embeddings.clone(), embeddings, &pairs)),
-        of_triplets(drawn.mine(distances, &pairs)),
+    let of_triplets = |triplets: &Triplets| (valid(triplets).len(), triplets.valid.dims()[0]);
+    let all = [of_triplets(&pairs.masks().triplets())];
+    let of_miners = every_miner(&backend.device).map(|miner| {
+        let chosen = miner.mine(&pairs);
+        chosen.triplets().map_or_else(|| of_pairs(chosen.masks()), of_triplets)
+    });
+    all.into_iter().chain(of_miners).collect()
+}
+
+/// Every miner, for embeddings of three numbers.
+fn every_miner(device: &Device) -> [Box<dyn Miner>; 8] {
+    [
+        Box::new(BatchHardMinerConfig::new().init(device)),
+        Box::new(BatchEasyHardMinerConfig::new().init(device)),
+        Box::new(SemiHardMinerConfig::new().init(device)),
+        Box::new(MultiSimilarityMinerConfig::new().with_distance(Distance::Euclidean).init(device)),
+        Box::new(PairMarginMinerConfig::new().init(device)),
+        Box::new(TripletMarginMinerConfig::new().init(device)),
+        Box::new(AngularMinerConfig::new().init(device)),
+        Box::new(DistanceWeightedMinerConfig::new(3).with_nonzero_loss_cutoff(2.0).init(device)),
     ]
+}
+
+/// What a miner chose goes into every loss; a loss without a use for it says so.
+#[test]
+fn every_loss_takes_every_miner() {
+    let case = &cases()[0];
+    for backend in backends() {
+        let device = &backend.device;
+        let losses: [Box<dyn PairLoss>; 9] = [
+            Box::new(InfoNceLossConfig::new().init(device)),
+            Box::new(SupConLossConfig::new().init(device)),
+            Box::new(NPairsLossConfig::new().init(device)),
+            Box::new(MultiSimilarityLossConfig::new().init(device)),
+            Box::new(CircleLossConfig::new().init(device)),
+            Box::new(ContrastiveLossConfig::new().with_negative_margin(9.0).init(device)),
+            Box::new(TripletLossConfig::new().with_margin(9.0).init(device)),
+            Box::new(LiftedStructureLossConfig::new().with_negative_margin(9.0).init(device)),
+            Box::new(MarginLossConfig::new().init(device)),
+        ];
+        for (number, miner) in every_miner(device).into_iter().enumerate() {
+            for loss in &losses {
+                let embeddings = matrix(&case.embeddings, &backend).require_grad();
+                let pairs = miner.mine(&Pairs::in_batch(embeddings.clone(), integers(&case.labels, &backend)));
+                let what = format!("{} of miner {number} on {}", loss.name(), backend.name);
+                let value = loss.forward_pairs(&pairs);
+                let gradient = embeddings.grad(&value.backward()).expect("a gradient");
+                let [value, gradient] = [value, gradient.abs().sum()].map(|x| x.try_into_vec_as::<f64>().unwrap()[0]);
+                assert!(value.is_finite() && gradient.is_finite(), "{what}: {value} {gradient}");
+                assert!(pairs.masks().positive.any().into_scalar::<bool>() && value > 0.0, "{what}: {value}");
+                let anchors = loss.forward_pairs_no_reduction(&pairs);
+                assert_eq!(anchors.dims(), [case.labels.len()], "{what}");
+            }
+        }
+    }
+}
+
+/// The rule of pytorch-metric-learning: a triplet is a positive and a negative pair, here as often as it is listed.
+#[test]
+fn triplets_are_pairs_to_a_loss_of_pairs() {
+    for backend in backends() {
+        let device = &backend.device;
+        // On a line: 0 and 2 of one identity, 3 and 5 of others.
+        let rows = matrix(&[vec![0.0], vec![2.0], vec![3.0], vec![5.0]], &backend);
+        let pairs = Pairs::in_batch(rows, integers(&[7, 7, 8, 9], &backend));
+        let column = |numbers: &[i64]| integers(numbers, &backend);
+        let triplets = Triplets {
+            anchor: column(&[0, 0, 1, 1]),
+            positive: column(&[1, 1, 0, 0]),
+            negative: column(&[2, 3, 2, 2]),
+            valid: Tensor::from_data([true, true, true, false], device),
+        };
+        let pairs = pairs.with_triplets(triplets);
+        let close = |value: Tensor<1>, expected: &[f64]| {
+            let value = value.try_into_vec_as::<f64>().unwrap();
+            let near = value.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(near && value.len() == expected.len(), "{value:?} {expected:?} on {}", backend.name);
+        };
+        // By hand, with the boundary 2 and the margin 1.5: positives 2 - 2 + 1.5, three times; negatives 2 - 3 + 1.5,
+        // 2 - 5 + 1.5 < 0 and 2 - 1 + 1.5. Five of six have a loss.
+        let config = MarginLossConfig::new().with_beta(2.0).with_margin(1.5);
+        let loss = config.with_reduction(EmbeddingReduction::MeanNonZero).init(device);
+        close(loss.forward_pairs(&pairs), &[(4.5 + 0.5 + 2.5) / 5.0]);
+        close(loss.forward_pairs_no_reduction(&pairs), &[1.5 + 0.5 + 1.5, 1.5 + 2.5, 0.0, 0.0]);
+        // Positives 2²/2, three times; negatives with the margin 4: (4 - 3)²/2, 0, (4 - 1)²/2, in means of their own.
+        let loss = ContrastiveLossConfig::new().with_negative_margin(4.0).init(device);
+        close(loss.forward_pairs(&pairs), &[2.0 + (0.5 + 4.5) / 3.0]);
+        // A loss with a sum per anchor has each pair once: 2 + 4 - 3 with the other negative, 4 - 5, in the logarithm.
+        let loss = LiftedStructureLossConfig::new().with_negative_margin(4.0).init(device);
+        let first = 2.0 + (1.0_f64.exp() + (-1.0_f64).exp()).ln();
+        close(loss.forward_pairs_no_reduction(&pairs), &[first, 2.0 + 3.0, 0.0, 0.0]);
+    }
 }
 
 #[test]
@@ -241,9 +316,10 @@ fn rows_with_nan_are_in_no_triplet_and_overflowed_distances_are_far() {
         vec![2.0, 1.5, 2.5, nan, 0.0],
     ];
     for backend in backends() {
-        let pairs = Pairs::in_batch(integers(&[0, 0, 0, 0, 1], &backend));
-        let triplets = BatchHardMiner::new().mine(matrix(&rows, &backend), &pairs);
-        assert_eq!(valid(&triplets), [[0, 2, 4], [1, 2, 4], [2, 0, 4]], "{}", backend.name);
+        let labels = integers(&[0, 0, 0, 0, 1], &backend);
+        let pairs = Pairs::precomputed(Distance::Euclidean, matrix(&rows, &backend), labels);
+        let triplets = mined(&BatchHardMinerConfig::new().init(&backend.device), &pairs);
+        assert_eq!(triplets, [[0, 2, 4], [1, 2, 4], [2, 0, 4]], "{}", backend.name);
     }
 }
 
@@ -253,9 +329,11 @@ fn a_choice_carries_no_gradient_and_fits_beside_what_does() {
         let case = &cases()[0];
         let embeddings = matrix(&case.embeddings, &backend).require_grad();
         let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
-        let pairs = Pairs::in_batch(integers(&case.labels, &backend));
-        let triplets = BatchHardMiner::new().mine(distances.clone(), &pairs);
-        let easy = BatchEasyHardMinerConfig::new().init().mine(distances.clone(), &pairs);
+        let pairs = Pairs::in_batch(embeddings.clone(), integers(&case.labels, &backend));
+        let hard = BatchHardMinerConfig::new().init(&backend.device).mine(&pairs);
+        let triplets = hard.triplets().expect("triplets").clone();
+        let easy = BatchEasyHardMinerConfig::new().init(&backend.device).mine(&pairs).masks();
+        let pairs = pairs.masks();
 
         let positives = embeddings.clone().select(0, triplets.positive);
         let anchors = embeddings.clone().select(0, triplets.anchor);
@@ -269,12 +347,12 @@ fn a_choice_carries_no_gradient_and_fits_beside_what_does() {
 }
 
 /// A miner of four dimensions, and distances from 40 equal anchors to themselves and to six negatives.
-fn drawing(backend: &Backend, seed: u64) -> (DistanceWeightedMiner, Tensor<2>, Pairs) {
+fn drawing(backend: &Backend, seed: u64) -> (DistanceWeightedMiner, Pairs) {
     let to_negatives = [0.3, 0.7, 0.9, 1.2, 1.39, 1.5];
     let rows: Vec<Vec<f64>> = (0..46).map(|_| [vec![0.0; 40], to_negatives.to_vec()].concat()).collect();
     let labels: Vec<i64> = (0..46).map(|row| if row < 40 { 1 } else { row }).collect();
     let miner = DistanceWeightedMinerConfig::new(4).with_seed(seed).init(&backend.device);
-    (miner, matrix(&rows, backend), Pairs::in_batch(integers(&labels, backend)))
+    (miner, Pairs::precomputed(Distance::Euclidean, matrix(&rows, backend), integers(&labels, backend)))
 }
 
 #[test]
@@ -285,10 +363,10 @@ fn negatives_are_drawn_by_the_density_of_their_distance() {
     let weights = [0.3, 0.7, 0.9, 1.2, 1.39, 1.5].map(weight);
     let total: f64 = weights.iter().sum();
     for backend in backends() {
-        let (miner, distances, pairs) = drawing(&backend, 5);
+        let (miner, pairs) = drawing(&backend, 5);
         let mut counts = [0_usize; 6];
         for _ in 0..6 {
-            for [_, _, negative] in valid(&miner.mine(distances.clone(), &pairs)) {
+            for [_, _, negative] in mined(&miner, &pairs) {
                 counts[negative - 40] += 1;
             }
         }
@@ -306,14 +384,14 @@ fn negatives_are_drawn_by_the_density_of_their_distance() {
 #[test]
 fn draws_follow_from_the_seed_on_every_backend_alike_and_go_on_after_loading() {
     let of = |backend: &Backend| {
-        let (miner, distances, pairs) = drawing(backend, 9);
-        let first = valid(&miner.mine(distances.clone(), &pairs));
+        let (miner, pairs) = drawing(backend, 9);
+        let first = mined(&miner, &pairs);
         let record = miner.clone().into_record();
-        let second = valid(&miner.mine(distances.clone(), &pairs));
+        let second = mined(&miner, &pairs);
         let (other, ..) = drawing(backend, 1);
-        let unlike = valid(&other.mine(distances.clone(), &pairs));
+        let unlike = mined(&other, &pairs);
         let loaded = other.load_record(record);
-        assert_eq!(valid(&loaded.mine(distances, &pairs)), second, "{}", backend.name);
+        assert_eq!(mined(&loaded, &pairs), second, "{}", backend.name);
         assert!(first != second && first != unlike);
         (first, second)
     };
@@ -327,11 +405,13 @@ fn draws_follow_from_the_seed_on_every_backend_alike_and_go_on_after_loading() {
 #[test]
 fn draws_without_autodiff_do_not_count() {
     for backend in backends() {
-        let (miner, distances, pairs) = drawing(&backend, 9);
-        let plain = distances.clone().without_autodiff();
-        let validation = valid(&miner.mine(plain.clone(), &pairs));
-        assert_eq!(valid(&miner.mine(plain, &pairs)), validation);
-        assert_eq!(valid(&miner.mine(distances, &pairs)), validation, "{}", backend.name);
+        let (miner, pairs) = drawing(&backend, 9);
+        let [labels, _] = pairs.class_labels().clone();
+        let plain = pairs.distances(Distance::Euclidean).without_autodiff();
+        let plain = Pairs::precomputed(Distance::Euclidean, plain, labels.without_autodiff());
+        let validation = mined(&miner, &plain);
+        assert_eq!(mined(&miner, &plain), validation);
+        assert_eq!(mined(&miner, &pairs), validation, "{}", backend.name);
     }
 }
 
@@ -364,7 +444,7 @@ fn semi_hard_negatives_in_several_blocks_are_those_of_plain_loops() {
     let labels: Vec<i64> = (0..count as i64).map(|row| row % 41).collect();
     for backend in backends().into_iter().filter(|backend| !backend.is_double()) {
         let embeddings = matrix(&rows, &backend);
-        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings);
+        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
         let host: Vec<f32> = distances.clone().try_into_vec_as::<f32>().unwrap();
         let between = |a: usize, b: usize| host[a * count + b];
         let gap = |a: usize, p: usize, n: usize| between(a, n) - between(a, p);
@@ -378,12 +458,12 @@ fn semi_hard_negatives_in_several_blocks_are_those_of_plain_loops() {
             }
         }
         assert!(expected.len() > 400);
-        let pairs = Pairs::in_batch(integers(&labels, &backend));
-        let found = valid(&SemiHardMinerConfig::new().with_margin(margin).init().mine(distances.clone(), &pairs));
+        let pairs = Pairs::in_batch(embeddings, integers(&labels, &backend));
+        let found = mined(&SemiHardMinerConfig::new().with_margin(margin).init(&backend.device), &pairs);
         assert!(found == expected, "{}: {} and {}", backend.name, found.len(), expected.len());
 
         let drawn = DistanceWeightedMinerConfig::new(2).with_nonzero_loss_cutoff(0.8).init(&backend.device);
-        let drawn = valid(&drawn.mine(distances, &pairs));
+        let drawn = mined(&drawn, &pairs);
         assert_eq!(drawn.len(), count * 3, "{}: every positive pair", backend.name);
         for [a, p, n] in drawn {
             assert!(labels[a] == labels[p] && a != p && labels[a] != labels[n] && between(a, n) < 0.8);
@@ -394,12 +474,15 @@ fn semi_hard_negatives_in_several_blocks_are_those_of_plain_loops() {
 #[test]
 fn no_references_are_no_pairs_and_no_triplets() {
     for backend in backends() {
-        let pairs = Pairs::between(integers(&[1, 2], &backend), integers(&[], &backend));
-        let distances = Tensor::<2>::zeros([2, 0], (&backend.device, backend.dtype));
-        assert_eq!(BatchHardMiner::new().mine(distances.clone(), &pairs).valid.dims(), [0]);
-        assert_eq!(pairs.triplets().valid.dims(), [0]);
-        let mined = MultiSimilarityMinerConfig::new().init().mine(distances, &pairs);
-        assert_eq!((mined.positive.dims(), mined.negative.dims()), ([2, 0], [2, 0]), "{}", backend.name);
+        let rows = |count| Tensor::<2>::zeros([count, 3], (&backend.device, backend.dtype));
+        let pairs = Pairs::with_references(rows(2), integers(&[1, 2], &backend), (rows(0), integers(&[], &backend)));
+        assert_eq!(pairs.masks().triplets().valid.dims(), [0]);
+        for miner in every_miner(&backend.device) {
+            let mined = miner.mine(&pairs);
+            assert_eq!(mined.masks().positive.dims(), [2, 0], "{}", backend.name);
+            let loss = TripletLossConfig::new().init(&backend.device).forward_pairs(&mined);
+            assert_eq!(loss.try_into_vec_as::<f64>().unwrap(), [0.0], "{}", backend.name);
+        }
     }
 }
 
@@ -410,14 +493,13 @@ fn equal_rows_huge_rows_and_tiny_rows_give_triplets_of_their_pairs() {
         for size in [0.0, 1e-30, 1.0, 1e30] {
             let rows = vec![vec![size, -size, size]; 4];
             let embeddings = matrix(&rows, &backend);
-            let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
-            let pairs = Pairs::in_batch(integers(&labels, &backend));
-            for [a, p, n] in valid(&BatchHardMiner::new().mine(distances, &pairs)) {
+            let pairs = Pairs::in_batch(embeddings, integers(&labels, &backend));
+            for [a, p, n] in mined(&BatchHardMinerConfig::new().init(&backend.device), &pairs) {
                 assert!(a != p && labels[a] == labels[p] && labels[a] != labels[n], "{} {size}", backend.name);
             }
             // Rows that are equal have no angle at the negative.
-            let angular = AngularMinerConfig::new().init().mine(embeddings.clone(), embeddings, &pairs);
-            assert_eq!(valid(&angular), [[0_usize; 3]; 0], "{} {size}", backend.name);
+            let angular = mined(&AngularMinerConfig::new().init(&backend.device), &pairs);
+            assert_eq!(angular, [[0_usize; 3]; 0], "{} {size}", backend.name);
         }
     }
 }
@@ -435,8 +517,10 @@ fn a_view_is_mined_as_its_copy() {
         let view = Tensor::<2>::from_data(transposed.clone(), (&backend.device, backend.dtype)).transpose();
         let copy: Vec<f64> = view.clone().try_into_vec_as::<f64>().unwrap();
         let copy = Tensor::<2>::from_data(TensorData::new(copy, [count, count]), (&backend.device, backend.dtype));
-        let pairs = Pairs::in_batch(integers(&case.labels, &backend));
-        let of = |distances: Tensor<2>| valid(&TripletMarginMinerConfig::new().init().mine(distances, &pairs));
+        let of = |distances: Tensor<2>| {
+            let pairs = Pairs::precomputed(Distance::Euclidean, distances, integers(&case.labels, &backend));
+            mined(&TripletMarginMinerConfig::new().init(&backend.device), &pairs)
+        };
         assert_eq!(of(view), of(copy), "{}", backend.name);
     }
 }
@@ -447,8 +531,8 @@ fn half_precision_is_mined_in_f32() {
     for dtype in [burn::tensor::DType::F16, burn::tensor::DType::BF16] {
         let distances = [[0.0, 1.0, 3.0, 2.0], [1.0, 0.0, 2.0, 1.5], [3.0, 2.0, 0.0, 1.0], [2.0, 1.5, 1.0, 0.0]];
         let distances = Tensor::<2>::from_data(distances, (&device, dtype));
-        let pairs = Pairs::in_batch(Tensor::from_data([5, 5, 5, 6], &device));
-        let triplets = BatchHardMiner::new().mine(distances, &pairs);
-        assert_eq!(valid(&triplets), [[0, 2, 3], [1, 2, 3], [2, 0, 3]]);
+        let pairs = Pairs::precomputed(Distance::Euclidean, distances, Tensor::from_data([5, 5, 5, 6], &device));
+        let triplets = mined(&BatchHardMinerConfig::new().init(&device), &pairs);
+        assert_eq!(triplets, [[0, 2, 3], [1, 2, 3], [2, 0, 3]]);
     }
 }

@@ -2,11 +2,12 @@
 
 use burn::config::Config;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
-use burn_losses::mining::{Pairs, Triplets};
+use burn_losses::mining::{PairMasks, Triplets};
 use burn_losses::pairs::{
     ContrastiveForm, ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, NegativeDistance, PairBalance,
-    PairwiseLoss, TripletLoss, TripletLossConfig, TripletMining, TripletShape,
+    PairLoss, Pairs, TripletLossConfig, TripletMining, TripletShape,
 };
 use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};
@@ -16,37 +17,34 @@ use support::table::host;
 const REDUCTIONS: [EmbeddingReduction; 3] =
     [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero];
 
-/// A batch loss behind one signature.
-type BatchLoss = Box<dyn Fn(Tensor<2>, Tensor<1, Int>, EmbeddingReduction) -> Tensor<1>>;
-
-/// Every loss of the family that takes a batch, in each of its settings, by name. `needs_both` marks those that are 0
+/// Every loss of the family, in each of its settings, by name. `needs_both` marks those that are 0
 /// without a positive and without a negative.
-fn losses(device: &Device) -> Vec<(String, bool, BatchLoss)> {
-    let mut all: Vec<(String, bool, BatchLoss)> = Vec::new();
+fn losses(device: &Device, reduction: EmbeddingReduction) -> Vec<(String, bool, Box<dyn PairLoss>)> {
+    let mut all: Vec<(String, bool, Box<dyn PairLoss>)> = Vec::new();
     for form in [ContrastiveForm::Squared, ContrastiveForm::SquaredDistance, ContrastiveForm::Hinge] {
-        let loss = ContrastiveLossConfig::new().with_form(form).init();
-        all.push((format!("contrastive {form:?}"), false, Box::new(move |x, y, r| loss.forward(x, y, r))));
+        let loss = ContrastiveLossConfig::new().with_form(form).with_reduction(reduction).init(device);
+        all.push((format!("contrastive {form:?}"), false, Box::new(loss)));
     }
-    for (name, loss) in triplet_losses() {
-        all.push((name, true, Box::new(move |x, y, r| loss.forward(x, y, r))));
+    for (name, config) in triplet_losses() {
+        all.push((name, true, Box::new(config.with_reduction(reduction).init(device))));
     }
-    let lifted = LiftedStructureLossConfig::new().init();
-    all.push(("lifted structure".to_owned(), true, Box::new(move |x, y, r| lifted.forward(x, y, r))));
+    let lifted = LiftedStructureLossConfig::new().with_reduction(reduction).init(device);
+    all.push(("lifted structure".to_owned(), true, Box::new(lifted)));
     for classes in [None, Some(4)] {
-        let loss = MarginLossConfig::new().with_classes(classes).with_nu(0.1).init(device);
-        all.push((format!("margin {classes:?}"), false, Box::new(move |x, y, r| loss.forward(x, y, r))));
+        let config = MarginLossConfig::new().with_classes(classes).with_nu(0.1).with_reduction(reduction);
+        all.push((format!("margin {classes:?}"), false, Box::new(config.init(device))));
     }
     all
 }
 
-fn triplet_losses() -> Vec<(String, TripletLoss)> {
+fn triplet_losses() -> Vec<(String, TripletLossConfig)> {
     let mut all = Vec::new();
     for mining in [TripletMining::All, TripletMining::Hard, TripletMining::SemiHard] {
         for shape in [TripletShape::Hinge, TripletShape::Softplus] {
             for swap in [NegativeDistance::FromAnchor, NegativeDistance::Nearest] {
                 let config = TripletLossConfig::new().with_mining(mining).with_shape(shape);
-                let loss = config.with_negative_distance(swap).with_margin(0.4).init();
-                all.push((format!("triplet {mining:?} {shape:?} {swap:?}"), loss));
+                let config = config.with_negative_distance(swap).with_margin(0.4);
+                all.push((format!("triplet {mining:?} {shape:?} {swap:?}"), config));
             }
         }
     }
@@ -64,13 +62,16 @@ fn integers(backend: &Backend, labels: &[i64]) -> Tensor<1, Int> {
 
 fn value_and_gradient(
     backend: &Backend,
-    loss: &BatchLoss,
+    loss: &(impl EmbeddingLoss + ?Sized),
     rows: &[Vec<f64>],
     labels: &[i64],
-    reduction: EmbeddingReduction,
 ) -> (f64, Vec<f64>) {
+    of_pairs(backend, rows, |embeddings| loss.forward(embeddings, integers(backend, labels)))
+}
+
+fn of_pairs(backend: &Backend, rows: &[Vec<f64>], loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> (f64, Vec<f64>) {
     let embeddings = floats(backend, rows).require_grad();
-    let value = loss(embeddings.clone(), integers(backend, labels), reduction);
+    let value = loss(embeddings.clone());
     let gradient = embeddings.grad(&value.backward()).expect("a gradient");
     (host(value)[0], host(gradient))
 }
@@ -88,9 +89,9 @@ fn tolerance(backend: &Backend) -> Tolerance {
 
 fn all_finite(what: &str, rows: &[Vec<f64>], labels: &[i64]) {
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
-            for reduction in REDUCTIONS {
-                let (value, gradient) = value_and_gradient(&backend, &loss, rows, labels, reduction);
+        for reduction in REDUCTIONS {
+            for (name, _, loss) in losses(&backend.device, reduction) {
+                let (value, gradient) = value_and_gradient(&backend, loss.as_ref(), rows, labels);
                 let what = format!("{what}: {name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
                 assert_finite(&what, &[value]);
                 assert_finite(&format!("{what}: gradient"), &gradient);
@@ -102,9 +103,11 @@ fn all_finite(what: &str, rows: &[Vec<f64>], labels: &[i64]) {
 /// Loss and gradient are 0 to the last bit, for the losses that need a positive and a negative, or for all.
 fn exactly_zero(what: &str, rows: &[Vec<f64>], labels: &[i64], for_all: bool) {
     for backend in backends() {
-        for (name, needs_both, loss) in losses(&backend.device) {
-            for reduction in REDUCTIONS.into_iter().filter(|_| for_all || needs_both) {
-                let (value, gradient) = value_and_gradient(&backend, &loss, rows, labels, reduction);
+        for reduction in REDUCTIONS {
+            for (name, _, loss) in
+                losses(&backend.device, reduction).into_iter().filter(|(_, both, _)| for_all || *both)
+            {
+                let (value, gradient) = value_and_gradient(&backend, loss.as_ref(), rows, labels);
                 let what = format!("{what}: {name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
                 assert_eq!(value, 0.0, "{what}");
                 assert!(gradient.iter().all(|&slope| slope == 0.0), "{what}: {gradient:?}");
@@ -172,11 +175,11 @@ fn huge_rows_have_finite_losses_and_gradients_where_no_distance_is_squared() {
         rows[0] = vec![length, 0.0, 0.0];
         rows[3] = vec![0.0, -length, length];
         for backend in backends() {
-            for (name, _, loss) in losses(&backend.device) {
+            for (name, _, loss) in losses(&backend.device, EmbeddingReduction::Mean) {
                 if name.contains("Squared") {
                     continue;
                 }
-                let (value, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
+                let (value, gradient) = value_and_gradient(&backend, loss.as_ref(), &rows, &labels);
                 let what = format!("{length:e}: {name} on {} {:?}", backend.name, backend.dtype);
                 assert_finite(&what, &[value]);
                 assert_finite(&format!("{what}: gradient"), &gradient);
@@ -193,8 +196,8 @@ fn a_nan_in_a_row_with_a_negative_label_reaches_nothing() {
     let mut poisoned = clean.clone();
     poisoned[1] = vec![f64::NAN, f64::INFINITY, 1.0];
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
-            let run = |rows: &[Vec<f64>]| value_and_gradient(&backend, &loss, rows, &labels, EmbeddingReduction::Mean);
+        for (name, _, loss) in losses(&backend.device, EmbeddingReduction::Mean) {
+            let run = |rows: &[Vec<f64>]| value_and_gradient(&backend, loss.as_ref(), rows, &labels);
             let (expected, actual) = (run(&clean), run(&poisoned));
             assert_eq!(actual, expected, "{name} on {}", backend.name);
             assert!(actual.1[3..6].iter().all(|&slope| slope == 0.0), "{name}: {:?}", actual.1);
@@ -207,12 +210,12 @@ fn a_nan_in_a_pair_is_never_a_finite_loss() {
     let (mut rows, labels) = batch();
     rows[2][1] = f64::NAN;
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
+        for (name, _, loss) in losses(&backend.device, EmbeddingReduction::Mean) {
             // The farthest and the nearest of numbers that are none is up to the backend.
             if name.contains("Hard") {
                 continue;
             }
-            let value = loss(floats(&backend, &rows), integers(&backend, &labels), EmbeddingReduction::Mean);
+            let value = loss.forward(floats(&backend, &rows), integers(&backend, &labels));
             assert!(host(value)[0].is_nan(), "{name} on {}", backend.name);
         }
     }
@@ -223,7 +226,8 @@ fn an_anchor_that_equals_its_positive_has_a_finite_gradient() {
     for backend in backends() {
         for shape in [TripletShape::Hinge, TripletShape::Softplus] {
             for swap in [NegativeDistance::FromAnchor, NegativeDistance::Nearest] {
-                let loss = TripletLossConfig::new().with_shape(shape).with_negative_distance(swap).init();
+                let loss =
+                    TripletLossConfig::new().with_shape(shape).with_negative_distance(swap).init(&backend.device);
                 let same = vec![vec![0.3, -2.0, 7.0], vec![1.0, 0.0, 0.0], vec![0.0; 3]];
                 let other = vec![vec![0.3, -2.0, 7.0], vec![0.0, 1.0, 0.0], vec![0.0; 3]];
                 let anchor = floats(&backend, &same).require_grad();
@@ -231,7 +235,7 @@ fn an_anchor_that_equals_its_positive_has_a_finite_gradient() {
                 let negative = floats(&backend, &other).require_grad();
                 let triplets = [&anchor, &positive, &negative].map(Clone::clone);
                 let [a, p, n] = triplets;
-                let gradients = loss.forward_triplets(a, p, n, EmbeddingReduction::Mean).backward();
+                let gradients = loss.forward_pairs(&Pairs::given_triplets(a, p, n)).backward();
                 for leaf in [anchor, positive, negative] {
                     let gradient = host(leaf.grad(&gradients).expect("a gradient"));
                     assert_finite(&format!("{shape:?} {swap:?} on {}", backend.name), &gradient);
@@ -253,8 +257,8 @@ fn the_triplet_loss_of_burn_has_a_nan_gradient_there() {
 
     let of_burn = burn::nn::loss::TripletMarginLossConfig::new().init();
     let theirs = of_burn.forward(anchor.clone(), positive.clone(), negative.clone(), burn::nn::loss::Reduction::Mean);
-    let ours = TripletLossConfig::new().with_margin(1.0).init();
-    let ours = ours.forward_triplets(anchor.clone(), positive, negative, EmbeddingReduction::Mean);
+    let ours = TripletLossConfig::new().with_margin(1.0).init(&device);
+    let ours = ours.forward_pairs(&Pairs::given_triplets(anchor.clone(), positive, negative));
 
     assert!(gradient(theirs)[0].is_nan());
     assert_finite("ours", &gradient(ours));
@@ -281,21 +285,15 @@ fn listed(backend: &Backend, labels: &[i64]) -> Triplets {
 fn batch_all_equals_the_list_of_all_triplets() {
     let (rows, labels) = batch();
     for backend in backends() {
-        for (name, loss) in triplet_losses().into_iter().filter(|(name, _)| name.contains("All")) {
+        for (name, config) in triplet_losses().into_iter().filter(|(name, _)| name.contains("All")) {
             for reduction in REDUCTIONS {
-                let in_batch: BatchLoss = {
-                    let loss = loss.clone();
-                    Box::new(move |x, y, r| loss.forward(x, y, r))
-                };
+                let loss = config.clone().with_reduction(reduction).init(&backend.device);
                 let triplets = listed(&backend, &labels);
-                let twin: BatchLoss = {
-                    let loss = loss.clone();
-                    Box::new(move |x: Tensor<2>, _, r| {
-                        loss.forward_mined(Distance::Euclidean.matrix(x.clone(), x), &triplets, r)
-                    })
-                };
-                let (value, gradient) = value_and_gradient(&backend, &in_batch, &rows, &labels, reduction);
-                let (expected, expected_gradient) = value_and_gradient(&backend, &twin, &rows, &labels, reduction);
+                let (value, gradient) = value_and_gradient(&backend, &loss, &rows, &labels);
+                let (expected, expected_gradient) = of_pairs(&backend, &rows, |x| {
+                    let pairs = Pairs::in_batch(x, integers(&backend, &labels)).with_triplets(triplets);
+                    loss.forward_pairs(&pairs)
+                });
                 let what = format!("{name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
                 assert_close(&what, &[value], &[expected], tolerance(&backend));
                 assert_close(&what, &gradient, &expected_gradient, tolerance(&backend));
@@ -318,7 +316,7 @@ fn batch_all_of_chosen_pairs_equals_the_list_of_their_triplets() {
             let bits: Vec<bool> = (0..count * count).map(|at| chosen(at / count, at % count, same)).collect();
             Tensor::<2, Bool>::from_data(TensorData::new(bits, [count, count]), &backend.device)
         };
-        let pairs = Pairs { positive: mask(true), negative: mask(false) };
+        let pairs = PairMasks { positive: mask(true), negative: mask(false) };
         let all = listed(&backend, &labels);
         let valid: Vec<bool> = (0..count * count * count)
             .map(|at| {
@@ -328,15 +326,14 @@ fn batch_all_of_chosen_pairs_equals_the_list_of_their_triplets() {
             .collect();
         let valid = Tensor::<1, Bool>::from_data(TensorData::from(valid.as_slice()), &backend.device);
         let list = Triplets { valid, ..all };
-        for (name, loss) in triplet_losses().into_iter().filter(|(name, _)| name.contains("All")) {
+        for (name, config) in triplet_losses().into_iter().filter(|(name, _)| name.contains("All")) {
             for reduction in REDUCTIONS {
-                let (one, other) = (loss.clone(), loss.clone());
-                let (pairs, list) = (pairs.clone(), list.clone());
-                let matrix = |x: Tensor<2>| Distance::Euclidean.matrix(x.clone(), x);
-                let walked: BatchLoss = Box::new(move |x, _, r| one.forward_distances(matrix(x), &pairs, r));
-                let held: BatchLoss = Box::new(move |x, _, r| other.forward_mined(matrix(x), &list, r));
-                let (value, gradient) = value_and_gradient(&backend, &walked, &rows, &labels, reduction);
-                let (expected, expected_gradient) = value_and_gradient(&backend, &held, &rows, &labels, reduction);
+                let loss = config.clone().with_reduction(reduction).init(&backend.device);
+                let all = |x| Pairs::in_batch(x, integers(&backend, &labels));
+                let (value, gradient) =
+                    of_pairs(&backend, &rows, |x| loss.forward_pairs(&all(x).with_masks(pairs.clone())));
+                let (expected, expected_gradient) =
+                    of_pairs(&backend, &rows, |x| loss.forward_pairs(&all(x).with_triplets(list.clone())));
                 let what = format!("{name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
                 assert!(expected > 0.0, "{what}");
                 assert_close(&what, &[value], &[expected], tolerance(&backend));
@@ -351,14 +348,14 @@ fn batch_all_of_chosen_pairs_equals_the_list_of_their_triplets() {
 fn a_margin_loss_is_a_contrastive_loss_around_its_boundary() {
     let (rows, labels) = batch();
     for backend in backends() {
-        let margin = MarginLossConfig::new().with_margin(0.25).with_beta(1.25).init(&backend.device);
+        let margin = MarginLossConfig::new().with_margin(0.25).with_beta(1.25);
         let config = ContrastiveLossConfig::new().with_form(ContrastiveForm::Hinge).with_balance(PairBalance::Joint);
-        let contrastive = config.with_positive_margin(1.0).with_negative_margin(1.5).init();
-        let margin: BatchLoss = Box::new(move |x, y, r| margin.forward(x, y, r));
-        let contrastive: BatchLoss = Box::new(move |x, y, r| contrastive.forward(x, y, r));
+        let contrastive = config.with_positive_margin(1.0).with_negative_margin(1.5);
         for reduction in REDUCTIONS {
-            let (value, gradient) = value_and_gradient(&backend, &margin, &rows, &labels, reduction);
-            let (expected, expected_gradient) = value_and_gradient(&backend, &contrastive, &rows, &labels, reduction);
+            let margin = margin.clone().with_reduction(reduction).init(&backend.device);
+            let contrastive = contrastive.clone().with_reduction(reduction).init(&backend.device);
+            let (value, gradient) = value_and_gradient(&backend, &margin, &rows, &labels);
+            let (expected, expected_gradient) = value_and_gradient(&backend, &contrastive, &rows, &labels);
             let what = format!("{reduction:?} on {} {:?}", backend.name, backend.dtype);
             assert_close(&what, &[value], &[expected], tolerance(&backend));
             assert_close(&what, &gradient, &expected_gradient, tolerance(&backend));
@@ -374,40 +371,95 @@ fn references_are_compared_by_distance() {
         let (x, y) = (floats(&backend, &rows), integers(&backend, &labels));
         let (anchors, references) = (x.clone().narrow(0, 0, 3), x.narrow(0, 3, 4));
         let (of_anchors, of_references) = (y.clone().narrow(0, 0, 3), y.narrow(0, 3, 4));
-        let pairs = Pairs::between(of_anchors.clone(), of_references.clone());
-        let distances = || Distance::Euclidean.matrix(anchors.clone(), references.clone());
-        let contrastive = ContrastiveLossConfig::new().with_negative_margin(3.0).init();
-        let triplet = TripletLossConfig::new().with_margin(5.0).init();
-        let lifted = LiftedStructureLossConfig::new().with_negative_margin(3.0).init();
-        let margin = MarginLossConfig::new().with_nu(0.1).init(&backend.device);
+        let distances = Distance::Euclidean.matrix(anchors.clone(), references.clone());
+        let (labels, reference_labels) = (of_anchors.clone(), of_references.clone());
+        let known = Pairs::precomputed_with_references(
+            Distance::Euclidean,
+            distances,
+            labels.clone(),
+            reference_labels.clone(),
+        );
+        let compared = Pairs::with_references(anchors, labels, (references, reference_labels));
         for reduction in REDUCTIONS {
-            let cases: [(&dyn PairwiseLoss, Tensor<1>); 4] = [
-                (&contrastive, contrastive.forward_distances(distances(), &pairs, reduction)),
-                (&triplet, triplet.forward_distances(distances(), &pairs, reduction)),
-                (&lifted, lifted.forward_distances(distances(), &pairs, reduction)),
-                (&margin, margin.forward_distances(distances(), of_anchors.clone(), &pairs, reduction)),
+            let losses: [Box<dyn PairLoss>; 4] = [
+                Box::new(
+                    ContrastiveLossConfig::new()
+                        .with_negative_margin(3.0)
+                        .with_reduction(reduction)
+                        .init(&backend.device),
+                ),
+                Box::new(TripletLossConfig::new().with_margin(5.0).with_reduction(reduction).init(&backend.device)),
+                Box::new(
+                    LiftedStructureLossConfig::new()
+                        .with_negative_margin(3.0)
+                        .with_reduction(reduction)
+                        .init(&backend.device),
+                ),
+                Box::new(MarginLossConfig::new().with_nu(0.1).with_reduction(reduction).init(&backend.device)),
             ];
-            for (place, (loss, expected)) in cases.into_iter().enumerate() {
-                let (anchors, references) = (anchors.clone(), references.clone());
-                let (labels, reference_labels) = (of_anchors.clone(), of_references.clone());
-                let value = loss.forward_with_references(anchors, labels, references, reference_labels, reduction);
-                let value = host(value);
-                assert_eq!(value, host(expected), "loss {place} on {} {:?}", backend.name, backend.dtype);
-                assert!(value[0] > 0.0, "loss {place} on {} {:?}", backend.name, backend.dtype);
+            for loss in losses {
+                let what = format!("{} on {} {:?}", loss.name(), backend.name, backend.dtype);
+                let value = host(loss.forward_pairs(&compared));
+                assert_eq!(value, host(loss.forward_pairs(&known)), "{what}");
+                assert!(value[0] > 0.0, "{what}");
             }
         }
     }
 }
 
+/// An issue of pytorch-metric-learning, number 748: its swap measures the positive and the negative between other rows
+/// than those of the triplet when there are references.
 #[test]
-#[should_panic(expected = "TripletLoss: NegativeDistance::Nearest takes no references, only a batch")]
-fn a_swap_needs_a_batch() {
+fn a_swap_among_references_is_measured_between_them() {
+    for backend in backends() {
+        let config = TripletLossConfig::new().with_margin(0.5).with_negative_distance(NegativeDistance::Nearest);
+        let row = |numbers: [[f64; 2]; 1]| Tensor::<2>::from_data(numbers, (&backend.device, backend.dtype));
+        let references = [[0.0, 1.0], [3.0, 1.0], [0.0, 3.0]];
+        let references = Tensor::<2>::from_data(references, (&backend.device, backend.dtype)).require_grad();
+        let labels = |labels: &[i64]| integers(&backend, labels);
+        let anchor = row([[0.0, 0.0]]).require_grad();
+        let pairs = || Pairs::with_references(anchor.clone(), labels(&[7]), (references.clone(), labels(&[7, 8, 9])));
+        // By hand: the positive is 1 away. The negatives are sqrt(10) and 3 from the anchor, but 3 and 2 from the
+        // positive: 1 - 3 + 1/2 < 0, and 1 - 2 + 1/2 < 0. With the margin 5/2, 1/2 and 3/2.
+        let values = |margin: f64, mining| {
+            let config = config.clone().with_margin(margin).with_mining(mining);
+            let loss = config.with_reduction(EmbeddingReduction::Sum).init(&backend.device);
+            host(loss.forward_pairs(&pairs()))[0]
+        };
+        assert_eq!(values(0.5, TripletMining::All), 0.0);
+        assert_close(&backend.name, &[values(2.5, TripletMining::All)], &[2.0], tolerance(&backend));
+        // The hard and the semi-hard negative are those of the anchor, 3 away, and are then held to the positive.
+        assert_close(&backend.name, &[values(2.5, TripletMining::Hard)], &[1.5], tolerance(&backend));
+        assert_close(&backend.name, &[values(2.5, TripletMining::SemiHard)], &[1.5], tolerance(&backend));
+
+        let listed = Triplets {
+            anchor: labels(&[0, 0]),
+            positive: labels(&[0, 0]),
+            negative: labels(&[1, 2]),
+            valid: Tensor::from_data([true, true], &backend.device),
+        };
+        let loss = config.with_margin(2.5).init(&backend.device);
+        let mean = loss.forward_pairs(&pairs().with_triplets(listed));
+        assert_close(&backend.name, &host(mean.clone()), &[1.0], tolerance(&backend));
+        // By hand: both triplets pull the positive to the anchor and push it from its negatives, along the axes.
+        let gradients = mean.backward();
+        let of_references = host(references.grad(&gradients).expect("a gradient"));
+        let expected = [0.5, 1.0 + 0.5, -0.5, 0.0, 0.0, -0.5];
+        assert_close(&backend.name, &of_references, &expected, tolerance(&backend));
+        let walked = references.grad(&loss.forward_pairs(&pairs()).backward()).expect("a gradient");
+        assert_close(&backend.name, &host(walked), &expected, tolerance(&backend));
+    }
+}
+
+#[test]
+#[should_panic(expected = "TripletLoss: the distances of references to each other are needed")]
+fn a_swap_needs_the_distances_of_references() {
     let device = Device::flex();
-    let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init();
-    // Also where there is nothing to compare, so that a first empty memory does not hide it.
-    let rows = |count: usize| Tensor::<2>::ones([count, 1], &device);
+    let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init(&device);
     let labels = |count: i64| Tensor::<1, Int>::arange(0..count, &device);
-    loss.forward_with_references(rows(2), labels(2), rows(0), labels(0), EmbeddingReduction::Mean);
+    let distances = Tensor::<2>::ones([2, 3], &device);
+    let pairs = Pairs::precomputed_with_references(Distance::Euclidean, distances, labels(2), labels(3));
+    loss.forward_pairs(&pairs);
 }
 
 /// Rows of a memory are references and no anchors.
@@ -417,15 +469,19 @@ fn a_memory_gives_every_mining_its_triplets() {
     for backend in backends() {
         let x = floats(&backend, &rows).require_grad();
         let y = integers(&backend, &labels);
-        let pairs = Pairs::between(y.clone().narrow(0, 0, 3), y.narrow(0, 3, 4));
-        let distances = || Distance::Euclidean.matrix(x.clone().narrow(0, 0, 3), x.clone().narrow(0, 3, 4));
-        let d = host(distances());
+        // A backward uses up what it went through.
+        let pairs = || {
+            let (anchors, references) = (x.clone().narrow(0, 0, 3), x.clone().narrow(0, 3, 4));
+            let (labels, of_references) = (y.clone().narrow(0, 0, 3), y.clone().narrow(0, 3, 4));
+            Pairs::with_references(anchors, labels, (references, of_references))
+        };
+        let d = host(pairs().distances(Distance::Euclidean));
         let at = |a: usize, r: usize| d[4 * a + r];
         // Anchors of 2, 0, 2; references of 1, 0, 2, 1: one positive each, three negatives.
         let positive = [2, 1, 2];
         for mining in [TripletMining::All, TripletMining::Hard, TripletMining::SemiHard] {
-            let loss = TripletLossConfig::new().with_mining(mining).with_margin(1.0).init();
-            let losses = loss.forward_distances_no_reduction(distances(), &pairs);
+            let loss = TripletLossConfig::new().with_mining(mining).with_margin(1.0).init(&backend.device);
+            let losses = loss.forward_pairs_no_reduction(&pairs());
             let expected: Vec<f64> = (0..3)
                 .map(|a| {
                     let near = at(a, positive[a]);
@@ -449,11 +505,12 @@ fn a_memory_gives_every_mining_its_triplets() {
 fn the_sum_is_the_sum_of_the_losses_of_the_anchors() {
     let (rows, labels) = batch();
     for backend in backends() {
-        for (name, loss) in triplet_losses() {
+        for (name, config) in triplet_losses() {
+            let loss = config.with_reduction(EmbeddingReduction::Sum).init(&backend.device);
             let embeddings = floats(&backend, &rows);
             let labels = integers(&backend, &labels);
             let anchors: f64 = host(loss.forward_no_reduction(embeddings.clone(), labels.clone())).iter().sum();
-            let sum = host(loss.forward(embeddings, labels, EmbeddingReduction::Sum));
+            let sum = host(loss.forward(embeddings, labels));
             assert_close(&format!("{name} on {}", backend.name), &sum, &[anchors], tolerance(&backend));
         }
     }
@@ -467,10 +524,10 @@ fn the_order_of_the_rows_and_the_names_of_the_identities_do_not_matter() {
     // 2, 0, 1 become 0, 3, 2.
     let renamed: Vec<i64> = order.iter().map(|&row| [3, 2, 0][labels[row] as usize]).collect();
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
-            for reduction in REDUCTIONS {
-                let (expected, expected_gradient) = value_and_gradient(&backend, &loss, &rows, &labels, reduction);
-                let (value, gradient) = value_and_gradient(&backend, &loss, &moved, &renamed, reduction);
+        for reduction in REDUCTIONS {
+            for (name, _, loss) in losses(&backend.device, reduction) {
+                let (expected, expected_gradient) = value_and_gradient(&backend, loss.as_ref(), &rows, &labels);
+                let (value, gradient) = value_and_gradient(&backend, loss.as_ref(), &moved, &renamed);
                 let back: Vec<f64> =
                     order.iter().flat_map(|&row| expected_gradient[3 * row..3 * row + 3].to_vec()).collect();
                 let what = format!("{name} {reduction:?} on {} {:?}", backend.name, backend.dtype);
@@ -489,9 +546,9 @@ fn moving_and_turning_all_rows_changes_nothing() {
     let turned: Vec<Vec<f64>> =
         rows.iter().map(|x| vec![c * x[0] - s * x[1] + 0.5, s * x[0] + c * x[1] - 1.0, x[2] + 0.25]).collect();
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
-            let (expected, gradient) = value_and_gradient(&backend, &loss, &rows, &labels, EmbeddingReduction::Mean);
-            let (value, _) = value_and_gradient(&backend, &loss, &turned, &labels, EmbeddingReduction::Mean);
+        for (name, _, loss) in losses(&backend.device, EmbeddingReduction::Mean) {
+            let (expected, gradient) = value_and_gradient(&backend, loss.as_ref(), &rows, &labels);
+            let (value, _) = value_and_gradient(&backend, loss.as_ref(), &turned, &labels);
             let what = format!("{name} on {} {:?}", backend.name, backend.dtype);
             assert_close(&what, &[value], &[expected], tolerance(&backend));
             let sums: Vec<f64> = (0..3).map(|k| gradient.iter().skip(k).step_by(3).sum()).collect();
@@ -503,12 +560,12 @@ fn moving_and_turning_all_rows_changes_nothing() {
 #[test]
 fn a_triplet_keeps_its_margin_exactly_when_its_loss_is_zero() {
     for backend in backends() {
-        let loss = TripletLossConfig::new().with_margin(1.0).init();
+        let loss = TripletLossConfig::new().with_margin(1.0).init(&backend.device);
         let anchors = floats(&backend, &[vec![0.0], vec![0.0], vec![0.0]]);
         let positives = floats(&backend, &[vec![1.0], vec![1.0], vec![1.0]]);
         let negatives = floats(&backend, &[vec![1.75], vec![2.0], vec![2.5]]);
         // By hand: 1 - 1.75 + 1, 1 - 2 + 1, 1 - 2.5 + 1 < 0.
-        let losses = host(loss.forward_triplets_no_reduction(anchors, positives, negatives));
+        let losses = host(loss.forward_pairs_no_reduction(&Pairs::given_triplets(anchors, positives, negatives)));
         assert_close(&backend.name, &losses, &[0.25, 0.0, 0.0], tolerance(&backend));
     }
 }
@@ -517,10 +574,14 @@ fn a_triplet_keeps_its_margin_exactly_when_its_loss_is_zero() {
 fn a_pair_has_the_same_loss_from_both_sides() {
     let (rows, labels) = batch();
     for backend in backends() {
-        let loss = ContrastiveLossConfig::new().with_negative_margin(1.5).init();
-        let matrix = loss.forward_no_reduction(floats(&backend, &rows), integers(&backend, &labels));
-        let mirrored = host(matrix.clone().transpose());
-        assert_close(&backend.name, &host(matrix), &mirrored, tolerance(&backend));
+        let loss = ContrastiveLossConfig::new().with_negative_margin(1.5).init(&backend.device);
+        let (x, y) = (floats(&backend, &rows), integers(&backend, &labels));
+        let (first, second) =
+            ((x.clone().narrow(0, 0, 3), y.clone().narrow(0, 0, 3)), (x.narrow(0, 3, 3), y.narrow(0, 3, 3)));
+        let is_same = first.1.equal(second.1);
+        let one = loss.forward_pairs_no_reduction(&Pairs::given(first.0.clone(), second.0.clone(), is_same.clone()));
+        let other = loss.forward_pairs_no_reduction(&Pairs::given(second.0, first.0, is_same));
+        assert_close(&backend.name, &host(one), &host(other), tolerance(&backend));
     }
 }
 
@@ -532,7 +593,7 @@ fn three_ways_to_the_same_pairs_agree() {
         for form in [ContrastiveForm::Squared, ContrastiveForm::SquaredDistance, ContrastiveForm::Hinge] {
             for balance in [PairBalance::Separate, PairBalance::Joint] {
                 let config = ContrastiveLossConfig::new().with_form(form).with_negative_margin(1.5);
-                let loss = config.with_balance(balance).init();
+                let config = config.with_balance(balance);
                 let (mut first, mut second, mut same) = (Vec::new(), Vec::new(), Vec::new());
                 for i in 0..rows.len() {
                     for j in (0..rows.len()).filter(|j| *j != i) {
@@ -544,25 +605,22 @@ fn three_ways_to_the_same_pairs_agree() {
                 let is_same = Tensor::<1, Bool>::from_data(TensorData::from(same.as_slice()), &backend.device);
                 let x = floats(&backend, &rows);
                 let y = integers(&backend, &labels);
-                let pairs = Pairs::between(y.clone(), y.clone());
                 let distances = Distance::Euclidean.matrix(x.clone(), x.clone());
+                let given = Pairs::given(floats(&backend, &first), floats(&backend, &second), is_same);
+                let in_batch = Pairs::in_batch(x, y.clone());
+                let known = Pairs::precomputed(Distance::Euclidean, distances, y.clone());
+                let masks = PairMasks::between(y.clone(), y);
                 for reduction in REDUCTIONS {
+                    let loss = config.clone().with_reduction(reduction).init(&backend.device);
                     let what = format!("{form:?} {balance:?} {reduction:?} on {} {:?}", backend.name, backend.dtype);
-                    let given = loss.forward_pairs(
-                        floats(&backend, &first),
-                        floats(&backend, &second),
-                        is_same.clone(),
-                        reduction,
-                    );
-                    let batch = host(loss.forward(x.clone(), y.clone(), reduction));
-                    let chosen = Pairs::in_batch(y.clone());
-                    let matrix = loss.forward_distances(distances.clone(), &chosen, reduction);
-                    assert_close(&what, &host(given), &batch, tolerance(&backend));
-                    assert_close(&what, &host(matrix), &batch, tolerance(&backend));
+                    let batch = host(loss.forward_pairs(&in_batch));
+                    assert_close(&what, &host(loss.forward_pairs(&given)), &batch, tolerance(&backend));
+                    assert_close(&what, &host(loss.forward_pairs(&known)), &batch, tolerance(&backend));
                 }
-                // Without the mask of rows with themselves there are more positives: the masks are what counts.
-                let more = loss.forward_distances(distances, &pairs, EmbeddingReduction::Mean);
-                assert!(host(more)[0] < host(loss.forward(x, y, EmbeddingReduction::Mean))[0], "{form:?} {balance:?}");
+                // With the pairs of rows with themselves there are more positives: the masks are what counts.
+                let loss = config.init(&backend.device);
+                let more = loss.forward_pairs(&in_batch.clone().with_masks(masks));
+                assert!(host(more)[0] < host(loss.forward_pairs(&in_batch))[0], "{form:?} {balance:?}");
             }
         }
     }
@@ -576,17 +634,18 @@ fn lifted_structure_with_single_pairs_is_a_triplet_loss() {
     for backend in backends() {
         let x = floats(&backend, &rows);
         let (anchors, references) = (x.clone().narrow(0, 0, 3), x.narrow(0, 3, 4));
-        let distances = Distance::Euclidean.matrix(anchors, references);
         let mask = |rows: [[bool; 4]; 3]| Tensor::<2, Bool>::from_data(rows, &backend.device);
-        let pairs = Pairs {
+        let masks = PairMasks {
             positive: mask([[true, false, false, false], [false, false, true, false], [false, true, false, false]]),
             negative: mask([[false, true, false, false], [true, false, false, false], [false, false, false, true]]),
         };
-        let lifted = LiftedStructureLossConfig::new().with_negative_margin(0.4).init();
-        let expected = host(lifted.forward_distances_no_reduction(distances.clone(), &pairs));
+        let labels = |count| integers(&backend, &vec![0; count]);
+        let pairs = Pairs::with_references(anchors, labels(3), (references, labels(4))).with_masks(masks);
+        let lifted = LiftedStructureLossConfig::new().with_negative_margin(0.4).init(&backend.device);
+        let expected = host(lifted.forward_pairs_no_reduction(&pairs));
         for mining in [TripletMining::All, TripletMining::Hard] {
-            let loss = TripletLossConfig::new().with_mining(mining).with_margin(0.4).init();
-            let losses = host(loss.forward_distances_no_reduction(distances.clone(), &pairs));
+            let loss = TripletLossConfig::new().with_mining(mining).with_margin(0.4).init(&backend.device);
+            let losses = host(loss.forward_pairs_no_reduction(&pairs));
             assert_close(&format!("{mining:?} on {}", backend.name), &losses, &expected, tolerance(&backend));
         }
         assert!(expected.iter().any(|&loss| loss > 0.0), "{expected:?}");
@@ -597,21 +656,26 @@ fn lifted_structure_with_single_pairs_is_a_triplet_loss() {
 fn entries_of_a_list_that_are_not_valid_count_for_nothing() {
     let (rows, _) = batch();
     for backend in backends() {
-        let loss = TripletLossConfig::new().with_margin(1.0).init();
+        let loss = TripletLossConfig::new().with_margin(1.0).init(&backend.device);
         let embeddings = floats(&backend, &rows).require_grad();
-        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
+        let pairs = Pairs::in_batch(embeddings.clone(), integers(&backend, &batch().1));
         let list = |valid: [bool; 3]| Triplets {
             anchor: integers(&backend, &[0, 1, 5]),
             positive: integers(&backend, &[2, 4, 99]),
             negative: integers(&backend, &[3, 6, -7]),
             valid: Tensor::from_data(valid, &backend.device),
         };
-        let each = host(loss.forward_mined_no_reduction(distances.clone(), &list([true, true, false])));
-        assert_eq!(each[2], 0.0);
-        let mean = host(loss.forward_mined(distances.clone(), &list([true, true, false]), EmbeddingReduction::Mean));
+        let some = pairs.clone().with_triplets(list([true, true, false]));
+        let each = host(loss.forward_pairs_no_reduction(&some));
+        assert!(each[0] > 0.0 && each[1] > 0.0, "{each:?}");
+        assert_eq!(each[2..], [0.0; 5]);
+        let mean = host(loss.forward_pairs(&some));
         assert_close(&backend.name, &mean, &[(each[0] + each[1]) / 2.0], tolerance(&backend));
+        // An entry of rows that are not there counts for nothing either, whatever is said of it.
+        let nowhere = host(loss.forward_pairs(&pairs.clone().with_triplets(list([true; 3]))));
+        assert_eq!(nowhere, mean, "{}", backend.name);
 
-        let none = loss.forward_mined(distances, &list([false; 3]), EmbeddingReduction::Mean);
+        let none = loss.forward_pairs(&pairs.with_triplets(list([false; 3])));
         let gradient = host(embeddings.grad(&none.backward()).expect("a gradient"));
         assert_eq!(host(none), [0.0]);
         assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
@@ -622,11 +686,11 @@ fn entries_of_a_list_that_are_not_valid_count_for_nothing() {
 fn an_empty_list_of_triplets_has_loss_and_gradient_zero() {
     for backend in backends() {
         let embeddings = floats(&backend, &batch().0).require_grad();
-        let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings.clone());
         let nothing = Tensor::<1, Int>::zeros([0], &backend.device);
         let valid = Tensor::<1, Bool>::empty([0], &backend.device);
         let triplets = Triplets { anchor: nothing.clone(), positive: nothing.clone(), negative: nothing, valid };
-        let loss = TripletLossConfig::new().init().forward_mined(distances, &triplets, EmbeddingReduction::Mean);
+        let pairs = Pairs::in_batch(embeddings.clone(), integers(&backend, &batch().1)).with_triplets(triplets);
+        let loss = TripletLossConfig::new().init(&backend.device).forward_pairs(&pairs);
         let gradient = host(embeddings.grad(&loss.backward()).expect("a gradient"));
         assert_eq!(host(loss), [0.0]);
         assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
@@ -642,7 +706,7 @@ fn a_boundary_without_a_pair_has_gradient_zero() {
             let loss = MarginLossConfig::new().with_classes(classes).with_nu(0.5).init(&backend.device);
             let rows = &batch().0[..labels.len()];
             let embeddings = floats(&backend, rows).require_grad();
-            let value = loss.forward(embeddings, integers(&backend, &labels), EmbeddingReduction::Mean);
+            let value = loss.forward(embeddings, integers(&backend, &labels));
             let gradient = host(loss.beta.val().grad(&value.backward()).expect("a gradient"));
             assert_eq!(host(value), [0.0], "{labels:?} on {}", backend.name);
             assert!(gradient.iter().all(|&slope| slope == 0.0), "{labels:?} on {}: {gradient:?}", backend.name);
@@ -656,28 +720,27 @@ fn an_anchor_without_a_boundary_is_in_no_chosen_pair() {
     for backend in backends() {
         let loss = MarginLossConfig::new().with_classes(Some(2)).with_nu(0.5).init(&backend.device);
         let x = floats(&backend, &batch().0[..4]);
-        let distances = Distance::Euclidean.matrix(x.clone(), x);
-        let pairs = |labels: &[i64]| Pairs::in_batch(integers(&backend, labels));
-        let of = |labels: &[i64], pairs: &Pairs| {
+        let of = |labels: &[i64]| {
             let labels = integers(&backend, labels);
-            let each = loss.forward_distances_no_reduction(distances.clone(), labels.clone(), pairs);
-            (host(each), host(loss.forward_distances(distances.clone(), labels, pairs, EmbeddingReduction::Mean)))
+            let masks = PairMasks::in_batch(labels.clone());
+            let pairs = Pairs::in_batch(x.clone(), labels).with_masks(masks);
+            (host(loss.forward_pairs_no_reduction(&pairs)), host(loss.forward_pairs(&pairs)))
         };
-        let (each, _) = of(&[1, 9, 9, 1], &pairs(&[1, 9, 9, 1]));
-        assert!(each[4..12].iter().all(|&loss| loss == 0.0), "{each:?}");
-        assert!(each[..4].iter().any(|&loss| loss > 0.0), "{each:?}");
+        let (each, _) = of(&[1, 9, 9, 1]);
+        assert_eq!(each[1..3], [0.0; 2]);
+        // Its pairs with class 9 are none either: each has the other alone, too far apart.
+        assert!(each[0] > 0.0 && each[0] == each[3], "{each:?}");
 
-        let nobody = of(&[9, 9, 7, 7], &pairs(&[9, 9, 7, 7]));
-        assert_eq!(nobody, (vec![0.0; 16], vec![0.0]), "{}", backend.name);
+        assert_eq!(of(&[9, 9, 7, 7]), (vec![0.0; 4], vec![0.0]), "{}", backend.name);
     }
 }
 
 #[test]
-#[should_panic(expected = "labels")]
+#[should_panic(expected = "TripletLoss: labels must have shape [0], got [2]")]
 fn labels_of_an_empty_batch_that_are_too_many_are_rejected() {
     let device = Device::flex();
     let labels = Tensor::<1, Int>::from_data([1, 2], &device);
-    TripletLossConfig::new().init().forward(Tensor::zeros([0, 3], &device), labels, EmbeddingReduction::Mean);
+    TripletLossConfig::new().init(&device).forward(Tensor::zeros([0, 3], &device), labels);
 }
 
 #[test]
@@ -685,7 +748,7 @@ fn half_precision_is_computed_in_single_and_given_back_as_half() {
     let device = Device::flex().autodiff();
     let (rows, labels) = batch();
     for (dtype, allowed) in [(DType::F16, 2e-3), (DType::BF16, 2e-2)] {
-        for (name, _, loss) in losses(&device) {
+        for (name, _, loss) in losses(&device, EmbeddingReduction::Mean) {
             let run = |dtype: DType| {
                 let data = TensorData::new(rows.concat(), [7, 3]);
                 // The same rounded numbers in both precisions.
@@ -693,7 +756,7 @@ fn half_precision_is_computed_in_single_and_given_back_as_half() {
                     Tensor::<2>::from_data(data, (&device, if allowed > 1e-2 { DType::BF16 } else { DType::F16 }));
                 let embeddings = half.cast(dtype).detach().require_grad();
                 let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &device);
-                let value = loss(embeddings.clone(), labels, EmbeddingReduction::Mean);
+                let value = loss.forward(embeddings.clone(), labels);
                 assert_eq!(value.dtype(), dtype, "{name}");
                 (host(value.clone()), host(embeddings.grad(&value.backward()).expect("a gradient")))
             };
@@ -708,25 +771,51 @@ fn half_precision_is_computed_in_single_and_given_back_as_half() {
 fn transposed_and_flipped_views_are_the_same_batch() {
     let (rows, labels) = batch();
     for backend in backends() {
-        for (name, _, loss) in losses(&backend.device) {
+        for (name, _, loss) in losses(&backend.device, EmbeddingReduction::Mean) {
             let x = floats(&backend, &rows);
-            let expected = host(loss(x.clone(), integers(&backend, &labels), EmbeddingReduction::Mean));
+            let expected = host(loss.forward(x.clone(), integers(&backend, &labels)));
             let stored: Vec<Vec<f64>> = (0..3).map(|k| rows.iter().map(|row| row[k]).collect()).collect();
             let view = floats(&backend, &stored).transpose();
-            let value = host(loss(view, integers(&backend, &labels), EmbeddingReduction::Mean));
+            let value = host(loss.forward(view, integers(&backend, &labels)));
             assert_close(&format!("{name} on {}", backend.name), &value, &expected, tolerance(&backend));
         }
     }
 }
 
+/// The distance of the loss is never silently another than that of the matrix.
 #[test]
-#[should_panic(expected = "needs the distances of a batch with itself, got [2, 3]")]
-fn a_swap_with_a_memory_is_rejected() {
+#[should_panic(expected = "TripletLoss: the distances are to be Cosine, the precomputed ones are Euclidean")]
+fn precomputed_distances_of_another_kind_are_rejected() {
     let device = Device::flex();
-    let loss = TripletLossConfig::new().with_negative_distance(NegativeDistance::Nearest).init();
-    let labels = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), &device);
-    let pairs = Pairs::between(labels(&[0, 1]), labels(&[0, 1, 1]));
-    loss.forward_distances(Tensor::ones([2, 3], &device), &pairs, EmbeddingReduction::Mean);
+    let loss = TripletLossConfig::new().with_distance(Distance::Cosine).init(&device);
+    let labels = Tensor::<1, Int>::from_data([0, 0, 1], &device);
+    loss.forward_pairs(&Pairs::precomputed(Distance::Euclidean, Tensor::ones([3, 3], &device), labels));
+}
+
+#[test]
+#[should_panic(expected = "TripletLoss: an anchor needs a positive and a negative, which Pairs::given does not have")]
+fn a_triplet_loss_takes_no_single_pairs() {
+    let device = Device::flex();
+    let row = || Tensor::<2>::ones([1, 2], &device);
+    let pairs = Pairs::given(row(), row(), Tensor::from_data([true], &device));
+    TripletLossConfig::new().init(&device).forward_pairs(&pairs);
+}
+
+#[test]
+#[should_panic(expected = "TripletLoss: mining must be All for triplets that are chosen, got Hard")]
+fn triplets_that_are_chosen_are_not_mined_again() {
+    let device = Device::flex();
+    let row = || Tensor::<2>::ones([1, 2], &device);
+    let loss = TripletLossConfig::new().with_mining(TripletMining::Hard).init(&device);
+    loss.forward_pairs(&Pairs::given_triplets(row(), row(), row()));
+}
+
+#[test]
+#[should_panic(expected = "MarginLoss: pairs by position have no labels of classes")]
+fn boundaries_of_classes_need_labels() {
+    let device = Device::flex();
+    let row = || Tensor::<2>::ones([1, 2], &device);
+    MarginLossConfig::new().with_classes(Some(2)).init(&device).forward_pairs(&Pairs::aligned(row(), row()));
 }
 
 #[test]

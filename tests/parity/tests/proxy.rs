@@ -2,11 +2,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Initializer, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_losses::EmbeddingLoss;
 use burn_losses::heads::{CentersConfig, NormFaceConfig, Streaming};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use burn_losses::proxy::{
-    Denominator, NormalizedSoftmaxLossConfig, ProxyAnchorLoss, ProxyAnchorLossConfig, ProxyNcaLossConfig,
-    SoftTripleLossConfig,
+    Denominator, NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
 };
 use burn_losses::reduction::EmbeddingReduction;
 use burn_losses_kernels::math::in_host_memory;
@@ -162,7 +162,8 @@ fn an_empty_batch_has_loss_zero_and_gradient_zero() {
             ($config:ident, $field:ident) => {{
                 let loss = $config::new(4, DIM).init(&backend.device);
                 for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
-                    let value = loss.forward(empty(), nobody(), reduction);
+                    let loss = $config::new(4, DIM).with_reduction(reduction).init(&backend.device);
+                    let value = loss.forward(empty(), nobody());
                     let gradients = value.backward();
                     assert_eq!(host(value), [0.0], "{}", backend.name);
                     let slopes = host(loss.$field.weight.val().grad(&gradients).expect("a gradient"));
@@ -230,15 +231,16 @@ fn proxy_anchor_panics_with_the_place_of_a_bad_label() {
 fn the_mean_of_proxy_anchor_is_the_loss_of_the_paper() {
     for backend in backends() {
         let case = case("ProxyAnchorLoss", &json!({"alpha": 8.0, "margin": 0.1}), &rows(5, 1), &proxies(), &LABELS);
-        let mut loss = ProxyAnchorLossConfig::new(8, DIM).with_alpha(8.0).init(&backend.device);
-        loss.proxies.weight = Param::from_tensor(tensor(&proxies(), &backend));
-        let forward = |loss: &ProxyAnchorLoss, reduction| {
-            host(loss.forward(tensor(&rows(5, 1), &backend), integers(&LABELS, &backend.device), reduction))
+        let forward = |reduction| {
+            let config = ProxyAnchorLossConfig::new(8, DIM).with_alpha(8.0).with_reduction(reduction);
+            let mut loss = config.init(&backend.device);
+            loss.proxies.weight = Param::from_tensor(tensor(&proxies(), &backend));
+            host(loss.forward(tensor(&rows(5, 1), &backend), integers(&LABELS, &backend.device)))
         };
         let oracle = support::naive::proxy::anchor(&case);
         let sum: f64 = oracle.iter().sum();
-        assert_close(&backend.name, &forward(&loss, EmbeddingReduction::Mean), &[sum / 8.0], tolerance(&backend));
-        assert_close(&backend.name, &forward(&loss, EmbeddingReduction::Sum), &[sum], tolerance(&backend));
+        assert_close(&backend.name, &forward(EmbeddingReduction::Mean), &[sum / 8.0], tolerance(&backend));
+        assert_close(&backend.name, &forward(EmbeddingReduction::Sum), &[sum], tolerance(&backend));
     }
 }
 
@@ -369,7 +371,7 @@ fn half_precision_is_as_exact_as_its_inputs() {
                         let data = TensorData::new(embeddings.concat(), [2, 3]);
                         let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
                         let labels = integers(&[1, 0], &backend.device);
-                        let value = loss.forward(leaf.clone(), labels.clone(), EmbeddingReduction::Mean);
+                        let value = loss.forward(leaf.clone(), labels.clone());
                         assert_eq!(value.dtype(), dtype);
                         assert_eq!(loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
                         let gradient = leaf.grad(&value.backward()).expect("a gradient");

@@ -38,10 +38,10 @@ fn proximal_steps(strength: f64, backend: &Backend) -> Vec<(&'static str, Proxim
     let shrink = move |step: Box<dyn Fn(Tensor<2>) -> Tensor<2>>| -> ProximalStep<'_> {
         Box::new(move |weights| host(step(matrix(weights, 3, backend))))
     };
-    let l1 = ProximalL1Config::new(strength).init();
-    let elastic = ProximalElasticNetConfig::new(strength).with_l1_share(0.3).init();
-    let ridge = ProximalElasticNetConfig::new(strength).with_l1_share(0.0).init();
-    let rows = ProximalRowGroupsConfig::new(strength).init();
+    let l1 = ProximalL1Config::new(strength).init(&backend.device);
+    let elastic = ProximalElasticNetConfig::new(strength).with_l1_ratio(0.3).init(&backend.device);
+    let ridge = ProximalElasticNetConfig::new(strength).with_l1_ratio(0.0).init(&backend.device);
+    let rows = ProximalRowGroupsConfig::new(strength).init(&backend.device);
     let absolute = |row: &[f64]| row.iter().map(|w| w.abs()).sum::<f64>();
     let half_square = |row: &[f64]| row.iter().map(|w| 0.5 * w * w).sum::<f64>();
     vec![

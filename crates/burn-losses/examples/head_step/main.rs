@@ -24,17 +24,17 @@ mod products;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
+use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
 use burn_losses::heads::{
     AnyHead, AnyHeadConfig, ArcFaceConfig, CentersConfig, CosFaceConfig, CurricularFaceConfig, MarginRule,
     NormFaceConfig, Scale, Streaming, SubCenterArcFaceConfig, Target,
 };
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, PairwiseLoss, SupConLossConfig, TripletLossConfig,
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
-use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{NOTHING, log_sum_exp, softplus, unit_rows};
+use burn_losses_kernels::scores::{Comparison, scores};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use serde_json::json;
@@ -205,14 +205,14 @@ impl Backend {
 
 impl Loss {
     /// With the settings it comes with; `None` for what is no loss of pairs.
-    fn of_pairs(self, device: &Device) -> Option<Box<dyn PairwiseLoss>> {
+    fn of_pairs(self, device: &Device) -> Option<Box<dyn EmbeddingLoss>> {
         match self {
             Self::Margin | Self::Contrastive => None,
             Self::InfoNce => Some(Box::new(InfoNceLossConfig::new().init(device))),
-            Self::SupCon => Some(Box::new(SupConLossConfig::new().init())),
-            Self::MultiSimilarity => Some(Box::new(MultiSimilarityLossConfig::new().init())),
-            Self::Circle => Some(Box::new(CircleLossConfig::new().init())),
-            Self::Triplet => Some(Box::new(TripletLossConfig::new().with_distance(Distance::Cosine).init())),
+            Self::SupCon => Some(Box::new(SupConLossConfig::new().init(device))),
+            Self::MultiSimilarity => Some(Box::new(MultiSimilarityLossConfig::new().init(device))),
+            Self::Circle => Some(Box::new(CircleLossConfig::new().init(device))),
+            Self::Triplet => Some(Box::new(TripletLossConfig::new().with_distance(Distance::Cosine).init(device))),
         }
     }
 }
@@ -221,7 +221,7 @@ impl Loss {
 enum Task {
     Margin { embeddings: Tensor<2>, labels: Tensor<1, Int>, head: Box<AnyHead>, plain: bool },
     Contrastive { rows: Tensor<2>, streaming: Streaming, plain: bool },
-    Pairs { rows: Tensor<2>, labels: Tensor<1, Int>, loss: Box<dyn PairwiseLoss> },
+    Pairs { rows: Tensor<2>, labels: Tensor<1, Int>, loss: Box<dyn EmbeddingLoss> },
     HostProducts(HostProducts),
     Products { left: Tensor<2>, right: Tensor<2> },
 }
@@ -288,9 +288,7 @@ impl Task {
             Self::Contrastive { rows, streaming, plain } => {
                 (contrastive(rows.clone(), *streaming, *plain), vec![rows.clone()])
             }
-            Self::Pairs { rows, labels, loss } => {
-                (loss.forward(rows.clone(), labels.clone(), EmbeddingReduction::Mean), vec![rows.clone()])
-            }
+            Self::Pairs { rows, labels, loss } => (loss.forward(rows.clone(), labels.clone()), vec![rows.clone()]),
             Self::HostProducts(products) => return of_products(start, products.step()),
             Self::Products { left, right } => {
                 let scores = left.clone().matmul(right.clone().transpose());
@@ -338,7 +336,8 @@ fn contrastive(rows: Tensor<2>, streaming: Streaming, plain: bool) -> Tensor<1> 
     let own = Tensor::<1, Int>::arange(0..batch as i64, &rows.device());
     let rows = unit_rows(rows);
     if !plain {
-        return streamed_logsumexp(rows.clone(), rows, own, KeyLabels::Position, 1.0 / TEMPERATURE, streaming).mean();
+        let comparison = Comparison { streaming, ..Comparison::new(1.0 / TEMPERATURE) };
+        return scores(rows.clone(), rows, own, comparison).sum.mean();
     }
     let scores = rows.clone().matmul(rows.transpose()).mul_scalar(1.0 / TEMPERATURE);
     log_sum_exp(scores.mask_fill(own_column(own, [batch, batch]), NOTHING)).mean()

@@ -1,10 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::log_odds::{focal, surprise};
-use crate::reduction::EmbeddingReduction;
+use super::elements::{Elements, check_ignored};
+use super::log_odds::{focal, negative_log_probability};
+
+const NAME: &str = "AsymmetricLoss";
 
 /// Settings of [`AsymmetricLoss`].
 #[derive(Config, Debug)]
@@ -18,6 +20,9 @@ pub struct AsymmetricLossConfig {
     /// Negatives of a smaller probability cost nothing; in `[0, 0.99]`.
     #[config(default = 0.05)]
     pub clip: f64,
+    /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    #[config(default = "None")]
+    pub ignore_target: Option<f64>,
 }
 
 impl AsymmetricLossConfig {
@@ -26,13 +31,16 @@ impl AsymmetricLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> AsymmetricLoss {
-        let Self { gamma_negative, gamma_positive, clip } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> AsymmetricLoss {
+        let Self { gamma_negative, gamma_positive, clip, ignore_target } = *self;
         for (field, gamma) in [("gamma_negative", gamma_negative), ("gamma_positive", gamma_positive)] {
-            assert!((0.0..=100.0).contains(&gamma), "AsymmetricLoss: {field} must be in [0, 100], got {gamma}");
+            assert!((0.0..=100.0).contains(&gamma), "{NAME}: {field} must be in [0, 100], got {gamma}");
         }
-        assert!((0.0..=0.99).contains(&clip), "AsymmetricLoss: clip must be in [0, 0.99], got {clip}");
-        AsymmetricLoss { gamma_negative, gamma_positive, clip }
+        assert!((0.0..=0.99).contains(&clip), "{NAME}: clip must be in [0, 0.99], got {clip}");
+        check_ignored(NAME, ignore_target);
+
+        AsymmetricLoss { gamma_negative, gamma_positive, clip, ignore_target }
     }
 }
 
@@ -55,62 +63,63 @@ impl AsymmetricLossConfig {
 /// Ridnik et al.: [Asymmetric Loss for Multi-Label Classification](https://arxiv.org/abs/2009.14119), 2020, section 2.3,
 /// equation 7.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct AsymmetricLoss {
     gamma_negative: f64,
     gamma_positive: f64,
     clip: f64,
+    #[module(skip)]
+    ignore_target: Option<f64>,
 }
 
 impl AsymmetricLoss {
-    /// The reduced loss; a mean is over rows and classes.
+    /// The reduced loss; a mean is over all targets that are not ignored, `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        elements.reduced(reduction, |elements| self.losses(elements))
     }
 
-    /// The loss of every row and class.
+    /// The loss of every target; 0 where it is ignored.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - targets: `[batch, classes]`, in `[0, 1]`
-    /// - output: `[batch, classes]`
+    /// - logits: `[batch, classes]`, or any other
+    /// - targets: as logits, in `[0, 1]`
+    /// - output: as logits
     ///
     /// # Panics
     ///
-    /// If the shapes differ.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        let [batch, classes] = logits.dims();
-        assert_shape!(targets, [batch, classes]);
-        if batch == 0 || classes == 0 {
-            return logits;
-        }
-        let dtype = logits.dtype();
-        let logits = widen(logits);
-        let targets = cast_to(targets, logits.dtype());
-        let absent = targets.clone().neg().add_scalar(1.0) * self.negative(logits.clone());
-
-        cast_to(targets * focal(logits, self.gamma_positive) + absent, dtype)
+    /// If the shapes differ, or a target in host memory is neither in `[0, 1]` nor ignored.
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
     }
 
-    fn negative(&self, logits: Tensor<2>) -> Tensor<2> {
+    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
+        let Elements { logits, targets, .. } = elements;
+        let absent = targets.clone().neg().add_scalar(1.0) * self.negative(logits.clone());
+        targets * focal(logits, self.gamma_positive) + absent
+    }
+
+    fn negative<const D: usize>(&self, logits: Tensor<D>) -> Tensor<D> {
         if self.clip == 0.0 {
             return focal(logits.neg(), self.gamma_negative);
         }
         // Not Burn's sigmoid, which is computed in f32 on ndarray, also for f64.
-        let shifted = surprise(logits).neg().exp().sub_scalar(self.clip);
+        let shifted = negative_log_probability(logits).neg().exp().sub_scalar(self.clip);
         let free = shifted.clone().lower_equal_scalar(0.0);
         // 1/2 has a logarithm on both sides; its loss is replaced.
         let shifted = shifted.mask_fill(free.clone(), 0.5);
         // 1 - shifted is clip or more, up to rounding.
-        let surprise = shifted.clone().neg().log1p().neg();
+        let negative_log = shifted.clone().neg().log1p().neg();
         let losses = match self.gamma_negative {
-            0.0 => surprise,
-            gamma => surprise * shifted.log().mul_scalar(gamma).exp(),
+            0.0 => negative_log,
+            gamma => negative_log * shifted.log().mul_scalar(gamma).exp(),
         };
         losses.mask_fill(free, 0.0)
     }
@@ -119,7 +128,6 @@ impl AsymmetricLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn an_easy_negative_costs_nothing_and_a_hard_one_is_shifted() {
@@ -127,7 +135,7 @@ mod tests {
         // p is 1/4, 3/4 and 3/4.
         let logits = Tensor::<2>::from_data([[-(3.0_f32.ln()), 3.0_f32.ln(), 3.0_f32.ln()]], &device);
         let targets = Tensor::<2>::from_data([[0.0_f32, 0.0, 1.0]], &device);
-        let loss = AsymmetricLossConfig::new().with_clip(0.25).with_gamma_negative(2.0).init();
+        let loss = AsymmetricLossConfig::new().with_clip(0.25).with_gamma_negative(2.0).init(&Device::flex());
         let losses = loss.forward_no_reduction(logits, targets).try_into_vec_as::<f32>().unwrap();
 
         // By hand: shifted 0 and 1/2, so (1/2)²·ln 2; then 1/4·ln(4/3).
@@ -136,9 +144,26 @@ mod tests {
         assert!((losses[2] - (4.0_f32 / 3.0).ln() / 4.0).abs() < 1e-6, "{losses:?}");
     }
 
+    /// Just above the clip a negative costs `shifted^gamma_negative·-log(1 - shifted)`, and no more is free.
+    #[test]
+    fn only_negatives_below_the_clip_are_free() {
+        let device = Device::flex();
+        let probabilities = [0.0499_f64, 0.0501, 0.055, 0.0599, 0.0601];
+        let logits = probabilities.map(|p| (p / (1.0 - p)).ln() as f32);
+        let loss = AsymmetricLossConfig::new().with_gamma_negative(1.0).init(&device);
+        let losses = loss.forward_no_reduction(Tensor::<1>::from_data(logits, &device), Tensor::zeros([5], &device));
+        let losses = losses.try_into_vec_as::<f32>().unwrap();
+
+        // By hand, with the default clip 0.05: shifted is 0, 0.0001, 0.005, 0.0099 and 0.0101; the loss is about its square.
+        let expected = [0.0, 1.00005e-8, 2.506_27e-5, 9.849_84e-5, 1.025_29e-4];
+        for (loss, expected) in losses.iter().zip(expected) {
+            assert!((loss - expected).abs() <= 2e-9 + 1e-4 * expected, "{losses:?}");
+        }
+    }
+
     #[test]
     #[should_panic(expected = "AsymmetricLoss: clip must be in [0, 0.99], got 1")]
     fn a_clip_of_one_is_rejected() {
-        AsymmetricLossConfig::new().with_clip(1.0).init();
+        AsymmetricLossConfig::new().with_clip(1.0).init(&Device::flex());
     }
 }

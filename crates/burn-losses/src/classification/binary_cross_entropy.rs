@@ -1,23 +1,27 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::class_weights::{check_weights, weight_row};
-use super::log_odds::surprise;
-use crate::reduction::EmbeddingReduction;
+use super::class_weights::{ClassWeight, ClassWeights};
+use super::elements::{Elements, check_ignored};
+use super::log_odds::negative_log_probability;
 
 const NAME: &str = "BinaryCrossEntropyLoss";
 
 /// Settings of [`BinaryCrossEntropyLoss`].
 #[derive(Config, Debug)]
 pub struct BinaryCrossEntropyLossConfig {
-    /// How much a positive target counts, one number per class in `[0, 1e6]`; `None` is 1 for all. With
+    /// How much a positive target counts, in `[0, 1e6]`: one number for all classes, or one each. `None` is 1. With
     /// `negatives / positives` of a class both sides of it count the same.
     #[config(default = "None")]
-    pub positive_weights: Option<Vec<f64>>,
+    pub positive_weights: Option<ClassWeight>,
+    /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    #[config(default = "None")]
+    pub ignore_target: Option<f64>,
+    /// Which axis is that of the classes, where each has a number; a negative one counts from the end.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl BinaryCrossEntropyLossConfig {
@@ -26,9 +30,13 @@ impl BinaryCrossEntropyLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> BinaryCrossEntropyLoss {
-        check_weights(NAME, "positive_weights", self.positive_weights.as_ref(), 1e6);
-        BinaryCrossEntropyLoss { positive_weights: self.positive_weights.clone() }
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> BinaryCrossEntropyLoss {
+        let Self { positive_weights, ignore_target, class_dim } = self.clone();
+        check_ignored(NAME, ignore_target);
+        let positive_weights = ClassWeights::new(NAME, "positive_weights", positive_weights, 1e6);
+
+        BinaryCrossEntropyLoss { positive_weights, ignore_target, class_dim }
     }
 }
 
@@ -45,58 +53,58 @@ impl BinaryCrossEntropyLossConfig {
 ///
 /// The likelihood of logistic regression; the same as `binary_cross_entropy_with_logits` of PyTorch.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct BinaryCrossEntropyLoss {
     #[module(skip)]
-    positive_weights: Option<Vec<f64>>,
+    positive_weights: Option<ClassWeights>,
+    #[module(skip)]
+    ignore_target: Option<f64>,
+    class_dim: isize,
 }
 
 impl BinaryCrossEntropyLoss {
-    /// The reduced loss; a mean is over rows and classes.
+    /// The reduced loss; a mean is over all targets that are not ignored, `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        elements.reduced(reduction, |elements| self.losses(elements))
     }
 
-    /// The loss of every row and class.
+    /// The loss of every target; 0 where it is ignored.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - targets: `[batch, classes]`, in `[0, 1]`
-    /// - output: `[batch, classes]`
+    /// - logits: `[batch, classes]`, or any other
+    /// - targets: as logits, in `[0, 1]`
+    /// - output: as logits
     ///
     /// # Panics
     ///
-    /// If the shapes differ or there is not one weight per class.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        let [batch, classes] = logits.dims();
-        assert_shape!(targets, [batch, classes]);
-        if batch == 0 || classes == 0 {
-            let dtype = logits.dtype();
-            return logits + cast_to(targets, dtype);
-        }
-        let dtype = logits.dtype();
-        let logits = widen(logits);
-        let targets = cast_to(targets, logits.dtype());
+    /// If the shapes differ, there is not one weight per class, or a target in host memory is neither in `[0, 1]` nor ignored.
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
+    }
 
-        let absent = targets.clone().neg().add_scalar(1.0) * surprise(logits.clone().neg());
-        let present = targets * surprise(logits.clone());
+    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
+        let Elements { logits, targets, .. } = elements;
+        let absent = targets.clone().neg().add_scalar(1.0) * negative_log_probability(logits.clone().neg());
+        let present = targets * negative_log_probability(logits.clone());
         let present = match &self.positive_weights {
-            Some(weights) => present * weight_row(NAME, "positive_weights", weights, &logits),
+            Some(weights) => present * weights.along(self.class_dim, &logits),
             None => present,
         };
-        cast_to(present + absent, dtype)
+        present + absent
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn only_the_positive_side_is_weighted() {
@@ -104,7 +112,9 @@ mod tests {
         // p is 1/4 and 3/4.
         let logits = Tensor::<2>::from_data([[-(3.0_f32.ln()), 3.0_f32.ln()]], &device);
         let targets = Tensor::<2>::from_data([[1.0_f32, 0.0]], &device);
-        let loss = BinaryCrossEntropyLossConfig::new().with_positive_weights(Some(alloc::vec![2.0, 5.0])).init();
+        let loss = BinaryCrossEntropyLossConfig::new()
+            .with_positive_weights(Some(alloc::vec![2.0, 5.0].into()))
+            .init(&Device::flex());
         let losses = loss.forward_no_reduction(logits, targets).try_into_vec_as::<f32>().unwrap();
 
         // By hand: 2·ln 4 and ln 4.
@@ -116,7 +126,9 @@ mod tests {
     #[should_panic(expected = "BinaryCrossEntropyLoss: positive_weights has 1 numbers for 2 classes")]
     fn a_missing_weight_is_named() {
         let zeros = || Tensor::<2>::zeros([1, 2], &Device::flex());
-        let loss = BinaryCrossEntropyLossConfig::new().with_positive_weights(Some(alloc::vec![2.0])).init();
+        let loss = BinaryCrossEntropyLossConfig::new()
+            .with_positive_weights(Some(alloc::vec![2.0].into()))
+            .init(&Device::flex());
         loss.forward_no_reduction(zeros(), zeros());
     }
 }

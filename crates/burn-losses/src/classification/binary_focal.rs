@@ -1,13 +1,11 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::class_weights::{check_weights, weight_row};
+use super::class_weights::{ClassWeight, ClassWeights};
+use super::elements::{Elements, check_ignored};
 use super::log_odds::focal;
-use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "BinaryFocalLoss";
 
@@ -17,10 +15,16 @@ pub struct BinaryFocalLossConfig {
     /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
     #[config(default = 2.0)]
     pub gamma: f64,
-    /// What a positive target counts, one number per class in `[0, 1]`; a negative counts `1 - alpha`. `None` is 1 for
-    /// both; the paper uses 0.25.
+    /// What a positive target counts, in `[0, 1]`: one number for all classes, or one each; a negative counts `1 - alpha`.
+    /// `None` is 1 for both; the paper uses 0.25.
     #[config(default = "None")]
-    pub alpha: Option<Vec<f64>>,
+    pub alpha: Option<ClassWeight>,
+    /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    #[config(default = "None")]
+    pub ignore_target: Option<f64>,
+    /// Which axis is that of the classes, where each has a number; a negative one counts from the end.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl BinaryFocalLossConfig {
@@ -29,11 +33,14 @@ impl BinaryFocalLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> BinaryFocalLoss {
-        let Self { gamma, alpha } = self.clone();
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> BinaryFocalLoss {
+        let Self { gamma, alpha, ignore_target, class_dim } = self.clone();
         assert!((0.0..=100.0).contains(&gamma), "{NAME}: gamma must be in [0, 100], got {gamma}");
-        check_weights(NAME, "alpha", alpha.as_ref(), 1.0);
-        BinaryFocalLoss { gamma, alpha }
+        check_ignored(NAME, ignore_target);
+        let alpha = ClassWeights::new(NAME, "alpha", alpha, 1.0);
+
+        BinaryFocalLoss { gamma, alpha, ignore_target, class_dim }
     }
 }
 
@@ -55,61 +62,62 @@ impl BinaryFocalLossConfig {
 ///
 /// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, equation 5.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct BinaryFocalLoss {
     gamma: f64,
     #[module(skip)]
-    alpha: Option<Vec<f64>>,
+    alpha: Option<ClassWeights>,
+    #[module(skip)]
+    ignore_target: Option<f64>,
+    class_dim: isize,
 }
 
 impl BinaryFocalLoss {
-    /// The reduced loss; a mean is over rows and classes. The paper divides the sum by the number of positives.
+    /// The reduced loss; a mean is over all targets that are not ignored, `BatchMean` divides the sum by the first axis. The paper
+    /// divides the sum by the number of positives.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        cast_to(reduction.apply(self.forward_no_reduction(widen(logits), targets)), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        elements.reduced(reduction, |elements| self.losses(elements))
     }
 
-    /// The loss of every row and class.
+    /// The loss of every target; 0 where it is ignored.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - targets: `[batch, classes]`, in `[0, 1]`
-    /// - output: `[batch, classes]`
+    /// - logits: `[batch, classes]`, or any other
+    /// - targets: as logits, in `[0, 1]`
+    /// - output: as logits
     ///
     /// # Panics
     ///
-    /// If the shapes differ or there is not one alpha per class.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        let [batch, classes] = logits.dims();
-        assert_shape!(targets, [batch, classes]);
-        if batch == 0 || classes == 0 {
-            return logits;
-        }
-        let dtype = logits.dtype();
-        let logits = widen(logits);
-        let targets = cast_to(targets, logits.dtype());
+    /// If the shapes differ, there is not one alpha per class, or a target in host memory is neither in `[0, 1]` nor ignored.
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
+    }
 
+    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
+        let Elements { logits, targets, .. } = elements;
         let absent = targets.clone().neg().add_scalar(1.0) * focal(logits.clone().neg(), self.gamma);
         let present = targets * focal(logits.clone(), self.gamma);
-        let losses = match &self.alpha {
+        match &self.alpha {
             Some(alpha) => {
-                let alpha = weight_row(NAME, "alpha", alpha, &logits);
+                let alpha = alpha.along(self.class_dim, &logits);
                 present * alpha.clone() + absent * alpha.neg().add_scalar(1.0)
             }
             None => present + absent,
-        };
-        cast_to(losses, dtype)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn a_sample_that_is_right_fades() {
@@ -117,7 +125,7 @@ mod tests {
         // p is 3/4 for both.
         let logits = Tensor::<2>::full([1, 2], 3.0_f32.ln(), &device);
         let targets = Tensor::<2>::from_data([[1.0_f32, 0.0]], &device);
-        let loss = BinaryFocalLossConfig::new().with_alpha(Some(alloc::vec![0.25, 0.25])).init();
+        let loss = BinaryFocalLossConfig::new().with_alpha(Some(alloc::vec![0.25, 0.25].into())).init(&Device::flex());
         let losses = loss.forward_no_reduction(logits, targets).try_into_vec_as::<f32>().unwrap();
 
         // By hand: 1/4·(1/4)²·ln(4/3) and 3/4·(3/4)²·ln 4.
@@ -126,8 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn one_alpha_is_the_alpha_of_every_class() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_data([[0.5_f32, -1.0, 2.0]], &device);
+        let targets = Tensor::<2>::from_data([[1.0_f32, 0.0, 0.25]], &device);
+        let losses = |alpha: ClassWeight| {
+            let loss = BinaryFocalLossConfig::new().with_alpha(Some(alpha)).init(&device);
+            loss.forward_no_reduction(logits.clone(), targets.clone()).try_into_vec_as::<f32>().unwrap()
+        };
+        assert_eq!(losses(0.25.into()), losses(alloc::vec![0.25; 3].into()));
+    }
+
+    #[test]
     #[should_panic(expected = "BinaryFocalLoss: gamma must be in [0, 100], got -1")]
     fn a_negative_gamma_is_rejected() {
-        BinaryFocalLossConfig::new().with_gamma(-1.0).init();
+        BinaryFocalLossConfig::new().with_gamma(-1.0).init(&Device::flex());
     }
 }

@@ -1,30 +1,32 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Int, Tensor};
 
-use super::class_weights::{check_weights, weight_row};
+use super::class_weights::{ClassWeight, ClassWeights};
 use super::log_probabilities::log_probabilities;
-use super::samples::Samples;
+use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
-use crate::reduction::EmbeddingReduction;
+use crate::reduction::Divisor;
 
 const NAME: &str = "CrossEntropyLoss";
 
 /// Settings of [`CrossEntropyLoss`].
 #[derive(Config, Debug)]
 pub struct CrossEntropyLossConfig {
-    /// How much every class counts, one number each in `[0, 1e6]`; `None` is 1 for all.
+    /// How much every class counts, in `[0, 1e6]`: one number for all, or one each. `None` is 1.
     #[config(default = "None")]
-    pub class_weights: Option<Vec<f64>>,
+    pub class_weights: Option<ClassWeight>,
     /// The share of the target that is spread over all classes; in `[0, 1]`.
     #[config(default = 0.0)]
     pub label_smoothing: f64,
-    /// Which labels are ignored, and whether bad ones panic.
+    /// Which labels mean "no class", and what is done about bad ones.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
+    /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl CrossEntropyLossConfig {
@@ -33,19 +35,20 @@ impl CrossEntropyLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> CrossEntropyLoss {
-        let Self { class_weights, label_smoothing, labels } = self.clone();
-        check_weights(NAME, "class_weights", class_weights.as_ref(), 1e6);
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> CrossEntropyLoss {
+        let Self { class_weights, label_smoothing, labels, class_dim } = self.clone();
         assert!(
             (0.0..=1.0).contains(&label_smoothing),
             "{NAME}: label_smoothing must be in [0, 1], got {label_smoothing}"
         );
+        let class_weights = ClassWeights::new(NAME, "class_weights", class_weights, 1e6);
 
-        CrossEntropyLoss { class_weights, label_smoothing, labels: ClassLabels::new(NAME, &labels) }
+        CrossEntropyLoss { class_weights, label_smoothing, labels: ClassLabels::new(NAME, &labels), class_dim }
     }
 }
 
-/// Softmax cross-entropy: the surprise at the true class.
+/// Softmax cross-entropy: the negative log-probability of the true class.
 ///
 /// ```text
 /// target[i, c] = (1 - label_smoothing)·(c == labels[i]) + label_smoothing / classes
@@ -61,122 +64,140 @@ impl CrossEntropyLossConfig {
 ///
 /// Smoothing: Szegedy et al.: [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), 2015, section 7.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct CrossEntropyLoss {
     #[module(skip)]
-    class_weights: Option<Vec<f64>>,
+    class_weights: Option<ClassWeights>,
     label_smoothing: f64,
     #[module(skip)]
     labels: ClassLabels,
+    class_dim: isize,
 }
 
 impl CrossEntropyLoss {
-    /// The reduced loss; 0 when no row has a class. A mean is weighted by class.
+    /// The reduced loss; 0 when no row has a class. A mean is weighted by class, `BatchMean` divides the
+    /// sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let (losses, weights) = self.losses(widen(logits), labels);
-        cast_to(reduction.apply_weighted(losses, weights), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let samples = Samples::new(&self.labels, self.class_dim, logits, labels);
+        let divisor = Divisor::Weights(self.weights(&samples));
+        samples.reduced_by(reduction, divisor, |samples| self.losses(samples))
     }
 
-    /// The loss of every row; 0 for rows without a class.
+    /// The loss of every label; 0 where it means no class.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - labels: `[batch]`; the shape of the logits without the axis of the classes, else it does not compile or panics
+    /// - output: as labels
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, there is not one weight per class, or by the policy for labels.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let dtype = logits.dtype();
-        cast_to(self.losses(widen(logits), labels).0, dtype)
+    /// If the shapes do not fit, there is not one weight per class, or by the [`LabelPolicy`].
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Tensor<L> {
+        let shape = labels.dims();
+        Samples::new(&self.labels, self.class_dim, logits, labels).each(shape, |samples| self.losses(samples))
     }
 
-    /// The reduced loss of targets that are probabilities; a mean is over rows.
+    /// The reduced loss of targets that are probabilities; a mean is over samples.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_soft_no_reduction`](Self::forward_soft_no_reduction); output `[1]`.
-    pub fn forward_soft(
+    #[track_caller]
+    pub fn forward_soft<const D: usize>(
         &self,
-        logits: Tensor<2>,
-        probabilities: Tensor<2>,
-        reduction: EmbeddingReduction,
+        logits: Tensor<D>,
+        probabilities: Tensor<D>,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let losses = self.forward_soft_no_reduction(widen(logits), probabilities);
-        cast_to(reduction.apply(losses), dtype)
+        let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
+        samples.reduced(reduction, |samples| self.soft_losses(samples))
     }
 
-    /// The loss of every row for targets that are probabilities.
+    /// The loss of every sample for targets that are probabilities.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - probabilities: `[batch, classes]`; a row need not sum to 1
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - probabilities: as logits, in `[0, 1]`; a row need not sum to 1
+    /// - output: `[batch]`, the shape of the logits without the axis of the classes; name its rank, as in
+    ///   `let losses: Tensor<1> = loss.forward_soft_no_reduction(logits, probabilities)`
     ///
     /// # Panics
     ///
-    /// If the shapes differ or there is not one weight per class.
-    pub fn forward_soft_no_reduction(&self, logits: Tensor<2>, probabilities: Tensor<2>) -> Tensor<1> {
-        let [batch, classes] = logits.dims();
-        assert_shape!(probabilities, [batch, classes]);
-        if batch == 0 || classes == 0 {
-            let probabilities = cast_to(probabilities, logits.dtype());
-            return Tensor::zeros([batch], (&logits.device(), logits.dtype())) + logits.sum() + probabilities.sum();
-        }
-        let dtype = logits.dtype();
-        let logits = widen(logits);
-        let smoothing = self.label_smoothing;
-        let targets = cast_to(probabilities, logits.dtype());
-        let targets = targets.mul_scalar(1.0 - smoothing).add_scalar(smoothing / classes as f64);
-        // 0 times infinity is 0 here: a class that is masked out and not wanted.
-        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(targets.clone().equal_scalar(0.0));
-        let surprises = log_probabilities(logits).neg().mask_fill(unwanted, 0.0);
-        let weighted = match &self.class_weights {
-            Some(weights) => surprises.clone() * weight_row(NAME, "class_weights", weights, &surprises),
-            None => surprises,
-        };
-        cast_to((weighted * targets).sum_dim(1).squeeze_dim(1), dtype)
+    /// If the shapes differ, there is not one weight per class, or a probability in host memory is not in `[0, 1]`.
+    #[track_caller]
+    pub fn forward_soft_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        probabilities: Tensor<D>,
+    ) -> Tensor<L> {
+        let shape = logits.dims();
+        let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
+        samples.each(self.class_dim, shape, |samples| self.soft_losses(samples))
     }
 
-    /// The losses and the weight each has in a mean.
-    fn losses(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<1>, Tensor<1>) {
-        let samples = Samples::new(&self.labels, logits, labels);
-        let [batch, classes] = samples.logits.dims();
-        let row = match &self.class_weights {
-            Some(weights) => weight_row(NAME, "class_weights", weights, &samples.logits),
-            None => Tensor::ones([1, classes], (&samples.logits.device(), samples.logits.dtype())),
-        };
-        if batch == 0 || classes == 0 {
-            let weights = Tensor::zeros([batch], (&row.device(), row.dtype()));
-            return (samples.losses(|_| unreachable!("there are no losses")), weights);
+    fn losses(&self, samples: &Samples) -> Tensor<1> {
+        let (smoothing, [_, classes]) = (self.label_smoothing, samples.logits.dims());
+        let negative_log_p = log_probabilities(samples.logits.clone()).neg();
+        let target = samples.at_target(negative_log_p.clone()) * self.weights(samples);
+        if smoothing == 0.0 {
+            return target;
         }
-        let weights = samples.own_of_row(row.clone());
-        let smoothing = self.label_smoothing;
-        let of = |samples: &Samples| {
-            let surprises = log_probabilities(samples.logits.clone()).neg();
-            let own = samples.own(surprises.clone()) * weights.clone();
-            if smoothing == 0.0 {
-                return own;
-            }
-            let spread = (surprises * row).sum_dim(1).squeeze_dim(1);
-            own.mul_scalar(1.0 - smoothing) + spread.mul_scalar(smoothing / classes as f64)
+        let spread = match &self.class_weights {
+            Some(weights) => negative_log_p.clone() * weights.along(1, &negative_log_p),
+            None => negative_log_p,
         };
-        (samples.losses(of), weights)
+        let spread = spread.sum_dim(1).squeeze_dim(1);
+        target.mul_scalar(1.0 - smoothing) + spread.mul_scalar(smoothing / classes as f64)
+    }
+
+    /// What every sample counts in a mean, `[rows]`; 0 without a class.
+    fn weights(&self, samples: &Samples) -> Tensor<1> {
+        let ([rows, classes], options) = (samples.logits.dims(), (&samples.logits.device(), samples.logits.dtype()));
+        if rows == 0 || classes == 0 {
+            return Tensor::zeros([rows], options);
+        }
+        match &self.class_weights {
+            Some(weights) => samples.weight_of_target(weights.along(1, &samples.logits)),
+            None => Tensor::<1>::ones([rows], options).mask_fill(samples.valid.clone().bool_not(), 0.0),
+        }
+    }
+
+    fn soft_losses(&self, samples: SoftSamples) -> Tensor<1> {
+        let SoftSamples { logits, probabilities, .. } = samples;
+        let (smoothing, [_, classes]) = (self.label_smoothing, logits.dims());
+        let targets = probabilities.mul_scalar(1.0 - smoothing).add_scalar(smoothing / classes as f64);
+        // 0 times infinity is 0 here: a class that is masked out and not wanted.
+        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(targets.clone().equal_scalar(0.0));
+        let negative_log_p = log_probabilities(logits).neg().mask_fill(unwanted, 0.0);
+        let weighted = match &self.class_weights {
+            Some(weights) => negative_log_p.clone() * weights.along(1, &negative_log_p),
+            None => negative_log_p,
+        };
+        (weighted * targets).sum_dim(1).squeeze_dim(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn logits() -> Tensor<2> {
         // Softmax (1/4, 3/4) and (1/2, 1/2).
@@ -189,8 +210,9 @@ mod tests {
 
     #[test]
     fn a_mean_is_weighted_by_class() {
-        let loss = CrossEntropyLossConfig::new().with_class_weights(Some(alloc::vec![3.0, 1.0])).init();
-        let mean = loss.forward(logits(), labels([0, 1]), EmbeddingReduction::Mean).into_scalar::<f32>();
+        let loss =
+            CrossEntropyLossConfig::new().with_class_weights(Some(alloc::vec![3.0, 1.0].into())).init(&Device::flex());
+        let mean = loss.forward(logits(), labels([0, 1]), Reduction::Mean).into_scalar::<f32>();
 
         // By hand: (3·ln 4 + 1·ln 2) / (3 + 1) = 7/4·ln 2.
         assert!((mean - 1.75 * core::f32::consts::LN_2).abs() < 1e-6, "{mean}");
@@ -199,8 +221,8 @@ mod tests {
     #[test]
     fn an_ignored_row_does_not_count() {
         let policy = LabelPolicy::new().with_ignore_label(Some(-100));
-        let loss = CrossEntropyLossConfig::new().with_labels(policy).init();
-        let mean = loss.forward(logits(), labels([0, -100]), EmbeddingReduction::Mean).into_scalar::<f32>();
+        let loss = CrossEntropyLossConfig::new().with_labels(policy).init(&Device::flex());
+        let mean = loss.forward(logits(), labels([0, -100]), Reduction::Mean).into_scalar::<f32>();
 
         assert!((mean - 4.0_f32.ln()).abs() < 1e-6, "{mean}");
     }
@@ -209,14 +231,14 @@ mod tests {
     fn a_masked_class_that_is_not_wanted_costs_nothing() {
         let logits = Tensor::<2>::from_data([[1.0_f32, f32::NEG_INFINITY]], &Device::flex());
         let wanted = Tensor::<2>::from_data([[1.0_f32, 0.0]], &Device::flex());
-        let loss = CrossEntropyLossConfig::new().init();
+        let loss = CrossEntropyLossConfig::new().init(&Device::flex());
 
-        assert_eq!(loss.forward_soft(logits, wanted, EmbeddingReduction::Sum).into_scalar::<f32>(), 0.0);
+        assert_eq!(loss.forward_soft(logits, wanted, Reduction::Sum).into_scalar::<f32>(), 0.0);
     }
 
     #[test]
     #[should_panic(expected = "CrossEntropyLoss: label_smoothing must be in [0, 1], got 1.5")]
     fn smoothing_beyond_one_is_rejected() {
-        CrossEntropyLossConfig::new().with_label_smoothing(1.5).init();
+        CrossEntropyLossConfig::new().with_label_smoothing(1.5).init(&Device::flex());
     }
 }

@@ -1,16 +1,13 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Int, Tensor};
 
-use super::class_weights::{check_weights, weight_row};
-use super::log_odds::{focal, own_log_odds};
+use super::class_weights::{ClassWeight, ClassWeights};
+use super::log_odds::{focal, target_log_odds};
 use super::log_probabilities::log_probabilities;
-use super::samples::Samples;
+use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
-use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "FocalLoss";
 
@@ -23,12 +20,16 @@ pub struct FocalLossConfig {
     /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
     #[config(default = 2.0)]
     pub gamma: f64,
-    /// What every class counts, one number each in `[0, 1e6]`; `None` is 1 for all.
+    /// What every class counts, in `[0, 1e6]`: one number for all, or one each. `None` is 1.
     #[config(default = "None")]
-    pub alpha: Option<Vec<f64>>,
-    /// Which labels are ignored, and whether bad ones panic.
+    pub alpha: Option<ClassWeight>,
+    /// Which labels mean "no class", and what is done about bad ones.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
+    /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl FocalLossConfig {
@@ -37,11 +38,13 @@ impl FocalLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> FocalLoss {
-        let Self { gamma, alpha, labels } = self.clone();
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> FocalLoss {
+        let Self { gamma, alpha, labels, class_dim } = self.clone();
         assert!((0.0..=100.0).contains(&gamma), "{NAME}: gamma must be in [0, 100], got {gamma}");
-        check_weights(NAME, "alpha", alpha.as_ref(), 1e6);
-        FocalLoss { gamma, alpha, labels: ClassLabels::new(NAME, &labels) }
+        let alpha = ClassWeights::new(NAME, "alpha", alpha, 1e6);
+
+        FocalLoss { gamma, alpha, labels: ClassLabels::new(NAME, &labels), class_dim }
     }
 }
 
@@ -61,107 +64,122 @@ impl FocalLossConfig {
 ///
 /// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, with a softmax.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct FocalLoss {
     gamma: f64,
     #[module(skip)]
-    alpha: Option<Vec<f64>>,
+    alpha: Option<ClassWeights>,
     #[module(skip)]
     labels: ClassLabels,
+    class_dim: isize,
 }
 
 impl FocalLoss {
-    /// The reduced loss; 0 when no row has a class.
+    /// The reduced loss; 0 when no row has a class. A mean is over the rows that have a class, `BatchMean` divides the sum
+    /// by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let samples = Samples::new(&self.labels, widen(logits), labels);
-        let valid = samples.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let samples = Samples::new(&self.labels, self.class_dim, logits, labels);
+        samples.reduced(reduction, |samples| self.losses(samples))
     }
 
-    /// The loss of every row; 0 for rows without a class.
+    /// The loss of every label; 0 where it means no class.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - labels: `[batch]`; the shape of the logits without the axis of the classes, else it does not compile or panics
+    /// - output: as labels
     ///
     /// # Panics
     ///
-    /// If the shapes do not fit, there is not one alpha per class, or by the policy for labels.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.losses(Samples::new(&self.labels, logits, labels))
+    /// If the shapes do not fit, there is not one alpha per class, or by the [`LabelPolicy`].
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Tensor<L> {
+        let shape = labels.dims();
+        Samples::new(&self.labels, self.class_dim, logits, labels).each(shape, |samples| self.losses(samples))
     }
 
-    /// The reduced loss of targets that are probabilities.
+    /// The reduced loss of targets that are probabilities; a mean is over samples.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_soft_no_reduction`](Self::forward_soft_no_reduction); output `[1]`.
-    pub fn forward_soft(
+    #[track_caller]
+    pub fn forward_soft<const D: usize>(
         &self,
-        logits: Tensor<2>,
-        probabilities: Tensor<2>,
-        reduction: EmbeddingReduction,
+        logits: Tensor<D>,
+        probabilities: Tensor<D>,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        let dtype = logits.dtype();
-        cast_to(reduction.apply(self.forward_soft_no_reduction(widen(logits), probabilities)), dtype)
+        let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
+        samples.reduced(reduction, |samples| self.soft_losses(samples))
     }
 
-    /// The loss of every row for targets that are probabilities.
+    /// The loss of every sample for targets that are probabilities.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - probabilities: `[batch, classes]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - probabilities: as logits, in `[0, 1]`; a row need not sum to 1
+    /// - output: `[batch]`, the shape of the logits without the axis of the classes; name its rank, as in
+    ///   `let losses: Tensor<1> = loss.forward_soft_no_reduction(logits, probabilities)`
     ///
     /// # Panics
     ///
-    /// If the shapes differ or there is not one alpha per class.
-    pub fn forward_soft_no_reduction(&self, logits: Tensor<2>, probabilities: Tensor<2>) -> Tensor<1> {
-        let [batch, classes] = logits.dims();
-        assert_shape!(probabilities, [batch, classes]);
-        if batch == 0 || classes == 0 {
-            let probabilities = cast_to(probabilities, logits.dtype());
-            return Tensor::zeros([batch], (&logits.device(), logits.dtype())) + logits.sum() + probabilities.sum();
+    /// If the shapes differ, there is not one weight per class, or a probability in host memory is not in `[0, 1]`.
+    #[track_caller]
+    pub fn forward_soft_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        probabilities: Tensor<D>,
+    ) -> Tensor<L> {
+        let shape = logits.dims();
+        let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
+        samples.each(self.class_dim, shape, |samples| self.soft_losses(samples))
+    }
+
+    fn losses(&self, samples: &Samples) -> Tensor<1> {
+        let losses = focal(target_log_odds(samples), self.gamma);
+        match &self.alpha {
+            Some(alpha) => losses * samples.weight_of_target(alpha.along(1, &samples.logits)),
+            None => losses,
         }
-        let dtype = logits.dtype();
-        let logits = widen(logits);
-        let targets = cast_to(probabilities, logits.dtype());
+    }
+
+    fn soft_losses(&self, samples: SoftSamples) -> Tensor<1> {
+        let SoftSamples { logits, probabilities, .. } = samples;
         // 0 times infinity is 0 here: a class that is masked out and not wanted.
-        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(targets.clone().equal_scalar(0.0));
+        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(probabilities.clone().equal_scalar(0.0));
         let log_p = log_probabilities(logits.clone()).mask_fill(unwanted, 0.0);
-        let mut losses = log_p.clone().neg() * targets;
+        let mut losses = log_p.clone().neg() * probabilities;
         if self.gamma > 0.0 {
             let rest = log_p.exp().neg().add_scalar(1.0).clamp_min(SMALLEST_REST);
             losses = losses * rest.log().mul_scalar(self.gamma).exp();
         }
         if let Some(alpha) = &self.alpha {
-            losses = losses * weight_row(NAME, "alpha", alpha, &logits);
+            losses = losses * alpha.along(1, &logits);
         }
-        cast_to(losses.sum_dim(1).squeeze_dim(1), dtype)
-    }
-
-    fn losses(&self, samples: Samples) -> Tensor<1> {
-        samples.losses(|samples| {
-            let losses = focal(own_log_odds(samples), self.gamma);
-            match &self.alpha {
-                Some(alpha) => losses * samples.own_of_row(weight_row(NAME, "alpha", alpha, &samples.logits)),
-                None => losses,
-            }
-        })
+        losses.sum_dim(1).squeeze_dim(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn labels_and_probabilities_of_one_say_the_same() {
@@ -170,9 +188,9 @@ mod tests {
         let logits = Tensor::<2>::from_data([[0.0_f32, 3.0_f32.ln()], [0.0, 3.0_f32.ln()]], &device);
         let labels = Tensor::<1, Int>::from_data([0, 1], &device);
         let probabilities = Tensor::<2>::from_data([[1.0_f32, 0.0], [0.0, 1.0]], &device);
-        let loss = FocalLossConfig::new().with_alpha(Some(alloc::vec![1.0, 2.0])).init();
+        let loss = FocalLossConfig::new().with_alpha(Some(alloc::vec![1.0, 2.0].into())).init(&Device::flex());
         let hard = loss.forward_no_reduction(logits.clone(), labels).try_into_vec_as::<f32>().unwrap();
-        let soft = loss.forward_soft_no_reduction(logits, probabilities).try_into_vec_as::<f32>().unwrap();
+        let soft = loss.forward_soft_no_reduction::<2, 1>(logits, probabilities).try_into_vec_as::<f32>().unwrap();
 
         // By hand: (3/4)²·ln 4 and 2·(1/4)²·ln(4/3).
         for losses in [hard, soft] {
@@ -184,6 +202,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "FocalLoss: gamma must be in [0, 100], got NaN")]
     fn a_gamma_that_is_not_a_number_is_rejected() {
-        FocalLossConfig::new().with_gamma(f64::NAN).init();
+        FocalLossConfig::new().with_gamma(f64::NAN).init(&Device::flex());
     }
 }

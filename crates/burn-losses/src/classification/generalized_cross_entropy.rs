@@ -1,12 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Int, Tensor};
 
-use super::log_odds::{own_log_odds, surprise};
+use super::log_odds::{negative_log_probability, target_log_odds};
 use super::samples::Samples;
 use crate::labels::{ClassLabels, LabelPolicy};
-use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "GeneralizedCrossEntropyLoss";
 
@@ -17,9 +16,13 @@ pub struct GeneralizedCrossEntropyLossConfig {
     /// pulls, and the slower the training.
     #[config(default = 0.7)]
     pub q: f64,
-    /// Which labels are ignored, and whether bad ones panic.
+    /// Which labels mean "no class", and what is done about bad ones.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
+    /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl GeneralizedCrossEntropyLossConfig {
@@ -28,11 +31,12 @@ impl GeneralizedCrossEntropyLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> GeneralizedCrossEntropyLoss {
-        let Self { q, .. } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> GeneralizedCrossEntropyLoss {
+        let Self { q, class_dim, .. } = *self;
         assert!((0.01..=1.0).contains(&q), "{NAME}: q must be in [0.01, 1], got {q}");
 
-        GeneralizedCrossEntropyLoss { q, labels: ClassLabels::new(NAME, &self.labels) }
+        GeneralizedCrossEntropyLoss { q, labels: ClassLabels::new(NAME, &self.labels), class_dim }
     }
 }
 
@@ -50,52 +54,62 @@ impl GeneralizedCrossEntropyLossConfig {
 ///
 /// Zhang, Sabuncu: [Generalized Cross Entropy Loss](https://arxiv.org/abs/1805.07836), 2018, section 3.2, equation 6.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct GeneralizedCrossEntropyLoss {
     q: f64,
     #[module(skip)]
     labels: ClassLabels,
+    class_dim: isize,
 }
 
 impl GeneralizedCrossEntropyLoss {
-    /// The reduced loss; 0 when no row has a class.
+    /// The reduced loss; 0 when no row has a class. A mean is over the rows that have a class, `BatchMean` divides the sum
+    /// by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let samples = Samples::new(&self.labels, widen(logits), labels);
-        let valid = samples.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let samples = Samples::new(&self.labels, self.class_dim, logits, labels);
+        samples.reduced(reduction, |samples| self.losses(samples))
     }
 
-    /// The loss of every row; 0 for rows without a class.
+    /// The loss of every label; 0 where it means no class.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - labels: `[batch]`; the shape of the logits without the axis of the classes, else it does not compile or panics
+    /// - output: as labels
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or by the policy for labels.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.losses(Samples::new(&self.labels, logits, labels))
+    /// If the shapes do not fit, or by the [`LabelPolicy`].
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Tensor<L> {
+        let shape = labels.dims();
+        Samples::new(&self.labels, self.class_dim, logits, labels).each(shape, |samples| self.losses(samples))
     }
 
-    fn losses(&self, samples: Samples) -> Tensor<1> {
-        samples.losses(|samples| {
-            let power = surprise(own_log_odds(samples)).mul_scalar(-self.q).exp();
-            power.neg().add_scalar(1.0).mul_scalar(1.0 / self.q)
-        })
+    fn losses(&self, samples: &Samples) -> Tensor<1> {
+        let power = negative_log_probability(target_log_odds(samples)).mul_scalar(-self.q).exp();
+        power.neg().add_scalar(1.0).mul_scalar(1.0 / self.q)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &GeneralizedCrossEntropyLoss) -> alloc::vec::Vec<f32> {
         // Softmax (1/4, 3/4) twice.
@@ -107,14 +121,14 @@ mod tests {
 
     #[test]
     fn with_q_one_it_is_the_probability_of_being_wrong() {
-        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(1.0).init());
+        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(1.0).init(&Device::flex()));
 
         assert!((losses[0] - 0.75).abs() < 1e-6 && (losses[1] - 0.25).abs() < 1e-6, "{losses:?}");
     }
 
     #[test]
     fn with_q_one_half_it_is_two_less_two_roots() {
-        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(0.5).init());
+        let losses = losses(&GeneralizedCrossEntropyLossConfig::new().with_q(0.5).init(&Device::flex()));
 
         // By hand: 2·(1 - sqrt(1/4)) and 2·(1 - sqrt(3/4)).
         assert!((losses[0] - 1.0).abs() < 1e-6 && (losses[1] - 0.267_949_2).abs() < 1e-6, "{losses:?}");
@@ -123,6 +137,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "GeneralizedCrossEntropyLoss: q must be in [0.01, 1], got 0")]
     fn a_q_of_zero_is_rejected() {
-        GeneralizedCrossEntropyLossConfig::new().with_q(0.0).init();
+        GeneralizedCrossEntropyLossConfig::new().with_q(0.0).init(&Device::flex());
     }
 }

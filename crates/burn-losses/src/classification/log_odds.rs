@@ -1,4 +1,4 @@
-//! Losses of a yes or no as functions of its log-odds, `score = log(p / (1 - p))`, which neither round `1 - p` to 0 nor
+//! Losses of a yes or no as functions of its log-odds, `log_odds = log(p / (1 - p))`, which neither round `1 - p` to 0 nor
 //! divide by it.
 
 use burn::tensor::Tensor;
@@ -6,30 +6,30 @@ use burn_losses_kernels::math::{log_sum_exp, softplus};
 
 use super::samples::Samples;
 
-/// Far below every logit, and finite: it takes the own class out of a sum of exponentials.
+/// Far below every logit, and finite: it takes the target out of a sum of exponentials.
 const NOTHING: f64 = f32::MIN as f64;
 
 /// `-log(p)`.
-pub(super) fn surprise<const D: usize>(score: Tensor<D>) -> Tensor<D> {
-    let dims = score.dims();
-    let count = score.shape().num_elements();
-    softplus(score.neg().reshape([count])).reshape(dims)
+pub(super) fn negative_log_probability<const D: usize>(log_odds: Tensor<D>) -> Tensor<D> {
+    let dims = log_odds.dims();
+    let count = log_odds.shape().num_elements();
+    softplus(log_odds.neg().reshape([count])).reshape(dims)
 }
 
 /// `-(1 - p)^gamma·log(p)`.
-pub(super) fn focal<const D: usize>(score: Tensor<D>, gamma: f64) -> Tensor<D> {
+pub(super) fn focal<const D: usize>(log_odds: Tensor<D>, gamma: f64) -> Tensor<D> {
     if gamma == 0.0 {
-        return surprise(score);
+        return negative_log_probability(log_odds);
     }
-    // log(1 - p) is the surprise of the opposite, whose log-odds are negated.
-    let factor = surprise(score.clone().neg()).mul_scalar(-gamma).exp();
-    factor * surprise(score)
+    // -log(1 - p) is that of the opposite, whose log-odds are negated.
+    let factor = negative_log_probability(log_odds.clone().neg()).mul_scalar(-gamma).exp();
+    factor * negative_log_probability(log_odds)
 }
 
-/// The log-odds of the own class in a softmax, `[batch]`: the own logit less the log-sum-exp of the others.
-pub(super) fn own_log_odds(samples: &Samples) -> Tensor<1> {
-    let others = samples.logits.clone().mask_fill(samples.own_class(), NOTHING);
-    samples.own(samples.logits.clone()) - log_sum_exp(others)
+/// The log-odds of the target in a softmax, `[rows]`: its logit less the log-sum-exp of the others.
+pub(super) fn target_log_odds(samples: &Samples) -> Tensor<1> {
+    let others = samples.logits.clone().mask_fill(samples.is_target(), NOTHING);
+    samples.at_target(samples.logits.clone()) - log_sum_exp(others)
 }
 
 #[cfg(test)]
@@ -39,10 +39,10 @@ mod tests {
 
     #[test]
     fn a_focal_loss_keeps_its_tails() {
-        let scores = Tensor::<1>::from_data([0.0_f32, 40.0, -40.0, 1e30, -1e30], &Device::flex());
-        let losses = focal(scores, 2.0).try_into_vec_as::<f32>().unwrap();
+        let log_oddss = Tensor::<1>::from_data([0.0_f32, 40.0, -40.0, 1e30, -1e30], &Device::flex());
+        let losses = focal(log_oddss, 2.0).try_into_vec_as::<f32>().unwrap();
 
-        // By hand: ln(2) / 4; exp(-40)³ is below f32; then (1 - p) is 1 and -log(p) the score.
+        // By hand: ln(2) / 4; exp(-40)³ is below f32; then (1 - p) is 1 and -log(p) the log_odds.
         assert!((losses[0] - core::f32::consts::LN_2 / 4.0).abs() < 1e-7, "{losses:?}");
         assert!(losses[1] >= 0.0 && losses[1] < 1e-30, "{losses:?}");
         assert_eq!(losses[2..], [40.0, 0.0, 1e30]);

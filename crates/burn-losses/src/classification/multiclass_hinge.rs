@@ -1,11 +1,10 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Int, Tensor};
 
 use super::samples::Samples;
 use crate::labels::{ClassLabels, LabelPolicy};
-use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "MulticlassHingeLoss";
 
@@ -21,15 +20,19 @@ pub enum HingePower {
 /// Settings of [`MulticlassHingeLoss`].
 #[derive(Config, Debug)]
 pub struct MulticlassHingeLossConfig {
-    /// By how much the own logit should be above every other; in `[0, 1e6]`.
+    /// By how much the logit of the target should be above every other; in `[0, 1e6]`.
     #[config(default = 1.0)]
     pub margin: f64,
     /// What a violated margin costs.
     #[config(default = "HingePower::Linear")]
     pub power: HingePower,
-    /// Which labels are ignored, and whether bad ones panic.
+    /// Which labels mean "no class", and what is done about bad ones.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
+    /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl MulticlassHingeLossConfig {
@@ -38,15 +41,16 @@ impl MulticlassHingeLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> MulticlassHingeLoss {
-        let Self { margin, power, .. } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> MulticlassHingeLoss {
+        let Self { margin, power, class_dim, .. } = *self;
         assert!((0.0..=1e6).contains(&margin), "{NAME}: margin must be in [0, 1e6], got {margin}");
 
-        MulticlassHingeLoss { margin, power, labels: ClassLabels::new(NAME, &self.labels) }
+        MulticlassHingeLoss { margin, power, labels: ClassLabels::new(NAME, &self.labels), class_dim }
     }
 }
 
-/// The own logit must be above every other by a margin.
+/// The logit of the target must be above every other by a margin.
 ///
 /// ```text
 /// violation[i, c] = max(0, margin - logits[i, labels[i]] + logits[i, c])
@@ -60,62 +64,72 @@ impl MulticlassHingeLossConfig {
 ///
 /// Weston, Watkins: Support Vector Machines for Multi-Class Pattern Recognition, ESANN 1999, section 3.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct MulticlassHingeLoss {
     margin: f64,
     #[module(skip)]
     power: HingePower,
     #[module(skip)]
     labels: ClassLabels,
+    class_dim: isize,
 }
 
 impl MulticlassHingeLoss {
-    /// The reduced loss; 0 when no row has a class.
+    /// The reduced loss; 0 when no row has a class. A mean is over the rows that have a class, `BatchMean` divides the sum
+    /// by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let samples = Samples::new(&self.labels, widen(logits), labels);
-        let valid = samples.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let samples = Samples::new(&self.labels, self.class_dim, logits, labels);
+        samples.reduced(reduction, |samples| self.losses(samples))
     }
 
-    /// The loss of every row; 0 for rows without a class.
+    /// The loss of every label; 0 where it means no class.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - labels: `[batch]`; the shape of the logits without the axis of the classes, else it does not compile or panics
+    /// - output: as labels
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or by the policy for labels.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.losses(Samples::new(&self.labels, logits, labels))
+    /// If the shapes do not fit, or by the [`LabelPolicy`].
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Tensor<L> {
+        let shape = labels.dims();
+        Samples::new(&self.labels, self.class_dim, logits, labels).each(shape, |samples| self.losses(samples))
     }
 
-    fn losses(&self, samples: Samples) -> Tensor<1> {
-        samples.losses(|samples| {
-            let dims = samples.logits.dims();
-            let own = samples.own(samples.logits.clone()).unsqueeze_dim::<2>(1).expand(dims);
-            let gaps = (samples.logits.clone() - own).add_scalar(self.margin);
-            let satisfied = gaps.clone().lower_equal_scalar(0.0).bool_or(samples.own_class());
-            let violations = gaps.mask_fill(satisfied, 0.0);
-            let costs = match self.power {
-                HingePower::Linear => violations,
-                HingePower::Squared => violations.square(),
-            };
-            costs.sum_dim(1).squeeze_dim(1).mul_scalar(1.0 / dims[1] as f64)
-        })
+    fn losses(&self, samples: &Samples) -> Tensor<1> {
+        let dims = samples.logits.dims();
+        let target = samples.at_target(samples.logits.clone()).unsqueeze_dim::<2>(1).expand(dims);
+        let gaps = (samples.logits.clone() - target).add_scalar(self.margin);
+        let satisfied = gaps.clone().lower_equal_scalar(0.0).bool_or(samples.is_target());
+        let violations = gaps.mask_fill(satisfied, 0.0);
+        let costs = match self.power {
+            HingePower::Linear => violations,
+            HingePower::Squared => violations.square(),
+        };
+        costs.sum_dim(1).squeeze_dim(1).mul_scalar(1.0 / dims[1] as f64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &MulticlassHingeLoss) -> alloc::vec::Vec<f32> {
         // Softmax (1/4, 3/4) twice.
@@ -127,8 +141,8 @@ mod tests {
 
     #[test]
     fn only_violated_margins_cost() {
-        let linear = losses(&MulticlassHingeLossConfig::new().init());
-        let squared = losses(&MulticlassHingeLossConfig::new().with_power(HingePower::Squared).init());
+        let linear = losses(&MulticlassHingeLossConfig::new().init(&Device::flex()));
+        let squared = losses(&MulticlassHingeLossConfig::new().with_power(HingePower::Squared).init(&Device::flex()));
         let gap = 1.0 + 3.0_f32.ln();
 
         // By hand: 1 + ln 3 is violated, 1 - ln 3 < 0 is not.
@@ -139,6 +153,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "MulticlassHingeLoss: margin must be in [0, 1e6], got -1")]
     fn a_negative_margin_is_rejected() {
-        MulticlassHingeLossConfig::new().with_margin(-1.0).init();
+        MulticlassHingeLossConfig::new().with_margin(-1.0).init(&Device::flex());
     }
 }

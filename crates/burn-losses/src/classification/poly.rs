@@ -1,12 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Int, Tensor};
 
-use super::log_odds::{own_log_odds, surprise};
+use super::log_odds::{negative_log_probability, target_log_odds};
 use super::samples::Samples;
 use crate::labels::{ClassLabels, LabelPolicy};
-use crate::reduction::EmbeddingReduction;
 
 const NAME: &str = "PolyLoss";
 
@@ -16,9 +15,13 @@ pub struct PolyLossConfig {
     /// What is added to the slope at a sure sample; in `[-1, 1000]`. 0 is cross-entropy.
     #[config(default = 1.0)]
     pub epsilon: f64,
-    /// Which labels are ignored, and whether bad ones panic.
+    /// Which labels mean "no class", and what is done about bad ones.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
+    /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    #[config(default = 1)]
+    pub class_dim: isize,
 }
 
 impl PolyLossConfig {
@@ -27,11 +30,12 @@ impl PolyLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> PolyLoss {
-        let Self { epsilon, .. } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> PolyLoss {
+        let Self { epsilon, class_dim, .. } = *self;
         assert!((-1.0..=1000.0).contains(&epsilon), "{NAME}: epsilon must be in [-1, 1000], got {epsilon}");
 
-        PolyLoss { epsilon, labels: ClassLabels::new(NAME, &self.labels) }
+        PolyLoss { epsilon, labels: ClassLabels::new(NAME, &self.labels), class_dim }
     }
 }
 
@@ -49,54 +53,64 @@ impl PolyLossConfig {
 ///
 /// Leng et al.: [PolyLoss](https://arxiv.org/abs/2204.12511), 2022, section 4.3.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct PolyLoss {
     epsilon: f64,
     #[module(skip)]
     labels: ClassLabels,
+    class_dim: isize,
 }
 
 impl PolyLoss {
-    /// The reduced loss; 0 when no row has a class.
+    /// The reduced loss; 0 when no row has a class. A mean is over the rows that have a class, `BatchMean` divides the sum
+    /// by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
-    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = logits.dtype();
-        let samples = Samples::new(&self.labels, widen(logits), labels);
-        let valid = samples.valid.clone();
-        cast_to(reduction.apply_valid(self.losses(samples), valid), dtype)
+    #[track_caller]
+    pub fn forward<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let samples = Samples::new(&self.labels, self.class_dim, logits, labels);
+        samples.reduced(reduction, |samples| self.losses(samples))
     }
 
-    /// The loss of every row; 0 for rows without a class.
+    /// The loss of every label; 0 where it means no class.
     ///
     /// # Shapes
     ///
-    /// - logits: `[batch, classes]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
+    /// - logits: `[batch, classes]`, or any other with the classes along `class_dim`
+    /// - labels: `[batch]`; the shape of the logits without the axis of the classes, else it does not compile or panics
+    /// - output: as labels
     ///
     /// # Panics
     ///
-    /// If there is not one label per row, or by the policy for labels.
-    pub fn forward_no_reduction(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.losses(Samples::new(&self.labels, logits, labels))
+    /// If the shapes do not fit, or by the [`LabelPolicy`].
+    #[track_caller]
+    pub fn forward_no_reduction<const D: usize, const L: usize>(
+        &self,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Tensor<L> {
+        let shape = labels.dims();
+        Samples::new(&self.labels, self.class_dim, logits, labels).each(shape, |samples| self.losses(samples))
     }
 
-    fn losses(&self, samples: Samples) -> Tensor<1> {
-        samples.losses(|samples| {
-            let score = own_log_odds(samples);
-            // 1 - p, without its rounding.
-            let rest = surprise(score.clone().neg()).neg().exp();
-            surprise(score) + rest.mul_scalar(self.epsilon)
-        })
+    fn losses(&self, samples: &Samples) -> Tensor<1> {
+        let log_odds = target_log_odds(samples);
+        // 1 - p, without its rounding.
+        let rest = negative_log_probability(log_odds.clone().neg()).neg().exp();
+        negative_log_probability(log_odds) + rest.mul_scalar(self.epsilon)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &PolyLoss) -> alloc::vec::Vec<f32> {
         // Softmax (1/4, 3/4) twice.
@@ -108,7 +122,7 @@ mod tests {
 
     #[test]
     fn adds_the_first_term_once_more() {
-        let losses = losses(&PolyLossConfig::new().with_epsilon(2.0).init());
+        let losses = losses(&PolyLossConfig::new().with_epsilon(2.0).init(&Device::flex()));
 
         // By hand: ln 4 + 2·3/4 and ln(4/3) + 2·1/4.
         assert!((losses[0] - (4.0_f32.ln() + 1.5)).abs() < 1e-6, "{losses:?}");
@@ -118,6 +132,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "PolyLoss: epsilon must be in [-1, 1000], got -2")]
     fn an_epsilon_that_turns_the_loss_around_is_rejected() {
-        PolyLossConfig::new().with_epsilon(-2.0).init();
+        PolyLossConfig::new().with_epsilon(-2.0).init(&Device::flex());
     }
 }

@@ -1,18 +1,26 @@
-//! Logits with the class of every row, safe to compute with.
+//! Logits with the class of every sample, safe to compute with.
 
-use burn::tensor::{Bool, DType, Int, Tensor, assert_shape};
+use alloc::vec::Vec;
+
+use burn::nn::loss::Reduction;
+use burn::tensor::{Bool, DType, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
+use super::class_weights::class_axis;
 use crate::labels::{ClassLabels, SafeLabels};
+use crate::reduction::{Divisor, reduce};
+use crate::shape::check_shape;
+use crate::targets::check_range;
 
-/// A batch of logits with classes.
+/// A batch of logits with classes, one row per label.
 pub(super) struct Samples {
-    /// The logits in a precision fit for sums, 0 in rows without a class; `[batch, classes]`.
+    /// The logits in a precision fit for sums, 0 in rows without a class; `[rows, classes]`.
     pub(super) logits: Tensor<2>,
-    /// The class, `[batch]`; 0 in rows without one.
+    /// The class, `[rows]`; 0 in rows without one.
     pub(super) index: Tensor<1, Int>,
-    /// Whether the row has a class, `[batch]`.
+    /// Whether the row has a class, `[rows]`.
     pub(super) valid: Tensor<1, Bool>,
+    batch: usize,
     dtype: DType,
 }
 
@@ -23,48 +31,156 @@ impl Samples {
     ///
     /// If there is not one label per row, or by the policy for labels.
     #[track_caller]
-    pub(super) fn new(checked: &ClassLabels, logits: Tensor<2>, labels: Tensor<1, Int>) -> Self {
-        let [batch, classes] = logits.dims();
-        assert_shape!(labels, [batch]);
-        let SafeLabels { index, valid } = checked.check(labels, classes);
-        let dtype = logits.dtype();
-        if batch == 0 || classes == 0 {
-            return Self { logits, index, valid, dtype };
+    pub(super) fn new<const D: usize, const L: usize>(
+        checked: &ClassLabels,
+        class_dim: isize,
+        logits: Tensor<D>,
+        labels: Tensor<L, Int>,
+    ) -> Self {
+        const { assert!(D == L + 1, "labels must have one axis less than logits: that of the classes") }
+        let axis = class_axis::<D>(checked.loss(), class_dim);
+        let shape = logits.dims();
+        let classes = shape[axis];
+        check_shape(checked.loss(), "labels", &labels.dims(), &without(axis, shape));
+        let rows = labels.shape().num_elements();
+        let SafeLabels { index, valid } = checked.check(labels.reshape([rows]), classes);
+        let (batch, dtype) = (shape[0], logits.dtype());
+        let logits = by_row(logits, axis);
+        if rows == 0 || classes == 0 {
+            return Self { logits, index, valid, batch, dtype };
         }
-        let invalid = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, classes]);
+        let invalid = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([rows, classes]);
 
-        Self { logits: widen(logits.mask_fill(invalid, 0.0)), index, valid, dtype }
+        Self { logits: widen(logits.mask_fill(invalid, 0.0)), index, valid, batch, dtype }
     }
 
-    /// The losses as the caller gets them: `losses` of this, 0 in rows without a class.
-    pub(super) fn losses(self, losses: impl FnOnce(&Self) -> Tensor<1>) -> Tensor<1> {
-        let [batch, classes] = self.logits.dims();
-        if batch == 0 {
+    /// The losses as the caller gets them, one per label: `losses` of this, 0 in rows without a class.
+    pub(super) fn each<const L: usize>(self, shape: [usize; L], losses: impl FnOnce(&Self) -> Tensor<1>) -> Tensor<L> {
+        let dtype = self.dtype;
+        cast_to(self.losses(losses), dtype).reshape(shape)
+    }
+
+    /// The losses as one number; a mean is over the rows that have a class.
+    pub(super) fn reduced(self, reduction: Reduction, losses: impl FnOnce(&Self) -> Tensor<1>) -> Tensor<1> {
+        let divisor = Divisor::Valid(self.valid.clone());
+        self.reduced_by(reduction, divisor, losses)
+    }
+
+    /// The losses as one number, with a mean of their own.
+    pub(super) fn reduced_by(
+        self,
+        reduction: Reduction,
+        divisor: Divisor,
+        losses: impl FnOnce(&Self) -> Tensor<1>,
+    ) -> Tensor<1> {
+        let (batch, dtype) = (self.batch, self.dtype);
+        cast_to(reduce(reduction, self.losses(losses), batch, divisor), dtype)
+    }
+
+    fn losses(self, losses: impl FnOnce(&Self) -> Tensor<1>) -> Tensor<1> {
+        let [rows, classes] = self.logits.dims();
+        if rows == 0 {
             return self.logits.reshape([0]);
         }
         if classes == 0 {
-            return Tensor::zeros([batch], (&self.logits.device(), self.dtype));
+            return Tensor::zeros([rows], (&self.logits.device(), self.logits.dtype()));
         }
-        cast_to(losses(&self).mask_fill(self.valid.bool_not(), 0.0), self.dtype)
+        losses(&self).mask_fill(self.valid.bool_not(), 0.0)
     }
 
-    /// The number of every row's own class in `[batch, classes]` numbers.
-    pub(super) fn own(&self, numbers: Tensor<2>) -> Tensor<1> {
+    /// The number of every row's class in `[rows, classes]` numbers.
+    pub(super) fn at_target(&self, numbers: Tensor<2>) -> Tensor<1> {
         numbers.gather(1, self.index.clone().unsqueeze_dim::<2>(1)).squeeze_dim(1)
     }
 
-    /// The numbers of `[1, classes]` at the classes of the rows; 0 for rows without one.
-    pub(super) fn own_of_row(&self, row: Tensor<2>) -> Tensor<1> {
-        let own = self.own(row.expand(self.logits.dims()));
-        own.mask_fill(self.valid.clone().bool_not(), 0.0)
+    /// The weights of `[1, classes]` of the classes of the rows; 0 for rows without one.
+    pub(super) fn weight_of_target(&self, weights: Tensor<2>) -> Tensor<1> {
+        let weight = self.at_target(weights.expand(self.logits.dims()));
+        weight.mask_fill(self.valid.clone().bool_not(), 0.0)
     }
 
-    /// Where a class is the row's own, `[batch, classes]`.
-    pub(super) fn own_class(&self) -> Tensor<2, Bool> {
-        let [batch, classes] = self.logits.dims();
+    /// Where a class is that of the row, `[rows, classes]`.
+    pub(super) fn is_target(&self) -> Tensor<2, Bool> {
+        let [rows, classes] = self.logits.dims();
         let all = Tensor::<1, Int>::arange(0..classes as i64, (&self.index.device(), self.index.dtype()));
-        let index = self.index.clone().unsqueeze_dim::<2>(1).expand([batch, classes]);
+        let index = self.index.clone().unsqueeze_dim::<2>(1).expand([rows, classes]);
 
-        all.unsqueeze_dim::<2>(0).expand([batch, classes]).equal(index)
+        all.unsqueeze_dim::<2>(0).expand([rows, classes]).equal(index)
     }
+}
+
+/// A batch of logits with a probability for every class, one row per sample.
+pub(super) struct SoftSamples {
+    /// In a precision fit for sums, `[rows, classes]`.
+    pub(super) logits: Tensor<2>,
+    /// In the same, `[rows, classes]`.
+    pub(super) probabilities: Tensor<2>,
+    batch: usize,
+    dtype: DType,
+}
+
+impl SoftSamples {
+    /// # Panics
+    ///
+    /// If the shapes differ, or a probability in host memory is not in `[0, 1]`.
+    #[track_caller]
+    pub(super) fn new<const D: usize>(
+        loss: &str,
+        class_dim: isize,
+        logits: Tensor<D>,
+        probabilities: Tensor<D>,
+    ) -> Self {
+        let axis = class_axis::<D>(loss, class_dim);
+        let shape = logits.dims();
+        check_shape(loss, "probabilities", &probabilities.dims(), &shape);
+        check_range(loss, "probabilities", &probabilities, [0.0, 1.0], None);
+        let dtype = logits.dtype();
+        let logits = widen(by_row(logits, axis));
+        let probabilities = cast_to(by_row(probabilities, axis), logits.dtype());
+
+        Self { logits, probabilities, batch: shape[0], dtype }
+    }
+
+    /// The losses as the caller gets them, one per sample.
+    pub(super) fn each<const D: usize, const L: usize>(
+        self,
+        class_dim: isize,
+        shape: [usize; D],
+        losses: impl FnOnce(Self) -> Tensor<1>,
+    ) -> Tensor<L> {
+        const { assert!(D == L + 1, "losses have one axis less than logits: that of the classes") }
+        let dtype = self.dtype;
+        let shape = without(class_axis::<D>("", class_dim), shape);
+        let shape: [usize; L] = shape.try_into().expect("one axis less");
+        cast_to(self.losses(losses), dtype).reshape(shape)
+    }
+
+    /// The losses as one number; a mean is over the samples.
+    pub(super) fn reduced(self, reduction: Reduction, losses: impl FnOnce(Self) -> Tensor<1>) -> Tensor<1> {
+        let (batch, dtype) = (self.batch, self.dtype);
+        cast_to(reduce(reduction, self.losses(losses), batch, Divisor::Count), dtype)
+    }
+
+    fn losses(self, losses: impl FnOnce(Self) -> Tensor<1>) -> Tensor<1> {
+        let [rows, classes] = self.logits.dims();
+        if rows == 0 || classes == 0 {
+            let nothing = Tensor::zeros([rows], (&self.logits.device(), self.logits.dtype()));
+            return nothing + self.logits.sum() + self.probabilities.sum();
+        }
+        losses(self)
+    }
+}
+
+/// `[rows, classes]`: the axis of the classes last, all others in one.
+pub(super) fn by_row<const D: usize>(logits: Tensor<D>, axis: usize) -> Tensor<2> {
+    let classes = logits.dims()[axis];
+    let rows = without(axis, logits.dims()).iter().product();
+    let logits = if axis + 1 == D { logits } else { logits.movedim(axis, D - 1) };
+    logits.reshape([rows, classes])
+}
+
+/// A shape without one of its axes.
+pub(super) fn without<const D: usize>(axis: usize, shape: [usize; D]) -> Vec<usize> {
+    let others = shape.into_iter().enumerate().filter(|&(other, _)| other != axis);
+    others.map(|(_, length)| length).collect()
 }

@@ -5,7 +5,7 @@ use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use crate::heads::{Centers, ClassRows, nearest_of_class};
 use crate::labels::{SafeLabels, silence};
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 
 /// Numbers that a block of classes holds at once, about.
 const BLOCK: usize = 1 << 22;
@@ -119,7 +119,7 @@ impl ClassCosines {
         let [batch, _] = embeddings.dims();
         assert_shape!(labels, [batch]);
         let labels = labels.without_autodiff();
-        let Pairs { positive, negative } = Pairs::in_batch(labels);
+        let PairMasks { positive, negative } = PairMasks::in_batch(labels);
         let embeddings = widen(embeddings.without_autodiff());
         if batch == 0 {
             let (nothing, valid) = (embeddings.reshape([0]), Tensor::empty([0], &positive.device()));

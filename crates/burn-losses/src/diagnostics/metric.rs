@@ -1,79 +1,60 @@
 use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use burn::tensor::{ExecutionError, TensorReadError};
+use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
-use burn::train::metric::{
-    Adaptor, ItemLazy, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
-};
+use burn::train::metric::{Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry};
 
-use super::{Figures, Reading};
-
-/// What a training step hands to [`DiagnosticMetric`]s: [`Figures`] until Burn syncs it, off the training thread, and
-/// then a [`Reading`].
-///
-/// An output with more in it implements `Adaptor<Reading>` itself.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // Only one or two are alive at a time.
-pub enum Diagnostics {
-    /// Still on the device.
-    OnDevice(Figures),
-    /// Read.
-    Read(Reading),
-}
-
-impl ItemLazy for Diagnostics {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        let Self::OnDevice(figures) = self else { return Ok(self) };
-        let values: Vec<f64> = figures.packed.try_into_data()?.iter::<f64>().collect();
-        Ok(Self::Read(Reading::from_packed(&values)))
-    }
-}
-
-impl Adaptor<Reading> for Diagnostics {
-    fn adapt(&self) -> Reading {
-        match self {
-            Self::Read(reading) => *reading,
-            Self::OnDevice(_) => unreachable!("Burn syncs an item before its metrics see it"),
-        }
-    }
-}
+use super::Reading;
 
 /// A figure of a [`Reading`] that can be a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Diagnostic {
-    /// Mean angle to the class of the label, in degrees.
+    /// Mean angle to the target, in degrees.
     TargetAngle,
-    /// Mean angle to the nearest other class, in degrees.
+    /// Mean angle to the nearest negative, in degrees.
     NearestNegativeAngle,
-    /// Share of the losses that are larger than 0, in percent.
+    /// Share of the rows that are nearest to their target, without a margin, in percent.
+    Accuracy,
+    /// Of pairs and triplets the share of the losses that are larger than 0, in percent.
     ActiveShare,
     /// Mean length of the embeddings.
     EmbeddingLength,
     /// How far the directions of the embeddings spread; nearly 0 is a [`Collapse`](super::Collapse).
     DirectionVariance,
-    /// Labels that are no class.
+    /// Labels that are no class, per batch.
     BadLabels,
 }
 
 impl Diagnostic {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// What there is to see of a head.
+    pub const OF_HEADS: [Self; 6] = [
         Self::TargetAngle,
         Self::NearestNegativeAngle,
+        Self::Accuracy,
+        Self::EmbeddingLength,
+        Self::DirectionVariance,
+        Self::BadLabels,
+    ];
+
+    /// What there is to see of a loss of pairs or triplets.
+    pub const OF_PAIRS: [Self; 7] = [
+        Self::TargetAngle,
+        Self::NearestNegativeAngle,
+        Self::Accuracy,
         Self::ActiveShare,
         Self::EmbeddingLength,
         Self::DirectionVariance,
         Self::BadLabels,
     ];
 
-    /// The name of the metric.
+    /// The name of the metric, with its unit.
     pub fn name(self) -> &'static str {
         match self {
-            Self::TargetAngle => "Target angle",
-            Self::NearestNegativeAngle => "Nearest negative angle",
-            Self::ActiveShare => "Active losses",
+            Self::TargetAngle => "Target angle (deg)",
+            Self::NearestNegativeAngle => "Nearest negative angle (deg)",
+            Self::Accuracy => "Accuracy without margin (%)",
+            Self::ActiveShare => "Active losses (%)",
             Self::EmbeddingLength => "Embedding length",
             Self::DirectionVariance => "Direction variance",
             Self::BadLabels => "Bad labels",
@@ -85,7 +66,11 @@ impl Diagnostic {
         match self {
             Self::TargetAngle => (reading.target_angle.to_degrees(), reading.rows),
             Self::NearestNegativeAngle => (reading.nearest_negative_angle.to_degrees(), reading.rows),
-            Self::ActiveShare => (100.0 * reading.active_share, reading.batch),
+            Self::Accuracy => (100.0 * reading.accuracy, reading.rows),
+            Self::ActiveShare => match reading.active_share {
+                Some(share) => (100.0 * share, reading.batch),
+                None => (f64::NAN, 0),
+            },
             Self::EmbeddingLength => (reading.length_mean, reading.batch),
             Self::DirectionVariance => (reading.direction_variance, reading.batch),
             Self::BadLabels => (reading.bad_labels as f64, reading.batch),
@@ -99,7 +84,7 @@ impl Diagnostic {
 /// use burn_losses::diagnostics::{Diagnostic, DiagnosticMetric};
 ///
 /// // training.metric_train_numeric(metric)
-/// let metrics = Diagnostic::ALL.map(DiagnosticMetric::new);
+/// let metrics = Diagnostic::OF_HEADS.map(DiagnosticMetric::new);
 /// ```
 #[derive(Clone)]
 pub struct DiagnosticMetric {
@@ -158,7 +143,6 @@ impl Numeric for DiagnosticMetric {
 mod tests {
     use super::*;
     use burn::data::dataloader::Progress;
-    use burn::tensor::{Device, Tensor};
 
     #[test]
     fn an_epoch_shows_the_mean_of_its_rows() {
@@ -167,9 +151,7 @@ mod tests {
         // Cosine 1 for two rows, then 0 for one row and a row that does not count.
         for rows in [[1.0, 1.0, 0.5, 0.5, 1.0, 1.0], [0.0, 0.3, 0.5, 0.5, 1.0, 0.0]] {
             let packed = [[0.0; 9].as_slice(), &rows].concat();
-            let packed = Tensor::<1>::from_data(packed.as_slice(), &Device::flex());
-            let read = Diagnostics::OnDevice(Figures { packed }).sync().unwrap();
-            metric.update(&read.adapt(), &metadata).unwrap();
+            metric.update(&Reading::from_packed(&packed), &metadata).unwrap();
         }
         let mean = metric.final_value().current();
         assert!((mean - 30.0).abs() < 1e-9, "{mean}");

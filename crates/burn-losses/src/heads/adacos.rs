@@ -1,12 +1,14 @@
 use core::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor};
 use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp};
 
 use super::{Batch, CentersConfig, Head, MarginRule, Target};
+use crate::order::ascending;
 use crate::reduction::EmbeddingReduction;
+use crate::state::State;
 
 /// A measured scale stays within this: few classes that are far away would make it negative.
 const SCALES: (f64, f64) = (0.5, 1e4);
@@ -47,8 +49,8 @@ impl AdaCosConfig {
     pub fn init(&self, device: &Device) -> AdaCos {
         let classes = self.classes;
         assert!(classes >= 3, "AdaCos: classes must be >= 3, got {classes}");
-        let measured = RunningState::new(Tensor::ones([1], (&device.clone().inner(), DType::F32)));
-        let rule = AdaCosRule { measured, training: Param::from_bool(true), classes, kind: self.scale };
+        let measured = State::new(Tensor::ones([1], (device, DType::F32)));
+        let rule = AdaCosRule { measured, classes, kind: self.scale };
         let centers = self.centers.init("AdaCos", [classes, self.embedding_dim], device);
 
         Head::with_rule(centers, rule, self.reduction)
@@ -79,9 +81,7 @@ pub type AdaCos = Head<AdaCosRule>;
 #[derive(Module, Debug)]
 pub struct AdaCosRule {
     /// The measured scale as a multiple of the fixed one, `[1]`; so it starts at exactly 1 in any precision.
-    measured: RunningState<Tensor<1>>,
-    /// Whether a forward may measure; `freeze` turns it off.
-    training: Param<Flag>,
+    measured: State<Tensor<1>>,
     classes: usize,
     /// How the scale is found.
     #[module(skip)]
@@ -91,26 +91,19 @@ pub struct AdaCosRule {
 impl AdaCosRule {
     /// The measured scale as a multiple of the fixed one, `[1]`.
     fn factor(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
-        self.measured.value().detach()
+        self.measured.value()
     }
 }
 
-/// The cosine of the lower median of the angles of `count` rows; the cosines of the others are below -1.
+/// The cosine of the lower median of the angles of `count` rows, 0 if there is none; the cosines of the others are below
+/// -1.
 fn lower_median_of_angles(cosine: Tensor<1>, count: Tensor<1>) -> Tensor<1> {
-    let [batch] = cosine.dims();
-    let shape = [batch, batch];
-    let rows = cosine.clone().unsqueeze_dim::<2>(1).expand(shape);
-    let columns = cosine.clone().unsqueeze_dim::<2>(0).expand(shape);
-    let places = Tensor::<1, Int>::arange(0..batch as i64, &rows.device());
-    let before = places.clone().unsqueeze_dim::<2>(0).expand(shape).lower(places.unsqueeze_dim::<2>(1).expand(shape));
-    // How many angles are smaller, and before it among equals.
-    let smaller = columns.clone().greater(rows.clone()).bool_or(columns.equal(rows).bool_and(before));
-    let ones = cosine.ones_like().unsqueeze_dim::<2>(0).expand(shape);
-    let rank = ones.mask_fill(smaller.bool_not(), 0.0).sum_dim(1).squeeze_dim::<1>(1);
-    let middle = count.sub_scalar(1.0).mul_scalar(0.5).floor().expand([batch]);
+    let cosine = cosine.without_autodiff();
+    let nothing = count.clone().equal_scalar(0.0);
+    let middle = count.sub_scalar(1.0).mul_scalar(0.5).floor().clamp_min(0.0).int();
+    let row = ascending(cosine.clone().neg()).select(0, middle);
 
-    cosine.mask_fill(rank.not_equal(middle), 0.0).sum()
+    cosine.select(0, row).mask_fill(nothing, 0.0)
 }
 
 impl MarginRule for AdaCosRule {
@@ -135,23 +128,25 @@ impl MarginRule for AdaCosRule {
     }
 
     fn observe(&self, batch: &Batch<'_>) {
-        if self.kind == AdaCosScale::Fixed || !self.training.is_enabled() {
+        if self.kind == AdaCosScale::Fixed || self.measured.is_frozen() {
             return;
         }
         let cosine = batch.target_cosine();
         let before = cast_to(self.factor().to_device(&cosine.device()), cosine.dtype()).mul_scalar(self.scale());
-        let negatives = batch.negatives(before.clone());
+        let negatives = batch.negatives(before);
         let left_out = batch.counted().bool_and(negatives.clone().is_finite()).bool_not();
         let count = cosine.ones_like().mask_fill(left_out.clone(), 0.0).sum();
         let sum = log_sum_exp(negatives.mask_fill(left_out.clone(), NOTHING).unsqueeze_dim::<2>(0));
         let mean = sum - count.clone().clamp_min(1.0).log();
         let median = lower_median_of_angles(cosine.mask_fill(left_out, -2.0), count.clone());
         let measured = mean / median.clamp_min(FRAC_1_SQRT_2);
-        let measured = measured.clamp(SCALES.0, SCALES.1).mask_where(count.equal_scalar(0.0), before);
+        let measured = measured.clamp(SCALES.0, SCALES.1).mul_scalar(1.0 / self.scale());
+        let nothing = count.equal_scalar(0.0);
 
-        self.measured.update(measured.mul_scalar(1.0 / self.scale()));
-        // Without this the new scale would be queued, and this forward and a record saved now would have the old one.
-        self.measured.value_sync();
+        self.measured.update(|before| {
+            let before = cast_to(before.to_device(&measured.device()), measured.dtype());
+            measured.clone().mask_where(nothing.clone(), before)
+        });
     }
 
     fn for_classes(self, classes: usize) -> Self {

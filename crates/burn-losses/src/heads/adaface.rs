@@ -1,11 +1,12 @@
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use burn_losses_kernels::math::cast_to;
 
 use super::angle::{angle, folded_cosine};
 use super::{Batch, CentersConfig, Head, MarginRule, Target};
 use crate::reduction::EmbeddingReduction;
+use crate::state::State;
 
 /// Lengths count as no shorter and no longer than this, as in the authors' code.
 const LENGTHS: (f64, f64) = (1e-3, 100.0);
@@ -52,8 +53,7 @@ impl AdaFaceConfig {
         let Self { margin, concentration, momentum, scale, .. } = *self;
         // The authors' first averages.
         let lengths = Tensor::from_data([20.0, 100.0], (&device.clone().inner(), DType::F32));
-        let (lengths, training) = (RunningState::new(lengths), Param::from_bool(true));
-        let rule = AdaFaceRule { lengths, training, margin, concentration, momentum, scale };
+        let rule = AdaFaceRule { lengths: State::new(lengths), margin, concentration, momentum, scale };
         let centers = self.centers.init("AdaFace", [self.classes, self.embedding_dim], device);
 
         Head::with_rule(centers, rule, self.reduction)
@@ -86,9 +86,7 @@ pub type AdaFace = Head<AdaFaceRule>;
 #[derive(Module, Debug)]
 pub struct AdaFaceRule {
     /// Average and deviation of the lengths, `[2]`.
-    lengths: RunningState<Tensor<1>>,
-    /// Whether a forward may move them; `freeze` turns it off.
-    training: Param<Flag>,
+    lengths: State<Tensor<1>>,
     /// The size of the margin, in radians and of the cosine.
     pub margin: f64,
     /// The reciprocal of how many deviations a length must be from the average to count as the best or the worst.
@@ -102,13 +100,12 @@ pub struct AdaFaceRule {
 impl AdaFaceRule {
     /// The average length of embeddings and its deviation, `[2]`.
     pub fn length_statistics(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
-        self.lengths.value().detach()
+        self.lengths.value()
     }
 
     /// Average and deviation, `[1]` each, beside other numbers.
-    fn statistics_beside(&self, numbers: &Tensor<1>) -> [Tensor<1>; 2] {
-        let statistics = cast_to(self.length_statistics().to_device(&numbers.device()), numbers.dtype());
+    fn beside(statistics: Tensor<1>, numbers: &Tensor<1>) -> [Tensor<1>; 2] {
+        let statistics = cast_to(statistics.to_device(&numbers.device()), numbers.dtype());
         [0, 1].map(|place| statistics.clone().narrow(0, place, 1))
     }
 }
@@ -134,7 +131,7 @@ impl MarginRule for AdaFaceRule {
         let cosine = target.cosine.clone();
         let [batch] = cosine.dims();
         let lengths = target.length().detach().clamp(LENGTHS.0, LENGTHS.1);
-        let [average, deviation] = self.statistics_beside(&lengths);
+        let [average, deviation] = Self::beside(self.length_statistics(), &lengths);
         let unit = deviation.add_scalar(DEVIATION_FLOOR).recip().mul_scalar(self.concentration);
         let quality = ((lengths - average.expand([batch])) * unit.expand([batch])).clamp(-1.0, 1.0);
         let by_angle = quality.clone().mul_scalar(-self.margin);
@@ -144,17 +141,13 @@ impl MarginRule for AdaFaceRule {
     }
 
     fn observe(&self, batch: &Batch<'_>) {
-        if !self.training.is_enabled() {
-            return;
-        }
         let lengths = batch.length().clamp(LENGTHS.0, LENGTHS.1);
-        let [average, deviation] = self.statistics_beside(&lengths);
         let left_out = batch.valid().bool_and(lengths.clone().is_finite()).bool_not();
         let sum = |numbers: Tensor<1>| numbers.mask_fill(left_out.clone(), 0.0).sum();
         let count = sum(lengths.ones_like());
         let mean = sum(lengths.clone()) / count.clone().clamp_min(1.0);
         let [batch] = lengths.dims();
-        let squares = sum((lengths - mean.clone().expand([batch])).square());
+        let squares = sum((lengths.clone() - mean.clone().expand([batch])).square());
         // Of a sample, so divided by one less than its size.
         let spread = (squares / count.clone().sub_scalar(1.0).clamp_min(1.0)).sqrt();
 
@@ -162,9 +155,10 @@ impl MarginRule for AdaFaceRule {
             let blended = latest.mul_scalar(self.momentum) + before.clone().mul_scalar(1.0 - self.momentum);
             blended.mask_where(count.clone().lower_scalar(least), before)
         };
-        self.lengths.update(Tensor::cat(alloc::vec![blend(mean, average, 1.0), blend(spread, deviation, 2.0)], 0));
-        // Without this the new averages would be queued, and a record saved now would hold the old ones.
-        self.lengths.value_sync();
+        self.lengths.update(|statistics| {
+            let [average, deviation] = Self::beside(statistics, &lengths);
+            Tensor::cat(alloc::vec![blend(mean.clone(), average, 1.0), blend(spread.clone(), deviation, 2.0)], 0)
+        });
     }
 }
 

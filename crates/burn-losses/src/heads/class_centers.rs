@@ -1,15 +1,18 @@
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::AtomicBool;
 
 use burn::config::Config;
-use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param, RunningState};
+use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 use burn_losses_kernels::scores::Streaming;
 
-use super::sampling::{draws_of, draws_of_shard};
+use super::sampling::draws_of_shard;
+use crate::fast_path::warn_without_fast_path;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
+use crate::random::{Draws, first_draw};
 
 /// Settings of [`ClassCenters`], the same in every head: how the centers start, which labels count, and what a batch is
 /// compared with.
@@ -74,6 +77,8 @@ impl CentersConfig {
         assert!(sub_centers >= 1, "{loss}: sub_centers must be >= 1, got 0");
         assert!(embedding_dim >= 1, "{loss}: embedding_dim must be >= 1, got {embedding_dim}");
         assert!(self.streaming.block != Some(0), "{loss}: streaming.block must be >= 1, got 0");
+        static SAID: AtomicBool = AtomicBool::new(false);
+        warn_without_fast_path(loss, device, &SAID);
         let mut centers = ClassCenters {
             weight: self.initializer.init([classes * sub_centers, embedding_dim], device),
             draws: None,
@@ -146,7 +151,7 @@ pub struct ClassCenters {
     /// of class 0 first. Replace it to start from known centers.
     pub weight: Param<Tensor<2>>,
     /// The two halves of the seed and the number of draws, `[3]`; nothing where all classes are compared with.
-    pub(crate) draws: Option<RunningState<Tensor<1>>>,
+    pub(crate) draws: Option<Draws>,
     sub_centers: usize,
     sample_rate: f64,
     seed: u64,
@@ -244,7 +249,7 @@ impl ClassCenters {
         if sample_rate < 1.0 && self.draws.is_none() {
             let classes = self.classes();
             assert!(classes <= 1 << 30, "{loss}: classes must be <= 2^30 for a sample_rate below 1, got {classes}");
-            self.draws = Some(draws_of(self.seed, &self.weight.device().inner()));
+            self.draws = Some(first_draw(self.seed, &self.weight.device()));
         }
         self.sample_rate = sample_rate;
     }
@@ -341,7 +346,7 @@ impl ClassCenters {
 
     fn with_block(&self, weight: Tensor<2>, device: &Device, number: usize) -> Self {
         let weight = Param::from_tensor(weight).set_require_grad(self.weight.is_require_grad());
-        let draws = self.draws.as_ref().map(|draws| draws_of_shard(draws, number, &device.clone().inner()));
+        let draws = self.draws.as_ref().map(|draws| draws_of_shard(draws, number, device));
         Self { weight, draws, ..self.clone() }
     }
 }

@@ -1,11 +1,12 @@
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use burn_losses_kernels::math::cast_to;
 
 use super::angle::{falling_shifted_cosine, shifted_cosine};
 use super::{Batch, CentersConfig, Head, MarginRule, Reweighting, Target, Terms};
 use crate::reduction::EmbeddingReduction;
+use crate::state::State;
 
 /// Settings of [`CurricularFace`].
 #[derive(Config, Debug)]
@@ -40,8 +41,8 @@ impl CurricularFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> CurricularFace {
         let Self { margin, scale, momentum, .. } = *self;
-        let average_cosine = RunningState::new(Tensor::zeros([1], (&device.clone().inner(), DType::F32)));
-        let rule = CurricularFaceRule { average_cosine, training: Param::from_bool(true), margin, scale, momentum };
+        let average_cosine = State::new(Tensor::zeros([1], (device, DType::F32)));
+        let rule = CurricularFaceRule { average_cosine, margin, scale, momentum };
         let centers = self.centers.init("CurricularFace", [self.classes, self.embedding_dim], device);
 
         Head::with_rule(centers, rule, self.reduction)
@@ -70,9 +71,7 @@ pub type CurricularFace = Head<CurricularFaceRule>;
 /// The rule of [`CurricularFace`].
 #[derive(Module, Debug)]
 pub struct CurricularFaceRule {
-    average_cosine: RunningState<Tensor<1>>,
-    /// Whether a forward may move the average; `freeze` turns it off.
-    training: Param<Flag>,
+    average_cosine: State<Tensor<1>>,
     /// What is added to the target angle, in radians.
     pub margin: f64,
     /// What the cosines are multiplied with.
@@ -84,8 +83,7 @@ pub struct CurricularFaceRule {
 impl CurricularFaceRule {
     /// The average target cosine, `[1]`.
     pub fn average_cosine(&self) -> Tensor<1> {
-        // What is read of a state may be in one backward only, unless it is detached.
-        self.average_cosine.value().detach()
+        self.average_cosine.value()
     }
 }
 
@@ -120,18 +118,16 @@ impl MarginRule for CurricularFaceRule {
     }
 
     fn observe(&self, batch: &Batch<'_>) {
-        if !self.training.is_enabled() {
-            return;
-        }
         let (cosine, left_out) = (batch.target_cosine(), batch.counted().bool_not());
-        let average = cast_to(self.average_cosine().to_device(&cosine.device()), cosine.dtype());
         let count = cosine.ones_like().mask_fill(left_out.clone(), 0.0).sum();
-        let mean = cosine.mask_fill(left_out, 0.0).sum() / count.clone().clamp_min(1.0);
-        let updated = mean.mul_scalar(self.momentum) + average.clone().mul_scalar(1.0 - self.momentum);
+        let mean = cosine.clone().mask_fill(left_out, 0.0).sum() / count.clone().clamp_min(1.0);
+        let (latest, nothing) = (mean.mul_scalar(self.momentum), count.equal_scalar(0.0));
 
-        self.average_cosine.update(updated.mask_where(count.equal_scalar(0.0), average));
-        // Without this the new average would be queued, and a record saved now would hold the old one.
-        self.average_cosine.value_sync();
+        self.average_cosine.update(|average| {
+            let average = cast_to(average.to_device(&cosine.device()), cosine.dtype());
+            let updated = latest.clone() + average.clone().mul_scalar(1.0 - self.momentum);
+            updated.mask_where(nothing.clone(), average)
+        });
     }
 }
 
@@ -144,7 +140,8 @@ mod tests {
     fn the_average_follows_the_target_cosines_of_rows_that_have_one() {
         let device = Device::flex().autodiff();
         let mut head = CurricularFaceConfig::new(2, 2).with_momentum(0.5).init(&device);
-        head.centers.weight = Param::from_tensor(Tensor::from_data([[2.0_f32, 0.0], [0.0, 1.0]], &device));
+        head.centers.weight =
+            burn::module::Param::from_tensor(Tensor::from_data([[2.0_f32, 0.0], [0.0, 1.0]], &device));
         let rows = [[3.0_f32, 4.0], [0.0, 0.0], [0.0, 7.0], [f32::NAN, 0.0], [1.0, 1.0]];
         let labels = Tensor::<1, Int>::from_data([0, 1, 1, 0, -1], &device);
         let _ = head.forward(Tensor::from_data(rows, &device), labels);

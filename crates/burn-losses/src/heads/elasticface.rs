@@ -1,12 +1,13 @@
 use burn::config::Config;
-use burn::module::{Flag, Module, Param, RunningState};
-use burn::tensor::{Bool, DType, Device, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Tensor};
 use burn_losses_kernels::math::NOTHING;
 
 use super::angle::{angle, folded_cosine};
 use super::rule::check_margin;
 use super::{Batch, CentersConfig, Head, MarginRule, Target};
-use crate::random::{count_draw, first_draw, latest_draw};
+use crate::order::ascending;
+use crate::random::{Draws, count_draw, first_draw, latest_draw};
 use crate::reduction::EmbeddingReduction;
 
 /// What the margin of an [`ElasticFace`] is of.
@@ -71,9 +72,7 @@ impl ElasticFaceConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> ElasticFace {
         let Self { margin_kind, margin, deviation, order, scale, seed, .. } = *self;
-        let (draws, training) = (first_draw(seed, &device.clone().inner()), Param::from_bool(true));
-        let draws = RunningState::new(draws);
-        let rule = ElasticFaceRule { draws, training, margin_kind, margin, deviation, order, scale };
+        let rule = ElasticFaceRule { draws: first_draw(seed, device), margin_kind, margin, deviation, order, scale };
         let centers = self.centers.init("ElasticFace", [self.classes, self.embedding_dim], device);
 
         Head::with_rule(centers, rule, self.reduction)
@@ -104,9 +103,7 @@ pub type ElasticFace = Head<ElasticFaceRule>;
 #[derive(Module, Debug)]
 pub struct ElasticFaceRule {
     /// The two halves of the seed and the number of draws, `[3]`.
-    draws: RunningState<Tensor<1>>,
-    /// Whether a forward may draw; `freeze` turns it off.
-    training: Param<Flag>,
+    draws: Draws,
     /// What the margin is of.
     #[module(skip)]
     pub margin_kind: ElasticMargin,
@@ -127,7 +124,7 @@ impl ElasticFaceRule {
         let cosine = &target.cosine;
         let [batch] = cosine.dims();
         let mean = cosine.clone().detach().ones_like().mul_scalar(self.margin);
-        if self.deviation == 0.0 || !target.is_training() || !self.training.is_enabled() {
+        if self.deviation == 0.0 || !target.is_training() || self.draws.is_frozen() {
             return mean;
         }
         let device = cosine.device().inner();
@@ -149,30 +146,12 @@ impl ElasticFaceRule {
 
 /// The margins, the largest where the cosine is smallest; what rows have that are left out means nothing.
 fn dealt_by_rank(margins: Tensor<1>, cosine: Tensor<1>, left_out: Tensor<1, Bool>) -> Tensor<1> {
+    let (margins, left_out) = (margins.without_autodiff(), left_out.without_autodiff());
     // They come last on both sides, in the same order.
-    let cosine = cosine.mask_fill(left_out.clone(), 2.0);
-    let margins = margins.mask_fill(left_out, NOTHING);
-    let [batch] = margins.dims();
-    let shape = [batch, batch];
-    let far = ranks(cosine).unsqueeze_dim::<2>(1).expand(shape);
-    let large = ranks(margins.clone().neg()).unsqueeze_dim::<2>(0).expand(shape);
-    let dealt = margins.unsqueeze_dim::<2>(0).expand(shape).mask_fill(far.not_equal(large), 0.0);
-    dealt.sum_dim(1).squeeze_dim(1)
-}
+    let far = ascending(cosine.without_autodiff().mask_fill(left_out.clone(), 2.0));
+    let large = ascending(margins.clone().neg().mask_fill(left_out, -NOTHING));
 
-/// How many numbers are smaller, and before it among equals: a rank per number, without a sort, which some backends do on
-/// the host.
-fn ranks(numbers: Tensor<1>) -> Tensor<1, Int> {
-    let [count] = numbers.dims();
-    let shape = [count, count];
-    let rows = numbers.clone().unsqueeze_dim::<2>(1).expand(shape);
-    let columns = numbers.unsqueeze_dim::<2>(0).expand(shape);
-    let places = Tensor::<1, Int>::arange(0..count as i64, &rows.device());
-    let before = places.clone().unsqueeze_dim::<2>(0).expand(shape).lower(places.unsqueeze_dim::<2>(1).expand(shape));
-    let smaller = columns.clone().lower(rows.clone());
-    let counts = smaller.bool_or(columns.equal(rows).bool_and(before)).int();
-
-    counts.sum_dim(1).squeeze_dim(1)
+    margins.zeros_like().select_assign(0, far, margins.select(0, large), IndexingUpdateOp::Add)
 }
 
 impl MarginRule for ElasticFaceRule {
@@ -204,7 +183,7 @@ impl MarginRule for ElasticFaceRule {
 
     /// The next margins are drawn.
     fn observe(&self, _: &Batch<'_>) {
-        if self.deviation != 0.0 && self.training.is_enabled() {
+        if self.deviation != 0.0 {
             count_draw(&self.draws);
         }
     }

@@ -261,7 +261,7 @@ impl<R: MarginRule, C: Centers> ModuleDisplay for Head<R, C> {
     fn custom_content(&self, content: Content) -> Option<Content> {
         let rule = self.rule.custom_content(content.clone()).or_else(|| self.rule.content(content.clone()))?;
         let [first, rest @ ..] = self.blocks() else { return None };
-        let mut content = content.set_top_level_type(&self.rule.name()).add("classes", &self.centers.classes());
+        let mut content = content.set_top_level_type(self.rule.name()).add("classes", &self.centers.classes());
         content = content.add("embedding_dim", &first.embedding_dim());
         if first.sub_centers() > 1 {
             content = content.add("sub_centers", &first.sub_centers());

@@ -1,27 +1,18 @@
 //! A random sample of the classes for every batch.
 
-use burn::module::RunningState;
-use burn::tensor::{Bool, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 
 use super::ClassCenters;
-use crate::random::{Mixer, first_draw, next_draw};
-
-/// Draws that begin at the first.
-pub(super) fn draws_of(seed: u64, device: &Device) -> RunningState<Tensor<1>> {
-    RunningState::new(first_draw(seed, device))
-}
+use crate::random::{Draws, Mixer, next_draw};
 
 /// The draws of a shard, from where those of the whole are: shard 0 draws as that would, the others have another seed.
-pub(super) fn draws_of_shard(
-    draws: &RunningState<Tensor<1>>,
-    number: usize,
-    device: &Device,
-) -> RunningState<Tensor<1>> {
-    let draws = draws.value().to_device(device);
-    let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
-    let seed = seed.int().add_scalar(number as i64).remainder_scalar(1_i64 << 24);
-    let seed = seed.cast(FloatDType::from(rest.dtype()));
-    RunningState::new(Tensor::cat(alloc::vec![seed, rest], 0))
+pub(super) fn draws_of_shard(draws: &Draws, number: usize, device: &Device) -> Draws {
+    draws.copy_with(|draws| {
+        let draws = draws.to_device(device);
+        let (seed, rest) = (draws.clone().narrow(0, 0, 1), draws.narrow(0, 1, 2));
+        let seed = seed.add_scalar(number as i64).bitwise_and_scalar((1 << 24) - 1);
+        Tensor::cat(alloc::vec![seed, rest], 0)
+    })
 }
 
 /// Draws the classes that a batch is compared with, and counts it; `None` where that is all of them.
@@ -33,7 +24,7 @@ pub(super) fn sample_of(centers: &ClassCenters, index: &Tensor<1, Int>) -> Optio
     let draws = centers.draws.as_ref()?;
     let ([batch], classes) = (index.dims(), centers.classes());
     let drawn = libm::ceil(centers.sample_rate() * classes as f64) as usize;
-    if drawn + batch >= classes || !centers.weight.val().device().is_autodiff() {
+    if drawn + batch >= classes || !draws.moves_on(&centers.weight.val().device()) {
         return None;
     }
     let mixer = next_draw(draws, &index.device().inner(), index.dtype());
@@ -120,17 +111,18 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::first_draw;
     use alloc::vec;
     use alloc::vec::Vec;
     use burn::tensor::{DType, Device};
 
     fn drawn(draws: usize, count: usize, classes: usize) -> Vec<Vec<i64>> {
         let device = Device::flex();
-        let seed = first_draw(7, &device).try_into_vec_as::<f32>().unwrap();
-        let number = |number: f32| Tensor::<1, Int>::from_data([number as i32], (&device, DType::I32));
+        let seed = first_draw(7, &device).value().try_into_vec_as::<i32>().unwrap();
+        let number = |number: i32| Tensor::<1, Int>::from_data([number], (&device, DType::I32));
         (0..draws)
             .map(|draw| {
-                let mixer = Mixer::new([number(seed[0]), number(seed[1]), number(draw as f32)]);
+                let mixer = Mixer::new([number(seed[0]), number(seed[1]), number(draw as i32)]);
                 Drawn::new(&mixer, count, classes).classes.try_into_vec_as::<i64>().unwrap()
             })
             .collect()

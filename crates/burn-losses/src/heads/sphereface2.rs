@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::math::{cast_to, softplus};
+use burn_losses_kernels::math::{cast_to, softplus, widen};
 
 use super::rule::check_margin;
 use super::{Batch, CentersConfig, Curve, GradientMode, Head, MarginRule, Target, Terms};
@@ -112,14 +112,8 @@ pub struct SphereFace2Rule {
 }
 
 impl SphereFace2Rule {
-    fn similarity(&self, cosine: Tensor<1>) -> Tensor<1> {
-        if self.exponent == 1.0 {
-            return cosine;
-        }
-        // Where the base is 0 its logarithm is not; the power is 0 all the same.
-        let base = cosine.clone().add_scalar(1.0).mul_scalar(0.5).clamp_min(1e-30);
-        let bent = base.log().mul_scalar(self.exponent).exp().mul_scalar(2.0).sub_scalar(1.0);
-        self.gradient.apply(bent, cosine)
+    fn similarity(&self) -> Curve {
+        Curve { exponent: self.exponent, detached: self.gradient == GradientMode::Detached }
     }
 }
 
@@ -140,7 +134,7 @@ impl MarginRule for SphereFace2Rule {
     }
 
     fn target(&self, target: &Target) -> Tensor<1> {
-        self.similarity(target.cosine.clone()).sub_scalar(self.margin)
+        self.similarity().of(target.cosine.clone()).sub_scalar(self.margin)
     }
 
     fn loss(&self, negatives: Tensor<1>, target: Tensor<1>) -> Tensor<1> {
@@ -151,9 +145,8 @@ impl MarginRule for SphereFace2Rule {
     }
 
     fn negatives(&self, _: &Batch<'_>) -> Terms {
-        let curve = Curve { exponent: self.exponent, detached: self.gradient == GradientMode::Detached };
-        let offset = self.bias.val().add_scalar(self.scale * self.margin);
-        Terms::Softplus { offset, curve }
+        let offset = widen(self.bias.val()).add_scalar(self.scale * self.margin);
+        Terms::Softplus { offset, curve: self.similarity() }
     }
 }
 

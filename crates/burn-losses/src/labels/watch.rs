@@ -1,4 +1,5 @@
 use alloc::string::{String, ToString};
+use core::fmt;
 
 use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::math::{on_cubecl, signed};
@@ -6,7 +7,7 @@ use burn_losses_kernels::math::{on_cubecl, signed};
 use super::{LabelPolicy, OnBadLabel, SafeLabels, count_bad};
 
 /// The labels of one loss: its policy, and what it has seen of labels that it cannot look at without waiting.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ClassLabels {
     loss: String,
     policy: LabelPolicy,
@@ -30,6 +31,11 @@ impl ClassLabels {
             #[cfg(feature = "std")]
             seen: Default::default(),
         }
+    }
+
+    /// What messages name.
+    pub(crate) fn loss(&self) -> &str {
+        &self.loss
     }
 
     /// Makes labels safe to index with.
@@ -67,6 +73,13 @@ impl ClassLabels {
             error.classes(&mut classes).expect("a string takes everything");
             panic!("{}: a label of an earlier batch is {value}, but {classes}", self.loss);
         }
+    }
+}
+
+/// Printed with a module.
+impl fmt::Debug for ClassLabels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.policy, f)
     }
 }
 
@@ -130,6 +143,7 @@ impl Seen {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use alloc::format;
     use burn::tensor::Device;
     use std::time::{Duration, Instant};
 
@@ -137,12 +151,11 @@ mod tests {
         Tensor::from_data(labels, &Device::flex())
     }
 
-    /// As on a device that cannot be looked at; flex stands in for one.
-    #[test]
-    fn a_bad_label_is_reported_by_a_later_forward() {
+    /// What a later forward says of a label among good ones, as on a device that cannot be looked at; flex stands in for it.
+    fn report_of(label: i64) -> String {
         let watched = ClassLabels::new("ArcFace", &LabelPolicy::new());
         watched.watch(&labels([0, 9, -1]), 10);
-        watched.watch(&labels([1, 10, 3]), 10);
+        watched.watch(&labels([1, label, 3]), 10);
         // By the fourth forward the next read begins; how long it takes is up to the machine.
         let began = Instant::now();
         let message = loop {
@@ -153,8 +166,17 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "nothing was said");
             std::thread::yield_now();
         };
-        let message = message.downcast_ref::<String>().expect("a message");
-        assert_eq!(message, "ArcFace: a label of an earlier batch is 10, but there are 10 classes, 0-based (0 to 9)");
+        message.downcast_ref::<String>().expect("a message").clone()
+    }
+
+    #[test]
+    fn a_bad_label_is_reported_by_a_later_forward() {
+        let bad = "ArcFace: a label of an earlier batch is";
+        assert_eq!(report_of(10), format!("{bad} 10, but there are 10 classes, 0-based (0 to 9)"));
+        assert_eq!(
+            report_of(-7),
+            format!("{bad} -7, but there are 10 classes, 0-based (0 to 9), and labels.ignore_label is -1")
+        );
     }
 
     #[test]

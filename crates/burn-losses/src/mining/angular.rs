@@ -2,12 +2,12 @@ use core::f64::consts::FRAC_PI_2;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Tensor, assert_shape};
-use burn_losses_kernels::math::{unit_rows, widen};
+use burn::tensor::Device;
 
 use super::choice::Candidates;
-use super::{Pairs, Triplets};
+use super::{Miner, PairMasks, Triplets};
 use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Settings of [`AngularMiner`].
 #[derive(Config, Debug)]
@@ -17,13 +17,19 @@ pub struct AngularMinerConfig {
     pub angle: f64,
 }
 
+impl Default for AngularMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl AngularMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If `angle` is not in `(0, pi/2)`.
-    pub fn init(&self) -> AngularMiner {
+    pub fn init(&self, _device: &Device) -> AngularMiner {
         let angle = self.angle;
         assert!(angle > 0.0 && angle < FRAC_PI_2, "AngularMiner: angle must be in (0, pi/2) radians, got {angle}");
         AngularMiner { angle }
@@ -54,34 +60,23 @@ pub struct AngularMiner {
     angle: f64,
 }
 
-impl AngularMiner {
-    /// The triplets beyond the angle.
-    ///
-    /// # Shapes
-    ///
-    /// - anchors: `[anchors, embedding_dim]`, of any length
-    /// - references: `[references, embedding_dim]`; the anchors again for a batch with itself
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors·references²` entries
+impl Miner for AngularMiner {
+    /// The triplets beyond the angle, `anchors·references²` entries.
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree.
-    pub fn mine(&self, anchors: Tensor<2>, references: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let ([rows, dim], [columns, _]) = (anchors.dims(), references.dims());
-        assert_shape!(references, [columns, dim]);
-        assert_shape!(pairs.positive, [rows, columns]);
-        if rows == 0 || columns == 0 || dim == 0 {
-            return Triplets::none(&pairs.positive.device());
+    /// If there are no embeddings that are all compared with each other.
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let [rows, columns] = pairs.dims();
+        if pairs.is_empty() {
+            return pairs.clone();
         }
-        let unit = |rows: Tensor<2>| unit_rows(widen(rows.without_autodiff()));
-        let (anchors, references) = (unit(anchors), unit(references));
+        let Some((anchors, references)) = pairs.clone().without_autodiff().unit().embeddings() else {
+            panic!("AngularMiner: angles are of embeddings, not of precomputed distances or rows side by side");
+        };
         let across = Distance::SquaredEuclidean.matrix(references.clone(), references.clone());
         let squares = Distance::SquaredEuclidean.matrix(anchors, references);
-        let Some(candidates) = Candidates::new(squares, pairs) else {
-            return Triplets::none(&pairs.positive.device());
-        };
-        let Candidates { distances: squares, positive, negative, home } = candidates;
+        let Candidates { distances: squares, positive, negative, home } = Candidates::among(squares, pairs.masks());
 
         let shape = [rows, columns, columns];
         let to_positive = squares.clone().unsqueeze_dim::<3>(2).expand(shape);
@@ -89,7 +84,8 @@ impl AngularMiner {
         let sine = libm::sin(self.angle);
         let taken = to_positive.greater(to_negative.mul_scalar(2.0 * sine * sine));
 
-        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).on_device(&home)
+        let triplets = taken.bool_and(PairMasks { positive, negative }.cube());
+        pairs.clone().with_triplets(Triplets::among_all(triplets).on_device(&home))
     }
 }
 
@@ -100,6 +96,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "AngularMiner: angle must be in (0, pi/2) radians, got 20")]
     fn an_angle_in_degrees_is_rejected() {
-        AngularMinerConfig::new().with_angle(20.0).init();
+        AngularMinerConfig::new().with_angle(20.0).init(&Device::flex());
     }
 }

@@ -1,9 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 
-use super::Pairs;
 use super::choice::{Candidates, Chosen};
+use super::{Miner, PairMasks};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Which positive or negative of an anchor [`BatchEasyHardMiner`] takes.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -34,16 +36,26 @@ pub struct BatchEasyHardMinerConfig {
     /// Likewise for negatives.
     #[config(default = "None")]
     pub negative_range: Option<[f64; 2]>,
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Euclidean")]
+    pub distance: Distance,
+}
+
+impl Default for BatchEasyHardMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl BatchEasyHardMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If the strategies do not go together, or a range is empty.
-    pub fn init(&self) -> BatchEasyHardMiner {
-        let Self { positive, negative, positive_range, negative_range } = *self;
+    pub fn init(&self, _device: &Device) -> BatchEasyHardMiner {
+        self.distance.validate();
+        let Self { positive, negative, positive_range, negative_range, distance } = *self;
         let semi_hard = [positive, negative].iter().filter(|&&strategy| strategy == Strategy::SemiHard).count();
         assert!(
             semi_hard < 2 && (semi_hard == 0 || positive != Strategy::All && negative != Strategy::All),
@@ -55,7 +67,7 @@ impl BatchEasyHardMinerConfig {
                 assert!(least <= most, "BatchEasyHardMiner: {field} must be [least, most], got [{least}, {most}]");
             }
         }
-        BatchEasyHardMiner { positive, negative, positive_range, negative_range }
+        BatchEasyHardMiner { distance, positive, negative, positive_range, negative_range }
     }
 }
 
@@ -70,6 +82,8 @@ impl BatchEasyHardMinerConfig {
 #[derive(Module, Debug)]
 pub struct BatchEasyHardMiner {
     #[module(skip)]
+    distance: Distance,
+    #[module(skip)]
     positive: Strategy,
     #[module(skip)]
     negative: Strategy,
@@ -79,20 +93,10 @@ pub struct BatchEasyHardMiner {
     negative_range: Option<[f64; 2]>,
 }
 
-impl BatchEasyHardMiner {
-    /// The chosen pairs.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: likewise; with neither side `All`, an anchor has one positive and one negative or nothing
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Pairs {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
+impl Miner for BatchEasyHardMiner {
+    /// The chosen pairs; with neither side `All`, an anchor has one positive and one negative or nothing.
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("BatchEasyHardMiner", self.distance, pairs) else {
             return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
@@ -127,7 +131,8 @@ impl BatchEasyHardMiner {
             (_, Strategy::All) => (positive, all.1),
             _ => (positive.bool_and(both.clone()), negative.bool_and(both)),
         };
-        Pairs { positive: positive.to_device(&home), negative: negative.to_device(&home) }
+        let masks = PairMasks { positive: positive.to_device(&home), negative: negative.to_device(&home) };
+        pairs.clone().with_masks(masks)
     }
 }
 
@@ -148,18 +153,18 @@ mod tests {
     #[test]
     #[should_panic(expected = "got positive SemiHard and negative SemiHard")]
     fn two_semi_hard_sides_are_rejected() {
-        config(Strategy::SemiHard, Strategy::SemiHard).init();
+        config(Strategy::SemiHard, Strategy::SemiHard).init(&Device::flex());
     }
 
     #[test]
     #[should_panic(expected = "got positive All and negative SemiHard")]
     fn a_semi_hard_side_beside_all_is_rejected() {
-        config(Strategy::All, Strategy::SemiHard).init();
+        config(Strategy::All, Strategy::SemiHard).init(&Device::flex());
     }
 
     #[test]
     #[should_panic(expected = "BatchEasyHardMiner: negative_range must be [least, most], got [1, 0.5]")]
     fn an_empty_range_is_rejected() {
-        BatchEasyHardMinerConfig::new().with_negative_range(Some([1.0, 0.5])).init();
+        BatchEasyHardMinerConfig::new().with_negative_range(Some([1.0, 0.5])).init(&Device::flex());
     }
 }

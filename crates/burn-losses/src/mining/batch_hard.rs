@@ -1,8 +1,37 @@
+use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::choice::{Candidates, Chosen};
-use super::{Pairs, Triplets};
+use super::{Miner, Triplets};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
+
+/// Settings of [`BatchHardMiner`].
+#[derive(Config, Debug)]
+pub struct BatchHardMinerConfig {
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Euclidean")]
+    pub distance: Distance,
+}
+
+impl Default for BatchHardMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BatchHardMinerConfig {
+    /// Builds the miner for embeddings on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    pub fn init(&self, _device: &Device) -> BatchHardMiner {
+        self.distance.validate();
+        BatchHardMiner { distance: self.distance }
+    }
+}
 
 /// For every anchor its farthest positive and its closest negative.
 ///
@@ -17,48 +46,36 @@ use super::{Pairs, Triplets};
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::distance::Distance;
-/// use burn_losses::mining::{BatchHardMiner, Pairs};
+/// use burn_losses::mining::{BatchHardMinerConfig, Miner};
+/// use burn_losses::pairs::{PairLoss, Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [4.0], [6.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 0, 1], &device);
-/// let distances = Distance::Euclidean.matrix(embeddings.clone(), embeddings);
-/// let triplets = BatchHardMiner::new().mine(distances, &Pairs::in_batch(labels));
+/// let pairs = BatchHardMinerConfig::new().init(&device).mine(&Pairs::in_batch(embeddings, labels));
 ///
-/// assert_eq!(triplets.positive.narrow(0, 0, 3).try_into_vec_as::<i64>().unwrap(), [2, 2, 0]);
-/// // Row 3 is alone in its class.
-/// assert_eq!(triplets.valid.try_into_vec_as::<bool>().unwrap(), [true, true, true, false]);
+/// // From the third row, 4 and 2 away; row 3 is alone in its class.
+/// let losses = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs_no_reduction(&pairs);
+/// let losses = losses.try_into_vec_as::<f32>().unwrap();
+/// assert!(losses.iter().zip([0.0, 0.0, 2.5, 0.0]).all(|(loss, expected)| (loss - expected).abs() < 1e-5));
 /// ```
-#[derive(Module, Debug, Default)]
-pub struct BatchHardMiner {}
+#[derive(Module, Debug)]
+pub struct BatchHardMiner {
+    #[module(skip)]
+    distance: Distance,
+}
 
-impl BatchHardMiner {
-    /// The miner; it has no settings.
-    pub fn new() -> Self {
-        Self {}
-    }
-
-    /// The triplet of every anchor that has a positive and a negative.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors` entries (none if there are no references)
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
-            return Triplets::none(&pairs.positive.device());
+impl Miner for BatchHardMiner {
+    /// The triplet of every anchor that has a positive and a negative, `anchors` entries.
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("BatchHardMiner", self.distance, pairs) else {
+            return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let positive = Chosen::farthest(distances.clone(), positive);
         let negative = Chosen::closest(distances, negative);
 
-        one_each(positive, negative).on_device(&home)
+        pairs.clone().with_triplets(one_each(positive, negative).on_device(&home))
     }
 }
 

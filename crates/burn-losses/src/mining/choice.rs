@@ -1,9 +1,10 @@
 //! The closest or the farthest of the references that an anchor may choose.
 
-use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::widen;
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
-use super::Pairs;
+use super::PairMasks;
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Numbers that the steps of a miner in blocks hold at once, about.
 const BLOCK: usize = 1 << 22;
@@ -23,13 +24,18 @@ pub(super) struct Candidates {
 
 impl Candidates {
     /// `None` if there are no anchors or no references.
-    pub(super) fn new(distances: Tensor<2>, pairs: &Pairs) -> Option<Self> {
-        let [anchors, references] = pairs.positive.dims();
-        assert_shape!(distances, [anchors, references]);
-        if anchors == 0 || references == 0 {
+    #[track_caller]
+    pub(super) fn new(miner: &'static str, distance: Distance, pairs: &Pairs) -> Option<Self> {
+        if pairs.is_empty() {
             return None;
         }
-        let distances = widen(distances.without_autodiff());
+        let distances = pairs.clone().used_by(miner).without_autodiff().distances(distance);
+
+        Some(Self::among(distances, pairs.masks()))
+    }
+
+    /// There is an anchor and a reference.
+    pub(super) fn among(distances: Tensor<2>, pairs: PairMasks) -> Self {
         let unknown = distances.clone().is_nan();
         let largest = beyond_all(distances.dtype()) / 2.0;
         let distances = distances.mask_fill(unknown.clone(), 0.0).clamp(-largest, largest);
@@ -39,7 +45,7 @@ impl Candidates {
         };
         let (positive, negative) = (among(&pairs.positive), among(&pairs.negative));
 
-        Some(Self { distances, positive, negative, home: pairs.positive.device() })
+        Self { distances, positive, negative, home: pairs.positive.device() }
     }
 }
 

@@ -1,12 +1,14 @@
 use alloc::vec::Vec;
 
 use burn::config::Config;
-use burn::module::{Module, RunningState};
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::choice::{Candidates, beyond_all, blocks};
-use super::{Pairs, Triplets};
-use crate::random::{first_draw, next_draw, this_draw};
+use super::{Miner, Triplets};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
+use crate::random::{Draws, first_draw, next_draw, this_draw};
 
 /// Settings of [`DistanceWeightedMiner`].
 #[derive(Config, Debug)]
@@ -39,9 +41,8 @@ impl DistanceWeightedMinerConfig {
             nonzero_loss_cutoff > cutoff && nonzero_loss_cutoff <= 2.0,
             "DistanceWeightedMiner: nonzero_loss_cutoff must be in (cutoff, 2], got {nonzero_loss_cutoff}"
         );
-        let draws = RunningState::new(first_draw(seed, &device.clone().without_autodiff()));
 
-        DistanceWeightedMiner { embedding_dim, cutoff, nonzero_loss_cutoff, draws }
+        DistanceWeightedMiner { embedding_dim, cutoff, nonzero_loss_cutoff, draws: first_draw(seed, device) }
     }
 }
 
@@ -53,11 +54,12 @@ impl DistanceWeightedMinerConfig {
 /// ```
 ///
 /// Almost all negatives are at about `sqrt(2)`; drawn evenly, they teach little, and the hardest ones are noise. The
-/// distances must be Euclidean ones between rows of length 1. Made for the margin loss.
+/// distances are Euclidean ones between the rows divided by their length; precomputed ones must be of such rows. Made for
+/// the margin loss, on embeddings of length 1.
 ///
 /// Which negatives are drawn follows from `seed` and the number of draws before, on every backend alike but for
-/// rounding (one draw in a million); both are state that is saved and loaded with the module. Distances that carry no
-/// autodiff, those of a validation, are drawn for as well, but do not count as a draw, so that a validation loss can be
+/// rounding (one draw in a million); both are state that is saved and loaded with the module. Pairs without autodiff,
+/// those of a validation, are drawn for as well, but do not count as a draw, so that a validation loss can be
 /// computed again. An anchor whose negatives are all too far is in no triplet (pytorch-metric-learning draws one of
 /// them evenly then).
 ///
@@ -65,30 +67,44 @@ impl DistanceWeightedMinerConfig {
 ///
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
 /// 2017, section 4.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{DistanceWeightedMinerConfig, Miner};
+/// use burn_losses::pairs::{MarginLossConfig, PairLoss, Pairs};
+/// use burn_losses::reduction::EmbeddingReduction;
+///
+/// let device = Device::default();
+/// let miner = DistanceWeightedMinerConfig::new(2).init(&device);
+/// let loss = MarginLossConfig::new().with_reduction(EmbeddingReduction::MeanNonZero).init(&device);
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [-1.0, 0.0], [0.8, 0.6]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
+///
+/// // One triplet: the second row has no negative within 1.4. Its positive is 2 apart, its negative sqrt(0.4).
+/// let value = loss.forward_pairs(&miner.mine(&Pairs::in_batch(embeddings, labels))).into_scalar::<f32>();
+/// assert!((value - ((2.0 - 1.2 + 0.2) + (1.2 - 0.4_f32.sqrt() + 0.2)) / 2.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct DistanceWeightedMiner {
     embedding_dim: usize,
     cutoff: f64,
     nonzero_loss_cutoff: f64,
-    draws: RunningState<Tensor<1>>,
+    draws: Draws,
 }
 
-impl DistanceWeightedMiner {
-    /// A triplet for every positive pair whose anchor has a negative within `nonzero_loss_cutoff`.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, Euclidean, of rows of length 1
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors·references` entries
+impl Miner for DistanceWeightedMiner {
+    /// A triplet for every positive pair whose anchor has a negative within `nonzero_loss_cutoff`, `anchors·references`
+    /// entries.
     ///
     /// # Panics
     ///
-    /// If the shapes differ, or there are more than 2^30 combinations of an anchor and a reference.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let training = distances.device().is_autodiff();
-        let Some(candidates) = Candidates::new(distances, pairs) else {
-            return Triplets::none(&pairs.positive.device());
+    /// If there are more than 2^30 combinations of an anchor and a reference, or distances are precomputed that are not
+    /// [`Distance::Euclidean`].
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let training = pairs.device().is_autodiff();
+        let unit = pairs.clone().without_autodiff().unit();
+        let Some(candidates) = Candidates::new("DistanceWeightedMiner", Distance::Euclidean, &unit) else {
+            return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let [anchors, references] = positive.dims();
@@ -121,9 +137,11 @@ impl DistanceWeightedMiner {
         let chosen = Tensor::cat(chosen, 1).clamp_max(references as i64 - 1);
         let valid = positive.bool_and(found.expand([anchors, references]));
 
-        Triplets::of_pairs(chosen, valid).on_device(&home)
+        pairs.clone().with_triplets(Triplets::of_pairs(chosen, valid).on_device(&home))
     }
+}
 
+impl DistanceWeightedMiner {
     fn log_weights(&self, distances: Tensor<2>) -> Tensor<2> {
         let dim = self.embedding_dim as f64;
         let distances = distances.clamp(self.cutoff, self.nonzero_loss_cutoff);
@@ -146,6 +164,20 @@ mod tests {
         let weights = miner.log_weights(distances).try_into_vec_as::<f32>().expect("readable");
         for (weight, expected) in weights.into_iter().zip([2.143_980, 2.143_980, 0.843_784, 0.287_682, -0.238_046]) {
             assert!((weight - expected).abs() < 1e-5, "{weight}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_the_inverse_of_the_density_of_its_distance() {
+        let device = Device::flex();
+        let miner = DistanceWeightedMinerConfig::new(5).init(&device);
+        let distances = Tensor::<2>::from_data([[0.3_f32, 0.8, 1.2, 1.9]], &device);
+        let logs = miner.log_weights(distances).try_into_vec_as::<f32>().unwrap();
+
+        // By hand: the density is d³·(1 - d²/4); distances count as no less than 0.5 and no more than 1.4.
+        for (log, d) in logs.into_iter().zip([0.5_f32, 0.8, 1.2, 1.4]) {
+            let expected = -(d.powi(3) * (1.0 - d * d / 4.0)).ln();
+            assert!((log - expected).abs() < 1e-5, "{log} is not {expected} at {d}");
         }
     }
 

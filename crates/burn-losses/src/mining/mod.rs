@@ -2,23 +2,27 @@
 //!
 //! Labels are identities: only whether two are equal matters, and a row with a negative label is in no pair.
 //!
-//! A miner chooses among the [`Pairs`] of a batch by a matrix of distances, `[anchors, references]`, smaller is closer:
-//! what [`Distance::matrix`](crate::distance::Distance::matrix) returns, or 1 minus a similarity. No gradient goes
-//! through a choice, and a distance that is NaN is in none; but the gradient of a matrix with a NaN in it is NaN, also
-//! for pairs that are in no loss, so clean the rows of a batch before, those without an identity too. (The `forward` of a
-//! loss does.) What it returns has a shape that depends on the shapes of
-//! its input alone, so nothing is read back from the device and nothing is sorted. Where distances are equal the choice
-//! among them is the backend's.
+//! A [`Miner`] chooses among [`Pairs`](crate::pairs::Pairs), by the distances of their rows. What it returns goes into any
+//! [loss of pairs](crate::pairs):
 //!
-//! | miner | chooses | returns |
+//! ```text
+//! let pairs = miner.mine(&Pairs::in_batch(embeddings, labels));
+//! loss.forward_pairs(&pairs)
+//! ```
+//!
+//! No gradient goes through a choice, and a distance that is NaN is in none. What is chosen has a shape that depends on the
+//! shapes of the input alone, so nothing is read back from the device and nothing is sorted. Where distances are equal the
+//! choice among them is the backend's.
+//!
+//! | miner | chooses | as |
 //! | --- | --- | --- |
-//! | [`Pairs::triplets`] | every triplet | [`Triplets`], `anchors·references²` |
+//! | [`PairMasks::triplets`] | every triplet | [`Triplets`], `anchors·references²` |
 //! | [`BatchHardMiner`] | the farthest positive and the closest negative of an anchor | [`Triplets`], `anchors` |
-//! | [`BatchEasyHardMiner`] | an easy, semi-hard, hard or every positive; likewise a negative | [`Pairs`] |
+//! | [`BatchEasyHardMiner`] | an easy, semi-hard, hard or every positive; likewise a negative | [`PairMasks`] |
 //! | [`SemiHardMiner`] | for every positive pair, the closest negative beyond it | [`Triplets`], `anchors·references` |
-//! | [`MultiSimilarityMiner`] | pairs that are harder than the hardest of the other kind, by a margin | [`Pairs`] |
+//! | [`MultiSimilarityMiner`] | pairs that are harder than the hardest of the other kind, by a margin | [`PairMasks`] |
 //! | [`DistanceWeightedMiner`] | for every positive pair a drawn negative, all distances alike | [`Triplets`], `anchors·references` |
-//! | [`PairMarginMiner`] | pairs on the wrong side of a fixed distance | [`Pairs`] |
+//! | [`PairMarginMiner`] | pairs on the wrong side of a fixed distance | [`PairMasks`] |
 //! | [`TripletMarginMiner`] | every triplet within, or beyond, a margin | [`Triplets`], `anchors·references²` |
 //! | [`AngularMiner`] | every triplet whose angle at the negative is large | [`Triplets`], `anchors·references²` |
 //!
@@ -29,10 +33,11 @@ mod angular;
 mod batch_easy_hard;
 mod batch_hard;
 mod choice;
+mod chosen;
 mod distance_weighted;
+mod miner;
 mod multi_similarity;
 mod pair_margin;
-mod pairs;
 mod semi_hard;
 mod triplet_margin;
 
@@ -40,10 +45,11 @@ pub(crate) use choice::beyond_all;
 
 pub use angular::{AngularMiner, AngularMinerConfig};
 pub use batch_easy_hard::{BatchEasyHardMiner, BatchEasyHardMinerConfig, Strategy};
-pub use batch_hard::BatchHardMiner;
+pub use batch_hard::{BatchHardMiner, BatchHardMinerConfig};
+pub use chosen::{PairMasks, Triplets};
 pub use distance_weighted::{DistanceWeightedMiner, DistanceWeightedMinerConfig};
+pub use miner::Miner;
 pub use multi_similarity::{MultiSimilarityMiner, MultiSimilarityMinerConfig};
 pub use pair_margin::{PairMarginMiner, PairMarginMinerConfig};
-pub use pairs::{Pairs, Triplets};
 pub use semi_hard::{SemiHardMiner, SemiHardMinerConfig};
 pub use triplet_margin::{TripletKind, TripletMarginMiner, TripletMarginMinerConfig};

@@ -1,9 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::Device;
 
-use super::Pairs;
 use super::choice::{Candidates, Chosen};
+use super::{Miner, PairMasks};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Settings of [`MultiSimilarityMiner`].
 #[derive(Config, Debug)]
@@ -11,18 +13,28 @@ pub struct MultiSimilarityMinerConfig {
     /// By how much a pair may miss the hardest of the other kind and still be taken; any number, `>= 0` as a rule.
     #[config(default = 0.1)]
     pub epsilon: f64,
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Cosine")]
+    pub distance: Distance,
+}
+
+impl Default for MultiSimilarityMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MultiSimilarityMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If `epsilon` is not finite.
-    pub fn init(&self) -> MultiSimilarityMiner {
+    pub fn init(&self, _device: &Device) -> MultiSimilarityMiner {
+        self.distance.validate();
         let epsilon = self.epsilon;
         assert!(epsilon.is_finite(), "MultiSimilarityMiner: epsilon must be finite, got {epsilon}");
-        MultiSimilarityMiner { epsilon }
+        MultiSimilarityMiner { distance: self.distance, epsilon }
     }
 }
 
@@ -39,25 +51,31 @@ impl MultiSimilarityMinerConfig {
 /// # Source
 ///
 /// Wang et al.: [Multi-Similarity Loss](https://arxiv.org/abs/1904.06627), 2019, section 4.1, equations 6 and 7.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{Miner, MultiSimilarityMinerConfig};
+/// use burn_losses::pairs::{MultiSimilarityLossConfig, PairLoss, Pairs};
+///
+/// let device = Device::default();
+/// let (miner, loss) = (MultiSimilarityMinerConfig::new().init(&device), MultiSimilarityLossConfig::new().init(&device));
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
+/// let pairs = miner.mine(&Pairs::in_batch(embeddings, labels));
+/// // Every positive is far nearer than every negative.
+/// assert_eq!(loss.forward_pairs(&pairs).into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Module, Debug)]
 pub struct MultiSimilarityMiner {
+    #[module(skip)]
+    distance: Distance,
     epsilon: f64,
 }
 
-impl MultiSimilarityMiner {
+impl Miner for MultiSimilarityMiner {
     /// The hard pairs.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: likewise
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Pairs {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("MultiSimilarityMiner", self.distance, pairs) else {
             return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
@@ -67,9 +85,9 @@ impl MultiSimilarityMiner {
         let close = distances.clone().add_scalar(self.epsilon).greater(hardest_negative.distance.expand(shape));
         let far = distances.sub_scalar(self.epsilon).lower(hardest_positive.distance.expand(shape));
 
-        Pairs {
+        pairs.clone().with_masks(PairMasks {
             positive: positive.bool_and(close).bool_and(hardest_negative.found.expand(shape)).to_device(&home),
             negative: negative.bool_and(far).bool_and(hardest_positive.found.expand(shape)).to_device(&home),
-        }
+        })
     }
 }

@@ -1,9 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::Device;
 
-use super::Pairs;
 use super::choice::Candidates;
+use super::{Miner, PairMasks};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Settings of [`PairMarginMiner`].
 #[derive(Config, Debug)]
@@ -14,20 +16,30 @@ pub struct PairMarginMinerConfig {
     /// Negatives that are closer are taken; any distance.
     #[config(default = 0.8)]
     pub negative_margin: f64,
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Euclidean")]
+    pub distance: Distance,
+}
+
+impl Default for PairMarginMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl PairMarginMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If a margin is not finite.
-    pub fn init(&self) -> PairMarginMiner {
-        let Self { positive_margin, negative_margin } = *self;
+    pub fn init(&self, _device: &Device) -> PairMarginMiner {
+        self.distance.validate();
+        let Self { positive_margin, negative_margin, distance } = *self;
         for (field, margin) in [("positive_margin", positive_margin), ("negative_margin", negative_margin)] {
             assert!(margin.is_finite(), "PairMarginMiner: {field} must be finite, got {margin}");
         }
-        PairMarginMiner { positive_margin, negative_margin }
+        PairMarginMiner { distance, positive_margin, negative_margin }
     }
 }
 
@@ -43,30 +55,25 @@ impl PairMarginMinerConfig {
 /// pytorch-metric-learning, `PairMarginMiner`.
 #[derive(Module, Debug)]
 pub struct PairMarginMiner {
+    #[module(skip)]
+    distance: Distance,
     positive_margin: f64,
     negative_margin: f64,
 }
 
-impl PairMarginMiner {
+impl Miner for PairMarginMiner {
     /// The pairs that violate a margin.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: likewise
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Pairs {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("PairMarginMiner", self.distance, pairs) else {
             return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let far = distances.clone().greater_scalar(self.positive_margin);
         let close = distances.lower_scalar(self.negative_margin);
 
-        Pairs { positive: positive.bool_and(far).to_device(&home), negative: negative.bool_and(close).to_device(&home) }
+        pairs.clone().with_masks(PairMasks {
+            positive: positive.bool_and(far).to_device(&home),
+            negative: negative.bool_and(close).to_device(&home),
+        })
     }
 }

@@ -2,10 +2,12 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::choice::{Candidates, beyond_all, blocks};
-use super::{Pairs, Triplets};
+use super::{Miner, Triplets};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Settings of [`SemiHardMiner`].
 #[derive(Config, Debug)]
@@ -14,18 +16,28 @@ pub struct SemiHardMinerConfig {
     /// the loss.
     #[config(default = 0.2)]
     pub margin: f64,
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Euclidean")]
+    pub distance: Distance,
+}
+
+impl Default for SemiHardMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl SemiHardMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If `margin` is not above 0.
-    pub fn init(&self) -> SemiHardMiner {
+    pub fn init(&self, _device: &Device) -> SemiHardMiner {
+        self.distance.validate();
         let margin = self.margin;
         assert!(margin > 0.0, "SemiHardMiner: margin must be > 0, got {margin}");
-        SemiHardMiner { margin }
+        SemiHardMiner { distance: self.distance, margin }
     }
 }
 
@@ -46,24 +58,16 @@ impl SemiHardMinerConfig {
 /// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.2, equation 4.
 #[derive(Module, Debug)]
 pub struct SemiHardMiner {
+    #[module(skip)]
+    distance: Distance,
     margin: f64,
 }
 
-impl SemiHardMiner {
-    /// A triplet for every positive pair that has a semi-hard negative.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors·references` entries
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
-            return Triplets::none(&pairs.positive.device());
+impl Miner for SemiHardMiner {
+    /// A triplet for every positive pair that has a semi-hard negative, `anchors·references` entries.
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("SemiHardMiner", self.distance, pairs) else {
+            return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let [anchors, references] = positive.dims();
@@ -82,7 +86,7 @@ impl SemiHardMiner {
         }
         let valid = Tensor::cat(found, 1).bool_and(positive);
 
-        Triplets::of_pairs(Tensor::cat(chosen, 1), valid).on_device(&home)
+        pairs.clone().with_triplets(Triplets::of_pairs(Tensor::cat(chosen, 1), valid).on_device(&home))
     }
 }
 
@@ -93,6 +97,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "SemiHardMiner: margin must be > 0, got 0")]
     fn a_margin_of_zero_is_rejected() {
-        SemiHardMinerConfig::new().with_margin(0.0).init();
+        SemiHardMinerConfig::new().with_margin(0.0).init(&Device::flex());
     }
 }

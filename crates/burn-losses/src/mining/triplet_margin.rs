@@ -1,9 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::Device;
 
 use super::choice::Candidates;
-use super::{Pairs, Triplets};
+use super::{Miner, PairMasks, Triplets};
+use crate::distance::Distance;
+use crate::pairs::Pairs;
 
 /// Which triplets [`TripletMarginMiner`] takes, by `gap = distance to the negative - distance to the positive`.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -27,18 +29,28 @@ pub struct TripletMarginMinerConfig {
     /// Which triplets.
     #[config(default = "TripletKind::All")]
     pub kind: TripletKind,
+    /// How far apart two embeddings are.
+    #[config(default = "Distance::Euclidean")]
+    pub distance: Distance,
+}
+
+impl Default for TripletMarginMinerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl TripletMarginMinerConfig {
-    /// Builds the miner.
+    /// Builds the miner for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If `margin` is negative.
-    pub fn init(&self) -> TripletMarginMiner {
-        let Self { margin, kind } = *self;
+    pub fn init(&self, _device: &Device) -> TripletMarginMiner {
+        self.distance.validate();
+        let Self { margin, kind, distance } = *self;
         assert!(margin >= 0.0, "TripletMarginMiner: margin must be >= 0, got {margin}");
-        TripletMarginMiner { margin, kind }
+        TripletMarginMiner { distance, margin, kind }
     }
 }
 
@@ -51,26 +63,18 @@ impl TripletMarginMinerConfig {
 /// pytorch-metric-learning, `TripletMarginMiner`.
 #[derive(Module, Debug)]
 pub struct TripletMarginMiner {
+    #[module(skip)]
+    distance: Distance,
     margin: f64,
     #[module(skip)]
     kind: TripletKind,
 }
 
-impl TripletMarginMiner {
-    /// The triplets of the kind.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`, smaller is closer
-    /// - pairs: masks of `[anchors, references]`
-    /// - output: `anchors·references²` entries
-    ///
-    /// # Panics
-    ///
-    /// If the shapes differ.
-    pub fn mine(&self, distances: Tensor<2>, pairs: &Pairs) -> Triplets {
-        let Some(candidates) = Candidates::new(distances, pairs) else {
-            return Triplets::none(&pairs.positive.device());
+impl Miner for TripletMarginMiner {
+    /// The triplets of the kind, `anchors·references²` entries.
+    fn mine(&self, pairs: &Pairs) -> Pairs {
+        let Some(candidates) = Candidates::new("TripletMarginMiner", self.distance, pairs) else {
+            return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
         let [anchors, references] = positive.dims();
@@ -83,7 +87,8 @@ impl TripletMarginMiner {
             TripletKind::SemiHard => gap.clone().greater_scalar(0.0).bool_and(gap.lower_equal_scalar(self.margin)),
             TripletKind::Easy => gap.greater_scalar(self.margin),
         };
-        Triplets::among_all(taken.bool_and(Pairs { positive, negative }.cube())).on_device(&home)
+        let triplets = taken.bool_and(PairMasks { positive, negative }.cube());
+        pairs.clone().with_triplets(Triplets::among_all(triplets).on_device(&home))
     }
 }
 
@@ -94,6 +99,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "TripletMarginMiner: margin must be >= 0, got -0.1")]
     fn a_negative_margin_is_rejected() {
-        TripletMarginMinerConfig::new().with_margin(-0.1).init();
+        TripletMarginMinerConfig::new().with_margin(-0.1).init(&Device::flex());
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletSums};
 
 use super::masked::{flat, flat_mask, inside};
-use crate::mining::{Pairs, beyond_all};
+use crate::mining::{PairMasks, beyond_all};
 
 /// Which triplets of a batch count.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub(super) fn losses(rule: TripletRule, positive: Tensor<1>, negative: Tensor<1>
 }
 
 /// The farthest positive and the nearest negative of every anchor.
-pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRule) -> TripletSums {
-    let Pairs { positive, negative } = pairs.clone();
+pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &PairMasks, rule: TripletRule) -> TripletSums {
+    let PairMasks { positive, negative } = pairs.clone();
     let valid = positive.clone().any_dim(1).bool_and(negative.clone().any_dim(1));
     let beyond = beyond_all(distances.dtype());
     let (farthest, positive) = distances.clone().mask_fill(positive.bool_not(), -beyond).max_dim_with_indices(1);
@@ -42,7 +42,7 @@ pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRu
 
 /// For every positive pair the nearest negative that is farther than the positive. The search walks the references one
 /// by one.
-pub(super) fn semi_hard_triplets(distances: Tensor<2>, pairs: &Pairs, rule: TripletRule) -> TripletSums {
+pub(super) fn semi_hard_triplets(distances: Tensor<2>, pairs: &PairMasks, rule: TripletRule) -> TripletSums {
     let shape = distances.dims();
     let constant = distances.clone().detach();
     let mut nearest = constant.full_like(beyond_all(distances.dtype()));

@@ -1,14 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming};
-use burn_losses_kernels::math::{NOTHING, cast_to, log_sum_exp_where, softplus, widen};
-use burn_losses_kernels::rivals::{PairSum, pair_sums};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::math::{NOTHING, log_sum_exp_where, softplus};
 
-use super::compared::{Compared, is_something};
-use super::loss::PairwiseLoss;
-use super::masked::{check, flat};
-use crate::mining::Pairs;
+use super::argument::{Labelled, Pairs};
+use super::loss::{AnchorLosses, PairLoss};
+use super::streamed::is_something;
+use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`CircleLoss`].
@@ -22,19 +20,28 @@ pub struct CircleLossConfig {
     /// people 128.
     #[config(default = 80.0)]
     pub scale: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for CircleLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl CircleLossConfig {
-    /// Builds the loss.
+    /// Builds the loss for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> CircleLoss {
-        let Self { margin, scale } = *self;
+    pub fn init(&self, _device: &Device) -> CircleLoss {
+        let Self { margin, scale, reduction } = *self;
         assert!((0.0..1.0).contains(&margin), "CircleLoss: margin must be in [0, 1), got {margin}");
         assert!((1e-6..=1e6).contains(&scale), "CircleLoss: scale must be in [1e-6, 1e6], got {scale}");
-        CircleLoss { margin, scale }
+        CircleLoss { margin, scale, reduction }
     }
 }
 
@@ -48,7 +55,7 @@ impl CircleLossConfig {
 ///
 /// The similarity is the cosine. The weights in the maxima have no gradient: the loss of pairs as the paper trains with
 /// it. Rows without a positive or without a negative have loss 0 and no part in a mean. Memory is
-/// `O((batch + references)·dim)`: the sums are streamed.
+/// `O((batch + references)·dim)`: the sums are streamed, but for pairs that a miner has chosen, which are a matrix.
 ///
 /// # Source
 ///
@@ -56,111 +63,67 @@ impl CircleLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{CircleLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::CircleLossConfig;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
-/// let loss = CircleLossConfig::new().with_margin(0.5).with_scale(1.0).init();
+/// let loss = CircleLossConfig::new().with_margin(0.5).with_scale(1.0).init(&device);
 /// // Positive: -(0.5·0.5), negative: 0.5·(-0.5).
-/// let value = loss.forward(embeddings, labels, EmbeddingReduction::Mean).into_scalar::<f32>();
+/// let value = loss.forward(embeddings, labels).into_scalar::<f32>();
 /// assert!((value - (1.0 + (-0.5_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
 pub struct CircleLoss {
     margin: f64,
     scale: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for CircleLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        let (losses, paired) = self.streamed(rows);
-        reduction.apply_valid(losses, paired)
+impl PairLoss for CircleLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
+    }
+
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
+        let Self { margin, scale, .. } = *self;
+        let (positive, negative) = match pairs.labelled().map(Labelled::unit) {
+            Some(rows) => {
+                // With anchors of the other sign, a positive is what a negative is: the farther it reaches, the worse.
+                let anchors = rows.anchors.clone().neg();
+                let positive = rows.self_paced_positives(anchors, 1.0 + margin, margin - 1.0, scale);
+                (positive, rows.self_paced_negatives(margin, margin, scale))
+            }
+            None => self.sums(pairs.cosines(), pairs.masks()),
+        };
+        let paired = is_something(positive.clone()).bool_and(is_something(negative.clone()));
+        let losses = softplus((positive + negative).mask_fill(paired.clone().bool_not(), NOTHING));
+
+        AnchorLosses::one_each(losses, paired)
     }
 }
 
 impl CircleLoss {
-    /// The loss of every row.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        Compared::in_batch(embeddings, labels).losses_of(|rows| self.streamed(rows).0)
-    }
-
-    /// The reduced loss of pairs that a miner chose, of similarities that are known; a mean is over the anchors with a
-    /// positive and a negative.
-    ///
-    /// # Shapes
-    ///
-    /// - similarities: `[anchors, references]`, cosines; those of no pair are not looked at
-    /// - pairs: `[anchors, references]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_similarities(
-        &self,
-        similarities: Tensor<2>,
-        pairs: &Pairs,
-        reduction: EmbeddingReduction,
-    ) -> Tensor<1> {
-        let dtype = similarities.dtype();
-        check(&similarities, pairs);
-        if similarities.shape().num_elements() == 0 {
-            return reduction.apply(flat(similarities));
-        }
-        let Self { margin, scale } = *self;
-        let similarities = widen(similarities);
-        let constant = similarities.clone().detach();
+    /// The logarithms of the two sums over chosen pairs.
+    fn sums(&self, cosines: Tensor<2>, pairs: PairMasks) -> (Tensor<1>, Tensor<1>) {
+        let Self { margin, scale, .. } = *self;
+        let constant = cosines.clone().detach();
         let pull = constant.clone().neg().add_scalar(1.0 + margin).clamp_min(0.0).mul_scalar(-scale);
         let push = constant.add_scalar(margin).clamp_min(0.0).mul_scalar(scale);
-        let positive = log_sum_exp_where(pull * similarities.clone().sub_scalar(1.0 - margin), pairs.positive.clone());
-        let negative = log_sum_exp_where(push * similarities.sub_scalar(margin), pairs.negative.clone());
-        let (losses, paired) = losses(positive, negative);
+        let positive = log_sum_exp_where(pull * cosines.clone().sub_scalar(1.0 - margin), pairs.positive);
 
-        cast_to(reduction.apply_valid(losses, paired), dtype)
+        (positive, log_sum_exp_where(push * cosines.sub_scalar(margin), pairs.negative))
     }
-
-    /// The losses, and which anchors have a positive and a negative.
-    fn streamed(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
-        let Self { margin, scale } = *self;
-        let rows = rows.unit();
-        let sum = |anchors: Tensor<2>, partners: KeyLabels, reach: f64, goal: f64| {
-            let (references, labels) = (rows.references.clone(), rows.labels.clone());
-            let sum = PairSum::SelfPaced { reach, goal };
-            pair_sums(anchors, references, labels, partners, sum, scale, Streaming::new())
-                .narrow(1, 1, 1)
-                .squeeze_dim::<1>(1)
-        };
-        // With anchors of the other sign, a positive is what a negative is: the farther it reaches, the worse.
-        let positive = sum(rows.anchors.clone().neg(), rows.positives(), 1.0 + margin, margin - 1.0);
-        let negative = sum(rows.anchors.clone(), rows.negatives(), margin, margin);
-
-        losses(positive, negative)
-    }
-}
-
-/// The losses of the two sums in the logarithm, and where there are both.
-fn losses(positive: Tensor<1>, negative: Tensor<1>) -> (Tensor<1>, Tensor<1, Bool>) {
-    let paired = is_something(positive.clone()).bool_and(is_something(negative.clone()));
-
-    (softplus((positive + negative).mask_fill(paired.clone().bool_not(), NOTHING)), paired)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::EmbeddingLoss;
+    use burn::tensor::TensorData;
 
     #[test]
     fn rows_without_both_kinds_of_pairs_have_loss_zero() {
@@ -169,7 +132,7 @@ mod tests {
             let rows = [[1.0_f32, 0.0], [1.0, 0.2], [-1.0, 1.0]];
             let embeddings = Tensor::<2>::from_data(rows, &device).require_grad();
             let labels = Tensor::from_data(TensorData::from(labels), &device);
-            let losses = CircleLossConfig::new().init().forward_no_reduction(embeddings.clone(), labels);
+            let losses = CircleLossConfig::new().init(&device).forward_no_reduction(embeddings.clone(), labels);
             let gradient = embeddings.grad(&losses.clone().sum().backward()).unwrap();
 
             assert_eq!(losses.try_into_vec_as::<f32>().unwrap(), [0.0; 3]);
@@ -180,6 +143,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "CircleLoss: margin must be in [0, 1), got 1")]
     fn a_margin_of_one_is_rejected() {
-        CircleLossConfig::new().with_margin(1.0).init();
+        CircleLossConfig::new().with_margin(1.0).init(&Device::flex());
     }
 }

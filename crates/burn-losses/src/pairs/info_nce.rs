@@ -1,12 +1,11 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Int, Tensor};
-use burn_losses_kernels::logsumexp::{Scale, Streaming, streamed_logsumexp};
-use burn_losses_kernels::math::{cast_to, softplus};
-use burn_losses_kernels::rivals::{PairSum, pair_sums};
+use burn::tensor::{Device, FloatDType};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
+use super::argument::{Labelled, Pairs};
+use super::loss::{AnchorLosses, PairLoss};
+use super::masked::inside;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::identities::count_matches;
 use crate::reduction::EmbeddingReduction;
@@ -20,6 +19,15 @@ pub struct InfoNceLossConfig {
     /// Whether the temperature is trained.
     #[config(default = "TemperatureMode::Fixed")]
     pub temperature_mode: TemperatureMode,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for InfoNceLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl InfoNceLossConfig {
@@ -29,7 +37,8 @@ impl InfoNceLossConfig {
     ///
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> InfoNceLoss {
-        InfoNceLoss { temperature: Temperature::new("InfoNceLoss", self.temperature, self.temperature_mode, device) }
+        let Self { temperature, temperature_mode, reduction } = *self;
+        InfoNceLoss { temperature: Temperature::new("InfoNceLoss", temperature, temperature_mode, device), reduction }
     }
 }
 
@@ -46,17 +55,18 @@ impl InfoNceLossConfig {
 /// One loss per positive pair, and a mean is over these; other positives of the anchor are not in its denominator. An
 /// anchor without a positive has no loss, one without a negative the loss 0.
 ///
-/// | form | positives | negatives | memory |
+/// | pairs | positives | negatives | memory |
 /// | --- | --- | --- | --- |
-/// | [`forward`](Self::forward) | rows of the same label | rows of another label | `O(batch·dim)` |
-/// | [`forward_with_references`](Self::forward_with_references) | the same, among references | the same | `O((batch + references)·dim)` |
-/// | [`forward_views`](Self::forward_views) (SimCLR) | the other view | both views of all others | `O(batch·dim)` |
-/// | [`forward_aligned`](Self::forward_aligned) (CLIP) | the key in the same row | all other keys | `O(batch·dim)` |
-/// | [`forward_queue`](Self::forward_queue) (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
+/// | [`Pairs::in_batch`] | rows of the same label | rows of another label | `O(batch·dim)` |
+/// | [`Pairs::with_references`] | the same, among references | the same | `O((batch + references)·dim)` |
+/// | [`Pairs::views`] (SimCLR) | the other view | both views of all others | `O(batch·dim)` |
+/// | [`Pairs::aligned`] (CLIP) | the key in the same row | all other keys | `O(batch·dim)` |
+/// | [`Pairs::queue`] (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
+/// | of a miner | those it chose | those it chose | `O(batch·references)` |
 ///
-/// The denominators are streamed in every form, and so are the losses of the positive pairs that labels make: neither a
-/// positive is paired with every negative, nor is there a matrix of `[batch, references]` beyond the up to 32 MiB of scores
-/// that are kept for the backward pass. Only [`forward_no_reduction`](Self::forward_no_reduction) returns one.
+/// The denominators are streamed in every form but the last, and so are the losses of the positive pairs that labels make:
+/// neither a positive is paired with every negative, nor is there a matrix of `[batch, references]` beyond the up to 32 MiB
+/// of scores that are kept for the backward pass.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -70,14 +80,14 @@ impl InfoNceLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{InfoNceLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::InfoNceLossConfig;
 ///
 /// let device = Device::default();
 /// let loss = InfoNceLossConfig::new().init(&device);
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([4, 4, 9], &device);
-/// let value = loss.forward(embeddings, labels, EmbeddingReduction::Mean).into_scalar::<f32>();
+/// let value = loss.forward(embeddings, labels).into_scalar::<f32>();
 /// // Both positives have cosine 1, their negative 0.
 /// assert!((value - (1.0 + (-1.0 / 0.07_f32).exp()).ln()).abs() < 1e-6);
 /// ```
@@ -85,83 +95,73 @@ impl InfoNceLossConfig {
 pub struct InfoNceLoss {
     /// What cosines are divided by.
     pub temperature: Temperature,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for InfoNceLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        let rows = rows.unit();
-        let scale = self.temperature.scale();
-        let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
-        // A row without a positive has no loss, whatever its negatives are.
-        let alone = counts.clone().equal_scalar(0);
-        let counts = counts.cast(FloatDType::from(rows.anchors.dtype()));
-        let bias = negatives(&rows, scale.clone()).neg().mask_fill(alone, 0.0);
-        let sum = PairSum::Softplus { bias };
-        let positives = rows.positives();
-        let anchors = rows.anchors.neg();
-        let sums = pair_sums(anchors, rows.references, rows.labels, positives, sum, scale, Streaming::new());
-        let column = |index| sums.clone().narrow(1, index, 1).squeeze_dim::<1>(1);
-
-        reduction.apply_sums(column(1), counts, column(0))
+impl PairLoss for InfoNceLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    fn nothing(&self, rows: Compared) -> Tensor<1> {
-        self.temperature.connected(rows.no_loss())
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
+        if let Some(rows) = pairs.one_positive() {
+            let scale = self.temperature.scale(rows.anchors.dtype());
+            let rows = rows.unit();
+            let own = times(rows.scores(), &scale);
+            return AnchorLosses::all(softplus(rows.log_sum_of_negatives(scale) - own));
+        }
+        match pairs.labelled() {
+            Some(rows) => self.streamed(&rows.unit()),
+            None => self.of_chosen(pairs),
+        }
     }
 }
 
 impl InfoNceLoss {
-    /// The loss of every pair; 0 where it is not positive.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch, batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let rows = Compared::in_batch(embeddings, labels);
-        let dtype = rows.dtype();
-        if rows.is_empty() {
-            return rows.products();
-        }
-        cast_to(self.pair_losses(rows), dtype)
+    /// The losses of the pairs that labels make.
+    fn streamed(&self, rows: &Labelled) -> AnchorLosses {
+        let scale = self.temperature.scale(rows.anchors.dtype());
+        let counts = count_matches(rows.labels.clone(), rows.reference_labels.clone(), rows.in_batch);
+        // A row without a positive has no loss, whatever its negatives are.
+        let alone = counts.clone().equal_scalar(0);
+        let counts = counts.cast(FloatDType::from(rows.anchors.dtype()));
+        let negatives = rows.log_sum_of_negatives(scale.clone()).mask_fill(alone, 0.0);
+        let (losses, active) = rows.sums_of_softplus(rows.anchors.clone().neg(), negatives, scale);
+
+        AnchorLosses::new(losses, counts, active)
     }
 
-    fn pair_losses(&self, rows: Compared) -> Tensor<2> {
-        let rows = rows.unit();
-        let scale = self.temperature.scale();
-        let positive = rows.pairs().positive;
-        let dims = positive.dims();
-        let scores = times(rows.products(), &scale);
-        let not_positive = positive.clone().bool_not();
-        let negatives = negatives(&rows, scale).unsqueeze_dim::<2>(1).expand(dims);
-        let behind = (negatives - scores).mask_fill(not_positive.clone(), 0.0);
+    /// The losses of the pairs that a miner chose.
+    fn of_chosen(&self, pairs: &Pairs) -> AnchorLosses {
+        let masks = pairs.masks();
+        let dims = masks.positive.dims();
+        let cosines = pairs.cosines();
+        let scale = self.temperature.scale(cosines.dtype());
+        let scores = times(cosines, &scale);
+        let negatives = log_sum_exp_where(scores.clone(), masks.negative).unsqueeze_dim::<2>(1).expand(dims);
+        let losses = inside(masks.positive.clone(), negatives - scores, softplus);
 
-        softplus(behind).mask_fill(not_positive, 0.0)
+        AnchorLosses::of_pairs(losses, masks.positive)
     }
-}
-
-/// `log(sum over the negatives of exp(score))` of every anchor.
-fn negatives(rows: &Compared, scale: Scale) -> Tensor<1> {
-    let Compared { anchors, references, labels, .. } = rows.clone();
-    streamed_logsumexp(anchors, references, labels, rows.negatives(), scale, Streaming::new())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::TensorData;
+    use crate::EmbeddingLoss;
+    use burn::tensor::{Int, Tensor, TensorData};
+
+    fn loss(temperature: f64) -> InfoNceLoss {
+        InfoNceLossConfig::new().with_temperature(temperature).init(&Device::flex())
+    }
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {
         let device = Device::flex();
         let embeddings = Tensor::<2>::from_data([[1.0_f32, 0.0], [3.0, 4.0], [0.0, 2.0]], &device);
         let labels = Tensor::from_data(TensorData::from(labels), &device);
-        let loss = InfoNceLossConfig::new().with_temperature(0.5).init(&device);
-        loss.forward_no_reduction(embeddings, labels).try_into_vec_as::<f32>().unwrap()
+        loss(0.5).forward_no_reduction(embeddings, labels).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
@@ -171,15 +171,50 @@ mod tests {
         let second = (1.0 + (1.6_f32 - 1.2).exp()).ln();
         let losses = run(&[1, 1, 2]);
 
-        assert!((losses[1] - first).abs() < 1e-6 && (losses[3] - second).abs() < 1e-6, "{losses:?}");
-        assert!([0, 2, 4, 5, 6, 7, 8].into_iter().all(|pair| losses[pair] == 0.0), "{losses:?}");
+        assert!((losses[0] - first).abs() < 1e-6 && (losses[1] - second).abs() < 1e-6, "{losses:?}");
+        assert_eq!(losses[2], 0.0);
     }
 
     #[test]
     fn without_a_positive_or_a_negative_the_loss_is_zero() {
-        assert_eq!(run(&[1, 2, 3]), [0.0; 9]);
-        assert_eq!(run(&[1, 1, 1]), [0.0; 9]);
-        assert_eq!(run(&[-1, -1, 1]), [0.0; 9]);
+        assert_eq!(run(&[1, 2, 3]), [0.0; 3]);
+        assert_eq!(run(&[1, 1, 1]), [0.0; 3]);
+        assert_eq!(run(&[-1, -1, 1]), [0.0; 3]);
+    }
+
+    fn close(actual: Tensor<1>, expected: &[f32]) {
+        let actual = actual.try_into_vec_as::<f32>().unwrap();
+        assert!(actual.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-6), "{actual:?} {expected:?}");
+        assert_eq!(actual.len(), expected.len());
+    }
+
+    fn rows(rows: [[f32; 2]; 2]) -> Tensor<2> {
+        Tensor::from_data(rows, &Device::flex())
+    }
+
+    #[test]
+    fn a_view_is_told_from_both_views_of_the_other_sample() {
+        let (first, second) = (rows([[1.0, 0.0], [0.0, 2.0]]), rows([[0.6, 0.8], [0.0, 1.0]]));
+
+        // By hand, from the cosines 0.6 (own of sample 0), 1 (own of sample 1), 0, 0, 0.8 and 0.8.
+        let other = |own: f32, negatives: [f32; 2]| (1.0 + (negatives[0].exp() + negatives[1].exp()) / own.exp()).ln();
+        let expected = [other(0.6, [0.0, 0.0]), other(1.0, [0.0, 0.8]), other(0.6, [0.8, 0.8]), other(1.0, [0.0, 0.8])];
+        close(loss(1.0).forward_pairs_no_reduction(&Pairs::views(first, second)), &expected);
+    }
+
+    #[test]
+    fn a_query_is_told_from_the_other_keys_or_from_a_queue() {
+        let (queries, keys) = (rows([[1.0, 0.0], [0.0, 2.0]]), rows([[0.6, 0.8], [0.0, 1.0]]));
+        let queue = Tensor::<2>::from_data([[f32::NAN, 1.0], [-3.0, 0.0]], &Device::flex());
+        let slots = Tensor::<1, Int>::from_ints([-1, 0], &Device::flex());
+
+        // By hand: the second key of the first query has cosine 0, the first of the second 0.8.
+        let expected = [(1.0 + (-0.6_f32).exp()).ln(), (1.0 + (0.8_f32 - 1.0).exp()).ln()];
+        let aligned = Pairs::aligned(queries.clone(), keys.clone());
+        close(loss(1.0).forward_pairs_no_reduction(&aligned), &expected);
+        // One row of the queue is empty; the other has cosines -1 and 0.
+        let expected = [(1.0 + (-1.6_f32).exp()).ln(), (1.0 + (-1.0_f32).exp()).ln()];
+        close(loss(1.0).forward_pairs_no_reduction(&Pairs::queue(queries, keys, (queue, slots))), &expected);
     }
 
     #[test]

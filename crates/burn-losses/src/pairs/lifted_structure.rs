@@ -1,17 +1,14 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::math::{cast_to, hinge, log_sum_exp, widen};
+use burn::tensor::Device;
+use burn_losses_kernels::math::{hinge, log_sum_exp_where};
 
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
-use super::masked::{check, flat, flat_mask};
+use super::argument::Pairs;
+use super::loss::{AnchorLosses, PairLoss};
+use super::masked::flat_mask;
 use crate::distance::Distance;
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
-
-/// Stands for minus infinity in a sum of exponentials: an infinite score has no finite distance to the largest.
-const NOTHING: f64 = -3e38;
 
 /// Settings of [`LiftedStructureLoss`].
 #[derive(Config, Debug)]
@@ -25,17 +22,26 @@ pub struct LiftedStructureLossConfig {
     /// How far apart two embeddings are.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for LiftedStructureLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl LiftedStructureLossConfig {
-    /// Builds the loss.
+    /// Builds the loss for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> LiftedStructureLoss {
+    pub fn init(&self, _device: &Device) -> LiftedStructureLoss {
         self.distance.validate();
-        let Self { positive_margin, negative_margin, distance } = *self;
+        let Self { positive_margin, negative_margin, distance, reduction } = *self;
         assert!(
             positive_margin.is_finite(),
             "LiftedStructureLoss: positive_margin must be finite, got {positive_margin}"
@@ -44,7 +50,7 @@ impl LiftedStructureLossConfig {
             negative_margin.is_finite(),
             "LiftedStructureLoss: negative_margin must be finite, got {negative_margin}"
         );
-        LiftedStructureLoss { positive_margin, negative_margin, distance }
+        LiftedStructureLoss { positive_margin, negative_margin, distance, reduction }
     }
 }
 
@@ -67,13 +73,13 @@ impl LiftedStructureLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{LiftedStructureLossConfig, PairwiseLoss};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::LiftedStructureLossConfig;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [1.5]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
-/// let loss = LiftedStructureLossConfig::new().init().forward(embeddings, labels, EmbeddingReduction::Mean);
+/// let loss = LiftedStructureLossConfig::new().init(&device).forward(embeddings, labels);
 ///
 /// // The first two rows have one positive and one negative each: 1 + (1 - 1.5) and 1 + (1 - 0.5).
 /// assert!((loss.into_scalar::<f32>() - 1.0).abs() < 1e-6);
@@ -84,104 +90,45 @@ pub struct LiftedStructureLoss {
     negative_margin: f64,
     #[module(skip)]
     distance: Distance,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for LiftedStructureLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
-    }
-}
-
-impl LiftedStructureLoss {
-    /// The loss of every anchor of a batch.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let rows = Compared::in_batch(embeddings, labels);
-        let losses = self.forward_distances_no_reduction(rows.distances(self.distance), &rows.pairs());
-
-        cast_to(losses, rows.dtype())
+impl PairLoss for LiftedStructureLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    /// The reduced loss of anchors whose pairs are chosen, such as a miner's or those with a memory.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`
-    /// - pairs: `[anchors, references]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        if distances.shape().num_elements() == 0 {
-            return reduction.apply(flat(distances));
-        }
-        let (losses, valid) = self.losses(widen(distances), pairs);
-
-        cast_to(reduction.apply_valid(losses, valid), dtype)
-    }
-
-    /// The loss of every anchor whose pairs are chosen; 0 without a positive or without a negative.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`
-    /// - pairs: `[anchors, references]`
-    /// - output: `[anchors]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward_distances`](Self::forward_distances).
-    pub fn forward_distances_no_reduction(&self, distances: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        let [anchors, references] = distances.dims();
-        if anchors == 0 || references == 0 {
-            return Tensor::zeros([anchors], (&distances.device(), dtype));
-        }
-        cast_to(self.losses(widen(distances), pairs).0, dtype)
-    }
-
-    fn losses(&self, distances: Tensor<2>, pairs: &Pairs) -> (Tensor<1>, Tensor<1, Bool>) {
-        let Pairs { positive, negative } = pairs;
-        let scores =
-            |scores: Tensor<2>, mask: &Tensor<2, Bool>| log_sum_exp(scores.mask_fill(mask.clone().bool_not(), NOTHING));
-        let far = scores(distances.clone().sub_scalar(self.positive_margin), positive);
-        let near = scores(distances.neg().add_scalar(self.negative_margin), negative);
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
+        let (distances, PairMasks { positive, negative }) = (pairs.distances(self.distance), pairs.masks());
         let valid = flat_mask(positive.clone().any_dim(1).bool_and(negative.clone().any_dim(1)));
+        let far = log_sum_exp_where(distances.clone().sub_scalar(self.positive_margin), positive);
+        let near = log_sum_exp_where(distances.neg().add_scalar(self.negative_margin), negative);
         let excess = (far + near).mask_fill(valid.clone().bool_not(), 0.0);
 
-        (hinge(excess), valid)
+        AnchorLosses::one_each(hinge(excess), valid)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use burn::tensor::{Bool, Int, Tensor};
 
     #[test]
     fn positives_and_negatives_are_summed_in_log_space() {
         let device = Device::flex();
         let distances = Tensor::<2>::from_data([[0.0_f32, 2.0, 2.0, 1.5], [9.0, 9.0, 9.0, 9.0]], &device);
         let mask = |rows: [[bool; 4]; 2]| Tensor::<2, Bool>::from_data(rows, &device);
-        let pairs = Pairs {
+        let masks = PairMasks {
             positive: mask([[false, true, true, false], [false, true, false, false]]),
             negative: mask([[false, false, false, true], [false; 4]]),
         };
-        let losses = LiftedStructureLossConfig::new().init().forward_distances_no_reduction(distances, &pairs);
+        let (labels, references) = (Tensor::<1, Int>::zeros([2], &device), Tensor::<1, Int>::zeros([4], &device));
+        let pairs = Pairs::precomputed_with_references(Distance::Euclidean, distances, labels, references);
+        let loss = LiftedStructureLossConfig::new().init(&device);
+        let losses = loss.forward_pairs_no_reduction(&pairs.with_masks(masks));
         let losses = losses.try_into_vec_as::<f32>().unwrap();
 
         // log(2·exp(2)) + (1 - 1.5); the second row has no negative.
@@ -192,6 +139,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "LiftedStructureLoss: negative_margin must be finite, got NaN")]
     fn a_margin_that_is_no_number_is_rejected() {
-        LiftedStructureLossConfig::new().with_negative_margin(f64::NAN).init();
+        LiftedStructureLossConfig::new().with_negative_margin(f64::NAN).init(&Device::flex());
     }
 }

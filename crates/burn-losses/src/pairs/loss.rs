@@ -1,65 +1,228 @@
-use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::math::cast_to;
+use alloc::vec;
+use alloc::vec::Vec;
 
-use super::compared::Compared;
+use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor};
+
+use super::argument::Pairs;
+use super::masked::{flat, flat_mask};
+use crate::EmbeddingLoss;
 use crate::reduction::EmbeddingReduction;
 
-/// A loss of the pairs or triplets that labels make among embeddings.
+/// A loss of the pairs or triplets of embeddings.
 ///
-/// A loss says what it makes of rows that are [`Compared`]; that they may come from the batch itself or from elsewhere,
-/// that there may be none, and their precision is the same for all.
-pub trait PairwiseLoss {
-    /// The reduced loss of rows that are compared, with at least one anchor and one reference, `[1]`.
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1>;
+/// Users call [`forward_pairs`](Self::forward_pairs), or [`EmbeddingLoss::forward`] for the pairs that the labels of a
+/// batch make. Authors say what an anchor costs, in [`anchor_losses`](Self::anchor_losses); that there may be nothing to
+/// compare, which precision comes in, and how losses become one number is the same for all. Every `PairLoss` is an
+/// [`EmbeddingLoss`].
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::distance::Distance;
+/// use burn_losses::pairs::{AnchorLosses, PairLoss, Pairs};
+/// use burn_losses::reduction::EmbeddingReduction;
+///
+/// /// How far apart the rows of an identity are.
+/// struct Spread;
+///
+/// impl PairLoss for Spread {
+///     fn reduction(&self) -> EmbeddingReduction {
+///         EmbeddingReduction::Mean
+///     }
+///
+///     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+///         let positive = pairs.masks().positive;
+///         let distances = pairs.distances(Distance::SquaredEuclidean);
+///         AnchorLosses::of_pairs(distances.mask_fill(positive.clone().bool_not(), 0.0), positive)
+///     }
+/// }
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[0.0], [2.0], [9.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([4, 4, 7], &device);
+/// assert_eq!(Spread.forward(embeddings, labels).into_scalar::<f32>(), 4.0);
+/// ```
+pub trait PairLoss {
+    /// How the losses become one number.
+    fn reduction(&self) -> EmbeddingReduction;
 
-    /// The reduced loss where there is nothing to compare: 0, connected to the embeddings and to what is trained, `[1]`.
-    fn nothing(&self, rows: Compared) -> Tensor<1> {
-        rows.no_loss()
+    /// What every anchor costs. There is an anchor and a reference, and embeddings are in `f32` or `f64`.
+    #[track_caller]
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses;
+
+    /// The name of the loss, for messages.
+    fn name(&self) -> &'static str {
+        let path = core::any::type_name::<Self>();
+        path.rsplit("::").next().unwrap_or(path)
     }
 
-    /// The reduced loss of a batch; 0 without a pair.
+    /// The reduced loss of these pairs; 0 where there is none.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`, identities; a row with a negative one is in no pair
     /// - output: `[1]`
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or `embedding_dim` is 0.
-    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduced(self, Compared::in_batch(embeddings, labels), reduction)
+    /// If the loss has no use for such pairs.
+    #[track_caller]
+    fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
+        let losses = self.anchor_losses(&pairs.filled().used_by(self.name()));
+
+        pairs.finish(losses.reduce(self.reduction()))
     }
 
-    /// As [`forward`](Self::forward), of a batch with other rows, such as those of a
-    /// [`CrossBatchMemory`](crate::memory::CrossBatchMemory); rows of the batch are not compared with each other.
+    /// The sum of the losses of every anchor.
     ///
     /// # Shapes
     ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - references: `[references, embedding_dim]`
-    /// - reference_labels: `[references]`; a reference with a negative label is in no pair
-    /// - output: `[1]`
+    /// - output: `[anchors]`
     ///
     /// # Panics
     ///
-    /// If the shapes do not agree, or `embedding_dim` is 0.
-    fn forward_with_references(
-        &self,
-        embeddings: Tensor<2>,
-        labels: Tensor<1, Int>,
-        references: Tensor<2>,
-        reference_labels: Tensor<1, Int>,
-        reduction: EmbeddingReduction,
-    ) -> Tensor<1> {
-        reduced(self, Compared::between(embeddings, labels, references, reference_labels), reduction)
+    /// As [`forward_pairs`](Self::forward_pairs).
+    #[track_caller]
+    fn forward_pairs_no_reduction(&self, pairs: &Pairs) -> Tensor<1> {
+        let [anchors, _] = pairs.dims();
+        if anchors == 0 {
+            return pairs.no_losses();
+        }
+        let losses = self.anchor_losses(&pairs.filled().used_by(self.name()));
+
+        pairs.finish(losses.per_anchor(self.name(), anchors))
     }
 }
 
-fn reduced(loss: &(impl PairwiseLoss + ?Sized), rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-    let dtype = rows.dtype();
-    let reduced = if rows.is_empty() { loss.nothing(rows) } else { loss.compare(rows, reduction) };
-    cast_to(reduced, dtype)
+impl<L: PairLoss + ?Sized> EmbeddingLoss for L {
+    #[track_caller]
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward_pairs(&Pairs::of_batch(self.name(), embeddings, labels))
+    }
+
+    #[track_caller]
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward_pairs_no_reduction(&Pairs::of_batch(self.name(), embeddings, labels))
+    }
+}
+
+/// What the anchors of a comparison cost: sums of losses, how many they are of, and how many of these are not 0.
+#[derive(Clone, Debug)]
+pub struct AnchorLosses {
+    /// Each reduced by itself.
+    terms: Vec<Term>,
+    /// `[1]`, added to the reduced loss.
+    penalty: Option<Tensor<1>>,
+}
+
+#[derive(Clone, Debug)]
+enum Term {
+    Sums {
+        losses: Tensor<1>,
+        counts: Tensor<1>,
+        active: Tensor<1>,
+    },
+    Each {
+        losses: Tensor<2>,
+        counted: Tensor<2, Bool>,
+        /// The anchor of every row; without it, row `i` is that of anchor `i`.
+        anchor: Option<Tensor<1, Int>>,
+    },
+}
+
+impl AnchorLosses {
+    /// Sums that are known.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[anchors]`, each the sum of an anchor's losses
+    /// - counts: `[anchors]`, of how many; what [`EmbeddingReduction::Mean`] divides by
+    /// - active: `[anchors]`, how many of them are not 0; what [`EmbeddingReduction::MeanNonZero`] divides by
+    pub fn new(losses: Tensor<1>, counts: Tensor<1>, active: Tensor<1>) -> Self {
+        Self { terms: vec![Term::Sums { losses, counts, active }], penalty: None }
+    }
+
+    /// One loss per anchor.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[anchors]`, 0 where they do not count
+    /// - counted: `[anchors]`
+    pub fn one_each(losses: Tensor<1>, counted: Tensor<1, Bool>) -> Self {
+        Self::of_pairs(losses.unsqueeze_dim(1), counted.unsqueeze_dim(1))
+    }
+
+    /// One loss per anchor, all of which count.
+    pub(super) fn all(losses: Tensor<1>) -> Self {
+        let counted = Tensor::<1, Bool>::full(losses.dims(), true, &losses.device());
+        Self::one_each(losses, counted)
+    }
+
+    /// A loss per pair.
+    ///
+    /// # Shapes
+    ///
+    /// - losses: `[anchors, references]`, 0 where they do not count
+    /// - counted: `[anchors, references]`
+    pub fn of_pairs(losses: Tensor<2>, counted: Tensor<2, Bool>) -> Self {
+        Self::listed(losses, counted, None)
+    }
+
+    /// Losses of rows that are not those of the anchors in their order.
+    pub(super) fn listed(losses: Tensor<2>, counted: Tensor<2, Bool>, anchor: Option<Tensor<1, Int>>) -> Self {
+        Self { terms: vec![Term::Each { losses, counted, anchor }], penalty: None }
+    }
+
+    /// These and others, each reduced by themselves and then added.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.terms.extend(other.terms);
+        self.penalty = match (self.penalty, other.penalty) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self
+    }
+
+    /// A number that is added to the reduced loss.
+    ///
+    /// # Shapes
+    ///
+    /// - penalty: `[1]`
+    #[must_use]
+    pub fn with_penalty(self, penalty: Tensor<1>) -> Self {
+        Self { penalty: Some(penalty), ..self }
+    }
+
+    fn reduce(self, reduction: EmbeddingReduction) -> Tensor<1> {
+        let terms = self.terms.into_iter().map(|term| match term {
+            Term::Sums { losses, counts, active } => reduction.apply_sums(losses, counts, active),
+            Term::Each { losses, counted, .. } => reduction.apply_valid(flat(losses), flat_mask(counted)),
+        });
+        terms.chain(self.penalty).reduce(|sum, term| sum + term).expect("there is a term")
+    }
+
+    /// `[anchors]`.
+    #[track_caller]
+    fn per_anchor(self, loss: &str, anchors: usize) -> Tensor<1> {
+        let terms = self.terms.into_iter().map(|term| match term {
+            Term::Sums { losses, .. } => losses,
+            Term::Each { losses, anchor, .. } => {
+                let sums = losses.sum_dim(1).squeeze_dim::<1>(1);
+                match anchor {
+                    None => sums,
+                    Some(anchor) => Tensor::<1>::zeros([anchors], (&sums.device(), sums.dtype())).select_assign(
+                        0,
+                        anchor,
+                        sums,
+                        IndexingUpdateOp::Add,
+                    ),
+                }
+            }
+        });
+        let sums = terms.reduce(|sum, term| sum + term).expect("there is a term");
+        let [rows] = sums.dims();
+        // Rows that a swap has made anchors.
+        assert!(rows == anchors, "{loss}: with references and NegativeDistance::Nearest there is a reduced loss only");
+        sums
+    }
 }

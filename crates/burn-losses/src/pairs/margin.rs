@@ -1,14 +1,13 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{Device, Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, hinge, signed, widen};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::math::{cast_to, hinge};
 
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
-use super::masked::{check, flat, flat_mask, inside, silent};
+use super::argument::{Listed, Pairs};
+use super::loss::{AnchorLosses, PairLoss};
+use super::masked::{flat_mask, inside};
 use crate::distance::Distance;
-use crate::labels::{LabelPolicy, OnBadLabel, SafeLabels};
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`MarginLoss`].
@@ -30,6 +29,16 @@ pub struct MarginLossConfig {
     /// How far apart two embeddings are.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
+    /// How the losses of the pairs become one number. The paper and pytorch-metric-learning:
+    /// [`EmbeddingReduction::MeanNonZero`].
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for MarginLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MarginLossConfig {
@@ -40,14 +49,14 @@ impl MarginLossConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> MarginLoss {
         self.distance.validate();
-        let Self { margin, beta, classes, nu, distance } = *self;
+        let Self { margin, beta, classes, nu, distance, reduction } = *self;
         assert!(margin >= 0.0 && margin.is_finite(), "MarginLoss: margin must be finite and >= 0, got {margin}");
         assert!(beta.is_finite(), "MarginLoss: beta must be finite, got {beta}");
         assert!(classes != Some(0), "MarginLoss: classes must be >= 1, got 0");
         assert!(nu >= 0.0 && nu.is_finite(), "MarginLoss: nu must be finite and >= 0, got {nu}");
 
         let beta = Initializer::Constant { value: beta }.init([classes.unwrap_or(1)], device);
-        MarginLoss { beta, per_class: classes.is_some(), margin, nu, distance }
+        MarginLoss { beta, per_class: classes.is_some(), margin, nu, distance, reduction }
     }
 }
 
@@ -60,11 +69,15 @@ impl MarginLossConfig {
 /// ```
 ///
 /// Unlike a triplet loss it asks for the same boundary everywhere, which a threshold in use needs. The paper pairs it with
-/// distance-weighted sampling on embeddings of length 1, and divides by the number of pairs with a loss:
+/// distance-weighted sampling on embeddings of length 1
+/// ([`DistanceWeightedMiner`](crate::mining::DistanceWeightedMiner)), and divides by the number of pairs with a loss:
 /// [`EmbeddingReduction::MeanNonZero`]. To keep the boundary as it is, freeze the module or give it learning rate 0.
 ///
-/// Deviation from pytorch-metric-learning: its `MarginLoss` walks triplets, so a pair counts once per triplet it is in.
-/// Here, as in the paper, a pair counts once; the two agree where every anchor has as many positives as negatives.
+/// # Deviations
+///
+/// pytorch-metric-learning's `MarginLoss` makes all triplets of a batch, so that a pair counts once per triplet it is in.
+/// Here, as in the paper, a pair of a batch counts once; the two agree where every anchor has as many positives as
+/// negatives, and on the triplets of a miner, of which each counts its two pairs.
 /// Its regulariser of per-class boundaries is divided by the active triplets; here it is a mean over anchors, so that
 /// `nu` does not depend on the batch.
 ///
@@ -75,16 +88,18 @@ impl MarginLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{MarginLossConfig, PairwiseLoss};
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::MarginLossConfig;
 /// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
-/// let loss = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).init(&device);
+/// let config = MarginLossConfig::new().with_margin(0.5).with_beta(1.0);
+/// let loss = config.with_reduction(EmbeddingReduction::MeanNonZero).init(&device);
 /// let embeddings = Tensor::<2>::from_data([[0.0], [2.0], [3.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
 ///
 /// // Positive, 2 apart: 2 - 1 + 0.5. Negatives, 3 and 1 apart: 0 and 1 - 1 + 0.5. Each from both sides.
-/// let loss = loss.forward(embeddings, labels, EmbeddingReduction::MeanNonZero).into_scalar::<f32>();
+/// let loss = loss.forward(embeddings, labels).into_scalar::<f32>();
 /// assert!((loss - 1.0).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
@@ -96,164 +111,55 @@ pub struct MarginLoss {
     nu: f64,
     #[module(skip)]
     distance: Distance,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for MarginLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        let rows = rows.relabelled(|labels| self.known(labels));
-        self.forward_distances(rows.distances(self.distance), rows.labels.clone(), &rows.pairs(), reduction)
+impl PairLoss for MarginLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    fn nothing(&self, rows: Compared) -> Tensor<1> {
-        let nothing = rows.no_loss();
-        nothing.clone() + self.no_boundary(&nothing)
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        let pairs = if self.per_class { pairs.clone().among_classes(self.beta.val().dims()[0]) } else { pairs.clone() };
+        let Listed { distances, masks: PairMasks { positive, negative }, anchor } = pairs.listed(self.distance);
+        let beta = self.boundaries(&pairs, &distances);
+        let of_rows = anchor.clone().map_or_else(|| beta.clone(), |anchor| beta.clone().select(0, anchor));
+        let beyond = distances.clone() - of_rows.unsqueeze_dim::<2>(1).expand(distances.dims());
+        let margin = self.margin;
+        let losses = inside(positive.clone(), beyond.clone(), |beyond| hinge(beyond.add_scalar(margin)))
+            + inside(negative.clone(), beyond, |beyond| hinge(beyond.neg().add_scalar(margin)));
+        let losses = AnchorLosses::listed(losses, positive.bool_or(negative), anchor);
+        if self.nu == 0.0 {
+            return losses;
+        }
+        let PairMasks { positive, negative } = pairs.masks();
+        let paired = flat_mask(positive.bool_or(negative).any_dim(1));
+        let beta = beta.mask_fill(paired.clone().bool_not(), 0.0).mul_scalar(self.nu);
+
+        losses.with_penalty(EmbeddingReduction::Mean.apply_valid(beta, paired))
     }
 }
 
 impl MarginLoss {
-    /// The loss of every pair in a batch, without the regulariser; 0 where two rows are no pair.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch, batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let rows = Compared::in_batch(embeddings, self.known(labels));
-        let (distances, pairs, dtype) = (rows.distances(self.distance), rows.pairs(), rows.dtype());
-
-        cast_to(self.forward_distances_no_reduction(distances, rows.labels, &pairs), dtype)
-    }
-
-    /// The reduced loss of chosen pairs, such as a miner's or those with a memory, and the regulariser.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`
-    /// - labels: `[anchors]`, those of the anchors; where classes have boundaries, one without is in no pair
-    /// - pairs: `[anchors, references]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_distances(
-        &self,
-        distances: Tensor<2>,
-        labels: Tensor<1, Int>,
-        pairs: &Pairs,
-        reduction: EmbeddingReduction,
-    ) -> Tensor<1> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        if distances.shape().num_elements() == 0 {
-            let nothing = reduction.apply(flat(distances));
-            return nothing.clone() + self.no_boundary(&nothing);
-        }
-        let pairs = &self.of_known(labels.clone(), pairs);
-        let distances = widen(distances);
-        let any_pair = pairs.positive.clone().bool_or(pairs.negative.clone());
-        let paired = flat_mask(any_pair.clone().any_dim(1));
-        let beta = self.boundaries(labels, &distances);
-        let regularizer = beta.clone().mask_fill(paired.clone().bool_not(), 0.0).mul_scalar(self.nu);
-        let losses = self.losses(distances, beta, pairs);
-        let loss = reduction.apply_valid(losses, flat_mask(any_pair));
-
-        cast_to(loss + EmbeddingReduction::Mean.apply_valid(regularizer, paired), dtype)
-    }
-
-    /// The loss of every chosen pair, without the regulariser; 0 for the others.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`
-    /// - labels: `[anchors]`, those of the anchors
-    /// - pairs: `[anchors, references]`
-    /// - output: `[anchors, references]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward_distances`](Self::forward_distances).
-    pub fn forward_distances_no_reduction(
-        &self,
-        distances: Tensor<2>,
-        labels: Tensor<1, Int>,
-        pairs: &Pairs,
-    ) -> Tensor<2> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        let [anchors, references] = distances.dims();
-        if anchors == 0 || references == 0 {
-            return distances;
-        }
-        let pairs = &self.of_known(labels.clone(), pairs);
-        let distances = widen(distances);
-        let beta = self.boundaries(labels, &distances);
-
-        cast_to(self.losses(distances, beta, pairs).reshape([anchors, references]), dtype)
-    }
-
-    /// 0, connected to the boundary, so that a backward finds its gradient.
-    fn no_boundary(&self, like: &Tensor<1>) -> Tensor<1> {
-        cast_to(silent(self.beta.val().to_device(&like.device())).sum(), like.dtype())
-    }
-
-    /// Labels, those without a boundary made negative: in no pair.
-    fn known(&self, labels: Tensor<1, Int>) -> Tensor<1, Int> {
-        let labels = signed(labels);
-        if !self.per_class || labels.dims() == [0] {
-            return labels;
-        }
-        let SafeLabels { valid, .. } = self.classes_of(labels.clone());
-        labels.mask_fill(valid.bool_not(), -1)
-    }
-
-    /// Labels that are safe to find a boundary with.
-    fn classes_of(&self, labels: Tensor<1, Int>) -> SafeLabels {
-        let [classes] = self.beta.val().dims();
-        LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore).sanitise("MarginLoss", labels, classes)
-    }
-
-    /// The pairs whose anchor has a boundary.
-    fn of_known(&self, labels: Tensor<1, Int>, pairs: &Pairs) -> Pairs {
-        let Pairs { positive, negative } = pairs.clone();
-        if !self.per_class {
-            return Pairs { positive, negative };
-        }
-        let shape = positive.dims();
-        assert_shape!(labels, [shape[0]]);
-        let known = self.known(labels).greater_equal_scalar(0).unsqueeze_dim::<2>(1).expand(shape);
-
-        Pairs { positive: positive.bool_and(known.clone()), negative: negative.bool_and(known) }
-    }
-
     /// The boundary of every anchor, `[anchors]`.
-    fn boundaries(&self, labels: Tensor<1, Int>, distances: &Tensor<2>) -> Tensor<1> {
-        let [anchors, _] = distances.dims();
-        assert_shape!(labels, [anchors]);
+    fn boundaries(&self, pairs: &Pairs, distances: &Tensor<2>) -> Tensor<1> {
         let beta = cast_to(self.beta.val().to_device(&distances.device()), distances.dtype());
-        if self.per_class { beta.select(0, self.classes_of(labels).index) } else { beta.expand([anchors]) }
-    }
-
-    fn losses(&self, distances: Tensor<2>, beta: Tensor<1>, pairs: &Pairs) -> Tensor<1> {
-        let beta = flat(beta.unsqueeze_dim::<2>(1).expand(distances.dims()));
-        let beyond = flat(distances) - beta;
-        let positive =
-            inside(flat_mask(pairs.positive.clone()), beyond.clone(), |beyond| hinge(beyond.add_scalar(self.margin)));
-        let negative =
-            inside(flat_mask(pairs.negative.clone()), beyond, |beyond| hinge(beyond.neg().add_scalar(self.margin)));
-
-        positive + negative
+        if self.per_class {
+            let [labels, _] = pairs.class_labels();
+            // A row without a boundary is in no pair, whichever it is given.
+            beta.select(0, labels.clone().clamp_min(0))
+        } else {
+            beta.expand([pairs.dims()[0]])
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EmbeddingLoss;
+    use burn::tensor::Int;
 
     fn batch(device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
         let embeddings = Tensor::from_data([[0.0_f32], [2.0], [3.0]], device);
@@ -263,9 +169,10 @@ mod tests {
     #[test]
     fn the_boundary_is_pulled_from_both_sides() {
         let device = Device::flex().autodiff();
-        let loss = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).init(&device);
+        let config = MarginLossConfig::new().with_margin(0.5).with_beta(1.0);
+        let loss = config.with_reduction(EmbeddingReduction::Sum).init(&device);
         let (embeddings, labels) = batch(&device);
-        let value = loss.forward(embeddings, labels, EmbeddingReduction::Sum);
+        let value = loss.forward(embeddings, labels);
         let gradient = loss.beta.val().grad(&value.backward()).unwrap().into_scalar::<f32>();
 
         // Two positives of 1.5 with slope -1, two negatives of 0.5 with slope 1, two of 0.
@@ -277,9 +184,9 @@ mod tests {
     fn every_class_has_its_boundary_and_its_share_of_the_regularizer() {
         let device = Device::flex().autodiff();
         let config = MarginLossConfig::new().with_margin(0.5).with_beta(1.0).with_classes(Some(3)).with_nu(0.3);
-        let loss = config.init(&device);
+        let loss = config.with_reduction(EmbeddingReduction::Sum).init(&device);
         let (embeddings, labels) = batch(&device);
-        let value = loss.forward(embeddings, labels, EmbeddingReduction::Sum);
+        let value = loss.forward(embeddings, labels);
         let gradient = loss.beta.val().grad(&value.backward()).unwrap().try_into_vec_as::<f32>().unwrap();
 
         // The sum 4 and 0.3·1. Anchors of class 1: two positives, one negative; of class 0: one negative. Of three

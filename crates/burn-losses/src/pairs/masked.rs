@@ -1,17 +1,6 @@
-//! From distances to losses of the pairs that count.
+//! From numbers of pairs to losses of the pairs that count.
 
-use burn::tensor::{Bool, Tensor, assert_shape};
-
-use crate::mining::Pairs;
-
-/// # Panics
-///
-/// If the masks have another shape than the distances or similarities.
-pub(super) fn check(distances: &Tensor<2>, pairs: &Pairs) {
-    let [anchors, references] = distances.dims();
-    assert_shape!(pairs.positive, [anchors, references]);
-    assert_shape!(pairs.negative, [anchors, references]);
-}
+use burn::tensor::{Bool, Tensor};
 
 /// A matrix as one row of numbers.
 pub(super) fn flat(matrix: Tensor<2>) -> Tensor<1> {
@@ -24,18 +13,12 @@ pub(super) fn flat_mask(mask: Tensor<2, Bool>) -> Tensor<1, Bool> {
     mask.flatten(0, 1)
 }
 
-/// The losses of the distances inside a mask; 0 outside it, with slope 0, whatever stands there.
-pub(super) fn inside(
-    mask: Tensor<1, Bool>,
-    distances: Tensor<1>,
-    loss: impl FnOnce(Tensor<1>) -> Tensor<1>,
-) -> Tensor<1> {
+/// The losses of the numbers inside a mask; 0 outside it, with slope 0, whatever stands there.
+pub(super) fn inside<const D: usize>(
+    mask: Tensor<D, Bool>,
+    numbers: Tensor<D>,
+    loss: impl FnOnce(Tensor<D>) -> Tensor<D>,
+) -> Tensor<D> {
     let outside = mask.bool_not();
-    loss(distances.mask_fill(outside.clone(), 0.0)).mask_fill(outside, 0.0)
-}
-
-/// Zeros that are connected to the numbers, so that a backward finds the gradient 0.
-pub(super) fn silent(numbers: Tensor<1>) -> Tensor<1> {
-    let all = Tensor::<1, Bool>::full(numbers.dims(), true, &numbers.device());
-    numbers.mask_fill(all, 0.0)
+    loss(numbers.mask_fill(outside.clone(), 0.0)).mask_fill(outside, 0.0)
 }

@@ -1,10 +1,14 @@
 //! Losses of pairs and triplets of embeddings: equal identities close, different ones apart.
 //!
+//! All are called alike. [`forward`](crate::EmbeddingLoss::forward) takes the pairs that the labels of a batch make;
+//! [`forward_pairs`](PairLoss::forward_pairs) takes [`Pairs`]: with references, with a memory, two views, given row by row,
+//! of a matrix of distances, or as a [miner](crate::mining) has chosen them. A loss that has no use for such pairs panics.
+//!
 //! Labels are identities here: only whether two are equal matters, and a row with a negative label is in no pair.
 
+mod argument;
 mod batch_triplets;
 mod circle;
-mod compared;
 mod contrastive;
 mod info_nce;
 mod lifted_structure;
@@ -13,20 +17,21 @@ mod margin;
 mod masked;
 mod multi_similarity;
 mod n_pairs;
+mod shapes;
+mod streamed;
 mod sup_con;
 mod temperature;
 mod triplet;
-mod views;
 
 pub use burn_losses_kernels::triplets::{NegativeDistance, TripletShape};
 
+pub use argument::Pairs;
 pub use batch_triplets::TripletMining;
 pub use circle::{CircleLoss, CircleLossConfig};
-pub use compared::Compared;
 pub use contrastive::{ContrastiveForm, ContrastiveLoss, ContrastiveLossConfig, PairBalance};
 pub use info_nce::{InfoNceLoss, InfoNceLossConfig};
 pub use lifted_structure::{LiftedStructureLoss, LiftedStructureLossConfig};
-pub use loss::PairwiseLoss;
+pub use loss::{AnchorLosses, PairLoss};
 pub use margin::{MarginLoss, MarginLossConfig};
 pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 pub use n_pairs::{NPairsLoss, NPairsLossConfig, PairScore};

@@ -1,12 +1,13 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor, assert_shape};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
-use burn_losses_kernels::math::{cast_to, softplus, unit_rows, widen};
+use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus};
+use burn_losses_kernels::scores::Counted;
 
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
+use super::argument::{Labelled, OnePositive, Pairs};
+use super::loss::{AnchorLosses, PairLoss};
 use crate::identities::{first_match, from_the_start};
+use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
 /// What an anchor and a positive are compared by.
@@ -25,12 +26,21 @@ pub struct NPairsLossConfig {
     /// What an anchor and a positive are compared by.
     #[config(default = "PairScore::Product")]
     pub score: PairScore,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for NPairsLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl NPairsLossConfig {
-    /// Builds the loss.
-    pub fn init(&self) -> NPairsLoss {
-        NPairsLoss { score: self.score }
+    /// Builds the loss for embeddings on `device`.
+    pub fn init(&self, _device: &Device) -> NPairsLoss {
+        NPairsLoss { score: self.score, reduction: self.reduction }
     }
 }
 
@@ -41,9 +51,11 @@ impl NPairsLossConfig {
 /// ```
 ///
 /// From labels, the anchor of a class is its first row and the positive its second; further rows are not used, so build
-/// batches of many classes with two rows each. Among references, the positive of a class is its first one, and classes
-/// that only the references have are negatives. All other rows have loss 0 and no part in a mean. Memory is
-/// `O(batch·dim)`, and up to 32 MiB of scores that are kept for the backward pass.
+/// batches of many classes with two rows each. Pairs that are laid out already are [`Pairs::aligned`]. Among references,
+/// the positive of a class is its first one, and classes that only the references have are negatives. Of the pairs of a
+/// miner, the first positive of the first anchor of every class counts. All other rows have loss 0 and no part in a mean.
+/// Memory is `O(batch·dim)`, and up to 32 MiB of scores that are kept for the backward pass; `O(batch·references)` for the
+/// pairs of a miner.
 ///
 /// # Deviations
 ///
@@ -57,137 +69,115 @@ impl NPairsLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::pairs::NPairsLossConfig;
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::pairs::{NPairsLossConfig, PairLoss, Pairs};
 ///
 /// let device = Device::default();
 /// let anchors = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
 /// let positives = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 2.0]], &device);
-/// let loss = NPairsLossConfig::new().init().forward_pairs(anchors, positives, EmbeddingReduction::Mean);
+/// let loss = NPairsLossConfig::new().init(&device).forward_pairs(&Pairs::aligned(anchors, positives));
 /// assert!((loss.into_scalar::<f32>() - (1.0 + (-2.0_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]
 pub struct NPairsLoss {
     #[module(skip)]
     score: PairScore,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for NPairsLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        let (losses, valid) = self.losses(rows);
-        reduction.apply_valid(losses, valid)
-    }
-}
-
-impl NPairsLoss {
-    /// The loss of every row; 0 where it is no anchor.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        Compared::in_batch(embeddings, labels).losses_of(|rows| self.losses(rows).0)
+impl PairLoss for NPairsLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    /// The reduced loss of pairs that are laid out already, each of a class of its own.
-    ///
-    /// # Shapes
-    ///
-    /// - anchors: `[pairs, embedding_dim]`
-    /// - positives: `[pairs, embedding_dim]`; row `i` is the positive of anchor `i`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_pairs(&self, anchors: Tensor<2>, positives: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        let [pairs, dim] = anchors.dims();
-        assert_shape!(positives, [pairs, dim]);
-        let dtype = anchors.dtype();
-        if pairs == 0 {
-            return anchors.sum().add_scalar(0.0);
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
+        let cosine = self.score == PairScore::Cosine;
+        match (pairs.labelled(), pairs.one_positive()) {
+            // Pairs that are laid out already, each of a class of its own.
+            (labelled, Some(rows)) if labelled.as_ref().is_none_or(|labelled| !labelled.in_batch) => {
+                AnchorLosses::all(behind(if cosine { rows.unit() } else { rows }))
+            }
+            (Some(rows), _) => of_labels(if cosine { rows.unit() } else { rows }),
+            (None, _) => of_chosen(pairs, if cosine { pairs.cosines() } else { pairs.products() }),
         }
-        let anchors = widen(anchors);
-        let positives = cast_to(widen(positives), anchors.dtype());
-        let (anchors, positives) = match self.score {
-            PairScore::Product => (anchors, positives),
-            PairScore::Cosine => (unit_rows(anchors), unit_rows(positives)),
-        };
-        let class = Tensor::arange(0..pairs as i64, &anchors.device());
-        cast_to(reduction.apply(pair_losses(anchors, positives, class, KeyLabels::Position)), dtype)
-    }
-
-    /// The losses, and which rows are anchors.
-    fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
-        let rows = match self.score {
-            PairScore::Product => rows,
-            PairScore::Cosine => rows.unit(),
-        };
-        let [count] = rows.reference_labels.dims();
-        let (labels, reference_labels) = (rows.labels, rows.reference_labels);
-        let place = Tensor::<1, Int>::arange(0..labels.dims()[0] as i64, (&labels.device(), labels.dtype()));
-        let first = first_match(labels.clone(), labels.clone(), from_the_start(&labels));
-        let found = if rows.in_batch {
-            first_match(labels.clone(), reference_labels.clone(), first.clone())
-        } else {
-            first_match(labels.clone(), reference_labels.clone(), from_the_start(&labels))
-        };
-        let paired = found.clone().lower_scalar(count as i64);
-        let anchor = paired.bool_and(first.equal(place)).bool_and(labels.clone().greater_equal_scalar(0));
-        let none = anchor.clone().bool_not();
-        let own = rows.references.clone().select(0, found.mask_fill(none.clone(), 0));
-
-        let (keys, key_labels) = if rows.in_batch {
-            (own.clone(), labels.clone().mask_fill(none.clone(), -1))
-        } else {
-            let place = Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
-            let start = from_the_start(&reference_labels);
-            let first = first_match(reference_labels.clone(), reference_labels.clone(), start).equal(place);
-            (rows.references, reference_labels.mask_fill(first.bool_not(), -1))
-        };
-        // Rows that are no anchors must not overflow: they would be NaN before they are left out.
-        let dims = rows.anchors.dims();
-        let silent = none.clone().unsqueeze_dim::<2>(1).expand(dims);
-        let anchors = rows.anchors.mask_fill(silent.clone(), 0.0);
-        let losses = behind(anchors, own.mask_fill(silent, 0.0), keys, labels, KeyLabels::Tensor(key_labels));
-
-        (losses.mask_fill(none, 0.0), anchor)
     }
 }
 
-fn pair_losses(anchors: Tensor<2>, own: Tensor<2>, labels: Tensor<1, Int>, key_labels: KeyLabels) -> Tensor<1> {
-    behind(anchors, own.clone(), own, labels, key_labels)
+fn of_labels(rows: Labelled) -> AnchorLosses {
+    let [count] = rows.reference_labels.dims();
+    let (labels, reference_labels) = (rows.labels, rows.reference_labels);
+    let place = Tensor::<1, Int>::arange(0..labels.dims()[0] as i64, (&labels.device(), labels.dtype()));
+    let first = first_match(labels.clone(), labels.clone(), from_the_start(&labels));
+    let found = if rows.in_batch {
+        first_match(labels.clone(), reference_labels.clone(), first.clone())
+    } else {
+        first_match(labels.clone(), reference_labels.clone(), from_the_start(&labels))
+    };
+    let paired = found.clone().lower_scalar(count as i64);
+    let anchor = paired.bool_and(first.equal(place)).bool_and(labels.clone().greater_equal_scalar(0));
+    let none = anchor.clone().bool_not();
+    let own = rows.references.clone().select(0, found.mask_fill(none.clone(), 0));
+
+    let (negatives, of_negatives) = if rows.in_batch {
+        (own.clone(), labels.clone().mask_fill(none.clone(), -1))
+    } else {
+        let place = Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
+        let start = from_the_start(&reference_labels);
+        let first = first_match(reference_labels.clone(), reference_labels.clone(), start).equal(place);
+        (rows.references, reference_labels.mask_fill(first.bool_not(), -1))
+    };
+    // Rows that are no anchors must not overflow: they would be NaN before they are left out.
+    let dims = rows.anchors.dims();
+    let silent = none.clone().unsqueeze_dim::<2>(1).expand(dims);
+    let (anchors, positives) = (rows.anchors.mask_fill(silent.clone(), 0.0), own.mask_fill(silent, 0.0));
+    let counted = Counted::OtherLabels(of_negatives);
+    let losses = behind(OnePositive { anchors, positives, negatives, labels, counted });
+
+    AnchorLosses::one_each(losses.mask_fill(none, 0.0), anchor)
 }
 
-/// How far the own score is behind the others.
-fn behind(
-    anchors: Tensor<2>,
-    own: Tensor<2>,
-    keys: Tensor<2>,
-    labels: Tensor<1, Int>,
-    key_labels: KeyLabels,
-) -> Tensor<1> {
-    let score = (anchors.clone() * own).sum_dim(1).squeeze_dim::<1>(1);
-    softplus(streamed_logsumexp(anchors, keys, labels, key_labels, 1.0, Streaming::new()) - score)
+/// The first anchor of every class that a miner chose a positive for, its first positive, and those of the others.
+fn of_chosen(pairs: &Pairs, scores: Tensor<2>) -> AnchorLosses {
+    let (labels, PairMasks { positive, .. }) = (pairs.identities(), pairs.masks());
+    let shape @ [anchors, references] = scores.dims();
+    let numbers = |count: usize| Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
+    let places = numbers(references).unsqueeze_dim::<2>(0).expand(shape);
+    let found = places.mask_fill(positive.bool_not(), references as i64).min_dim(1).squeeze_dim::<1>(1);
+    let paired = found.clone().lower_scalar(references as i64);
+    let labels = labels.clone().mask_fill(paired.clone().bool_not(), -1);
+    let first = first_match(labels.clone(), labels.clone(), from_the_start(&labels)).equal(numbers(anchors));
+    let anchor = paired.bool_and(first);
+    let none = anchor.clone().bool_not();
+    let labels = labels.mask_fill(none.clone(), -1);
+    let found = found.mask_fill(none.clone(), 0);
+
+    let own = scores.clone().gather(1, found.clone().unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);
+    let others = PairMasks::between(labels.clone(), labels).negative;
+    let negatives = log_sum_exp_where(scores.select(1, found), others);
+    let behind = (negatives - own).mask_fill(none.clone(), 0.0);
+
+    AnchorLosses::one_each(softplus(behind).mask_fill(none, 0.0), anchor)
+}
+
+/// How far the score of the positive is behind those of the negatives.
+fn behind(rows: OnePositive) -> Tensor<1> {
+    let scores = rows.scores();
+    softplus(rows.log_sum_of_negatives(1.0) - scores)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::EmbeddingLoss;
+    use burn::tensor::TensorData;
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {
         let device = Device::flex();
         let rows = [[1.0_f32, 0.0], [0.0, 1.0], [2.0, 1.0], [-1.0, 3.0], [9.0, 9.0]];
         let labels = Tensor::from_data(TensorData::from(labels), &device);
         NPairsLossConfig::new()
-            .init()
+            .init(&device)
             .forward_no_reduction(Tensor::from_data(rows, &device), labels)
             .try_into_vec_as()
             .unwrap()

@@ -1,12 +1,14 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, Streaming, streamed_logsumexp};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::math::log_sum_exp_where;
 
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
+use super::argument::{Labelled, Pairs};
+use super::loss::{AnchorLosses, PairLoss};
+use super::masked::inside;
 use super::temperature::check_temperature;
-use crate::identities::LabelSums;
+use crate::identities::label_sums;
+use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`SupConLoss`].
@@ -15,17 +17,26 @@ pub struct SupConLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its public code 0.07.
     #[config(default = 0.1)]
     pub temperature: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for SupConLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl SupConLossConfig {
-    /// Builds the loss.
+    /// Builds the loss for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> SupConLoss {
+    pub fn init(&self, _device: &Device) -> SupConLoss {
         check_temperature("SupConLoss", self.temperature);
-        SupConLoss { temperature: self.temperature }
+        SupConLoss { temperature: self.temperature, reduction: self.reduction }
     }
 }
 
@@ -57,85 +68,71 @@ impl SupConLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{PairwiseLoss, SupConLossConfig};
-/// use burn_losses::reduction::EmbeddingReduction;
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::SupConLossConfig;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([4, 4, 4], &device);
-/// let loss = SupConLossConfig::new().init().forward(embeddings, labels, EmbeddingReduction::Mean);
+/// let loss = SupConLossConfig::new().init(&device).forward(embeddings, labels);
 /// // Two positives each, which cannot be told apart.
 /// assert!((loss.into_scalar::<f32>() - 2.0_f32.ln()).abs() < 1e-5);
 /// ```
 #[derive(Module, Debug)]
 pub struct SupConLoss {
     temperature: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for SupConLoss {
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        let (losses, valid) = self.losses(rows);
-        reduction.apply_valid(losses, valid)
-    }
-}
-
-impl SupConLoss {
-    /// The loss of every row.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        Compared::in_batch(embeddings, labels).losses_of(|rows| self.losses(rows).0)
+impl PairLoss for SupConLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    /// The losses, and which rows have a positive.
-    fn losses(&self, rows: Compared) -> (Tensor<1>, Tensor<1, Bool>) {
-        let rows = rows.unit();
-        let positives = LabelSums::new(rows.references.clone(), rows.reference_labels.clone());
-        let (sums, counts) = if rows.in_batch {
-            let (sums, counts) = positives.of_references();
-            // Without the row itself; rows in no pair stay at 0.
-            (sums - rows.anchors.clone(), counts.sub_scalar(1.0).clamp_min(0.0))
-        } else {
-            positives.of(rows.labels.clone())
-        };
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
         let scale = 1.0 / self.temperature;
-        let mean = (rows.anchors.clone() * sums).sum_dim(1).squeeze_dim::<1>(1) / counts.clone().clamp_min(1.0);
-        let all = all_others(&rows, scale);
+        let (all, mean, counts) = match pairs.labelled().map(Labelled::unit) {
+            Some(rows) => {
+                let (mean, counts) = mean_of_positives(&rows);
+                (rows.log_sum_of_all(scale), mean, counts)
+            }
+            None => {
+                let (cosines, PairMasks { positive, negative }) = (pairs.cosines(), pairs.masks());
+                let count = |mask| inside(mask, cosines.ones_like(), |ones| ones).sum_dim(1).squeeze_dim::<1>(1);
+                let counts = count(positive.clone());
+                let sums = inside(positive.clone(), cosines.clone(), |cosines| cosines).sum_dim(1).squeeze_dim::<1>(1);
+                let all = log_sum_exp_where(cosines.mul_scalar(scale), positive.bool_or(negative));
+                (all, sums / counts.clone().clamp_min(1.0), counts)
+            }
+        };
         let none = counts.lower_equal_scalar(0.0);
         let losses = (all - mean.mul_scalar(scale)).mask_fill(none.clone(), 0.0);
 
-        (losses, none.bool_not())
+        AnchorLosses::one_each(losses, none.bool_not())
     }
 }
 
-/// `log(sum over the references, but for the row itself, of exp(score))`.
-fn all_others(rows: &Compared, scale: f64) -> Tensor<1> {
-    let options = (&rows.labels.device(), rows.labels.dtype());
-    let [batch] = rows.labels.dims();
-    let in_no_pair = rows.reference_labels.clone().lower_scalar(0);
-    let (own, keys) = if rows.in_batch {
-        let own = Tensor::<1, Int>::arange(0..batch as i64, options);
-        (own.clone(), own.mask_fill(in_no_pair, -1))
+/// The mean cosine of every anchor and its positives, and how many there are.
+fn mean_of_positives(rows: &Labelled) -> (Tensor<1>, Tensor<1>) {
+    let (sums, counts) = label_sums(rows.references.clone(), rows.reference_labels.clone(), rows.labels.clone());
+    let (sums, counts) = if rows.in_batch {
+        // Without the row itself; rows in no pair stay at 0.
+        (sums - rows.anchors.clone(), counts.sub_scalar(1.0).clamp_min(0.0))
     } else {
-        // A query with a negative label leaves out no key, a key with one counts for nobody.
-        (Tensor::full([batch], -1, options), rows.reference_labels.clone())
+        (sums, counts)
     };
-    let (queries, references) = (rows.anchors.clone(), rows.references.clone());
-    streamed_logsumexp(queries, references, own, KeyLabels::Tensor(keys), scale, Streaming::new())
+    let sums = (rows.anchors.clone() * sums).sum_dim(1).squeeze_dim::<1>(1);
+
+    (sums / counts.clone().clamp_min(1.0), counts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::EmbeddingLoss;
+    use burn::tensor::TensorData;
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {
         let device = Device::flex();
@@ -143,7 +140,7 @@ mod tests {
         let labels = Tensor::from_data(TensorData::from(labels), &device);
         SupConLossConfig::new()
             .with_temperature(0.5)
-            .init()
+            .init(&device)
             .forward_no_reduction(embeddings, labels)
             .try_into_vec_as()
             .unwrap()

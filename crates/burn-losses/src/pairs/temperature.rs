@@ -1,10 +1,8 @@
 use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::logsumexp::Scale;
+use burn::tensor::{DType, Device, Tensor};
 use burn_losses_kernels::math::cast_to;
-
-use super::masked::silent;
+use burn_losses_kernels::scores::Scale;
 
 /// Whether a temperature is trained.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -38,27 +36,17 @@ impl Temperature {
         Self { temperature, log_scale }
     }
 
-    /// What similarities are multiplied with.
-    pub(super) fn scale(&self) -> Scale {
+    /// What similarities are multiplied with, in their precision.
+    pub(super) fn scale(&self, dtype: DType) -> Scale {
         match &self.log_scale {
             None => Scale::Constant(1.0 / self.temperature),
             Some(log_scale) => {
-                let log_scale = log_scale.val();
+                // The parts of its gradient are added up before they are rounded to the precision of the parameter.
+                let log_scale = cast_to(log_scale.val(), dtype);
                 let bound = -libm::log(SMALLEST_LEARNED);
                 // Beyond the bound the value stays and the gradient passes, so that a scale can come back.
                 let excess = log_scale.clone().detach().sub_scalar(bound).clamp_min(0.0);
                 Scale::Tensor((log_scale - excess).exp())
-            }
-        }
-    }
-
-    /// The loss of no rows, connected to a learned temperature too, so that a backward finds its gradient 0.
-    pub(super) fn connected(&self, nothing: Tensor<1>) -> Tensor<1> {
-        match &self.log_scale {
-            None => nothing,
-            Some(log_scale) => {
-                let log_scale = silent(log_scale.val().to_device(&nothing.device()));
-                nothing.clone() + cast_to(log_scale, nothing.dtype())
             }
         }
     }
@@ -89,7 +77,7 @@ mod tests {
 
     fn scale_and_slope(temperature: f64) -> [f32; 2] {
         let temperature = Temperature::new("Loss", temperature, TemperatureMode::Learned, &Device::flex().autodiff());
-        let Scale::Tensor(scale) = temperature.scale() else { panic!("a learned temperature is a tensor") };
+        let Scale::Tensor(scale) = temperature.scale(DType::F32) else { panic!("a learned temperature is a tensor") };
         let slope = temperature.log_scale.unwrap().val().grad(&scale.clone().backward()).unwrap();
         [scale.into_scalar::<f32>(), slope.into_scalar::<f32>()]
     }

@@ -1,15 +1,13 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, assert_shape};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn::tensor::Device;
 use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletShape, TripletSums, all_triplets};
 
+use super::argument::{Listed, Pairs};
 use super::batch_triplets::{TripletMining, hard_triplets, losses, semi_hard_triplets, shorter};
-use super::compared::Compared;
-use super::loss::PairwiseLoss;
-use super::masked::{check, flat, silent};
+use super::loss::{AnchorLosses, PairLoss};
+use super::masked::{flat, flat_mask};
 use crate::distance::Distance;
-use crate::mining::{Pairs, Triplets};
 use crate::reduction::EmbeddingReduction;
 
 /// Settings of [`TripletLoss`].
@@ -31,20 +29,29 @@ pub struct TripletLossConfig {
     /// How far apart two embeddings are.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
+    /// How the losses of the triplets become one number. pytorch-metric-learning: [`EmbeddingReduction::MeanNonZero`].
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
+
+impl Default for TripletLossConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl TripletLossConfig {
-    /// Builds the loss.
+    /// Builds the loss for embeddings on `device`.
     ///
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> TripletLoss {
+    pub fn init(&self, _device: &Device) -> TripletLoss {
         self.distance.validate();
-        let Self { margin, shape, mining, negative_distance, distance } = *self;
+        let Self { margin, shape, mining, negative_distance, distance, reduction } = *self;
         assert!(margin.is_finite(), "TripletLoss: margin must be finite, got {margin}");
 
-        TripletLoss { margin, shape, mining, negative_distance, distance }
+        TripletLoss { margin, shape, mining, negative_distance, distance, reduction }
     }
 }
 
@@ -56,16 +63,20 @@ impl TripletLossConfig {
 ///        = log(1 + exp(excess))       (Softplus)
 /// ```
 ///
-/// Triplets come from you ([`forward_triplets`](Self::forward_triplets)), from a miner
-/// ([`forward_mined`](Self::forward_mined)), or from the batch ([`forward`](Self::forward), by [`TripletMining`]). In a
-/// batch, [`EmbeddingReduction::Mean`] divides by the number of triplets and [`EmbeddingReduction::MeanNonZero`] by that of the triplets
-/// with a loss, never by that of the anchors. Start with `All` and `MeanNonZero`, as pytorch-metric-learning does; `Hard`
-/// tends to collapse early in training: a loss that stays at the margin says that all embeddings have become the same.
-/// With references, such as those of a memory, negatives cannot be measured from the positive:
-/// `forward_with_references` panics with [`NegativeDistance::Nearest`].
+/// Triplets come from the batch, by [`TripletMining`]; from you, [`Pairs::given_triplets`]; or from a
+/// [miner](crate::mining). Among the pairs that a miner chose, they are all triplets of these. [`EmbeddingReduction::Mean`]
+/// divides by the number of triplets and [`EmbeddingReduction::MeanNonZero`] by that of the triplets with a loss, never by
+/// that of the anchors. Start with `All` and `MeanNonZero`, as pytorch-metric-learning does; `Hard` tends to collapse early
+/// in training: a loss that stays at the margin says that all embeddings have become the same.
+///
+/// With references and [`NegativeDistance::Nearest`], the distances of positives and negatives are those among the
+/// references, a matrix of `[references, references]`. (pytorch-metric-learning 2.8 measures them between other rows
+/// there.) In a batch with `All`, a triplet that is swapped counts for the row of its positive, which has become the anchor.
 ///
 /// Memory is that of a few `[batch, batch]` matrices, also with `All`: its `batch³` triplets are never held, and leave
-/// nothing in the graph but one matrix of slopes. `All` and `SemiHard` take `batch` passes over such a matrix.
+/// nothing in the graph but one matrix of slopes. `All` and `SemiHard` take `batch` passes over such a matrix. Triplets of a
+/// miner take memory for the list; on GPUs Burn adds up the gradient of the distances entry by entry: keep lists to some ten
+/// thousand triplets there.
 ///
 /// `SemiHard` takes FaceNet at its word: a positive pair all of whose negatives are nearer gives no triplet, where
 /// TensorFlow Addons takes the farthest negative instead.
@@ -84,16 +95,19 @@ impl TripletLossConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::pairs::{PairwiseLoss, TripletLossConfig};
+/// use burn_losses::EmbeddingLoss;
+/// use burn_losses::pairs::TripletLossConfig;
 /// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();
-/// let loss = TripletLossConfig::new().with_margin(0.5).init();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([3, 3, 8], &device);
 ///
 /// // Two triplets: from the first row 1 - 2 + 0.5 < 0, from the second 1 - 1 + 0.5.
-/// let mean = |reduction| loss.forward(embeddings.clone(), labels.clone(), reduction).into_scalar::<f32>();
+/// let mean = |reduction| {
+///     let loss = TripletLossConfig::new().with_margin(0.5).with_reduction(reduction).init(&device);
+///     loss.forward(embeddings.clone(), labels.clone()).into_scalar::<f32>()
+/// };
 /// assert_eq!((mean(EmbeddingReduction::Mean), mean(EmbeddingReduction::MeanNonZero)), (0.25, 0.5));
 /// ```
 #[derive(Module, Debug)]
@@ -107,261 +121,77 @@ pub struct TripletLoss {
     negative_distance: NegativeDistance,
     #[module(skip)]
     distance: Distance,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl PairwiseLoss for TripletLoss {
-    /// # Panics
-    ///
-    /// With `NegativeDistance::Nearest`, of rows that are not of one batch: the distances of its positives and negatives
-    /// are not there.
-    fn compare(&self, rows: Compared, reduction: EmbeddingReduction) -> Tensor<1> {
-        self.check(&rows);
-        self.forward_distances(rows.distances(self.distance), &rows.pairs(), reduction)
+impl PairLoss for TripletLoss {
+    fn reduction(&self) -> EmbeddingReduction {
+        self.reduction
     }
 
-    /// # Panics
-    ///
-    /// As `compare`.
-    fn nothing(&self, rows: Compared) -> Tensor<1> {
-        self.check(&rows);
-        rows.no_loss()
+    fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
+        pairs.expect_triplets();
+        if pairs.are_triplets() {
+            return self.listed(pairs);
+        }
+        let ([anchors, _], rule) = (pairs.dims(), self.rule());
+        let (distances, masks) = match self.negative_distance {
+            NegativeDistance::FromAnchor => (pairs.distances(self.distance), pairs.masks()),
+            NegativeDistance::Nearest => pairs.united(self.distance),
+        };
+        let of_anchors = |sums: TripletSums| {
+            let [losses, triplets, active] =
+                [sums.losses, sums.triplets, sums.active].map(|sums| sums.narrow(0, 0, anchors));
+            TripletSums { losses, triplets, active }
+        };
+        let sums = match self.mining {
+            TripletMining::All => all_triplets(distances, masks.positive, masks.negative, rule),
+            TripletMining::Hard => of_anchors(hard_triplets(distances, &masks, rule)),
+            TripletMining::SemiHard => of_anchors(semi_hard_triplets(distances, &masks, rule)),
+        };
+        AnchorLosses::new(sums.losses, sums.triplets, sums.active)
     }
 }
 
 impl TripletLoss {
-    fn check(&self, rows: &Compared) {
-        let swaps = self.negative_distance == NegativeDistance::Nearest;
-        assert!(rows.in_batch || !swaps, "TripletLoss: NegativeDistance::Nearest takes no references, only a batch");
-    }
-
-    /// The sum of the losses of the triplets of every anchor in a batch.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        let rows = Compared::in_batch(embeddings, labels);
-        let losses = self.forward_distances_no_reduction(rows.distances(self.distance), &rows.pairs());
-
-        cast_to(losses, rows.dtype())
-    }
-
-    /// The reduced loss of the triplets among chosen pairs, such as those with a memory; 0 without a triplet.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`; with `NegativeDistance::Nearest` those of a batch with itself
-    /// - pairs: `[anchors, references]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or with `NegativeDistance::Nearest` are not square.
-    pub fn forward_distances(&self, distances: Tensor<2>, pairs: &Pairs, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        if distances.shape().num_elements() == 0 {
-            return reduction.apply(flat(distances));
-        }
-        let TripletSums { losses, triplets, active } = self.sums(widen(distances), pairs);
-
-        cast_to(reduction.apply_sums(losses, triplets, active), dtype)
-    }
-
-    /// The sum of the losses of every anchor's triplets among chosen pairs. With `TripletMining::All` and
-    /// `NegativeDistance::Nearest`, a triplet that is swapped counts for its positive, which has become the anchor.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`; with `NegativeDistance::Nearest` those of a batch with itself
-    /// - pairs: `[anchors, references]`
-    /// - output: `[anchors]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward_distances`](Self::forward_distances).
-    pub fn forward_distances_no_reduction(&self, distances: Tensor<2>, pairs: &Pairs) -> Tensor<1> {
-        let dtype = distances.dtype();
-        check(&distances, pairs);
-        let [anchors, references] = distances.dims();
-        if anchors == 0 {
-            return distances.reshape([0]);
-        }
-        if references == 0 {
-            return Tensor::zeros([anchors], (&distances.device(), dtype));
-        }
-        cast_to(self.sums(widen(distances), pairs).losses, dtype)
-    }
-
-    /// The reduced loss of triplets that a miner has listed; 0 when none is valid.
-    ///
-    /// Takes memory for the list alone. On GPUs Burn adds up the gradient of the distances entry by entry: keep lists to
-    /// some ten thousand triplets there, or use [`forward_distances`](Self::forward_distances).
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`; with `NegativeDistance::Nearest` those of a batch with itself
-    /// - triplets: `[triplets]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or with `NegativeDistance::Nearest` are not square.
-    pub fn forward_mined(&self, distances: Tensor<2>, triplets: &Triplets, reduction: EmbeddingReduction) -> Tensor<1> {
-        let dtype = distances.dtype();
-        let [count] = triplets.anchor.dims();
-        if count == 0 || distances.shape().num_elements() == 0 {
-            return reduction.apply(silent(flat(distances)));
-        }
-        let losses = self.mined(widen(distances), triplets);
-
-        cast_to(reduction.apply_valid(losses, triplets.valid.clone()), dtype)
-    }
-
-    /// The loss of every listed triplet; 0 where the entry is not valid.
-    ///
-    /// # Shapes
-    ///
-    /// - distances: `[anchors, references]`
-    /// - triplets: `[triplets]`
-    /// - output: `[triplets]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward_mined`](Self::forward_mined).
-    pub fn forward_mined_no_reduction(&self, distances: Tensor<2>, triplets: &Triplets) -> Tensor<1> {
-        let dtype = distances.dtype();
-        let [count] = triplets.anchor.dims();
-        if count == 0 || distances.shape().num_elements() == 0 {
-            return Tensor::zeros([count], (&distances.device(), dtype));
-        }
-        cast_to(self.mined(widen(distances), triplets), dtype)
-    }
-
-    /// The reduced loss of triplets that are given row by row.
-    ///
-    /// # Shapes
-    ///
-    /// - anchor: `[triplets, embedding_dim]`
-    /// - positive: `[triplets, embedding_dim]`
-    /// - negative: `[triplets, embedding_dim]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree.
-    pub fn forward_triplets(
-        &self,
-        anchor: Tensor<2>,
-        positive: Tensor<2>,
-        negative: Tensor<2>,
-        reduction: EmbeddingReduction,
-    ) -> Tensor<1> {
-        let dtype = anchor.dtype();
-        // The losses stay wide until they have become one number.
-        let losses = self.forward_triplets_no_reduction(widen(anchor), widen(positive), widen(negative));
-
-        cast_to(reduction.apply(losses), dtype)
-    }
-
-    /// The loss of every given triplet.
-    ///
-    /// # Shapes
-    ///
-    /// - anchor: `[triplets, embedding_dim]`
-    /// - positive: `[triplets, embedding_dim]`
-    /// - negative: `[triplets, embedding_dim]`
-    /// - output: `[triplets]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward_triplets`](Self::forward_triplets).
-    pub fn forward_triplets_no_reduction(
-        &self,
-        anchor: Tensor<2>,
-        positive: Tensor<2>,
-        negative: Tensor<2>,
-    ) -> Tensor<1> {
-        let dtype = anchor.dtype();
-        let [triplets, dim] = anchor.dims();
-        assert_shape!(positive, [triplets, dim]);
-        assert_shape!(negative, [triplets, dim]);
-        if triplets == 0 {
-            return flat(anchor);
-        }
-        let (anchor, positive, negative) = (widen(anchor), widen(positive), widen(negative));
-        let near = self.distance.rowwise(anchor.clone(), positive.clone());
-        let far = self.distance.rowwise(anchor, negative.clone());
+    /// The losses of triplets that a miner chose or that are given row by row.
+    fn listed(&self, pairs: &Pairs) -> AnchorLosses {
+        let mining = self.mining;
+        assert!(
+            mining == TripletMining::All,
+            "TripletLoss: mining must be All for triplets that are chosen, got {mining:?}"
+        );
+        let Listed { distances, masks, anchor } = pairs.listed(self.distance);
+        let (near, far) = (distances.clone().narrow(1, 0, 1), distances.narrow(1, 1, 1));
         let far = match self.negative_distance {
             NegativeDistance::FromAnchor => far,
-            NegativeDistance::Nearest => shorter(far, self.distance.rowwise(positive, negative)),
+            NegativeDistance::Nearest => shorter(far, pairs.between_listed(self.distance)),
         };
-        cast_to(self.shape.loss((near - far).add_scalar(self.margin)), dtype)
-    }
+        let valid = masks.positive.narrow(1, 0, 1);
+        let losses = losses(self.rule(), flat(near), flat(far), flat_mask(valid.clone()));
 
-    fn sums(&self, distances: Tensor<2>, pairs: &Pairs) -> TripletSums {
-        self.check_swap(&distances);
-        let rule = self.rule();
-        match self.mining {
-            TripletMining::All => all_triplets(distances, pairs.positive.clone(), pairs.negative.clone(), rule),
-            TripletMining::Hard => hard_triplets(distances, pairs, rule),
-            TripletMining::SemiHard => semi_hard_triplets(distances, pairs, rule),
-        }
-    }
-
-    fn mined(&self, distances: Tensor<2>, triplets: &Triplets) -> Tensor<1> {
-        let [count] = triplets.anchor.dims();
-        assert_shape!(triplets.positive, [count]);
-        assert_shape!(triplets.negative, [count]);
-        assert_shape!(triplets.valid, [count]);
-        self.check_swap(&distances);
-        let [_, references] = distances.dims();
-        let distances = flat(distances);
-        let between = |row: &Tensor<1, Int>, column: &Tensor<1, Int>| {
-            let place = row.clone().mul_scalar(references as i64) + column.clone();
-            distances.clone().select(0, place.mask_fill(triplets.valid.clone().bool_not(), 0))
-        };
-        let near = between(&triplets.anchor, &triplets.positive);
-        let far = between(&triplets.anchor, &triplets.negative);
-        let far = match self.negative_distance {
-            NegativeDistance::FromAnchor => far,
-            NegativeDistance::Nearest => shorter(far, between(&triplets.positive, &triplets.negative)),
-        };
-        losses(self.rule(), near, far, triplets.valid.clone())
+        AnchorLosses::listed(losses.unsqueeze_dim(1), valid, anchor)
     }
 
     fn rule(&self) -> TripletRule {
         TripletRule { margin: self.margin, shape: self.shape, negative_distance: self.negative_distance }
-    }
-
-    fn check_swap(&self, distances: &Tensor<2>) {
-        let [anchors, references] = distances.dims();
-        assert!(
-            self.negative_distance == NegativeDistance::FromAnchor || anchors == references,
-            "TripletLoss: NegativeDistance::Nearest needs the distances of a batch with itself, got \
-             [{anchors}, {references}]"
-        );
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EmbeddingLoss;
     use alloc::vec::Vec;
-    use burn::tensor::Device;
+    use burn::tensor::{Int, Tensor};
 
     /// On a line: 0 and 1 and 4 of one identity, 2 and 9 of another.
     fn per_anchor(config: TripletLossConfig) -> Vec<f32> {
         let device = Device::flex();
         let embeddings = Tensor::<2>::from_data([[0.0_f32], [1.0], [4.0], [2.0], [9.0]], &device);
         let labels = Tensor::<1, Int>::from_ints([5, 5, 5, 6, 6], &device);
-        config.init().forward_no_reduction(embeddings, labels).try_into_vec_as::<f32>().unwrap()
+        config.init(&device).forward_no_reduction(embeddings, labels).try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
@@ -389,8 +219,10 @@ mod tests {
         let device = Device::flex();
         let embeddings = Tensor::<2>::from_data([[0.0_f32], [1.0], [4.0], [2.0], [9.0]], &device);
         let labels = Tensor::<1, Int>::from_ints([5, 5, 5, 6, 6], &device);
-        let loss = TripletLossConfig::new().with_margin(0.5).init();
-        let reduced = |reduction| loss.forward(embeddings.clone(), labels.clone(), reduction).into_scalar::<f32>();
+        let reduced = |reduction| {
+            let loss = TripletLossConfig::new().with_margin(0.5).with_reduction(reduction).init(&device);
+            loss.forward(embeddings.clone(), labels.clone()).into_scalar::<f32>()
+        };
 
         // The sum 29.5 of the test above, over 3·2·2 + 2·1·3 triplets, 9 of them active.
         assert!((reduced(EmbeddingReduction::Sum) - 29.5).abs() < 1e-5);
@@ -404,7 +236,8 @@ mod tests {
         let row = |x: f32| Tensor::<2>::from_data([[x]], &device);
         let config = TripletLossConfig::new().with_margin(0.5);
         let value = |config: TripletLossConfig| {
-            config.init().forward_triplets(row(0.0), row(2.0), row(2.5), EmbeddingReduction::Sum).into_scalar::<f32>()
+            let pairs = Pairs::given_triplets(row(0.0), row(2.0), row(2.5));
+            config.init(&device).forward_pairs(&pairs).into_scalar::<f32>()
         };
         // 2 - 2.5 + 0.5 and 2 - 0.5 + 0.5.
         assert_eq!(value(config.clone()), 0.0);
@@ -414,6 +247,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "TripletLoss: margin must be finite, got inf")]
     fn an_infinite_margin_is_rejected() {
-        TripletLossConfig::new().with_margin(f64::INFINITY).init();
+        TripletLossConfig::new().with_margin(f64::INFINITY).init(&Device::flex());
     }
 }

@@ -1,14 +1,15 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::logsumexp::{KeyLabels, streamed_logsumexp};
 use burn_losses_kernels::math::{cast_to, log_sum_exp_where, softplus, unit_rows, widen};
+use burn_losses_kernels::scores::{Comparison, Counted, scores};
 
 use super::softmax::proxies;
+use crate::EmbeddingLoss;
 use crate::heads::{CentersConfig, ClassCenters};
 use crate::identities::{first_match, from_the_start};
 use crate::labels::{SafeLabels, silence};
-use crate::mining::Pairs;
+use crate::mining::PairMasks;
 use crate::reduction::{EmbeddingReduction, zero_of};
 
 /// Settings of [`ProxyAnchorLoss`].
@@ -24,6 +25,9 @@ pub struct ProxyAnchorLossConfig {
     /// What cosines are multiplied with; in `[1e-6, 1e6]`.
     #[config(default = 32.0)]
     pub alpha: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the proxies start, which labels count, and what a batch is compared with.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
@@ -43,7 +47,12 @@ impl ProxyAnchorLossConfig {
         assert!(rate == 1.0, "ProxyAnchorLoss: centers.sample_rate must be 1, got {rate}: each class has a loss");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyAnchorLoss { proxies: self.centers.init("ProxyAnchorLoss", size, device), margin, alpha }
+        ProxyAnchorLoss {
+            proxies: self.centers.init("ProxyAnchorLoss", size, device),
+            margin,
+            alpha,
+            reduction: self.reduction,
+        }
     }
 }
 
@@ -55,8 +64,8 @@ impl ProxyAnchorLossConfig {
 /// loss    = sum of far / (number of classes in the batch) + sum of near / classes
 /// ```
 ///
-/// A loss per class, not per row: the mean over the classes of `classes / (classes in the batch)·far[c] + near[c]` is
-/// the loss of the paper, so take [`EmbeddingReduction::Mean`].
+/// A loss per class, not per row: `forward_no_reduction` returns `[classes]`, and the mean over the classes of
+/// `classes / (classes in the batch)·far[c] + near[c]` is the loss of the paper, [`EmbeddingReduction::Mean`].
 ///
 /// Memory is `O((batch + classes)·dim + batch²)`: the cosines of a batch with all classes are streamed.
 ///
@@ -70,41 +79,21 @@ pub struct ProxyAnchorLoss {
     pub proxies: ClassCenters,
     margin: f64,
     alpha: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl ProxyAnchorLoss {
-    /// The reduced loss of the classes; its mean is the loss of the paper. 0 when no row has a class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for ProxyAnchorLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
             return zero_of(embeddings, self.proxies.weight.val());
         }
-        cast_to(reduction.apply(self.losses(embeddings, labels)), dtype)
+        cast_to(self.reduction.apply(self.losses(embeddings, labels)), dtype)
     }
 
-    /// The loss of every class, so that the mean of all is the loss of the paper.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[classes]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let dtype = embeddings.dtype();
         let labels = self.proxies.check(&embeddings, labels);
         if labels.valid.dims() == [0] {
@@ -112,7 +101,9 @@ impl ProxyAnchorLoss {
         }
         cast_to(self.losses(embeddings, labels), dtype)
     }
+}
 
+impl ProxyAnchorLoss {
     fn losses(&self, embeddings: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {
         let classes = self.proxies.classes();
         let rows = unit_rows(widen(silence(embeddings, valid.clone())));
@@ -124,7 +115,8 @@ impl ProxyAnchorLoss {
 
         let every = Tensor::<1, Int>::arange(0..classes as i64, (&labels.device(), labels.dtype()));
         let streaming = self.proxies.streaming();
-        let near = streamed_logsumexp(proxies, rows, every, KeyLabels::Tensor(labels), self.alpha, streaming);
+        let comparison = Comparison { counted: Counted::OtherLabels(labels), streaming, ..Comparison::new(self.alpha) };
+        let near = scores(proxies, rows, every, comparison).sum;
 
         far + softplus(near.add_scalar(self.alpha * self.margin))
     }
@@ -133,7 +125,7 @@ impl ProxyAnchorLoss {
     fn far(&self, own: Tensor<1>, labels: Tensor<1, Int>, index: Tensor<1, Int>, classes: usize) -> Tensor<1> {
         let [batch] = own.dims();
         let options = (&own.device(), own.dtype());
-        let same = Pairs::between(labels.clone(), labels.clone()).positive;
+        let same = PairMasks::between(labels.clone(), labels.clone()).positive;
         let scores = own.sub_scalar(self.margin).mul_scalar(-self.alpha);
         let scores = scores.unsqueeze_dim::<2>(0).expand([batch, batch]);
         let of_class = softplus(log_sum_exp_where(scores, same));

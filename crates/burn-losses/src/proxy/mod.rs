@@ -7,14 +7,14 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
+//! use burn_losses::EmbeddingLoss;
 //! use burn_losses::proxy::ProxyAnchorLossConfig;
-//! use burn_losses::reduction::EmbeddingReduction;
 //!
 //! let device = Device::default().autodiff();
 //! let loss = ProxyAnchorLossConfig::new(10, 4).init(&device);
 //! let embeddings = Tensor::<2>::ones([3, 4], &device).require_grad();
 //! let labels = Tensor::<1, Int>::from_ints([0, 9, 0], &device);
-//! let gradients = loss.forward(embeddings, labels, EmbeddingReduction::Mean).backward();
+//! let gradients = loss.forward(embeddings, labels).backward();
 //! assert!(loss.proxies.weight.val().grad(&gradients).is_some());
 //! ```
 

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::math::{NOTHING, softplus};
 
 use super::softmax::{per_row, proxies, reduced, scores};
+use crate::EmbeddingLoss;
 use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
 use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
@@ -32,6 +33,9 @@ pub struct ProxyNcaLossConfig {
     /// Which proxies the denominator adds up.
     #[config(default = "Denominator::AllProxies")]
     pub denominator: Denominator,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the proxies start, which labels count, and what a batch is compared with.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
@@ -48,7 +52,12 @@ impl ProxyNcaLossConfig {
         assert!((1e-6..=1e6).contains(&scale), "ProxyNcaLoss: scale must be in [1e-6, 1e6], got {scale}");
         let size = [self.classes, self.embedding_dim];
 
-        ProxyNcaLoss { proxies: self.centers.init("ProxyNcaLoss", size, device), scale, denominator: self.denominator }
+        ProxyNcaLoss {
+            proxies: self.centers.init("ProxyNcaLoss", size, device),
+            scale,
+            denominator: self.denominator,
+            reduction: self.reduction,
+        }
     }
 }
 
@@ -78,41 +87,23 @@ pub struct ProxyNcaLoss {
     scale: f64,
     #[module(skip)]
     denominator: Denominator,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl ProxyNcaLoss {
-    /// The reduced loss; a mean is over the rows that have a class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for ProxyNcaLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
-        reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
+        reduced(&self.proxies, embeddings, labels, self.reduction, |rows, labels| self.losses(rows, labels))
     }
 
-    /// The loss of every row.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
     }
+}
 
+impl ProxyNcaLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         // The 2 of every squared distance cancels.
         let scale = 2.0 * self.scale;
@@ -141,7 +132,7 @@ mod tests {
         let mut loss = config.init(&device);
         loss.proxies.weight = Param::from_tensor(proxies);
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
-        loss.forward(embeddings, Tensor::from_ints([0], &device), EmbeddingReduction::Mean).into_scalar::<f32>()
+        loss.forward(embeddings, Tensor::from_ints([0], &device)).into_scalar::<f32>()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::math::softplus;
 
 use super::softmax::{per_row, proxies, reduced, scores};
+use crate::EmbeddingLoss;
 use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
 use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
@@ -18,6 +19,9 @@ pub struct NormalizedSoftmaxLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`.
     #[config(default = 0.05)]
     pub temperature: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the proxies start, which labels count, and what a batch is compared with.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
@@ -35,7 +39,11 @@ impl NormalizedSoftmaxLossConfig {
         assert!(fits, "NormalizedSoftmaxLoss: temperature must be in [1e-6, 1e6], got {temperature}");
         let size = [self.classes, self.embedding_dim];
 
-        NormalizedSoftmaxLoss { proxies: self.centers.init("NormalizedSoftmaxLoss", size, device), temperature }
+        NormalizedSoftmaxLoss {
+            proxies: self.centers.init("NormalizedSoftmaxLoss", size, device),
+            temperature,
+            reduction: self.reduction,
+        }
     }
 }
 
@@ -62,41 +70,23 @@ pub struct NormalizedSoftmaxLoss {
     /// The trained proxies.
     pub proxies: ClassCenters,
     temperature: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl NormalizedSoftmaxLoss {
-    /// The reduced loss; a mean is over the rows that have a class.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for NormalizedSoftmaxLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
-        reduced(&self.proxies, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels))
+        reduced(&self.proxies, embeddings, labels, self.reduction, |rows, labels| self.losses(rows, labels))
     }
 
-    /// The loss of every row.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.proxies.check(&embeddings, labels);
         per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
     }
+}
 
+impl NormalizedSoftmaxLoss {
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {
         let scale = 1.0 / self.temperature;
         let scores = scores(&self.proxies, embeddings, labels, CenterChoice::Nearest, scale);
@@ -116,8 +106,7 @@ mod tests {
         let mut loss = NormalizedSoftmaxLossConfig::new(2, 2).with_temperature(0.5).init(&device);
         loss.proxies.weight = Param::from_tensor(Tensor::from_data([[3.0_f32, 0.0], [0.0, 0.1]], &device));
         let embeddings = Tensor::<2>::from_data([[3.0_f32, 4.0]], &device);
-        let value =
-            loss.forward(embeddings, Tensor::from_ints([0], &device), EmbeddingReduction::Mean).into_scalar::<f32>();
+        let value = loss.forward(embeddings, Tensor::from_ints([0], &device)).into_scalar::<f32>();
 
         // By hand: scores 1.2 and 1.6.
         assert!((value - (1.0 + 0.4_f32.exp()).ln()).abs() < 1e-6, "{value}");

@@ -4,6 +4,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, softplus};
 
 use super::softmax::{per_row, proxies, reduced, scores};
+use crate::EmbeddingLoss;
 use crate::heads::{CenterChoice, CentersConfig, ClassCenters};
 use crate::labels::SafeLabels;
 use crate::reduction::EmbeddingReduction;
@@ -31,6 +32,9 @@ pub struct SoftTripleLossConfig {
     /// The weight of the center regularizer in `forward` (the paper's tau, which uses 0.2); in `[0, 1e6]`.
     #[config(default = 0.0)]
     pub regularizer_weight: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
     /// How the centers start, which labels count, and what a batch is compared with.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
@@ -60,6 +64,7 @@ impl SoftTripleLossConfig {
             gamma,
             margin,
             regularizer_weight,
+            reduction: self.reduction,
         }
     }
 }
@@ -88,47 +93,28 @@ pub struct SoftTripleLoss {
     gamma: f64,
     margin: f64,
     regularizer_weight: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
-impl SoftTripleLoss {
-    /// The reduced loss, a mean being over the rows that have a class; and `regularizer_weight` times the center
-    /// regularizer.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`, of any length
-    /// - labels: `[batch]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, reduction: EmbeddingReduction) -> Tensor<1> {
+impl EmbeddingLoss for SoftTripleLoss {
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.centers.check(&embeddings, labels);
         let dtype = embeddings.dtype();
-        let loss = reduced(&self.centers, embeddings, labels, reduction, |rows, labels| self.losses(rows, labels));
+        let loss = reduced(&self.centers, embeddings, labels, self.reduction, |rows, labels| self.losses(rows, labels));
         if self.regularizer_weight == 0.0 {
             return loss;
         }
         loss + cast_to(self.center_regularizer().mul_scalar(self.regularizer_weight), dtype)
     }
 
-    /// The loss of every row, without the regularizer.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[batch, embedding_dim]`
-    /// - labels: `[batch]`
-    /// - output: `[batch]`
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let labels = self.centers.check(&embeddings, labels);
         per_row(embeddings, labels, |rows, labels| self.losses(rows, labels))
     }
+}
 
+impl SoftTripleLoss {
     /// How far the centers of a class are apart: the mean, over the classes, of half the mean distance of two different
     /// unit centers. A small weight on it makes centers that are not needed fall together. 0 with one center per class.
     ///
@@ -148,7 +134,7 @@ impl SoftTripleLoss {
             let nothing = Tensor::<2, Bool>::full(weight.dims(), true, &weight.device());
             return weight.mask_fill(nothing, 0.0).sum();
         }
-        let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init();
+        let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init(&weight.device());
         regularizer.forward(weight, EmbeddingReduction::Mean)
     }
 

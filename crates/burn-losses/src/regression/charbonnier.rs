@@ -1,9 +1,9 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
 
 /// Settings of [`CharbonnierLoss`].
 #[derive(Config, Debug)]
@@ -19,7 +19,8 @@ impl CharbonnierLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> CharbonnierLoss {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> CharbonnierLoss {
         let Self { epsilon } = *self;
         assert!((1e-12..=1e6).contains(&epsilon), "CharbonnierLoss: epsilon must be in [1e-12, 1e6], got {epsilon}");
         CharbonnierLoss { epsilon }
@@ -38,26 +39,28 @@ impl CharbonnierLossConfig {
 ///
 /// # Source
 ///
-/// CharbonnierLoss et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
+/// Charbonnier et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
 /// form Lai et al.: [LapSRN](https://arxiv.org/abs/1704.03915), 2017, section 3.3.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct CharbonnierLoss {
     epsilon: f64,
 }
 
 impl CharbonnierLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -71,6 +74,7 @@ impl CharbonnierLoss {
     /// # Panics
     ///
     /// If the shapes differ.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
         elementwise("CharbonnierLoss", predictions, targets, |predictions, targets| {
             let error = predictions - targets;
@@ -85,7 +89,6 @@ impl CharbonnierLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &CharbonnierLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
@@ -94,7 +97,11 @@ mod tests {
 
     #[test]
     fn is_a_hypotenuse() {
-        let losses = losses(&CharbonnierLossConfig::new().with_epsilon(3.0).init(), [5.0, 0.0, 1e30], [1.0, 0.0, 0.0]);
+        let losses = losses(
+            &CharbonnierLossConfig::new().with_epsilon(3.0).init(&Device::flex()),
+            [5.0, 0.0, 1e30],
+            [1.0, 0.0, 0.0],
+        );
 
         // By hand: 4 and 3 make 5.
         assert_eq!(losses, [5.0, 3.0, 1e30]);
@@ -103,6 +110,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "CharbonnierLoss: epsilon must be in [1e-12, 1e6], got 0")]
     fn an_epsilon_of_zero_is_rejected() {
-        CharbonnierLossConfig::new().with_epsilon(0.0).init();
+        CharbonnierLossConfig::new().with_epsilon(0.0).init(&Device::flex());
     }
 }

@@ -1,9 +1,9 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
 
 /// Settings of [`LogCoshLoss`].
 #[derive(Config, Debug)]
@@ -11,7 +11,8 @@ pub struct LogCoshLossConfig {}
 
 impl LogCoshLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> LogCoshLoss {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> LogCoshLoss {
         LogCoshLoss {}
     }
 }
@@ -30,21 +31,23 @@ impl LogCoshLossConfig {
 ///
 /// Saleh, Saleh: [Statistical Properties of the log-cosh Loss Function](https://arxiv.org/abs/2208.04564), 2022, section 2.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct LogCoshLoss {}
 
 impl LogCoshLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -58,6 +61,7 @@ impl LogCoshLoss {
     /// # Panics
     ///
     /// If the shapes differ.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
         elementwise("LogCoshLoss", predictions, targets, |predictions, targets| {
             let error = predictions - targets;
@@ -72,7 +76,6 @@ impl LogCoshLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &LogCoshLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn is_a_logarithm_of_a_cosine_near_and_an_absolute_value_far_away() {
-        let losses = losses(&LogCoshLossConfig::new().init(), [0.0, 2.0, -1e30], [0.0, 1.0, 0.0]);
+        let losses = losses(&LogCoshLossConfig::new().init(&Device::flex()), [0.0, 2.0, -1e30], [0.0, 1.0, 0.0]);
 
         // ln(cosh 1) = 0.4337808.
         assert_eq!((losses[0], losses[2]), (0.0, 1e30));

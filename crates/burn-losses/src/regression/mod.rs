@@ -14,13 +14,14 @@
 //! | [`MeanAbsolutePercentageErrorLoss`] | `100·abs(error / target)` | here |
 //! | [`PoissonNllLoss`] | `exp(prediction) - target·prediction` | here |
 //!
+//! Every `forward(predictions, targets, reduction)` takes Burn's [`Reduction`]. With the losses that are from here `Mean` and
+//! `Auto` divide the sum by the number of losses, `BatchMean` by the length of the first axis, and nothing at all is 0.
+//!
 //! # Burn's own losses
 //!
 //! They are re-exported, not written again, and tested here against PyTorch as ours are. What to know of them:
 //!
-//! - Their reduction is [`burn::nn::loss::Reduction`], also exported here as [`BurnReduction`]: `Auto` is `Mean`, `BatchMean`
-//!   panics, and the mean of an empty batch is NaN. Our [`EmbeddingReduction`](crate::reduction::EmbeddingReduction) over what
-//!   `forward_no_reduction` returns is 0 there.
+//! - `BatchMean` panics, and the mean of an empty batch is NaN.
 //! - They compute `f16` and `bf16` in `f16` and `bf16`. Cast to `f32` first.
 //! - A prediction and a target of different shapes broadcast without a word.
 //! - [`MseLoss`], [`GaussianNLLLoss`]: an error beyond `1e19` has an infinite square in `f32`; use [`HuberLoss`].
@@ -42,9 +43,11 @@ mod poisson;
 mod quantile;
 mod squared_logarithmic;
 
+use crate::module::{default_is_new, one_line};
+
 pub use burn::nn::loss::{
-    GaussianNLLLoss, GaussianNLLLossConfig, HuberLoss, HuberLossConfig, LpLoss, LpLossConfig, MseLoss,
-    Reduction as BurnReduction, SmoothL1Loss, SmoothL1LossConfig,
+    GaussianNLLLoss, GaussianNLLLossConfig, HuberLoss, HuberLossConfig, LpLoss, LpLossConfig, MseLoss, Reduction,
+    SmoothL1Loss, SmoothL1LossConfig,
 };
 pub use charbonnier::{CharbonnierLoss, CharbonnierLossConfig};
 pub use log_cosh::{LogCoshLoss, LogCoshLossConfig};
@@ -52,3 +55,20 @@ pub use percentage::{MeanAbsolutePercentageErrorLoss, MeanAbsolutePercentageErro
 pub use poisson::{PoissonInput, PoissonNllLoss, PoissonNllLossConfig, TargetTerm};
 pub use quantile::{QuantileLoss, QuantileLossConfig};
 pub use squared_logarithmic::{MeanSquaredLogarithmicErrorLoss, MeanSquaredLogarithmicErrorLossConfig};
+
+default_is_new!(
+    CharbonnierLossConfig,
+    LogCoshLossConfig,
+    MeanAbsolutePercentageErrorLossConfig,
+    MeanSquaredLogarithmicErrorLossConfig,
+    PoissonNllLossConfig,
+    QuantileLossConfig,
+);
+one_line!(
+    CharbonnierLoss,
+    LogCoshLoss,
+    MeanAbsolutePercentageErrorLoss,
+    MeanSquaredLogarithmicErrorLoss,
+    PoissonNllLoss,
+    QuantileLoss,
+);

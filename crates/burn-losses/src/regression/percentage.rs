@@ -1,16 +1,16 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
 
 /// Settings of [`MeanAbsolutePercentageErrorLoss`].
 #[derive(Config, Debug)]
 pub struct MeanAbsolutePercentageErrorLossConfig {
     /// Targets nearer to 0 count as this far away; in `[1e-12, 1e12]`.
     #[config(default = 1e-7)]
-    pub floor: f64,
+    pub epsilon: f64,
 }
 
 impl MeanAbsolutePercentageErrorLossConfig {
@@ -19,47 +19,50 @@ impl MeanAbsolutePercentageErrorLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> MeanAbsolutePercentageErrorLoss {
-        let Self { floor } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> MeanAbsolutePercentageErrorLoss {
+        let Self { epsilon } = *self;
         assert!(
-            (1e-12..=1e12).contains(&floor),
-            "MeanAbsolutePercentageErrorLoss: floor must be in [1e-12, 1e12], got {floor}"
+            (1e-12..=1e12).contains(&epsilon),
+            "MeanAbsolutePercentageErrorLoss: epsilon must be in [1e-12, 1e12], got {epsilon}"
         );
-        MeanAbsolutePercentageErrorLoss { floor }
+        MeanAbsolutePercentageErrorLoss { epsilon }
     }
 }
 
 /// The absolute error in percent of the target.
 ///
 /// ```text
-/// loss = 100·abs(predictions - targets) / max(abs(targets), floor)
+/// loss = 100·abs(predictions - targets) / max(abs(targets), epsilon)
 /// ```
 ///
-/// Not symmetric: too high can cost any percentage, too low 100 at most. A target of 0 makes it `100 / floor` times the
-/// error; raise the floor if there are such targets. The mean of the name is that of [`forward`](Self::forward) with
-/// `EmbeddingReduction::Mean`. At error 0 the gradient is 0.
+/// Not symmetric: too high can cost any percentage, too low 100 at most. A target of 0 makes it `100 / epsilon` times the
+/// error; raise epsilon if there are such targets. The mean of the name is that of [`forward`](Self::forward) with
+/// `Reduction::Mean`. At error 0 the gradient is 0.
 ///
 /// # Source
 ///
-/// The formula of Keras' `MeanAbsolutePercentageErrorLoss`, whose floor is `1e-7` too.
+/// The formula of Keras' `MeanAbsolutePercentageError`, whose epsilon is `1e-7` too.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct MeanAbsolutePercentageErrorLoss {
-    floor: f64,
+    epsilon: f64,
 }
 
 impl MeanAbsolutePercentageErrorLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -73,9 +76,10 @@ impl MeanAbsolutePercentageErrorLoss {
     /// # Panics
     ///
     /// If the shapes differ.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
         elementwise("MeanAbsolutePercentageErrorLoss", predictions, targets, |predictions, targets| {
-            let size = targets.clone().abs().clamp_min(self.floor);
+            let size = targets.clone().abs().clamp_min(self.epsilon);
             ((predictions - targets) / size).abs().mul_scalar(100.0)
         })
     }
@@ -84,7 +88,6 @@ impl MeanAbsolutePercentageErrorLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(
         loss: &MeanAbsolutePercentageErrorLoss,
@@ -96,17 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn a_target_of_zero_counts_as_the_floor() {
-        let loss = MeanAbsolutePercentageErrorLossConfig::new().with_floor(0.5).init();
+    fn a_target_of_zero_counts_as_epsilon() {
+        let loss = MeanAbsolutePercentageErrorLossConfig::new().with_epsilon(0.5).init(&Device::flex());
         let losses = losses(&loss, [3.0, -2.0, 1.0], [2.0, -4.0, 0.0]);
 
-        // By hand: 1 of 2, 2 of 4, 1 of the floor.
+        // By hand: 1 of 2, 2 of 4, 1 of epsilon.
         assert_eq!(losses, [50.0, 50.0, 200.0]);
     }
 
     #[test]
-    #[should_panic(expected = "MeanAbsolutePercentageErrorLoss: floor must be in [1e-12, 1e12], got 0")]
-    fn a_floor_of_zero_is_rejected() {
-        MeanAbsolutePercentageErrorLossConfig::new().with_floor(0.0).init();
+    #[should_panic(expected = "MeanAbsolutePercentageErrorLoss: epsilon must be in [1e-12, 1e12], got 0")]
+    fn an_epsilon_of_zero_is_rejected() {
+        MeanAbsolutePercentageErrorLossConfig::new().with_epsilon(0.0).init(&Device::flex());
     }
 }

@@ -1,9 +1,10 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
+use crate::targets::check_range;
 
 /// What the predictions are.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -43,7 +44,8 @@ impl PoissonNllLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> PoissonNllLoss {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> PoissonNllLoss {
         let Self { input, target_term, epsilon } = *self;
         assert!((1e-12..=1.0).contains(&epsilon), "PoissonNllLoss: epsilon must be in [1e-12, 1], got {epsilon}");
         PoissonNllLoss { input, target_term, epsilon }
@@ -59,12 +61,13 @@ impl PoissonNllLossConfig {
 /// ```
 ///
 /// Burn's `PoissonNllLoss` has the same values, but reads its targets back from the device in every forward, to check
-/// them; this one does not. Targets below 0 are not noticed. In `f32` the logarithm of a rate must be below 88.
+/// them; this one looks at them only where they lie in host memory. In `f32` the logarithm of a rate must be below 88.
 ///
 /// # Source
 ///
 /// The likelihood of Poisson regression; the same as `poisson_nll_loss` of PyTorch.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct PoissonNllLoss {
     #[module(skip)]
     input: PoissonInput,
@@ -74,18 +77,19 @@ pub struct PoissonNllLoss {
 }
 
 impl PoissonNllLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -98,8 +102,10 @@ impl PoissonNllLoss {
     ///
     /// # Panics
     ///
-    /// If the shapes differ.
+    /// If the shapes differ, or a target in host memory is below 0.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
+        check_range("PoissonNllLoss", "targets", &targets, [0.0, f64::INFINITY], None);
         elementwise("PoissonNllLoss", predictions, targets, |predictions, targets| {
             let losses = match self.input {
                 PoissonInput::LogRate => predictions.clone().exp() - targets.clone() * predictions,
@@ -129,7 +135,6 @@ fn log_factorial<const D: usize>(targets: Tensor<D>) -> Tensor<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &PoissonNllLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
@@ -139,11 +144,12 @@ mod tests {
     #[test]
     fn a_rate_and_its_logarithm_cost_the_same() {
         let rate = losses(
-            &PoissonNllLossConfig::new().with_input(PoissonInput::Rate).init(),
+            &PoissonNllLossConfig::new().with_input(PoissonInput::Rate).init(&Device::flex()),
             [1.0, 2.0, 0.0],
             [3.0, 0.0, 0.0],
         );
-        let logarithm = losses(&PoissonNllLossConfig::new().init(), [0.0, 2.0_f32.ln(), -1e4], [3.0, 0.0, 0.0]);
+        let logarithm =
+            losses(&PoissonNllLossConfig::new().init(&Device::flex()), [0.0, 2.0_f32.ln(), -1e4], [3.0, 0.0, 0.0]);
 
         // By hand: 1 - 3·0, 2 - 0 and 0.
         for losses in [rate, logarithm] {
@@ -152,8 +158,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "PoissonNllLoss: targets[1] is -1, but must be in [0, inf]")]
+    fn a_negative_count_is_named() {
+        losses(&PoissonNllLossConfig::new().init(&Device::flex()), [0.0; 3], [2.0, -1.0, 0.0]);
+    }
+
+    #[test]
     fn small_targets_have_no_factorial() {
-        let loss = PoissonNllLossConfig::new().with_target_term(TargetTerm::Stirling).init();
+        let loss = PoissonNllLossConfig::new().with_target_term(TargetTerm::Stirling).init(&Device::flex());
         let losses = losses(&loss, [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]);
 
         // By hand: 1, 1 and 1 + 2·ln 2 - 2 + ln(4·pi) / 2 = 1.6518061.

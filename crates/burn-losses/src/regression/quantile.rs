@@ -1,9 +1,9 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
 
 /// Settings of [`QuantileLoss`].
 #[derive(Config, Debug)]
@@ -19,7 +19,8 @@ impl QuantileLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> QuantileLoss {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> QuantileLoss {
         let Self { quantile } = *self;
         assert!((0.0..=1.0).contains(&quantile), "QuantileLoss: quantile must be in [0, 1], got {quantile}");
         QuantileLoss { quantile }
@@ -39,23 +40,25 @@ impl QuantileLossConfig {
 ///
 /// Koenker, Bassett: Regression Quantiles, Econometrica 46, 1978, equation 3.1.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct QuantileLoss {
     quantile: f64,
 }
 
 impl QuantileLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -69,6 +72,7 @@ impl QuantileLoss {
     /// # Panics
     ///
     /// If the shapes differ.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
         elementwise("QuantileLoss", predictions, targets, |predictions, targets| {
             let shortfall = targets - predictions;
@@ -84,7 +88,6 @@ impl QuantileLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(loss: &QuantileLoss, predictions: [f32; 3], targets: [f32; 3]) -> alloc::vec::Vec<f32> {
         let tensor = |numbers| Tensor::<1>::from_data(numbers, &Device::flex());
@@ -93,7 +96,11 @@ mod tests {
 
     #[test]
     fn too_low_costs_the_quantile_and_too_high_the_rest() {
-        let losses = losses(&QuantileLossConfig::new().with_quantile(0.75).init(), [0.0, 4.0, 1.0], [4.0, 0.0, 1.0]);
+        let losses = losses(
+            &QuantileLossConfig::new().with_quantile(0.75).init(&Device::flex()),
+            [0.0, 4.0, 1.0],
+            [4.0, 0.0, 1.0],
+        );
 
         assert_eq!(losses, [3.0, 1.0, 0.0]);
     }
@@ -101,6 +108,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "QuantileLoss: quantile must be in [0, 1], got 95")]
     fn a_percentage_is_rejected() {
-        QuantileLossConfig::new().with_quantile(95.0).init();
+        QuantileLossConfig::new().with_quantile(95.0).init(&Device::flex());
     }
 }

@@ -1,9 +1,9 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Tensor};
 
-use super::elementwise::{elementwise, reduce};
-use crate::reduction::EmbeddingReduction;
+use super::elementwise::{elementwise, reduced};
 
 /// Settings of [`MeanSquaredLogarithmicErrorLoss`].
 #[derive(Config, Debug)]
@@ -11,7 +11,8 @@ pub struct MeanSquaredLogarithmicErrorLossConfig {}
 
 impl MeanSquaredLogarithmicErrorLossConfig {
     /// Builds the loss.
-    pub fn init(&self) -> MeanSquaredLogarithmicErrorLoss {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> MeanSquaredLogarithmicErrorLoss {
         MeanSquaredLogarithmicErrorLoss {}
     }
 }
@@ -23,27 +24,29 @@ impl MeanSquaredLogarithmicErrorLossConfig {
 /// ```
 ///
 /// A prediction below 0 counts as 0 and has gradient 0: end the model with a softplus. The mean of the name is that of
-/// [`forward`](Self::forward) with `EmbeddingReduction::Mean`.
+/// [`forward`](Self::forward) with `Reduction::Mean`.
 ///
 /// # Source
 ///
-/// The formula of Keras' `MeanSquaredLogarithmicErrorLoss`.
+/// The formula of Keras' `MeanSquaredLogarithmicError`.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct MeanSquaredLogarithmicErrorLoss {}
 
 impl MeanSquaredLogarithmicErrorLoss {
-    /// The reduced loss.
+    /// The reduced loss; `BatchMean` divides the sum by the first axis.
     ///
     /// # Shapes and panics
     ///
     /// As [`forward_no_reduction`](Self::forward_no_reduction); output `[1]`.
+    #[track_caller]
     pub fn forward<const D: usize>(
         &self,
         predictions: Tensor<D>,
         targets: Tensor<D>,
-        reduction: EmbeddingReduction,
+        reduction: Reduction,
     ) -> Tensor<1> {
-        reduce(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
     }
 
     /// The loss of every number.
@@ -57,6 +60,7 @@ impl MeanSquaredLogarithmicErrorLoss {
     /// # Panics
     ///
     /// If the shapes differ.
+    #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
         elementwise("MeanSquaredLogarithmicErrorLoss", predictions, targets, |predictions, targets| {
             let logarithm = |numbers: Tensor<D>| {
@@ -71,7 +75,6 @@ impl MeanSquaredLogarithmicErrorLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn losses(
         loss: &MeanSquaredLogarithmicErrorLoss,
@@ -85,8 +88,11 @@ mod tests {
     #[test]
     fn negative_numbers_count_as_zero() {
         let e = core::f32::consts::E;
-        let losses =
-            losses(&MeanSquaredLogarithmicErrorLossConfig::new().init(), [e - 1.0, -5.0, 0.0], [0.0, 0.0, e * e - 1.0]);
+        let losses = losses(
+            &MeanSquaredLogarithmicErrorLossConfig::new().init(&Device::flex()),
+            [e - 1.0, -5.0, 0.0],
+            [0.0, 0.0, e * e - 1.0],
+        );
 
         // By hand: 1², 0 and 2².
         assert!((losses[0] - 1.0).abs() < 1e-6 && losses[1] == 0.0 && (losses[2] - 4.0).abs() < 1e-5, "{losses:?}");

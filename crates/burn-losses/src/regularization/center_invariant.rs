@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
@@ -15,7 +15,8 @@ pub struct CenterInvariantRegularizerConfig {}
 
 impl CenterInvariantRegularizerConfig {
     /// Builds the loss.
-    pub fn init(&self) -> CenterInvariantRegularizer {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> CenterInvariantRegularizer {
         CenterInvariantRegularizer {}
     }
 }
@@ -36,6 +37,7 @@ impl CenterInvariantRegularizerConfig {
 /// Wu, Liu, Li, Fu: Deep Face Recognition with Center Invariant Loss, 2017, section 3, as
 /// `CenterInvariantRegularizer` of pytorch-metric-learning has it.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct CenterInvariantRegularizer {}
 
 impl CenterInvariantRegularizer {
@@ -65,12 +67,13 @@ impl CenterInvariantRegularizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn lengths_that_differ_are_penalised() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.0], [2.0, 1.0]], &Device::flex().autodiff()).require_grad();
-        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights.clone(), EmbeddingReduction::Mean);
+        let loss = CenterInvariantRegularizerConfig::new()
+            .init(&Device::flex())
+            .forward(weights.clone(), EmbeddingReduction::Mean);
         let gradient = weights.grad(&loss.clone().backward()).unwrap();
 
         // By hand: squares 1 and 5, mean 3, deviations -2 and 2; d loss / d square[j] = deviation / 4.
@@ -81,7 +84,8 @@ mod tests {
     #[test]
     fn a_single_class_has_loss_zero() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.5]], &Device::flex());
-        let loss = CenterInvariantRegularizerConfig::new().init().forward(weights, EmbeddingReduction::Mean);
+        let loss =
+            CenterInvariantRegularizerConfig::new().init(&Device::flex()).forward(weights, EmbeddingReduction::Mean);
 
         assert_eq!(loss.into_scalar::<f32>(), 0.0);
     }

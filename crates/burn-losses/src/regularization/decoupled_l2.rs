@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::penalty::{check_strength, reach};
 use super::{ParameterChoice, ShrinkageStep};
@@ -22,7 +22,8 @@ impl DecoupledL2Config {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> DecoupledL2 {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> DecoupledL2 {
         check_strength("DecoupledL2", self.strength);
         DecoupledL2 { strength: self.strength, parameters: self.parameters.clone() }
     }
@@ -42,6 +43,7 @@ impl DecoupledL2Config {
 /// Loshchilov, Hutter: [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101), 2019, section 2,
 /// equation 1, with the learning rate in the product, as PyTorch's AdamW has it.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct DecoupledL2 {
     strength: f64,
     #[module(skip)]
@@ -67,12 +69,12 @@ impl ShrinkageStep for DecoupledL2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn every_weight_shrinks_by_the_same_share() {
         let weights = Tensor::<1>::from_data([4.0_f32, -2.0], &Device::flex());
-        let moved = DecoupledL2Config::new(0.5).init().shrink(0.5, weights).try_into_vec_as::<f32>().unwrap();
+        let moved =
+            DecoupledL2Config::new(0.5).init(&Device::flex()).shrink(0.5, weights).try_into_vec_as::<f32>().unwrap();
 
         assert_eq!(moved, [3.0, -1.5]);
     }
@@ -81,6 +83,6 @@ mod tests {
     #[should_panic(expected = "DecoupledL2: learning_rate·strength must be in [0, 1], got 1.5")]
     fn a_share_above_one_is_rejected() {
         let weights = Tensor::<1>::zeros([1], &Device::flex());
-        DecoupledL2Config::new(3.0).init().shrink(0.5, weights);
+        DecoupledL2Config::new(3.0).init(&Device::flex()).shrink(0.5, weights);
     }
 }

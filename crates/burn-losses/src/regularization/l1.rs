@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::penalty::{absolute_sum, check_strength};
 use super::{ParameterChoice, ParameterPenalty};
@@ -21,7 +21,8 @@ impl L1PenaltyConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> L1Penalty {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> L1Penalty {
         check_strength("L1Penalty", self.strength);
         L1Penalty { strength: self.strength, parameters: self.parameters.clone() }
     }
@@ -41,6 +42,7 @@ impl L1PenaltyConfig {
 ///
 /// Tibshirani: Regression Shrinkage and Selection via the Lasso, 1996, section 2; the prior in section 5.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct L1Penalty {
     strength: f64,
     #[module(skip)]
@@ -60,12 +62,11 @@ impl ParameterPenalty for L1Penalty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn the_gradient_is_the_sign_and_zero_at_zero() {
         let weights = Tensor::<2>::from_data([[2.0_f32, -3.0], [0.0, -0.0]], &Device::flex().autodiff()).require_grad();
-        let penalty = L1PenaltyConfig::new(0.5).init().of(weights.clone());
+        let penalty = L1PenaltyConfig::new(0.5).init(&Device::flex()).of(weights.clone());
         let gradient = weights.grad(&penalty.clone().backward()).unwrap();
 
         assert_eq!(penalty.into_scalar::<f32>(), 2.5);
@@ -75,6 +76,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "L1Penalty: strength must be in [0, 1e30], got -1")]
     fn a_negative_strength_is_rejected() {
-        L1PenaltyConfig::new(-1.0).init();
+        L1PenaltyConfig::new(-1.0).init(&Device::flex());
     }
 }

@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::penalty::{check_strength, half_square_sum};
 use super::{ParameterChoice, ParameterPenalty};
@@ -21,7 +21,8 @@ impl L2PenaltyConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> L2Penalty {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> L2Penalty {
         check_strength("L2Penalty", self.strength);
         L2Penalty { strength: self.strength, parameters: self.parameters.clone() }
     }
@@ -42,6 +43,7 @@ impl L2PenaltyConfig {
 /// Hoerl, Kennard: Ridge Regression, 1970, section 2; with the factor 1/2 of Krogh, Hertz: A Simple Weight Decay Can
 /// Improve Generalization, 1991.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct L2Penalty {
     strength: f64,
     #[module(skip)]
@@ -61,12 +63,11 @@ impl ParameterPenalty for L2Penalty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn the_gradient_is_the_strength_times_the_weight() {
         let weights = Tensor::<2>::from_data([[2.0_f32, -4.0, 0.0]], &Device::flex().autodiff()).require_grad();
-        let penalty = L2PenaltyConfig::new(0.5).init().of(weights.clone());
+        let penalty = L2PenaltyConfig::new(0.5).init(&Device::flex()).of(weights.clone());
         let gradient = weights.grad(&penalty.clone().backward()).unwrap();
 
         // By hand: 1/4·(4 + 16).
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn a_strength_of_zero_is_no_penalty_whatever_the_weights() {
         let weights = Tensor::<1>::from_data([1e30_f32, -1.0], &Device::flex().autodiff()).require_grad();
-        let penalty = L2PenaltyConfig::new(0.0).init().of(weights.clone());
+        let penalty = L2PenaltyConfig::new(0.0).init(&Device::flex()).of(weights.clone());
         let gradient = weights.grad(&penalty.clone().backward()).unwrap();
 
         assert_eq!(penalty.into_scalar::<f32>(), 0.0);
@@ -87,6 +88,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "L2Penalty: strength must be in [0, 1e30], got inf")]
     fn an_infinite_strength_is_rejected() {
-        L2PenaltyConfig::new(f64::INFINITY).init();
+        L2PenaltyConfig::new(f64::INFINITY).init(&Device::flex());
     }
 }

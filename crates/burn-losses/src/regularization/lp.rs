@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
@@ -24,7 +24,8 @@ impl LpRegularizerConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> LpRegularizer {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> LpRegularizer {
         self.norm.validate();
         let Self { norm, power } = *self;
         assert!(norm != Distance::Cosine, "LpRegularizer: norm must be the distance of an Lp norm, got Cosine");
@@ -47,6 +48,7 @@ impl LpRegularizerConfig {
 ///
 /// `LpRegularizer` of pytorch-metric-learning.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct LpRegularizer {
     #[module(skip)]
     norm: Distance,
@@ -94,13 +96,12 @@ fn raised(lengths: Tensor<1>, power: f64) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn norms_and_powers_by_hand() {
         let embeddings = || Tensor::<2>::from_data([[3.0_f32, -4.0]], &Device::flex());
         let loss = |norm, power| {
-            let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init();
+            let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init(&Device::flex());
             loss.forward(embeddings(), EmbeddingReduction::Mean).into_scalar::<f32>()
         };
 
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn a_zero_row_has_gradient_zero_even_under_a_root() {
         let embeddings = Tensor::<2>::zeros([1, 3], &Device::flex().autodiff()).require_grad();
-        let loss = LpRegularizerConfig::new().with_power(0.5).init();
+        let loss = LpRegularizerConfig::new().with_power(0.5).init(&Device::flex());
         let loss = loss.forward(embeddings.clone(), EmbeddingReduction::Sum);
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
@@ -124,6 +125,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "LpRegularizer: norm must be the distance of an Lp norm, got Cosine")]
     fn a_cosine_is_no_norm() {
-        LpRegularizerConfig::new().with_norm(Distance::Cosine).init();
+        LpRegularizerConfig::new().with_norm(Distance::Cosine).init(&Device::flex());
     }
 }

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | [`L1Penalty`] | `strength·sum(abs(w))` | [`ProximalL1`]: exact zeros |
 //! | [`L2Penalty`] | `strength/2·sum(w²)` | [`DecoupledL2`] |
-//! | [`ElasticNetPenalty`] | `strength·(l1_share·sum(abs(w)) + (1 - l1_share)/2·sum(w²))` | [`ProximalElasticNet`]: exact zeros |
+//! | [`ElasticNetPenalty`] | `strength·(l1_ratio·sum(abs(w)) + (1 - l1_ratio)/2·sum(w²))` | [`ProximalElasticNet`]: exact zeros |
 //! | | `strength·sum over rows of length(row)` | [`ProximalRowGroups`]: rows that are exactly zero |
 //!
 //! Of two ways to the same minimum, the step is the better one where zeros are wanted: the gradient of an L1 penalty
@@ -38,12 +38,12 @@
 //!
 //! // In the loss, on the weight of one layer: `strength/2·sum(w²)`.
 //! let output = ParameterChoice::new().with_group(ParamGroup::from_predicate("output"));
-//! let penalty = L2PenaltyConfig::new(0.01).with_parameters(output.clone()).init();
+//! let penalty = L2PenaltyConfig::new(0.01).with_parameters(output.clone()).init(&device);
 //! assert_eq!(output.paths(&model), ["output.weight"]);
 //! let loss = penalty.forward(&model); // + data_loss
 //!
 //! // After `model = optimizer.step(0.1, model, gradients)`, with the same learning rate.
-//! let sparse = ProximalL1Config::new(0.5).init();
+//! let sparse = ProximalL1Config::new(0.5).init(&device);
 //! let model = sparse.step(0.1, model);
 //! # let weights = model.input.weight.val().try_into_vec_as::<f32>().unwrap();
 //! # assert_eq!(weights, [3.0 - 0.05, 0.0]);
@@ -51,7 +51,7 @@
 //!
 //! ## Conventions
 //!
-//! - `strength` is scikit-learn's `alpha` of `Lasso` and `ElasticNet` and `l1_share` its `l1_ratio`, for a data loss of
+//! - `strength` is scikit-learn's `alpha` of `Lasso` and `ElasticNet`, and `l1_ratio` its `l1_ratio`, for a data loss of
 //!   `1/2·mean((prediction - target)²)`. Its `Ridge` takes the sum where that takes the mean: `alpha = rows·strength`.
 //! - The L2 penalty has the factor 1/2, so that its gradient is `strength·w`: `strength` is `weight_decay` of PyTorch's
 //!   SGD and `penalty` of Burn's `WeightDecayConfig`. Keras's `L2` has no 1/2.
@@ -98,6 +98,8 @@ mod regular_face;
 mod sparse_centers;
 mod zero_mean;
 
+use crate::module::{default_is_new, one_line};
+
 pub use center_invariant::{CenterInvariantRegularizer, CenterInvariantRegularizerConfig};
 pub use decoupled_l2::{DecoupledL2, DecoupledL2Config};
 pub use elastic_net::{ElasticNetPenalty, ElasticNetPenaltyConfig};
@@ -113,3 +115,24 @@ pub use proximal_row_groups::{ProximalRowGroups, ProximalRowGroupsConfig};
 pub use regular_face::{RegularFaceRegularizer, RegularFaceRegularizerConfig};
 pub use sparse_centers::{SparseCentersRegularizer, SparseCentersRegularizerConfig};
 pub use zero_mean::{ZeroMeanRegularizer, ZeroMeanRegularizerConfig};
+
+default_is_new!(
+    CenterInvariantRegularizerConfig,
+    LpRegularizerConfig,
+    RegularFaceRegularizerConfig,
+    ZeroMeanRegularizerConfig,
+);
+one_line!(
+    CenterInvariantRegularizer,
+    DecoupledL2,
+    ElasticNetPenalty,
+    L1Penalty,
+    L2Penalty,
+    LpRegularizer,
+    ProximalElasticNet,
+    ProximalL1,
+    ProximalRowGroups,
+    RegularFaceRegularizer,
+    SparseCentersRegularizer,
+    ZeroMeanRegularizer,
+);

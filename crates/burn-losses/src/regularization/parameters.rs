@@ -143,16 +143,17 @@ impl<R: WeightMapper> ModuleMapper for Replace<'_, R> {
 mod tests {
     use super::*;
     use alloc::vec;
-    use burn::module::RunningState;
     use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
     use burn::tensor::Device;
+
+    use crate::state::State;
 
     #[derive(Module, Debug)]
     struct Model {
         layers: Vec<Linear>,
         norm: BatchNorm,
         beta: Param<Tensor<2>>,
-        centers: RunningState<Tensor<2>>,
+        centers: State<Tensor<2>>,
     }
 
     fn model(device: &Device) -> Model {
@@ -160,7 +161,7 @@ mod tests {
             layers: vec![LinearConfig::new(2, 3).init(device), LinearConfig::new(3, 1).init(device)],
             norm: BatchNormConfig::new(3).init(device),
             beta: Param::from_tensor(Tensor::ones([1, 3], device)),
-            centers: RunningState::new(Tensor::ones([2, 2], device)),
+            centers: State::new(Tensor::ones([2, 2], device)),
         }
     }
 

@@ -111,8 +111,8 @@ pub(super) fn check_strength(name: &str, strength: f64) {
 /// # Panics
 ///
 /// If the share is no share.
-pub(super) fn check_l1_share(name: &str, l1_share: f64) {
-    assert!((0.0..=1.0).contains(&l1_share), "{name}: l1_share must be in [0, 1], got {l1_share}");
+pub(super) fn check_l1_ratio(name: &str, l1_ratio: f64) {
+    assert!((0.0..=1.0).contains(&l1_ratio), "{name}: l1_ratio must be in [0, 1], got {l1_ratio}");
 }
 
 /// How far a step goes: the strength times the learning rate.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_module_without_a_chosen_parameter_has_penalty_zero() {
         let model = LinearConfig::new(2, 3).init(&Device::flex().autodiff()).freeze();
-        let penalty = L1PenaltyConfig::new(1.0).init().forward(&model);
+        let penalty = L1PenaltyConfig::new(1.0).init(&Device::flex()).forward(&model);
 
         assert_eq!(penalty.try_into_vec_as::<f32>().unwrap(), [0.0]);
     }
@@ -158,7 +158,7 @@ mod tests {
             linear
         };
         let model = Halves { half: linear(DType::F16), single: linear(DType::F32) };
-        let penalty = L1PenaltyConfig::new(0.1).init().forward(&model);
+        let penalty = L1PenaltyConfig::new(0.1).init(&Device::flex()).forward(&model);
 
         // 180 000 ones would overflow f16, whose largest number is 65 504. Its numbers near 18 000 are 16 apart.
         assert_eq!(penalty.dtype(), DType::F16);

@@ -1,8 +1,8 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-use super::penalty::{check_l1_share, check_strength, reach};
+use super::penalty::{check_l1_ratio, check_strength, reach};
 use super::proximal::soft_threshold;
 use super::{ParameterChoice, ShrinkageStep};
 
@@ -13,7 +13,7 @@ pub struct ProximalElasticNetConfig {
     pub strength: f64,
     /// How much of the strength is on the absolute values; in `[0, 1]`.
     #[config(default = 0.5)]
-    pub l1_share: f64,
+    pub l1_ratio: f64,
     /// Which parameters are shrunk.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
@@ -25,32 +25,34 @@ impl ProximalElasticNetConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> ProximalElasticNet {
-        let Self { strength, l1_share, .. } = *self;
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> ProximalElasticNet {
+        let Self { strength, l1_ratio, .. } = *self;
         check_strength("ProximalElasticNet", strength);
-        check_l1_share("ProximalElasticNet", l1_share);
+        check_l1_ratio("ProximalElasticNet", l1_ratio);
 
-        ProximalElasticNet { strength, l1_share, parameters: self.parameters.clone() }
+        ProximalElasticNet { strength, l1_ratio, parameters: self.parameters.clone() }
     }
 }
 
 /// The elastic net penalty as a step, with exact zeros.
 ///
 /// ```text
-/// w = soft_threshold(w, learning_rate·strength·l1_share) / (1 + learning_rate·strength·(1 - l1_share))
+/// w = soft_threshold(w, learning_rate·strength·l1_ratio) / (1 + learning_rate·strength·(1 - l1_ratio))
 /// ```
 ///
 /// Beside plain gradient descent on the whole data this converges to the minimum with an
-/// [`ElasticNetPenalty`](super::ElasticNetPenalty) of the same numbers. With an `l1_share` of 0 it is the proximal step of
+/// [`ElasticNetPenalty`](super::ElasticNetPenalty) of the same numbers. With an `l1_ratio` of 0 it is the proximal step of
 /// the L2 penalty.
 ///
 /// # Source
 ///
 /// Parikh, Boyd: Proximal Algorithms, 2014, section 6.5.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct ProximalElasticNet {
     strength: f64,
-    l1_share: f64,
+    l1_ratio: f64,
     #[module(skip)]
     parameters: ParameterChoice,
 }
@@ -62,21 +64,20 @@ impl ShrinkageStep for ProximalElasticNet {
 
     fn shrink<const D: usize>(&self, learning_rate: f64, weights: Tensor<D>) -> Tensor<D> {
         let reach = reach("ProximalElasticNet", learning_rate, self.strength);
-        let moved = soft_threshold(weights, reach * self.l1_share);
+        let moved = soft_threshold(weights, reach * self.l1_ratio);
 
-        moved.mul_scalar(1.0 / (1.0 + reach * (1.0 - self.l1_share)))
+        moved.mul_scalar(1.0 / (1.0 + reach * (1.0 - self.l1_ratio)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn a_soft_threshold_and_then_a_division() {
         let weights = Tensor::<1>::from_data([5.0_f32, -0.25, -3.0], &Device::flex());
-        let step = ProximalElasticNetConfig::new(10.0).with_l1_share(0.5).init();
+        let step = ProximalElasticNetConfig::new(10.0).with_l1_ratio(0.5).init(&Device::flex());
         let moved = step.shrink(0.2, weights).try_into_vec_as::<f32>().unwrap();
 
         // By hand: threshold 1, divisor 2.
@@ -84,8 +85,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "ProximalElasticNet: l1_share must be in [0, 1], got NaN")]
+    #[should_panic(expected = "ProximalElasticNet: l1_ratio must be in [0, 1], got NaN")]
     fn a_share_that_is_no_number_is_rejected() {
-        ProximalElasticNetConfig::new(1.0).with_l1_share(f64::NAN).init();
+        ProximalElasticNetConfig::new(1.0).with_l1_ratio(f64::NAN).init(&Device::flex());
     }
 }

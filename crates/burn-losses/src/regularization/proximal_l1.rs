@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::penalty::{check_strength, reach};
 use super::proximal::soft_threshold;
@@ -22,7 +22,8 @@ impl ProximalL1Config {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> ProximalL1 {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> ProximalL1 {
         check_strength("ProximalL1", self.strength);
         ProximalL1 { strength: self.strength, parameters: self.parameters.clone() }
     }
@@ -43,6 +44,7 @@ impl ProximalL1Config {
 /// Daubechies, Defrise, De Mol: An Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity
 /// Constraint, 2004; Parikh, Boyd: Proximal Algorithms, 2014, sections 4.2 and 6.5.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct ProximalL1 {
     strength: f64,
     #[module(skip)]
@@ -64,7 +66,6 @@ mod tests {
     use super::*;
     use burn::module::Param;
     use burn::nn::LinearConfig;
-    use burn::tensor::Device;
 
     #[test]
     fn a_step_moves_weights_and_leaves_the_bias() {
@@ -73,7 +74,7 @@ mod tests {
         model.weight = Param::from_tensor(Tensor::from_data([[1.0_f32], [-0.25], [-0.5]], &device));
         model.bias = Some(Param::from_tensor(Tensor::from_data([0.125_f32], &device)));
         let id = model.weight.id;
-        let model = ProximalL1Config::new(2.5).init().step(0.1, model);
+        let model = ProximalL1Config::new(2.5).init(&Device::flex()).step(0.1, model);
 
         assert_eq!(model.weight.val().try_into_vec_as::<f32>().unwrap(), [0.75, 0.0, -0.25]);
         assert_eq!(model.bias.unwrap().val().try_into_vec_as::<f32>().unwrap(), [0.125]);
@@ -84,6 +85,6 @@ mod tests {
     #[should_panic(expected = "ProximalL1: learning_rate must be in [0, 1e30], got NaN")]
     fn a_learning_rate_that_is_no_number_is_rejected() {
         let model = LinearConfig::new(3, 1).init(&Device::flex().autodiff());
-        let _ = ProximalL1Config::new(1.0).init().step(f64::NAN, model);
+        let _ = ProximalL1Config::new(1.0).init(&Device::flex()).step(f64::NAN, model);
     }
 }

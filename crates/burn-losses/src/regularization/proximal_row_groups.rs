@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::row_lengths;
 
 use super::penalty::{check_strength, reach};
@@ -23,7 +23,8 @@ impl ProximalRowGroupsConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> ProximalRowGroups {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> ProximalRowGroups {
         check_strength("ProximalRowGroups", self.strength);
         ProximalRowGroups { strength: self.strength, parameters: self.parameters.clone() }
     }
@@ -45,6 +46,7 @@ impl ProximalRowGroupsConfig {
 /// Yuan, Lin: Model Selection and Estimation in Regression with Grouped Variables, 2006, section 2; Parikh, Boyd:
 /// Proximal Algorithms, 2014, section 6.5.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct ProximalRowGroups {
     strength: f64,
     #[module(skip)]
@@ -76,12 +78,11 @@ impl ShrinkageStep for ProximalRowGroups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn a_row_shrinks_as_a_whole_or_vanishes() {
         let weights = Tensor::<2>::from_data([[3.0_f32, -4.0], [0.3, 0.4], [0.0, 0.0]], &Device::flex());
-        let moved = ProximalRowGroupsConfig::new(10.0).init().shrink(0.25, weights);
+        let moved = ProximalRowGroupsConfig::new(10.0).init(&Device::flex()).shrink(0.25, weights);
 
         // By hand: lengths 5, 0.5 and 0; the first is left with half of its length.
         assert_eq!(moved.try_into_vec_as::<f32>().unwrap(), [1.5, -2.0, 0.0, 0.0, 0.0, 0.0]);
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn a_row_of_a_convolution_is_an_output_channel() {
         let weights = Tensor::<1>::from_data([3.0_f32, 0.0, 4.0, 0.0, 1.0, 1.0, 1.0, 1.0], &Device::flex());
-        let moved = ProximalRowGroupsConfig::new(2.5).init().shrink(1.0, weights.reshape([2, 2, 2]));
+        let moved = ProximalRowGroupsConfig::new(2.5).init(&Device::flex()).shrink(1.0, weights.reshape([2, 2, 2]));
 
         assert_eq!(moved.try_into_vec_as::<f32>().unwrap(), [1.5, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }

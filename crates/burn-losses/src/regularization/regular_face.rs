@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use super::empty::losses_of_nothing;
@@ -18,7 +18,8 @@ pub struct RegularFaceRegularizerConfig {}
 
 impl RegularFaceRegularizerConfig {
     /// Builds the loss.
-    pub fn init(&self) -> RegularFaceRegularizer {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> RegularFaceRegularizer {
         RegularFaceRegularizer {}
     }
 }
@@ -40,6 +41,7 @@ impl RegularFaceRegularizerConfig {
 /// Zhao, Xu, Cheng: [RegularFace](https://openaccess.thecvf.com/content_CVPR_2019/html/Zhao_RegularFace_Deep_Face_Recognition_via_Exclusive_Regularization_CVPR_2019_paper.html),
 /// 2019, section 3.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct RegularFaceRegularizer {}
 
 impl RegularFaceRegularizer {
@@ -103,12 +105,11 @@ fn same_class(start: usize, size: [usize; 2], sub_centers: usize, unit: &Tensor<
 mod tests {
     use super::*;
     use alloc::vec;
-    use burn::tensor::Device;
 
     #[test]
     fn the_nearest_other_class_counts() {
         let weights = Tensor::<2>::from_data([[2.0_f32, 0.0], [0.3, 0.4], [0.0, -7.0]], &Device::flex());
-        let loss = RegularFaceRegularizerConfig::new().init().forward_no_reduction(weights);
+        let loss = RegularFaceRegularizerConfig::new().init(&Device::flex()).forward_no_reduction(weights);
         let loss = loss.try_into_vec_as::<f32>().unwrap();
 
         // By hand: the cosines are 0.6, 0 and -0.8.
@@ -121,7 +122,8 @@ mod tests {
     fn centers_of_one_class_do_not_push_each_other_away() {
         let weights = [[2.0_f32, 0.0], [3.0, 0.1], [0.3, 0.4], [0.0, 5.0]];
         let rows = Tensor::<2>::from_data(weights, &Device::flex());
-        let loss = RegularFaceRegularizerConfig::new().init().forward_no_reduction(ClassRows::new(rows, 2));
+        let loss =
+            RegularFaceRegularizerConfig::new().init(&Device::flex()).forward_no_reduction(ClassRows::new(rows, 2));
         let loss = loss.try_into_vec_as::<f32>().unwrap();
 
         // By hand; the first two are of one class, and so are the last two.

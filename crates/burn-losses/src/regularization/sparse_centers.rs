@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Tensor, assert_shape};
+use burn::tensor::{Device, Tensor, assert_shape};
 use burn_losses_kernels::math::{cast_to, row_lengths, unit_rows, widen};
 
 use crate::reduction::EmbeddingReduction;
@@ -22,7 +22,8 @@ impl SparseCentersRegularizerConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
-    pub fn init(&self) -> SparseCentersRegularizer {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> SparseCentersRegularizer {
         let Self { classes, centers_per_class } = *self;
         assert!(classes >= 1, "SparseCentersRegularizer: classes must be >= 1, got {classes}");
         let least = "SparseCentersRegularizer: centers_per_class must be >= 2";
@@ -46,6 +47,7 @@ impl SparseCentersRegularizerConfig {
 ///
 /// Qian, Shang, Sun, Hu, Li, Jin: [SoftTripleLoss Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct SparseCentersRegularizer {
     classes: usize,
     centers_per_class: usize,
@@ -92,13 +94,12 @@ impl SparseCentersRegularizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn only_centers_of_one_class_are_compared() {
         let weights = [[3.0_f32, 4.0], [6.0, 8.0], [1.0, 0.0], [-2.0, 0.0]];
         let weights = Tensor::<2>::from_data(weights, &Device::flex().autodiff()).require_grad();
-        let loss = SparseCentersRegularizerConfig::new(2, 2).init();
+        let loss = SparseCentersRegularizerConfig::new(2, 2).init(&Device::flex());
         let losses = loss.forward_no_reduction(weights.clone());
         let gradient = weights.grad(&losses.clone().sum().backward()).unwrap();
 
@@ -109,6 +110,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "SparseCentersRegularizer: centers_per_class must be >= 2, got 1")]
     fn one_center_per_class_has_no_pair() {
-        SparseCentersRegularizerConfig::new(3, 1).init();
+        SparseCentersRegularizerConfig::new(3, 1).init(&Device::flex());
     }
 }

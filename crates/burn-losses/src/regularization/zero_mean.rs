@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::empty::losses_of_nothing;
@@ -12,7 +12,8 @@ pub struct ZeroMeanRegularizerConfig {}
 
 impl ZeroMeanRegularizerConfig {
     /// Builds the loss.
-    pub fn init(&self) -> ZeroMeanRegularizer {
+    #[track_caller]
+    pub fn init(&self, _device: &Device) -> ZeroMeanRegularizer {
         ZeroMeanRegularizer {}
     }
 }
@@ -30,6 +31,7 @@ impl ZeroMeanRegularizerConfig {
 ///
 /// `ZeroMeanRegularizer` of pytorch-metric-learning.
 #[derive(Module, Debug)]
+#[module(custom_display)]
 pub struct ZeroMeanRegularizer {}
 
 impl ZeroMeanRegularizer {
@@ -57,13 +59,13 @@ impl ZeroMeanRegularizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn the_sum_counts_whatever_its_sign() {
         let embeddings = Tensor::<2>::from_data([[1.0_f32, -4.0], [2.0, 0.5], [1.0, -1.0]], &Device::flex().autodiff())
             .require_grad();
-        let loss = ZeroMeanRegularizerConfig::new().init().forward(embeddings.clone(), EmbeddingReduction::Sum);
+        let loss =
+            ZeroMeanRegularizerConfig::new().init(&Device::flex()).forward(embeddings.clone(), EmbeddingReduction::Sum);
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
         assert_eq!(loss.into_scalar::<f32>(), 5.5);

@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn_losses::diagnostics::{EmbeddingOutput, Figures};
 use burn_losses::labels::count_bad;
 
 use super::{Head, Trunk, TrunkConfig};
 use crate::config::TrainConfig;
-use crate::step::StepOutput;
 
 /// Pictures and who is on them.
 #[derive(Clone, Debug)]
@@ -50,15 +50,16 @@ pub(crate) fn trunk_config(config: &TrainConfig) -> TrunkConfig {
 
 impl TrainStep for FaceModel {
     type Input = FaceBatch;
-    type Output = StepOutput;
+    type Output = EmbeddingOutput;
 
-    fn step(&self, batch: FaceBatch) -> TrainOutput<StepOutput> {
+    fn step(&self, batch: FaceBatch) -> TrainOutput<EmbeddingOutput> {
         let FaceBatch { pictures, labels } = batch;
-        let bad_labels = count_bad(labels.clone(), self.classes, None);
+        let bad_labels = count_bad(labels.clone(), self.classes, Some(-1));
         let embeddings = self.trunk.forward(pictures);
         let output = self.head.forward(embeddings.clone(), labels);
         let gradients = output.loss.backward();
-        TrainOutput::new(self, gradients, StepOutput::new(output, embeddings, bad_labels))
+        let figures = Figures::new(embeddings, output.cosines, output.loss, bad_labels);
+        TrainOutput::new(self, gradients, figures.into())
     }
 }
 

@@ -22,9 +22,9 @@ fn configs_survive_json_with_every_field_changed() {
     let choice = in_first().with_biases_and_norms(BiasesAndNorms::Included);
     round_trip(&L1PenaltyConfig::new(0.1).with_parameters(choice.clone()));
     round_trip(&L2PenaltyConfig::new(0.1).with_parameters(choice.clone()));
-    round_trip(&ElasticNetPenaltyConfig::new(0.1).with_l1_share(0.25).with_parameters(choice.clone()));
+    round_trip(&ElasticNetPenaltyConfig::new(0.1).with_l1_ratio(0.25).with_parameters(choice.clone()));
     round_trip(&ProximalL1Config::new(0.1).with_parameters(choice.clone()));
-    round_trip(&ProximalElasticNetConfig::new(0.1).with_l1_share(0.25).with_parameters(choice.clone()));
+    round_trip(&ProximalElasticNetConfig::new(0.1).with_l1_ratio(0.25).with_parameters(choice.clone()));
     round_trip(&ProximalRowGroupsConfig::new(0.1).with_parameters(choice.clone()));
     round_trip(&DecoupledL2Config::new(0.1).with_parameters(choice.clone()));
     round_trip(&LpRegularizerConfig::new().with_norm(Distance::lp(f64::INFINITY)).with_power(1.5));

@@ -24,20 +24,20 @@ fn rejected<T>(what: &str, message: &str, build: impl FnOnce() -> T) {
 fn strengths_that_are_negative_infinite_or_no_number_are_rejected() {
     for strength in [-1.0, -1e-300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e31] {
         let message = "strength must be in [0, 1e30]";
-        rejected("L1Penalty", message, || L1PenaltyConfig::new(strength).init());
-        rejected("L2Penalty", message, || L2PenaltyConfig::new(strength).init());
-        rejected("ElasticNetPenalty", message, || ElasticNetPenaltyConfig::new(strength).init());
-        rejected("ProximalL1", message, || ProximalL1Config::new(strength).init());
-        rejected("ProximalElasticNet", message, || ProximalElasticNetConfig::new(strength).init());
-        rejected("ProximalRowGroups", message, || ProximalRowGroupsConfig::new(strength).init());
-        rejected("DecoupledL2", message, || DecoupledL2Config::new(strength).init());
+        rejected("L1Penalty", message, || L1PenaltyConfig::new(strength).init(&Device::flex()));
+        rejected("L2Penalty", message, || L2PenaltyConfig::new(strength).init(&Device::flex()));
+        rejected("ElasticNetPenalty", message, || ElasticNetPenaltyConfig::new(strength).init(&Device::flex()));
+        rejected("ProximalL1", message, || ProximalL1Config::new(strength).init(&Device::flex()));
+        rejected("ProximalElasticNet", message, || ProximalElasticNetConfig::new(strength).init(&Device::flex()));
+        rejected("ProximalRowGroups", message, || ProximalRowGroupsConfig::new(strength).init(&Device::flex()));
+        rejected("DecoupledL2", message, || DecoupledL2Config::new(strength).init(&Device::flex()));
     }
     for share in [-0.1, 1.1, f64::NAN] {
-        rejected("a share", "l1_share must be in [0, 1]", || {
-            ElasticNetPenaltyConfig::new(1.0).with_l1_share(share).init()
+        rejected("a share", "l1_ratio must be in [0, 1]", || {
+            ElasticNetPenaltyConfig::new(1.0).with_l1_ratio(share).init(&Device::flex())
         });
-        rejected("a share", "l1_share must be in [0, 1]", || {
-            ProximalElasticNetConfig::new(1.0).with_l1_share(share).init()
+        rejected("a share", "l1_ratio must be in [0, 1]", || {
+            ProximalElasticNetConfig::new(1.0).with_l1_ratio(share).init(&Device::flex())
         });
     }
 }
@@ -47,13 +47,15 @@ fn learning_rates_that_are_negative_infinite_or_no_number_are_rejected() {
     let weights = || Tensor::<1>::ones([3], &Device::flex());
     for rate in [-0.1, f64::INFINITY, f64::NAN] {
         let message = "learning_rate must be in [0, 1e30]";
-        rejected("ProximalL1", message, || ProximalL1Config::new(1.0).init().shrink(rate, weights()));
-        rejected("elastic", message, || ProximalElasticNetConfig::new(1.0).init().shrink(rate, weights()));
-        rejected("rows", message, || ProximalRowGroupsConfig::new(1.0).init().shrink(rate, weights()));
-        rejected("DecoupledL2", message, || DecoupledL2Config::new(1.0).init().shrink(rate, weights()));
+        rejected("ProximalL1", message, || ProximalL1Config::new(1.0).init(&Device::flex()).shrink(rate, weights()));
+        rejected("elastic", message, || {
+            ProximalElasticNetConfig::new(1.0).init(&Device::flex()).shrink(rate, weights())
+        });
+        rejected("rows", message, || ProximalRowGroupsConfig::new(1.0).init(&Device::flex()).shrink(rate, weights()));
+        rejected("DecoupledL2", message, || DecoupledL2Config::new(1.0).init(&Device::flex()).shrink(rate, weights()));
     }
     rejected("the product", "learning_rate·strength must be in [0, 1]", || {
-        DecoupledL2Config::new(11.0).init().shrink(0.1, weights())
+        DecoupledL2Config::new(11.0).init(&Device::flex()).shrink(0.1, weights())
     });
 }
 
@@ -62,9 +64,9 @@ fn a_penalty_of_strength_zero_is_zero_with_gradient_zero() {
     for backend in backends() {
         let model = two_layers(&backend);
         let penalties = [
-            L1PenaltyConfig::new(0.0).init().forward(&model),
-            L2PenaltyConfig::new(0.0).init().forward(&model),
-            ElasticNetPenaltyConfig::new(0.0).init().forward(&model),
+            L1PenaltyConfig::new(0.0).init(&backend.device).forward(&model),
+            L2PenaltyConfig::new(0.0).init(&backend.device).forward(&model),
+            ElasticNetPenaltyConfig::new(0.0).init(&backend.device).forward(&model),
         ];
         for penalty in penalties {
             assert_eq!(host(penalty.clone()), [0.0], "{}", backend.name);
@@ -88,9 +90,9 @@ fn penalties_of_zero_tiny_and_huge_weights_have_finite_gradients() {
                 assert_finite(&what, &slopes);
                 assert_eq!(slopes[2], 0.0, "{what}");
             };
-            check("L1", &|w| L1PenaltyConfig::new(0.5).init().of(w));
-            check("L2", &|w| L2PenaltyConfig::new(0.5).init().of(w));
-            check("elastic net", &|w| ElasticNetPenaltyConfig::new(0.5).init().of(w));
+            check("L1", &|w| L1PenaltyConfig::new(0.5).init(&backend.device).of(w));
+            check("L2", &|w| L2PenaltyConfig::new(0.5).init(&backend.device).of(w));
+            check("elastic net", &|w| ElasticNetPenaltyConfig::new(0.5).init(&backend.device).of(w));
         }
     }
 }
@@ -120,13 +122,13 @@ fn a_module_with_an_empty_parameter_is_penalised_and_shrunk_like_any_other() {
     for backend in backends() {
         let mut model = two_layers(&backend);
         model.first.weight = Param::from_tensor(Tensor::zeros([0, 4], (&backend.device, backend.dtype)));
-        let penalty = host(L1PenaltyConfig::new(1.0).init().forward(&model));
+        let penalty = host(L1PenaltyConfig::new(1.0).init(&backend.device).forward(&model));
         let expected: f64 = host(model.second.weight.val()).iter().map(|weight| weight.abs()).sum();
         assert_close("the rest", &penalty, &[expected], Tolerance::new(slack(&backend), 0.0));
 
-        let after = ProximalRowGroupsConfig::new(1.0).init().step(0.1, model.clone());
+        let after = ProximalRowGroupsConfig::new(1.0).init(&backend.device).step(0.1, model.clone());
         assert_eq!(after.first.weight.val().dims(), [0, 4]);
-        let after = ProximalElasticNetConfig::new(1.0).init().step(0.1, after);
+        let after = ProximalElasticNetConfig::new(1.0).init(&backend.device).step(0.1, after);
         assert_eq!(after.first.weight.val().dims(), [0, 4]);
         assert!(after.first.weight.is_require_grad() && after.first.weight.id == model.first.weight.id);
     }

@@ -31,7 +31,7 @@ fn train(backend: &Backend, step: impl Fn(TwoLayers) -> TwoLayers) -> TwoLayers 
 #[test]
 fn a_step_keeps_ids_trainability_and_the_state_of_the_optimizer() {
     for backend in backends() {
-        let none = ProximalElasticNetConfig::new(0.0).init();
+        let none = ProximalElasticNetConfig::new(0.0).init(&backend.device);
         let with = train(&backend, |model| none.step(0.05, model));
         let without = train(&backend, |model| model);
         assert_eq!(host(with.first.weight.val()), host(without.first.weight.val()), "{}", backend.name);
@@ -39,7 +39,7 @@ fn a_step_keeps_ids_trainability_and_the_state_of_the_optimizer() {
 
         let model = two_layers(&backend);
         let (before, device) = (model.first.weight.clone(), model.first.weight.val().device());
-        let after = ProximalL1Config::new(1.0).init().step(0.5, model);
+        let after = ProximalL1Config::new(1.0).init(&backend.device).step(0.5, model);
         assert_eq!(after.first.weight.id, before.id);
         assert!(after.first.weight.is_require_grad() && after.first.weight.val().is_autodiff());
         assert_eq!(after.first.weight.val().device(), device);
@@ -54,7 +54,8 @@ fn a_step_keeps_ids_trainability_and_the_state_of_the_optimizer() {
 fn a_step_changes_the_parameters_of_its_group_and_no_other() {
     for backend in backends() {
         let model = two_layers(&backend);
-        let after = ProximalL1Config::new(100.0).with_parameters(in_first()).init().step(1.0, model.clone());
+        let after =
+            ProximalL1Config::new(100.0).with_parameters(in_first()).init(&backend.device).step(1.0, model.clone());
 
         assert!(host(after.first.weight.val()).iter().all(|&weight| weight == 0.0), "{}", backend.name);
         let bias = |layer: &Linear| host(layer.bias.as_ref().expect("a bias").val());
@@ -62,7 +63,7 @@ fn a_step_changes_the_parameters_of_its_group_and_no_other() {
         assert_eq!(host(after.second.weight.val()), host(model.second.weight.val()));
 
         let all = in_first().with_biases_and_norms(BiasesAndNorms::Included);
-        let after = ProximalL1Config::new(100.0).with_parameters(all).init().step(1.0, model);
+        let after = ProximalL1Config::new(100.0).with_parameters(all).init(&backend.device).step(1.0, model);
         assert!(bias(&after.first).iter().all(|&weight| weight == 0.0), "{}", backend.name);
     }
 }
@@ -73,12 +74,12 @@ fn a_frozen_layer_is_neither_penalised_nor_moved() {
         let mut model = two_layers(&backend);
         model.first = model.first.freeze();
         let before = host(model.first.weight.val());
-        let penalty = L1PenaltyConfig::new(1.0).with_parameters(in_first()).init();
+        let penalty = L1PenaltyConfig::new(1.0).with_parameters(in_first()).init(&backend.device);
         // In the precision of the model, so that it can be added to a loss.
         let none = penalty.forward(&model);
         assert_eq!((none.dtype(), host(none)), (backend.dtype, vec![0.0]), "{}", backend.name);
 
-        let after = ProximalL1Config::new(100.0).init().step(1.0, model);
+        let after = ProximalL1Config::new(100.0).init(&backend.device).step(1.0, model);
         assert_eq!(host(after.first.weight.val()), before, "{}", backend.name);
         assert!(!after.first.weight.is_require_grad());
         assert!(host(after.second.weight.val()).iter().all(|&weight| weight == 0.0));
@@ -94,11 +95,11 @@ fn a_penalty_is_the_sum_over_the_weights_and_its_gradient_reaches_them_alone() {
         let absolute: f64 = weights().iter().map(|weight| weight.abs()).sum();
         let squares: f64 = weights().iter().map(|weight| weight * weight).sum();
 
-        let l1 = L1PenaltyConfig::new(0.7).init().forward(&model);
+        let l1 = L1PenaltyConfig::new(0.7).init(&backend.device).forward(&model);
         assert_close("L1", &host(l1), &[0.7 * absolute], tolerance);
-        let elastic = ElasticNetPenaltyConfig::new(0.7).with_l1_share(0.2).init().forward(&model);
+        let elastic = ElasticNetPenaltyConfig::new(0.7).with_l1_ratio(0.2).init(&backend.device).forward(&model);
         assert_close("elastic", &host(elastic), &[0.7 * (0.2 * absolute + 0.4 * squares)], tolerance);
-        let l2 = L2PenaltyConfig::new(0.7).init().forward(&model);
+        let l2 = L2PenaltyConfig::new(0.7).init(&backend.device).forward(&model);
         assert_close("L2", &host(l2.clone()), &[0.35 * squares], tolerance);
 
         let gradients = l2.backward();
@@ -113,10 +114,22 @@ fn a_penalty_is_the_sum_over_the_weights_and_its_gradient_reaches_them_alone() {
 fn the_elastic_net_penalty_ends_in_l1_and_l2() {
     for backend in backends() {
         let model = two_layers(&backend);
-        let elastic = |share: f64| host(ElasticNetPenaltyConfig::new(0.7).with_l1_share(share).init().forward(&model));
+        let elastic = |share: f64| {
+            host(ElasticNetPenaltyConfig::new(0.7).with_l1_ratio(share).init(&backend.device).forward(&model))
+        };
 
-        assert_eq!(elastic(1.0), host(L1PenaltyConfig::new(0.7).init().forward(&model)), "{}", backend.name);
-        assert_eq!(elastic(0.0), host(L2PenaltyConfig::new(0.7).init().forward(&model)), "{}", backend.name);
+        assert_eq!(
+            elastic(1.0),
+            host(L1PenaltyConfig::new(0.7).init(&backend.device).forward(&model)),
+            "{}",
+            backend.name
+        );
+        assert_eq!(
+            elastic(0.0),
+            host(L2PenaltyConfig::new(0.7).init(&backend.device).forward(&model)),
+            "{}",
+            backend.name
+        );
     }
 }
 
@@ -128,7 +141,7 @@ fn a_penalty_on_a_million_weights_keeps_its_digits() {
         let tenth = host(model.weight.val())[0];
         let expected = 1_100_000.0 * tenth;
 
-        let penalty = host(L1PenaltyConfig::new(1.0).init().forward(&model));
+        let penalty = host(L1PenaltyConfig::new(1.0).init(&backend.device).forward(&model));
         assert_close(&backend.name, &penalty, &[expected], Tolerance::new(5e-6, 0.0));
     }
 }
@@ -142,15 +155,15 @@ fn half_precision_keeps_its_type_and_its_zeros_are_exact() {
         let data = TensorData::new(weights.to_vec(), [3, 2]);
         model.weight = Param::from_tensor(Tensor::from_data(data, (&device, dtype)));
 
-        let after = ProximalL1Config::new(0.5).init().step(0.5, model.clone());
+        let after = ProximalL1Config::new(0.5).init(&Device::flex()).step(0.5, model.clone());
         assert_eq!(after.weight.val().dtype(), dtype);
         assert_eq!(host(after.weight.val()), [0.25, 0.0, 1.75, 0.0, 0.0, -3.75]);
         // By hand: lengths of the rows 0.559, 2.001 and 4.002.
-        let rows = host(ProximalRowGroupsConfig::new(1.0).init().step(1.0, model.clone()).weight.val());
+        let rows = host(ProximalRowGroupsConfig::new(1.0).init(&Device::flex()).step(1.0, model.clone()).weight.val());
         assert_eq!(rows[..2], [0.0, 0.0]);
         assert!((rows[5] + 4.0 * (1.0 - 1.0 / 4.001_953)).abs() < 0.02, "{rows:?}");
 
-        let penalty = L2PenaltyConfig::new(1.0).init().forward(&model);
+        let penalty = L2PenaltyConfig::new(1.0).init(&Device::flex()).forward(&model);
         assert_eq!(penalty.dtype(), dtype);
         let slopes = host(model.weight.grad(&penalty.backward()).expect("a gradient"));
         assert_eq!(slopes, weights);

@@ -12,10 +12,10 @@ use super::{matrix, numbers, slack};
 #[test]
 fn rows_of_one_length_and_sums_of_zero_cost_nothing() {
     for backend in backends() {
-        let center_invariant = CenterInvariantRegularizerConfig::new().init();
+        let center_invariant = CenterInvariantRegularizerConfig::new().init(&backend.device);
         let same = matrix(&[3.0, 4.0, -5.0, 0.0, 4.0, -3.0], 2, &backend);
         assert_eq!(host(center_invariant.forward_no_reduction(same)), [0.0; 3], "{}", backend.name);
-        let zero_mean = ZeroMeanRegularizerConfig::new().init();
+        let zero_mean = ZeroMeanRegularizerConfig::new().init(&backend.device);
         let balanced = matrix(&[3.0, -3.0, -0.5, 0.5], 2, &backend);
         assert_eq!(host(zero_mean.forward_no_reduction(balanced)), [0.0; 2], "{}", backend.name);
     }
@@ -27,7 +27,7 @@ fn regular_face_of_many_classes_equals_the_full_matrix() {
     const CLASSES: usize = 4200;
     for backend in backends().iter().filter(|backend| !backend.is_double()) {
         let weights = || matrix(&numbers(2 * CLASSES, 21), 2, backend);
-        let losses = host(RegularFaceRegularizerConfig::new().init().forward_no_reduction(weights()));
+        let losses = host(RegularFaceRegularizerConfig::new().init(&backend.device).forward_no_reduction(weights()));
         // Classes 0, 1000, ... against all, in plain loops.
         let rows = host(weights());
         let cosine = |a: &[f64], b: &[f64]| (a[0] * b[0] + a[1] * b[1]) / (a[0].hypot(a[1]) * b[0].hypot(b[1]));

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_losses::regularization::{
     DecoupledL2Config, ElasticNetPenaltyConfig, L1PenaltyConfig, L2PenaltyConfig, ParameterPenalty,
     ProximalElasticNetConfig, ProximalL1Config, ProximalRowGroupsConfig, ShrinkageStep,
@@ -29,7 +29,7 @@ struct Fit {
     model: String,
     strength: f64,
     #[serde(default)]
-    l1_share: f64,
+    l1_ratio: f64,
     coefficients: Vec<f64>,
     intercept: Vec<f64>,
 }
@@ -126,7 +126,7 @@ fn converges(model: &str, targets: usize, train: impl Fn(&Regression, &Fit) -> L
 #[test]
 fn proximal_l1_converges_to_the_lasso_of_scikit_learn_with_the_same_zeros() {
     converges("Lasso", 1, |regression, fit| {
-        let shrink = ProximalL1Config::new(fit.strength).init();
+        let shrink = ProximalL1Config::new(fit.strength).init(&Device::flex());
         regression.descend(|_| None, |model| shrink.step(LEARNING_RATE, model))
     });
 }
@@ -134,7 +134,7 @@ fn proximal_l1_converges_to_the_lasso_of_scikit_learn_with_the_same_zeros() {
 #[test]
 fn proximal_elastic_net_converges_to_that_of_scikit_learn_with_the_same_zeros() {
     converges("ElasticNet", 1, |regression, fit| {
-        let shrink = ProximalElasticNetConfig::new(fit.strength).with_l1_share(fit.l1_share).init();
+        let shrink = ProximalElasticNetConfig::new(fit.strength).with_l1_ratio(fit.l1_ratio).init(&Device::flex());
         regression.descend(|_| None, |model| shrink.step(LEARNING_RATE, model))
     });
 }
@@ -142,7 +142,7 @@ fn proximal_elastic_net_converges_to_that_of_scikit_learn_with_the_same_zeros() 
 #[test]
 fn an_l2_penalty_converges_to_the_ridge_of_scikit_learn() {
     converges("Ridge", 1, |regression, fit| {
-        let penalty = L2PenaltyConfig::new(fit.strength).init();
+        let penalty = L2PenaltyConfig::new(fit.strength).init(&Device::flex());
         regression.descend(|model| Some(penalty.forward(model)), |model| model)
     });
 }
@@ -152,7 +152,7 @@ fn an_l2_penalty_converges_to_the_ridge_of_scikit_learn() {
 #[test]
 fn decoupled_l2_converges_to_a_ridge_of_a_larger_strength() {
     converges("Ridge", 1, |regression, fit| {
-        let shrink = DecoupledL2Config::new(fit.strength / (1.0 + LEARNING_RATE * fit.strength)).init();
+        let shrink = DecoupledL2Config::new(fit.strength / (1.0 + LEARNING_RATE * fit.strength)).init(&Device::flex());
         regression.descend(|_| None, |model| shrink.step(LEARNING_RATE, model))
     });
 }
@@ -160,7 +160,7 @@ fn decoupled_l2_converges_to_a_ridge_of_a_larger_strength() {
 #[test]
 fn proximal_row_groups_converge_to_the_multi_task_lasso_of_scikit_learn_with_the_same_zero_rows() {
     converges("MultiTaskLasso", 3, |regression, fit| {
-        let shrink = ProximalRowGroupsConfig::new(fit.strength).init();
+        let shrink = ProximalRowGroupsConfig::new(fit.strength).init(&Device::flex());
         regression.descend(|_| None, |model| shrink.step(LEARNING_RATE, model))
     });
 }
@@ -174,16 +174,16 @@ fn penalties_balance_the_data_at_the_minimum_of_scikit_learn() {
         let regression = Regression::new(&reference, 1, backend);
         for fit in reference.fits.iter().filter(|fit| fit.model != "MultiTaskLasso") {
             let model = regression.model(&fit.coefficients, &fit.intercept);
-            let elastic = ElasticNetPenaltyConfig::new(fit.strength).with_l1_share(fit.l1_share).init();
+            let elastic = ElasticNetPenaltyConfig::new(fit.strength).with_l1_ratio(fit.l1_ratio).init(&backend.device);
             let penalty = match fit.model.as_str() {
-                "Lasso" => L1PenaltyConfig::new(fit.strength).init().forward(&model),
-                "Ridge" => L2PenaltyConfig::new(fit.strength).init().forward(&model),
+                "Lasso" => L1PenaltyConfig::new(fit.strength).init(&backend.device).forward(&model),
+                "Ridge" => L2PenaltyConfig::new(fit.strength).init(&backend.device).forward(&model),
                 _ => elastic.forward(&model),
             };
             let gradients = (regression.loss(&model) + penalty).backward();
             let slopes = host(model.weight.grad(&gradients).expect("a gradient"));
             for (slope, weight) in slopes.into_iter().zip(&fit.coefficients) {
-                let allowed = if *weight == 0.0 { fit.strength * fit.l1_share } else { 1e-9 };
+                let allowed = if *weight == 0.0 { fit.strength * fit.l1_ratio } else { 1e-9 };
                 assert!(slope.abs() <= allowed, "{} {}: {slope} at {weight}", fit.model, fit.strength);
             }
         }
@@ -204,13 +204,13 @@ fn penalties_are_minus_the_log_of_their_priors() {
             let (laplace, normal) = ((2.0 / strength).ln(), 0.5 * (2.0 * std::f64::consts::PI / strength).ln());
             let tolerance = Tolerance::new(1e-13, 1e-14);
 
-            let l1 = L1PenaltyConfig::new(strength).init();
+            let l1 = L1PenaltyConfig::new(strength).init(&backend.device);
             assert_close("Laplace", &with(each(&|w| l1.of(w)), laplace), &minus(&log_laplace), tolerance);
-            let l2 = L2PenaltyConfig::new(strength).init();
+            let l2 = L2PenaltyConfig::new(strength).init(&backend.device);
             assert_close("normal", &with(each(&|w| l2.of(w)), normal), &minus(&log_normal), tolerance);
 
             // The elastic net of twice the strength is the product of the two.
-            let both = ElasticNetPenaltyConfig::new(2.0 * strength).init();
+            let both = ElasticNetPenaltyConfig::new(2.0 * strength).init(&backend.device);
             let product: Vec<f64> = log_laplace.iter().zip(&log_normal).map(|(a, b)| -a - b).collect();
             assert_close("both", &with(each(&|w| both.of(w)), laplace + normal), &product, tolerance);
         }

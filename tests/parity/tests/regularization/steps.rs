@@ -84,10 +84,25 @@ fn a_step_of_strength_zero_or_learning_rate_zero_changes_no_bit() {
             assert_eq!(step(&weights), before, "{name} on {}", backend.name);
         }
         let w = || matrix(&weights, 3, &backend);
-        assert_eq!(host(DecoupledL2Config::new(0.0).init().shrink(0.5, w())), before, "{}", backend.name);
-        assert_eq!(host(DecoupledL2Config::new(3.0).init().shrink(0.0, w())), before, "{}", backend.name);
-        assert_eq!(host(ProximalL1Config::new(3.0).init().shrink(0.0, w())), before, "{}", backend.name);
-        assert_eq!(host(ProximalRowGroupsConfig::new(3.0).init().shrink(0.0, w())), before, "{}", backend.name);
+        assert_eq!(
+            host(DecoupledL2Config::new(0.0).init(&backend.device).shrink(0.5, w())),
+            before,
+            "{}",
+            backend.name
+        );
+        assert_eq!(
+            host(DecoupledL2Config::new(3.0).init(&backend.device).shrink(0.0, w())),
+            before,
+            "{}",
+            backend.name
+        );
+        assert_eq!(host(ProximalL1Config::new(3.0).init(&backend.device).shrink(0.0, w())), before, "{}", backend.name);
+        assert_eq!(
+            host(ProximalRowGroupsConfig::new(3.0).init(&backend.device).shrink(0.0, w())),
+            before,
+            "{}",
+            backend.name
+        );
     }
 }
 
@@ -125,15 +140,16 @@ fn the_elastic_net_is_a_soft_threshold_and_then_a_division_and_its_ends_are_l1_a
     let weights = numbers(30, 3);
     for backend in backends() {
         let w = || matrix(&weights, 3, &backend);
-        let elastic =
-            |share: f64| host(ProximalElasticNetConfig::new(4.0).with_l1_share(share).init().shrink(RATE, w()));
+        let elastic = |share: f64| {
+            host(ProximalElasticNetConfig::new(4.0).with_l1_ratio(share).init(&backend.device).shrink(RATE, w()))
+        };
         let tolerance = Tolerance::new(10.0 * slack(&backend), slack(&backend));
 
         // rate·strength = 1.
         let thresholded = host(soft_threshold(w(), 0.3));
         let divided: Vec<f64> = thresholded.iter().map(|number| number / 1.7).collect();
         assert_close("the formula", &elastic(0.3), &divided, tolerance);
-        assert_eq!(elastic(1.0), host(ProximalL1Config::new(4.0).init().shrink(RATE, w())));
+        assert_eq!(elastic(1.0), host(ProximalL1Config::new(4.0).init(&backend.device).shrink(RATE, w())));
         // The closed form of the step of strength/2·w².
         let halved: Vec<f64> = host(w()).iter().map(|number| number / 2.0).collect();
         assert_close("the L2 end", &elastic(0.0), &halved, tolerance);
@@ -145,8 +161,8 @@ fn a_group_of_one_number_is_an_l1_step() {
     let weights = numbers(30, 4);
     for backend in backends() {
         let w = || matrix(&weights, 1, &backend);
-        let grouped = host(ProximalRowGroupsConfig::new(3.0).init().shrink(RATE, w()));
-        let single = host(ProximalL1Config::new(3.0).init().shrink(RATE, w()));
+        let grouped = host(ProximalRowGroupsConfig::new(3.0).init(&backend.device).shrink(RATE, w()));
+        let single = host(ProximalL1Config::new(3.0).init(&backend.device).shrink(RATE, w()));
 
         assert_close("groups of one", &grouped, &single, Tolerance::new(slack(&backend), slack(&backend)));
     }
@@ -156,7 +172,8 @@ fn a_group_of_one_number_is_an_l1_step() {
 fn decoupled_l2_takes_the_same_share_of_every_weight() {
     let weights = numbers(30, 6);
     for backend in backends() {
-        let shrunk = host(DecoupledL2Config::new(0.4).init().shrink(RATE, matrix(&weights, 3, &backend)));
+        let shrunk =
+            host(DecoupledL2Config::new(0.4).init(&backend.device).shrink(RATE, matrix(&weights, 3, &backend)));
         let expected: Vec<f64> = host(matrix(&weights, 3, &backend)).iter().map(|weight| 0.9 * weight).collect();
 
         assert_close("nine tenths", &shrunk, &expected, Tolerance::new(slack(&backend), 0.0));
@@ -176,7 +193,8 @@ fn decoupled_l2_is_the_weight_decay_of_adamw_where_the_gradient_is_zero() {
         let mut adamw: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.5).init();
         let mut adam: ModuleOptimizer = AdamConfig::new().init();
         let decayed = adamw.step(0.1, model.clone(), gradients());
-        let shrunk = DecoupledL2Config::new(0.5).init().step(0.1, adam.step(0.1, model.clone(), gradients()));
+        let shrunk =
+            DecoupledL2Config::new(0.5).init(&backend.device).step(0.1, adam.step(0.1, model.clone(), gradients()));
 
         let (decayed, shrunk) = (host(decayed.first.weight.val()), host(shrunk.first.weight.val()));
         assert_close("the decay", &shrunk, &decayed, Tolerance::new(1e-6, 1e-7));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLossConfig, CenterMode};
 
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};

@@ -7,7 +7,6 @@ use burn_losses::classification::{
     GeneralizedCrossEntropyLossConfig, JensenShannonLossConfig, KLDivLossConfig, MulticlassHingeLossConfig,
     PolyLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness, Values, flat};
 use crate::naive::classification as naive;
@@ -23,11 +22,11 @@ const LOGARITHMS: &[Input] = &[
 
 /// The losses one by one, or their mean where the call asks for one number.
 macro_rules! losses {
-    ($call:expr, $loss:ident.$reduced:ident / $each:ident($($input:expr),*)) => {
+    ($call:expr, $loss:ident.$reduced:ident / $each:ident $(::<2, $rank:literal>)? ($($input:expr),*)) => {
         if $call.how.reduced {
-            $loss.$reduced($($input,)* EmbeddingReduction::Mean)
+            $loss.$reduced($($input,)* Reduction::Mean)
         } else {
-            flat($loss.$each($($input),*))
+            flat($loss.$each $(::<2, $rank>)? ($($input),*))
         }
     };
 }
@@ -38,7 +37,7 @@ const BINARY_BREAKS: &[(Law, &str)] = &[(Law::LogitShift, "every class is a ques
 pub(super) const ROWS: &[Row] = &[
     Row {
         run: |call| {
-            let loss = call.config(CrossEntropyLossConfig::new()).init();
+            let loss = call.config(CrossEntropyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
@@ -62,9 +61,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(CrossEntropyLossConfig::new()).init();
+            let loss = call.config(CrossEntropyLossConfig::new()).init(call.device);
             targeted(call, |logits, targets| {
-                losses!(call, loss.forward_soft / forward_soft_no_reduction(logits, targets))
+                losses!(call, loss.forward_soft / forward_soft_no_reduction::<2, 1>(logits, targets))
             })
         },
         kind: Kind::Probabilities,
@@ -75,7 +74,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(BinaryCrossEntropyLossConfig::new()).init();
+            let loss = call.config(BinaryCrossEntropyLossConfig::new()).init(call.device);
             targeted(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
         kind: Kind::Probabilities,
@@ -86,7 +85,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(BinaryFocalLossConfig::new()).init();
+            let loss = call.config(BinaryFocalLossConfig::new()).init(call.device);
             fixed_targets(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
         deviation: "soft targets weight the two losses instead of the probability under the power",
@@ -101,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(FocalLossConfig::new()).init();
+            let loss = call.config(FocalLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
@@ -113,9 +112,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(FocalLossConfig::new()).init();
+            let loss = call.config(FocalLossConfig::new()).init(call.device);
             fixed_targets(call, |logits, targets| {
-                losses!(call, loss.forward_soft / forward_soft_no_reduction(logits, targets))
+                losses!(call, loss.forward_soft / forward_soft_no_reduction::<2, 1>(logits, targets))
             })
         },
         deviation: "a `1 - p` below 1e-7 counts as 1e-7",
@@ -127,7 +126,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(AsymmetricLossConfig::new()).init();
+            let loss = call.config(AsymmetricLossConfig::new()).init(call.device);
             fixed_targets(call, |logits, targets| losses!(call, loss.forward / forward_no_reduction(logits, targets)))
         },
         deviation: "no floor under the logarithm, so the hardest positives keep their gradient; the paper's code sums over the batch, here \
@@ -143,7 +142,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(PolyLossConfig::new()).init();
+            let loss = call.config(PolyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
@@ -155,7 +154,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init();
+            let loss = call.config(GeneralizedCrossEntropyLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
@@ -167,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(MulticlassHingeLossConfig::new()).init();
+            let loss = call.config(MulticlassHingeLossConfig::new()).init(call.device);
             labelled(call, |logits, labels| losses!(call, loss.forward / forward_no_reduction(logits, labels)))
         },
         labels: Labels::Classes,
@@ -185,11 +184,11 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         run: |call| {
-            let loss = call.config(JensenShannonLossConfig::new()).init();
+            let loss = call.config(JensenShannonLossConfig::new()).init(call.device);
             let names = ["first", "second", "third"].into_iter().filter(|name| call.has(name));
             let views: Vec<_> = names.map(|name| (name, call.leaf(name))).collect();
             let all = views.iter().map(|(_, view)| view.clone()).collect();
-            let losses = losses!(call, loss.forward / forward_no_reduction(all));
+            let losses = losses!(call, loss.forward / forward_no_reduction::<2, 1>(all));
             Run::new(losses, views)
         },
         deviation: "no floor under the mixture",

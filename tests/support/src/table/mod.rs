@@ -8,6 +8,7 @@ mod inputs;
 mod law;
 mod margin;
 mod pairwise;
+mod per_pair;
 mod proxy;
 mod regression;
 mod regularization;

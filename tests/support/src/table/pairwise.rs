@@ -1,23 +1,22 @@
 //! Losses of distances of pairs and triplets.
 //!
-//! Beside the fields of a config, the settings of a case say which method is called (`call`) and how its losses become
-//! one number (`reduction`; without one, each loss is compared).
+//! Beside the fields of a config, the settings of a case say what is compared (`call`); without a `reduction`, each loss is
+//! compared.
 
 use burn::config::Config;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_losses::distance::Distance;
-use burn_losses::mining::{Pairs, Triplets};
+use burn_losses::mining::Triplets;
 use burn_losses::pairs::{
-    ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, PairwiseLoss, TripletLossConfig,
+    ContrastiveLossConfig, LiftedStructureLossConfig, MarginLossConfig, PairLoss, Pairs, TripletLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
+use super::per_pair::{Negatives, per_pair};
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
 
 /// Settings that are no fields of a config.
-const OF_THE_CALL: [&str; 4] = ["call", "reduction", "triplets", "reference_labels"];
+const OF_THE_CALL: [&str; 3] = ["call", "triplets", "reference_labels"];
 
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
@@ -171,40 +170,47 @@ pub(super) const ROWS: &[Row] = &[
 
 fn config<C: Config>(call: &Call<'_>, defaults: C) -> C {
     let mut case = call.case.clone();
-    case.settings.retain(|name, _| !OF_THE_CALL.contains(&name.as_str()));
+    case.settings
+        .retain(|name, value| !OF_THE_CALL.contains(&name.as_str()) && !(name == "reduction" && value.is_null()));
     call.of(&case).config(defaults)
 }
 
-fn reduction(call: &Call<'_>) -> Option<EmbeddingReduction> {
-    let setting = call.case.settings.get("reduction")?;
-    serde_json::from_value(setting.clone()).expect("a reduction or null")
+fn is_reduced(call: &Call<'_>) -> bool {
+    call.case.settings.get("reduction").is_some_and(|reduction| !reduction.is_null())
 }
 
 fn integers(call: &Call<'_>, numbers: &[i64]) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::from(numbers), call.device)
 }
 
+/// The reduced loss of a batch, or that of every anchor.
+fn of_batch(call: &Call<'_>, loss: &dyn PairLoss, embeddings: Tensor<2>) -> Tensor<1> {
+    let pairs = Pairs::in_batch(embeddings, call.labels());
+    if is_reduced(call) { loss.forward_pairs(&pairs) } else { loss.forward_pairs_no_reduction(&pairs) }
+}
+
 fn contrastive(call: &Call<'_>) -> Run {
-    let loss = config(call, ContrastiveLossConfig::new()).init();
+    let loss = config(call, ContrastiveLossConfig::new()).init(call.device);
     if call.case.word("call", "") == "pairs" {
         let (first, second) = (call.leaf("first"), call.leaf("second"));
-        let is_same = call.labels().equal_scalar(1);
-        let losses = loss.forward_pairs_no_reduction(first.clone(), second.clone(), is_same);
-        return Run::new(losses, [("first", first), ("second", second)]);
+        let pairs = Pairs::given(first.clone(), second.clone(), call.labels().equal_scalar(1));
+        return Run::new(loss.forward_pairs_no_reduction(&pairs), [("first", first), ("second", second)]);
     }
     let embeddings = call.leaf("embeddings");
-    let leaves = [("embeddings", embeddings.clone())];
-    match reduction(call) {
-        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
-        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
-    }
+    let losses = if is_reduced(call) {
+        of_batch(call, &loss, embeddings.clone())
+    } else {
+        per_pair(call, &loss, embeddings.clone(), Negatives::OfThePair)
+    };
+    Run::new(losses, [("embeddings", embeddings)])
 }
 
 fn triplet(call: &Call<'_>) -> Run {
-    let loss = config(call, TripletLossConfig::new()).init();
+    let loss = config(call, TripletLossConfig::new()).init(call.device);
     if call.case.word("call", "") == "triplets" {
         let [anchor, positive, negative] = ["anchor", "positive", "negative"].map(|name| call.leaf(name));
-        let losses = loss.forward_triplets_no_reduction(anchor.clone(), positive.clone(), negative.clone());
+        let pairs = Pairs::given_triplets(anchor.clone(), positive.clone(), negative.clone());
+        let losses = loss.forward_pairs_no_reduction(&pairs);
         return Run::new(losses, [("anchor", anchor), ("positive", positive), ("negative", negative)]);
     }
     let embeddings = call.leaf("embeddings");
@@ -213,25 +219,17 @@ fn triplet(call: &Call<'_>) -> Run {
         let columns: [Vec<i64>; 3] = serde_json::from_value(columns.clone()).expect("three columns");
         let [anchor, positive, negative] = columns.map(|column| integers(call, &column));
         let valid = anchor.clone().greater_equal_scalar(0);
-        let kind: Distance = serde_json::from_value(call.case.settings["distance"].clone()).expect("a distance");
-        let distances = kind.matrix(embeddings.clone(), embeddings);
         let triplets = Triplets { anchor, positive, negative, valid };
-        return Run::new(loss.forward_mined(distances, &triplets, reduction(call).expect("a reduction")), leaves);
+        let pairs = Pairs::in_batch(embeddings, call.labels()).with_triplets(triplets);
+        return Run::new(loss.forward_pairs(&pairs), leaves);
     }
-    match reduction(call) {
-        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
-        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
-    }
+    Run::new(of_batch(call, &loss, embeddings), leaves)
 }
 
 fn lifted_structure(call: &Call<'_>) -> Run {
-    let loss = config(call, LiftedStructureLossConfig::new()).init();
+    let loss = config(call, LiftedStructureLossConfig::new()).init(call.device);
     let embeddings = call.leaf("embeddings");
-    let leaves = [("embeddings", embeddings.clone())];
-    match reduction(call) {
-        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
-        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
-    }
+    Run::new(of_batch(call, &loss, embeddings.clone()), [("embeddings", embeddings)])
 }
 
 fn margin(call: &Call<'_>) -> Run {
@@ -242,14 +240,15 @@ fn margin(call: &Call<'_>) -> Run {
     if let Some(labels) = call.case.settings.get("reference_labels") {
         let labels: Vec<i64> = serde_json::from_value(labels.clone()).expect("labels");
         let references = call.leaf("references");
-        let pairs = Pairs::between(call.labels(), integers(call, &labels));
-        let distances = Distance::Euclidean.matrix(embeddings, references.clone());
+        let of_references = integers(call, &labels);
+        let pairs = Pairs::with_references(embeddings, call.labels(), (references.clone(), of_references));
         leaves.push(("references", references));
-        let reduction = reduction(call).expect("a reduction");
-        return Run::new(loss.forward_distances(distances, call.labels(), &pairs, reduction), leaves);
+        return Run::new(loss.forward_pairs(&pairs), leaves);
     }
-    match reduction(call) {
-        None => Run::new(loss.forward_no_reduction(embeddings, call.labels()), leaves),
-        Some(reduction) => Run::new(loss.forward(embeddings, call.labels(), reduction), leaves),
-    }
+    let losses = if is_reduced(call) {
+        of_batch(call, &loss, embeddings)
+    } else {
+        per_pair(call, &loss, embeddings, Negatives::OfThePair)
+    };
+    Run::new(losses, leaves)
 }

@@ -1,10 +1,10 @@
 //! Losses of embeddings and trained proxies.
 
 use burn::module::Param;
+use burn_losses::EmbeddingLoss;
 use burn_losses::proxy::{
     NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
 use super::{Call, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
@@ -25,7 +25,7 @@ macro_rules! run {
         let loss = call.module(loss, new);
         let embeddings = call.leaf("embeddings");
         let losses = if call.how.reduced {
-            loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean)
+            loss.forward(embeddings.clone(), call.labels())
         } else {
             loss.forward_no_reduction(embeddings.clone(), call.labels())
         };
@@ -147,6 +147,6 @@ fn soft_triple_forward(call: &Call<'_>) -> Run {
     loss.centers.weight = Param::from_tensor(call.parameter("weights"));
     let loss = call.module(loss, new);
     let embeddings = call.leaf("embeddings");
-    let value = loss.forward(embeddings.clone(), call.labels(), EmbeddingReduction::Mean);
+    let value = loss.forward(embeddings.clone(), call.labels());
     Run::new(value, [("embeddings", embeddings), ("weights", loss.centers.weight.val())])
 }

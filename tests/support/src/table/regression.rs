@@ -1,27 +1,26 @@
 //! Losses of predictions and targets.
 
 use burn::tensor::Tensor;
-use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regression::{
-    BurnReduction, CharbonnierLossConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig,
+    CharbonnierLossConfig, GaussianNLLLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig,
     MeanAbsolutePercentageErrorLossConfig, MeanSquaredLogarithmicErrorLossConfig, MseLoss, PoissonNllLossConfig,
-    QuantileLossConfig, SmoothL1LossConfig,
+    QuantileLossConfig, Reduction, SmoothL1LossConfig,
 };
 
 use super::{Call, DEFAULTS, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness, Values, flat};
 use crate::naive::regression as naive;
 
-/// The row of a loss whose config has defaults.
+/// The row of a loss; those of Burn are made without a device.
 macro_rules! pointwise {
-    ($loss:literal, $config:expr, $mean:expr, $inputs:expr, $samples:expr, $naive:path) => {
+    ($loss:literal, $config:expr, $inputs:expr, $samples:expr, $naive:path $(, $device:ident)?) => {
         Row {
             inputs: $inputs,
             samples: $samples,
             run: |call| {
-                let loss = call.config($config).init();
+                let loss = call.config($config).init($(call.$device)?);
                 pair(call, |predictions, targets| {
                     if call.how.reduced {
-                        loss.forward(predictions, targets, $mean)
+                        loss.forward(predictions, targets, Reduction::Mean)
                     } else {
                         flat(loss.forward_no_reduction(predictions, targets))
                     }
@@ -56,7 +55,7 @@ pub(super) const ROWS: &[Row] = &[
         run: |call| {
             pair(call, |predictions, targets| {
                 if call.how.reduced {
-                    MseLoss::new().forward(predictions, targets, BurnReduction::Mean)
+                    MseLoss::new().forward(predictions, targets, Reduction::Mean)
                 } else {
                     flat(MseLoss::new().forward_no_reduction(predictions, targets))
                 }
@@ -68,7 +67,6 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "LpLoss",
         LpLossConfig::new(1.0),
-        BurnReduction::Mean,
         NUMBERS,
         &[
             Sample::but(r#"{"p": 1.0}"#, &[(Law::EmptyBatch, "Burn's mean of nothing is NaN")]),
@@ -85,7 +83,6 @@ pub(super) const ROWS: &[Row] = &[
     pointwise!(
         "HuberLoss",
         HuberLossConfig::new(1.0),
-        BurnReduction::Mean,
         NUMBERS,
         &[
             Sample::but(r#"{}"#, OF_BURN),
@@ -98,7 +95,7 @@ pub(super) const ROWS: &[Row] = &[
             let loss = call.config(SmoothL1LossConfig::new()).init();
             pair(call, |predictions, targets| {
                 if call.how.reduced {
-                    loss.forward_with_reduction(predictions, targets, BurnReduction::Mean)
+                    loss.forward_with_reduction(predictions, targets, Reduction::Mean)
                 } else {
                     flat(loss.forward(predictions, targets))
                 }
@@ -113,7 +110,7 @@ pub(super) const ROWS: &[Row] = &[
             let [predictions, targets, variances] = ["predictions", "targets", "variances"].map(|name| call.leaf(name));
             let (first, second, third) = (predictions.clone(), targets.clone(), variances.clone());
             let losses = if call.how.reduced {
-                loss.forward(first, second, third, BurnReduction::Mean)
+                loss.forward(first, second, third, Reduction::Mean)
             } else {
                 flat(loss.forward_no_reduction(first, second, third))
             };
@@ -125,53 +122,46 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Bent(|_| 10.0),
         ..row("GaussianNLLLoss", naive::gaussian)
     },
-    pointwise!(
-        "LogCoshLoss",
-        LogCoshLossConfig::new(),
-        EmbeddingReduction::Mean,
-        NUMBERS,
-        &[Sample::new(r#"{}"#)],
-        naive::log_cosh
-    ),
+    pointwise!("LogCoshLoss", LogCoshLossConfig::new(), NUMBERS, &[Sample::new(r#"{}"#)], naive::log_cosh, device),
     pointwise!(
         "CharbonnierLoss",
         CharbonnierLossConfig::new(),
-        EmbeddingReduction::Mean,
         NUMBERS,
         &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 0.5}"#)],
-        naive::charbonnier
+        naive::charbonnier,
+        device
     ),
     pointwise!(
         "QuantileLoss",
         QuantileLossConfig::new(),
-        EmbeddingReduction::Mean,
         NUMBERS,
         &[Sample::new(r#"{"quantile": 0.9}"#)],
-        naive::quantile
+        naive::quantile,
+        device
     ),
     pointwise!(
         "MeanSquaredLogarithmicErrorLoss",
         MeanSquaredLogarithmicErrorLossConfig::new(),
-        EmbeddingReduction::Mean,
         POSITIVE,
         &[Sample::new(r#"{}"#)],
-        naive::squared_logarithmic
+        naive::squared_logarithmic,
+        device
     ),
     pointwise!(
         "MeanAbsolutePercentageErrorLoss",
         MeanAbsolutePercentageErrorLossConfig::new(),
-        EmbeddingReduction::Mean,
         POSITIVE,
-        &[Sample::new(r#"{}"#), Sample::new(r#"{"floor": 1e-3}"#)],
-        naive::percentage
+        &[Sample::new(r#"{}"#), Sample::new(r#"{"epsilon": 1e-3}"#)],
+        naive::percentage,
+        device
     ),
     pointwise!(
         "PoissonNllLoss",
         PoissonNllLossConfig::new(),
-        EmbeddingReduction::Mean,
         COUNTS,
         &[Sample::but(r#"{}"#, EXPONENTIAL), Sample::but(r#"{"target_term": "Stirling"}"#, EXPONENTIAL)],
-        naive::poisson
+        naive::poisson,
+        device
     ),
 ];
 

@@ -130,7 +130,7 @@ const fn row(
 /// Runs a loss on an input.
 macro_rules! run_on {
     ($call:expr, $input:literal, $config:expr) => {{
-        let loss = $call.config($config).init();
+        let loss = $call.config($config).init($call.device);
         let rows = $call.leaf($input);
         let losses = if $call.how.reduced {
             loss.forward(rows.clone(), EmbeddingReduction::Mean)

@@ -3,10 +3,10 @@
 use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairwiseLoss, SupConLossConfig,
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs, SupConLossConfig,
 };
-use burn_losses::reduction::EmbeddingReduction;
 
+use super::per_pair::{Negatives, per_pair};
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive;
@@ -133,9 +133,8 @@ pub(super) const ROWS: &[Row] = &[
 
 /// Embeddings and labels, and references and theirs where the case has them.
 struct Batch {
-    embeddings: Tensor<2>,
-    labels: Tensor<1, Int>,
-    references: Option<(Tensor<2>, Tensor<1, Int>)>,
+    pairs: Pairs,
+    leaves: Vec<(&'static str, Tensor<2>)>,
 }
 
 impl Batch {
@@ -143,106 +142,82 @@ impl Batch {
         let embeddings = call.leaf("embeddings");
         let [count, _] = embeddings.dims();
         let labels = |labels: &[i64]| Tensor::<1, Int>::from_data(TensorData::from(labels), call.device);
-        let references = call.has("references").then(|| (call.leaf("references"), labels(&call.case.labels[count..])));
-        Self { embeddings, labels: labels(&call.case.labels[..count]), references }
+        let of_batch = labels(&call.case.labels[..count]);
+        if !call.has("references") {
+            return Self {
+                pairs: Pairs::in_batch(embeddings.clone(), of_batch),
+                leaves: vec![("embeddings", embeddings)],
+            };
+        }
+        let references = call.leaf("references");
+        let of_references = (references.clone(), labels(&call.case.labels[count..]));
+        Self {
+            pairs: Pairs::with_references(embeddings.clone(), of_batch, of_references),
+            leaves: vec![("embeddings", embeddings), ("references", references)],
+        }
     }
 
-    fn run<const D: usize>(self, losses: Tensor<D>) -> Run {
-        let mut leaves = vec![("embeddings", self.embeddings)];
-        leaves.extend(self.references.map(|(references, _)| ("references", references)));
-        Run::new(losses, leaves)
+    fn run(self, loss: &dyn PairLoss) -> Run {
+        Run::new(loss.forward_pairs_no_reduction(&self.pairs), self.leaves)
     }
-
-    /// The losses of single rows, one after the other: with references there is only a reduced form.
-    fn row_by_row(
-        &self,
-        loss: impl Fn(Tensor<2>, Tensor<1, Int>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>,
-    ) -> Tensor<1> {
-        let (references, reference_labels) = self.references.clone().expect("references");
-        let of = |row: usize| {
-            let (embedding, label) = (self.embeddings.clone().narrow(0, row, 1), self.labels.clone().narrow(0, row, 1));
-            loss(embedding, label, references.clone(), reference_labels.clone())
-        };
-        Tensor::cat((0..self.labels.dims()[0]).map(of).collect(), 0)
-    }
-}
-
-/// Runs a loss on a batch, or on a batch and references.
-macro_rules! on_batch {
-    ($batch:expr, $loss:expr) => {{
-        let (batch, loss) = ($batch, $loss);
-        let losses = if batch.references.is_some() {
-            batch.row_by_row(|rows, labels, references, reference_labels| {
-                loss.forward_with_references(rows, labels, references, reference_labels, EmbeddingReduction::Sum)
-            })
-        } else {
-            let losses = loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone());
-            let count = losses.shape().num_elements();
-            losses.reshape([count])
-        };
-        batch.run(losses)
-    }};
 }
 
 fn info_nce(call: &Call<'_>) -> Run {
     let mut loss = call.config(InfoNceLossConfig::new()).init(call.device);
     if call.has("first") {
         let (first, second) = (call.leaf("first"), call.leaf("second"));
-        let losses = loss.forward_views_no_reduction(first.clone(), second.clone());
+        let losses = loss.forward_pairs_no_reduction(&Pairs::views(first.clone(), second.clone()));
         return Run::new(losses, [("first", first), ("second", second)]);
     }
     if call.has("queries") {
         let (queries, keys) = (call.leaf("queries"), call.leaf("keys"));
         if !call.has("queue") {
-            let losses = loss.forward_aligned_no_reduction(queries.clone(), keys.clone());
+            let losses = loss.forward_pairs_no_reduction(&Pairs::aligned(queries.clone(), keys.clone()));
             return Run::new(losses, [("queries", queries), ("keys", keys)]);
         }
         let queue = call.leaf("queue");
-        let losses = loss.forward_queue_no_reduction(queries.clone(), keys.clone(), queue.clone(), call.labels());
+        let pairs = Pairs::queue(queries.clone(), keys.clone(), (queue.clone(), call.labels()));
+        let losses = loss.forward_pairs_no_reduction(&pairs);
         return Run::new(losses, [("queries", queries), ("keys", keys), ("queue", queue)]);
     }
-    let batch = Batch::of(call);
+    if call.has("references") {
+        return Batch::of(call).run(&loss);
+    }
+    let embeddings = call.leaf("embeddings");
+    let mut leaves = vec![("embeddings", embeddings.clone())];
     if call.has("log_scale") {
         let log_scale = call.leaf("log_scale");
         loss.temperature.log_scale = Some(Param::initialized(ParamId::new(), log_scale.clone().reshape([1])));
-        let losses = loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone());
-        let mut run = batch.run(losses);
-        run.leaves.insert("log_scale", log_scale);
-        return run;
+        leaves.push(("log_scale", log_scale));
     }
-    // With references, the sum of the pairs of each row.
-    on_batch!(batch, loss)
+    Run::new(per_pair(call, &loss, embeddings, Negatives::All), leaves)
 }
 
 fn sup_con(call: &Call<'_>) -> Run {
-    on_batch!(Batch::of(call), call.config(SupConLossConfig::new()).init())
+    Batch::of(call).run(&call.config(SupConLossConfig::new()).init(call.device))
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {
-    on_batch!(Batch::of(call), call.config(MultiSimilarityLossConfig::new()).init())
+    Batch::of(call).run(&call.config(MultiSimilarityLossConfig::new()).init(call.device))
 }
 
 fn circle(call: &Call<'_>) -> Run {
     // Not a field: it tells the tests that the gradient is not the derivative of the value.
     let mut case: Case = call.case.clone();
     case.settings.remove("gradient");
-    on_batch!(Batch::of(call), call.of(&case).config(CircleLossConfig::new()).init())
+    Batch::of(call).run(&call.of(&case).config(CircleLossConfig::new()).init(call.device))
 }
 
 fn n_pairs(call: &Call<'_>) -> Run {
-    let loss = call.config(NPairsLossConfig::new()).init();
+    let loss = call.config(NPairsLossConfig::new()).init(call.device);
     if call.has("anchors") {
         let (anchors, positives) = (call.leaf("anchors"), call.leaf("positives"));
-        let losses = loss.forward_pairs(anchors.clone(), positives.clone(), EmbeddingReduction::Mean);
+        let losses = loss.forward_pairs(&Pairs::aligned(anchors.clone(), positives.clone()));
         return Run::new(losses, [("anchors", anchors), ("positives", positives)]);
     }
     let batch = Batch::of(call);
-    let losses = match batch.references.clone() {
-        None => loss.forward_no_reduction(batch.embeddings.clone(), batch.labels.clone()),
-        Some((references, labels)) => {
-            let (rows, own) = (batch.embeddings.clone(), batch.labels.clone());
-            loss.forward_with_references(rows, own, references, labels, EmbeddingReduction::Mean)
-        }
-    };
-    batch.run(losses)
+    if call.has("references") {
+        return Run::new(loss.forward_pairs(&batch.pairs), batch.leaves);
+    }
+    batch.run(&loss)
 }

@@ -1,18 +1,18 @@
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::math::comparable;
 
 /// Which anchors and references are a pair, as two masks of `[anchors, references]`.
 ///
 /// A mask has the same shape whatever is in the batch, so choosing pairs needs no read-back from the device.
 #[derive(Clone, Debug)]
-pub struct Pairs {
+pub struct PairMasks {
     /// Where anchor and reference have the same identity and are not the same row.
     pub positive: Tensor<2, Bool>,
     /// Where they have different identities.
     pub negative: Tensor<2, Bool>,
 }
 
-impl Pairs {
+impl PairMasks {
     /// All pairs of a batch with itself, but for rows with themselves.
     ///
     /// # Shapes
@@ -22,9 +22,9 @@ impl Pairs {
     ///
     /// ```
     /// use burn::tensor::{Device, Int, Tensor};
-    /// use burn_losses::mining::Pairs;
+    /// use burn_losses::mining::PairMasks;
     ///
-    /// let pairs = Pairs::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
+    /// let pairs = PairMasks::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
     /// let count = |mask: Tensor<2, burn::tensor::Bool>| mask.int().sum().into_scalar::<i64>();
     /// assert_eq!((count(pairs.positive), count(pairs.negative)), (2, 4));
     /// ```
@@ -72,18 +72,36 @@ impl Pairs {
     ///
     /// ```
     /// use burn::tensor::{Device, Int, Tensor};
-    /// use burn_losses::mining::Pairs;
+    /// use burn_losses::mining::PairMasks;
     ///
-    /// let pairs = Pairs::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
+    /// let pairs = PairMasks::in_batch(Tensor::<1, Int>::from_ints([3, 3, 5, -1], &Device::default()));
     /// // Rows 0 and 1 are each other's positive, and row 2 is the negative of both.
     /// assert_eq!(pairs.triplets().valid.int().sum().into_scalar::<i64>(), 2);
     /// ```
     pub fn triplets(&self) -> Triplets {
         let [anchors, references] = self.positive.dims();
         if anchors == 0 || references == 0 {
-            return Triplets::none(&self.positive.device());
+            let (device, none) = (self.positive.device(), Tensor::<1, Int>::zeros([0], &self.positive.device()));
+            let valid = Tensor::<1, Bool>::empty([0], &device);
+            return Triplets { anchor: none.clone(), positive: none.clone(), negative: none, valid };
         }
         Triplets::among_all(self.cube())
+    }
+
+    /// No pair at all.
+    pub(crate) fn none([anchors, references]: [usize; 2], device: &Device) -> Self {
+        let nothing = Tensor::<2, Bool>::full([anchors, references], false, device);
+        Self { positive: nothing.clone(), negative: nothing }
+    }
+
+    /// Only the pairs of these anchors and these references.
+    pub(crate) fn among(self, anchors: Tensor<1, Bool>, references: Tensor<1, Bool>) -> Self {
+        let shape = self.positive.dims();
+        if shape.contains(&0) {
+            return self;
+        }
+        let both = anchors.unsqueeze_dim::<2>(1).expand(shape).bool_and(references.unsqueeze_dim::<2>(0).expand(shape));
+        Self { positive: self.positive.bool_and(both.clone()), negative: self.negative.bool_and(both) }
     }
 
     /// Where `[anchor, positive, negative]` is a triplet.
@@ -114,13 +132,6 @@ pub struct Triplets {
 }
 
 impl Triplets {
-    /// No entries.
-    pub(super) fn none(device: &Device) -> Self {
-        let nothing = Tensor::<1, Int>::zeros([0], device);
-        let valid = Tensor::<1, Bool>::empty([0], device);
-        Self { anchor: nothing.clone(), positive: nothing.clone(), negative: nothing, valid }
-    }
-
     /// Every combination of an anchor and two references, with those that are triplets marked.
     pub(super) fn among_all(valid: Tensor<3, Bool>) -> Self {
         let shape = valid.dims();
@@ -148,6 +159,40 @@ impl Triplets {
             negative: negative.reshape([count]),
             valid: valid.reshape([count]),
         }
+    }
+
+    /// The same triplets, of which only those of rows that are there are valid.
+    pub(crate) fn inside(self, [anchors, references]: [usize; 2]) -> Self {
+        let Self { anchor, positive, negative, valid } = self;
+        let mut valid = valid;
+        for (column, rows) in [(&anchor, anchors), (&positive, references), (&negative, references)] {
+            let there = column.clone().greater_equal_scalar(0).bool_and(column.clone().lower_scalar(rows as i64));
+            valid = valid.bool_and(there);
+        }
+        let nowhere = valid.clone().bool_not();
+        let safe = |column: Tensor<1, Int>| column.mask_fill(nowhere.clone(), 0);
+        Self { anchor: safe(anchor), positive: safe(positive), negative: safe(negative), valid }
+    }
+
+    /// The same triplets, of which only those of these rows are valid. All must be of rows that are there.
+    pub(crate) fn among(self, anchors: &Tensor<1, Bool>, references: &Tensor<1, Bool>) -> Self {
+        let of = |known: &Tensor<1, Bool>, column: &Tensor<1, Int>| {
+            known.clone().int().select(0, column.clone()).greater_scalar(0)
+        };
+        let valid = of(anchors, &self.anchor).bool_and(of(references, &self.positive));
+        Self { valid: self.valid.bool_and(valid).bool_and(of(references, &self.negative)), ..self }
+    }
+
+    /// The pairs that the triplets are of, each once. All must be of rows that are there.
+    pub(crate) fn pairs(&self, [anchors, references]: [usize; 2]) -> PairMasks {
+        let count = self.valid.clone().int();
+        let mask = |column: &Tensor<1, Int>| {
+            let place = self.anchor.clone().mul_scalar(references as i64) + column.clone();
+            let none = Tensor::<1, Int>::zeros([anchors * references], (&count.device(), count.dtype()));
+            let found = none.select_assign(0, place, count.clone(), IndexingUpdateOp::Add).greater_scalar(0);
+            found.reshape([anchors, references])
+        };
+        PairMasks { positive: mask(&self.positive), negative: mask(&self.negative) }
     }
 
     /// The same triplets on another device, or beside its autodiff.

@@ -1,0 +1,92 @@
+//! The sums over pairs that are never held: what the losses ask of the engine.
+
+use burn::tensor::{Bool, Int, Tensor};
+use burn_losses_kernels::math::NOTHING;
+use burn_losses_kernels::scores::{Comparison, Counted, Curve, Scale, Scores, Terms, scores};
+
+use super::argument::{Labelled, OnePositive};
+
+impl Labelled {
+    /// `log(sum over the positives of every anchor of exp(scale·<anchor, reference>))`, `[anchors]`, of anchors in the
+    /// place of its own.
+    pub(super) fn log_sum_of_positives(&self, anchors: Tensor<2>, scale: impl Into<Scale>) -> Tensor<1> {
+        self.compare(anchors, Comparison { counted: self.positives(), ..Comparison::new(scale) }).sum
+    }
+
+    /// The same over the negatives. An anchor with a negative label has all references that have none.
+    pub(super) fn log_sum_of_negatives(&self, scale: impl Into<Scale>) -> Tensor<1> {
+        self.compare(self.anchors.clone(), Comparison { counted: self.negatives(), ..Comparison::new(scale) }).sum
+    }
+
+    /// The same over all references, but for the anchor itself.
+    pub(super) fn log_sum_of_all(&self, scale: impl Into<Scale>) -> Tensor<1> {
+        let options = (&self.labels.device(), self.labels.dtype());
+        let [anchors] = self.labels.dims();
+        let in_no_pair = self.reference_labels.clone().lower_scalar(0);
+        let (own, keys) = if self.in_batch {
+            let own = Tensor::<1, Int>::arange(0..anchors as i64, options);
+            (own.clone(), own.mask_fill(in_no_pair, -1))
+        } else {
+            // A query with a negative label leaves out no key, a key with one counts for nobody.
+            (Tensor::full([anchors], -1, options), self.reference_labels.clone())
+        };
+        let comparison = Comparison { counted: Counted::OtherLabels(keys), ..Comparison::new(scale) };
+
+        scores(self.anchors.clone(), self.references.clone(), own, comparison).sum
+    }
+
+    /// `sum over the positives of softplus(negatives - scale·<anchor, reference>)` and how many of its terms are not 0,
+    /// `[anchors]` each. The anchors come with the other sign.
+    pub(super) fn sums_of_softplus(
+        &self,
+        minus_anchors: Tensor<2>,
+        negatives: Tensor<1>,
+        scale: impl Into<Scale>,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let terms = Terms::Softplus { offset: negatives, curve: Curve::STRAIGHT };
+        let comparison = Comparison { counted: self.positives(), terms, ..Comparison::new(scale) };
+        let Scores { sum, active, .. } = self.compare(minus_anchors, comparison);
+
+        (sum, active.expect("sums of softplus say how many terms are not 0"))
+    }
+
+    /// `log(sum over the positives of exp(scale·max(score + reach, 0)·(score - goal)))`, where the score is
+    /// `<anchor, reference>` and the maximum a constant of the gradient, `[anchors]`.
+    pub(super) fn self_paced_positives(&self, anchors: Tensor<2>, reach: f64, goal: f64, scale: f64) -> Tensor<1> {
+        let terms = Terms::SelfPaced { reach, goal };
+        self.compare(anchors, Comparison { counted: self.positives(), terms, ..Comparison::new(scale) }).sum
+    }
+
+    /// The same over the negatives.
+    pub(super) fn self_paced_negatives(&self, reach: f64, goal: f64, scale: f64) -> Tensor<1> {
+        let terms = Terms::SelfPaced { reach, goal };
+        self.compare(self.anchors.clone(), Comparison { counted: self.negatives(), terms, ..Comparison::new(scale) })
+            .sum
+    }
+
+    fn positives(&self) -> Counted {
+        Counted::SameLabel { labels: self.reference_labels.clone(), in_batch: self.in_batch }
+    }
+
+    fn negatives(&self) -> Counted {
+        Counted::OtherLabels(self.reference_labels.clone())
+    }
+
+    fn compare(&self, anchors: Tensor<2>, comparison: Comparison) -> Scores {
+        scores(anchors, self.references.clone(), self.labels.clone(), comparison)
+    }
+}
+
+impl OnePositive {
+    /// `log(sum over the negatives of every anchor of exp(scale·<anchor, negative>))`, `[anchors]`.
+    pub(super) fn log_sum_of_negatives(self, scale: impl Into<Scale>) -> Tensor<1> {
+        let Self { anchors, negatives, labels, counted, .. } = self;
+        scores(anchors, negatives, labels, Comparison { counted, ..Comparison::new(scale) }).sum
+    }
+}
+
+/// Whether a log-sum-exp is of anything, `[anchors]`.
+pub(super) fn is_something(log_sum_exp: Tensor<1>) -> Tensor<1, Bool> {
+    // What was added to the log-sum-exp of nothing is far smaller than it.
+    log_sum_exp.lower_scalar(0.5 * NOTHING).bool_not()
+}

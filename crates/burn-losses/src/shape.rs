@@ -1,0 +1,9 @@
+//! Shapes of what a loss is given, checked once.
+
+/// # Panics
+///
+/// If an argument of a loss has another shape than it must have, with the names of both.
+#[track_caller]
+pub(crate) fn check_shape(loss: &str, argument: &str, actual: &[usize], expected: &[usize]) {
+    assert!(actual == expected, "{loss}: {argument} must have the shape {expected:?}, got {actual:?}");
+}
