@@ -169,8 +169,11 @@ impl Maker<'_> {
     }
 
     fn exact_predictions(&self) -> (String, Case) {
-        let positive =
-            self.row.inputs.iter().any(|input| input.values == Values::Positive && input.name != "variances");
+        let positive = self
+            .row
+            .inputs
+            .iter()
+            .any(|input| matches!(input.values, Values::Positive | Values::Count) && input.name != "variances");
         let values = [0.0, 1.0, if positive { 2.0 } else { -2.0 }, 1e-30];
         self.filled("exact", |place| (values[place % 4], values[place % 4]))
     }

@@ -291,9 +291,9 @@ impl Attempt<'_> {
             let seen = RefCell::new(None);
             let how = How { config: Some(&seen), ..How::default() };
             let losses = self.run_as(&case, how).losses;
-            // The loops know no defaults.
+            // The loops know no defaults, and the losses are not reduced.
             if let Some(Value::Object(fields)) = seen.take().map(|ConfigSeen { changed, .. }| changed) {
-                case.settings.extend(fields);
+                case.settings.extend(fields.into_iter().filter(|(name, _)| name != "reduction"));
             }
             let expected = (self.row.naive)(&case);
             // They exponentiate what they find, and overflow where a loss is at its sharpest.

@@ -80,7 +80,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Probabilities,
         inputs: BINARY,
         losses: Losses::PerNumber,
-        samples: &[Sample::but(r#"{}"#, BINARY_BREAKS)],
+        samples: &[Sample::but(r#"{}"#, BINARY_BREAKS), Sample::but(r#"{"ignore_target": -1.0}"#, BINARY_BREAKS)],
         ..row("BinaryCrossEntropyLoss", naive::binary_cross_entropy)
     },
     Row {
@@ -95,6 +95,7 @@ pub(super) const ROWS: &[Row] = &[
         samples: &[
             Sample::but(r#"{}"#, BINARY_BREAKS),
             Sample::but(r#"{"gamma": 0.5, "alpha": [0.5, 1.0, 0.75, 0.25, 0.0]}"#, BINARY_BREAKS),
+            Sample::but(r#"{"ignore_target": -1.0}"#, BINARY_BREAKS),
         ],
         ..row("BinaryFocalLoss", naive::binary_focal)
     },
@@ -137,6 +138,7 @@ pub(super) const ROWS: &[Row] = &[
         samples: &[
             Sample::but(r#"{}"#, BINARY_BREAKS),
             Sample::but(r#"{"gamma_negative": 2.0, "gamma_positive": 0.5, "clip": 0.1}"#, BINARY_BREAKS),
+            Sample::but(r#"{"ignore_target": -1.0}"#, BINARY_BREAKS),
         ],
         ..row("AsymmetricLoss", naive::asymmetric)
     },

@@ -152,9 +152,9 @@ impl Law {
     pub fn concerns(self, kind: Kind) -> bool {
         use Kind::{Center, Distance, Head, Logits, Numbers, Pairs, Probabilities, Proxy};
         match self {
-            Self::EmptyBatch => kind != Pairs,
-            Self::PlainLoops => kind != Pairs,
-            Self::BatchOrder
+            Self::PlainLoops
+            | Self::EmptyBatch
+            | Self::BatchOrder
             | Self::OneRow
             | Self::NanSpreads
             | Self::HalfPrecision

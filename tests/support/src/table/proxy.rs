@@ -113,6 +113,7 @@ pub(super) const ROWS: &[Row] = &[
                 (Law::NoLabel, "the regularizer is of the centers, not of the batch"),
                 (Law::EmptyBatch, "the regularizer is of the centers, not of the batch"),
                 (Law::NanStays, "it is one number for the batch"),
+                (Law::Reduction, "it is what `forward` returns: the reduced losses and the regularizer"),
             ],
         )],
         run: soft_triple_forward,
