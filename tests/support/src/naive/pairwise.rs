@@ -140,7 +140,7 @@ pub fn margin(case: &Case) -> Vec<f64> {
         Some(labels) => (case.rows("references"), serde_json::from_value(labels.clone()).expect("labels")),
         None => (rows.clone(), case.labels.clone()),
     };
-    let itself = case.word("call", "") == "batch";
+    let itself = !case.settings.contains_key("reference_labels");
     let (mut all, mut pairs, mut boundaries) = (Vec::new(), Vec::new(), Vec::new());
     for (i, a) in rows.iter().enumerate() {
         let boundary = if beta.len() == 1 { beta[0] } else { beta[case.labels[i] as usize] };
