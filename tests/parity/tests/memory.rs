@@ -43,7 +43,7 @@ fn enqueue(memory: &CrossBatchMemory, (embeddings, labels): &(Vec<f64>, Vec<i64>
 fn a_new_row_takes_the_slot_of_the_oldest() {
     for backend in backends() {
         let memory = memory(&backend.device);
-        let mut expected = vec![([0.0, 0.0], -1); CAPACITY];
+        let mut expected = [([0.0, 0.0], -1); CAPACITY];
         let mut next = 0;
         for (step, rows) in [2, 0, 2, 3, 1, 5, 4, 7, 1, 12, 5].into_iter().enumerate() {
             let (embeddings, labels) = batch(step, rows);

@@ -284,7 +284,7 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
                     let pulls = loss.name() == "MultiSimilarityLoss" || loss.name() == "SupConLoss";
                     // Rows side by side are no classes.
                     let panics = loss.name() == "NPairsLoss" && pairs.dims() == [0, 2];
-                    if !(pulls && !pairs.is_empty()) && !panics {
+                    if !panics && (!pulls || pairs.is_empty()) {
                         assert_eq!(host(loss.forward_pairs(&pairs)), [0.0], "{what}: {pairs:?}");
                     }
                 }

@@ -186,7 +186,7 @@ fn it_goes_where_its_module_goes() {
         let written = counter.written();
         for other in backends.iter().filter(|other| other.dtype == backend.dtype) {
             let moved = counter.clone().fork(&other.device);
-            assert_eq!(moved.devices(), [other.device.clone()], "{} to {}", backend.name, other.name);
+            assert_eq!(moved.devices(), std::slice::from_ref(&other.device), "{} to {}", backend.name, other.name);
             assert_eq!(
                 (moved.counted(), moved.written()),
                 (1.5, written.clone()),

@@ -59,6 +59,7 @@ pub struct Pairs {
 
 /// What is compared.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once per call; which variant is large depends on the backends")]
 enum Rows {
     /// Every anchor with every reference.
     Embeddings { anchors: Tensor<2>, references: Tensor<2> },
@@ -70,6 +71,7 @@ enum Rows {
 
 /// Which pairs count.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once per call; which variant is large depends on the backends")]
 enum Chosen {
     /// Equal labels are a positive pair, different ones a negative pair.
     ByLabels,

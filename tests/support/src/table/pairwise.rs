@@ -171,7 +171,7 @@ pub(super) const ROWS: &[Row] = &[
 fn config<C: Config>(call: &Call<'_>, defaults: C) -> C {
     let mut case = call.case.clone();
     case.settings
-        .retain(|name, value| !OF_THE_CALL.contains(&name.as_str()) && !(name == "reduction" && value.is_null()));
+        .retain(|name, value| !(OF_THE_CALL.contains(&name.as_str()) || name == "reduction" && value.is_null()));
     call.of(&case).config(defaults)
 }
 
