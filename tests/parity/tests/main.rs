@@ -8,7 +8,6 @@ mod center;
 mod classification;
 mod config;
 mod diagnostics;
-mod distance;
 mod distances;
 mod every_head;
 mod golden;
