@@ -19,7 +19,8 @@ pub trait EmbeddingLoss {
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1>;
 
     /// The loss of every row of the batch: of a head that of the sample, of a loss of pairs the sum over the pairs or
-    /// triplets of which the row is the anchor.
+    /// triplets of which the row is the anchor; of a
+    /// [`ProxyAnchorLoss`](crate::proxy::ProxyAnchorLoss) that of every class, `[classes]`.
     ///
     /// # Shapes
     ///

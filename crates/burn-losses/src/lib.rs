@@ -9,8 +9,13 @@
 //! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
 //! | [`diagnostics`] | what a trainer wants to see beside the loss |
 //!
-//! They share distances ([`distance`]), labels that are safe to index with ([`labels`]), one place where losses become one
-//! number ([`reduction`]), and a precision rule: half precision is computed in `f32` and cast back.
+//! Every name is also at the root of the crate, and [`prelude`] has the traits. Losses of embeddings are called alike,
+//! `loss.forward(embeddings, labels)` ([`EmbeddingLoss`]), and have their reduction as a field of their config; losses of
+//! logits and numbers look like Burn's own.
+//!
+//! They share distances ([`distance`]), labels that are safe to index with and never silently wrong ([`labels`]), one place
+//! where losses of embeddings become one number ([`reduction`]), state that is saved and not trained ([`state`]), and a
+//! precision rule: half precision is computed in `f32` and cast back.
 //!
 //! A head is an ordinary field of your model, so its class centers are trained, saved and moved with it:
 //!
@@ -18,7 +23,7 @@
 //! use burn::module::Module;
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::tensor::{Device, Int, Tensor};
-//! use burn_losses::heads::{ArcFace, ArcFaceConfig};
+//! use burn_losses::{ArcFace, ArcFaceConfig};
 //!
 //! #[derive(Module, Debug)]
 //! struct Model {
@@ -82,6 +87,40 @@ mod squares;
 mod targets;
 
 pub use embedding_loss::EmbeddingLoss;
+
+#[doc(no_inline)]
+pub use {
+    center::*, classification::*, distance::*, heads::*, labels::*, memory::*, mining::*, pairs::*, proxy::*,
+    reduction::*, regression::*, regularization::*,
+};
+
+/// The traits of this crate, and what nearly every use of them names. Nothing in it has the name of something of Burn's.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::prelude::*;
+/// use burn_losses::{ArcFaceConfig, TripletLossConfig};
+///
+/// // One loss of embeddings is swapped for another by one line, or at run time.
+/// let device = Device::default();
+/// let losses: [Box<dyn EmbeddingLoss>; 2] = [
+///     Box::new(ArcFaceConfig::new(10, 4).init(&device)),
+///     Box::new(TripletLossConfig::new().with_margin(0.3).init(&device)),
+/// ];
+/// for loss in losses {
+///     let labels = Tensor::<1, Int>::from_ints([3, 3, 9], &device);
+///     assert_eq!(loss.forward(Tensor::ones([3, 4], &device), labels).dims(), [1]);
+/// }
+/// ```
+pub mod prelude {
+    pub use crate::EmbeddingLoss;
+    pub use crate::heads::MarginRule;
+    pub use crate::mining::Miner;
+    pub use crate::pairs::{PairLoss, Pairs};
+    pub use crate::reduction::EmbeddingReduction;
+    pub use crate::regularization::{ParameterPenalty, ShrinkageStep};
+    pub use crate::sampling::BatchPlan;
+}
 
 // Compiles the example of the README.
 #[cfg(doctest)]
