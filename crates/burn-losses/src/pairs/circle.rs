@@ -3,7 +3,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{NOTHING, log_sum_exp_where, softplus};
 
-use super::argument::{Labelled, Pairs};
+use super::argument::Pairs;
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::streamed::is_something;
 use crate::mining::PairMasks;

@@ -3,7 +3,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::hinge;
 
-use super::argument::{Listed, Pairs};
+use super::argument::Pairs;
+use super::asked::Listed;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
 use crate::distance::Distance;

@@ -3,7 +3,8 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{cast_to, hinge};
 
-use super::argument::{Listed, Pairs};
+use super::argument::Pairs;
+use super::asked::Listed;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::{flat_mask, inside};
 use crate::distance::Distance;

@@ -7,6 +7,7 @@
 //! Labels are identities here: only whether two are equal matters, and a row with a negative label is in no pair.
 
 mod argument;
+mod asked;
 mod batch_triplets;
 mod circle;
 mod contrastive;

@@ -4,7 +4,8 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 use burn_losses_kernels::scores::Counted;
 
-use super::argument::{Labelled, OnePositive, Pairs};
+use super::argument::Pairs;
+use super::asked::{Labelled, OnePositive};
 use super::loss::{AnchorLosses, PairLoss};
 use crate::identities::{first_match, from_the_start};
 use crate::mining::PairMasks;

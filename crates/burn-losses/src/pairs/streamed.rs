@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::math::NOTHING;
 use burn_losses_kernels::scores::{Comparison, Counted, Curve, Scale, Scores, Terms, scores};
 
-use super::argument::{Labelled, OnePositive};
+use super::asked::{Labelled, OnePositive};
 
 impl Labelled {
     /// `log(sum over the positives of every anchor of exp(scale·<anchor, reference>))`, `[anchors]`, of anchors in the

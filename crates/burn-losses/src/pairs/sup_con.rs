@@ -3,7 +3,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::log_sum_exp_where;
 
-use super::argument::{Labelled, Pairs};
+use super::argument::Pairs;
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
 use super::temperature::check_temperature;

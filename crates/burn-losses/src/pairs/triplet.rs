@@ -3,7 +3,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletShape, TripletSums, all_triplets};
 
-use super::argument::{Listed, Pairs};
+use super::argument::Pairs;
+use super::asked::Listed;
 use super::batch_triplets::{TripletMining, hard_triplets, losses, semi_hard_triplets, shorter};
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::{flat, flat_mask};
