@@ -51,7 +51,7 @@
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
 //!   in `burn` only, the heads keep the scores of a batch with all classes; see
-//!   [`streams_on`](heads::streams_on).
+//!   [`streams_on`].
 //! - `fusion`: Burn's fusion of operations on GPU backends. Burn's default features turn it on there, and then it must be
 //!   on here too.
 

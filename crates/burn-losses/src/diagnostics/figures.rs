@@ -194,7 +194,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// From [`Figures::packed`].
+    /// From the numbers of [`Figures`].
     ///
     /// # Panics
     ///
