@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor, TensorData};
 use burn_losses_kernels::math::{cast_to, in_host_memory};
 
 use crate::distance::scaled_rows;
@@ -10,6 +10,11 @@ use crate::distance::scaled_rows;
 /// A squared distance below this share of `|a|² + |b|²` is computed from the difference: above it, the rounding of a
 /// product in `f32` is less than `1e-4` of it.
 const CLOSE: f64 = 4e-3;
+
+/// Squares below this share of `|a|² + |b|²` cannot be told from 0 where they come from a product.
+fn rounding(dtype: DType) -> f64 {
+    16.0 * if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) }
+}
 
 /// So many differences of close pairs may be kept for the backward, 16 MiB of `f32`, or those of 8 pairs per row.
 const DIFFERENCES: usize = 1 << 22;
@@ -22,8 +27,10 @@ const PAIRS_PER_ROW: usize = 8;
 pub(crate) fn squared_distances(first: Tensor<2>, second: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let ([rows, dim], [columns, _]) = (first.dims(), second.dims());
     if !in_host_memory(&first.device()) {
-        let Products { squares, unit, .. } = Products::around_most(first, second);
-        return (squares.clamp_min(0.0), unit);
+        let Products { squares, lengths, unit } = Products::around_most(first, second);
+        // What is left of equal rows, such as a row and itself, is rounding.
+        let nothing = squares.clone().lower(lengths.mul_scalar(rounding(squares.dtype())));
+        return (squares.mask_fill(nothing, 0.0), unit);
     }
     let mut products = Products::new(first.clone(), second.clone());
     let mut close = products.close_pairs();

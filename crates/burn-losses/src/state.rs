@@ -22,7 +22,9 @@ use burn_std::sync::{Arc, Mutex};
 ///
 /// Clones of a module share their state, on one device or several, in one thread or several: an update, a loaded record
 /// or a move to another device reaches all of them, and of two updates at the same time none is lost. Whether it is
-/// frozen is a matter of each clone. `valid()` takes a copy, which costs nothing until one of the two moves.
+/// frozen is a matter of each clone. `valid()` takes a copy, which costs nothing until one of the two moves. On a GPU, Burn
+/// orders the work of each thread by itself: what one thread reads while another updates in place may be half of either, so
+/// keep a state there on one thread.
 ///
 /// ```
 /// use burn::module::Module;
