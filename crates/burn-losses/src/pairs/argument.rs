@@ -322,6 +322,10 @@ impl Pairs {
         let (anchors, positives) = beside("Pairs", ["anchors", "positives"], anchors, positives);
         let device = anchors.device();
         let mask = |columns: [bool; 2]| {
+            if count == 0 {
+                // Burn's GPU backends cannot put empty tensors side by side.
+                return Tensor::<2, Bool>::empty([0, 2], &device);
+            }
             let column = |value| Tensor::<2, Bool>::full([count, 1], value, &device);
             Tensor::cat(columns.map(column).to_vec(), 1)
         };
