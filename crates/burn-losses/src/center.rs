@@ -2,11 +2,12 @@
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, assert_shape};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
 
 use crate::EmbeddingLoss;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::reduction::{EmbeddingReduction, zero_of};
+use crate::shape::check_shape;
 use crate::state::State;
 use burn_losses_kernels::math::{cast_to, widen};
 
@@ -162,9 +163,10 @@ impl CenterLoss {
     /// # Panics
     ///
     /// If the shape differs.
+    #[track_caller]
     pub fn with_centers(self, centers: Tensor<2>) -> Self {
         let [classes, embedding_dim] = self.centers().dims();
-        assert_shape!(centers, [classes, embedding_dim]);
+        check_shape("CenterLoss", "centers", centers.dims(), [classes, embedding_dim]);
         let centers = match self.centers {
             Centers::Updated(state) => Centers::Updated(state.copy_with(|_| centers)),
             Centers::Trained(_) => Centers::Trained(Param::from_tensor(centers)),
@@ -172,11 +174,12 @@ impl CenterLoss {
         Self { centers, ..self }
     }
 
+    #[track_caller]
     fn check(&self, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
         let [classes, embedding_dim] = self.centers().dims();
         let [batch, _] = embeddings.dims();
-        assert_shape!(embeddings, [batch, embedding_dim]);
-        assert_shape!(labels, [batch]);
+        check_shape("CenterLoss", "embeddings", embeddings.dims(), [batch, embedding_dim]);
+        check_shape("CenterLoss", "labels", labels.dims(), [batch]);
 
         self.labels.check(labels, classes)
     }

@@ -4,10 +4,11 @@
 //! everywhere, also where two rows are equal.
 
 use burn::config::Config;
-use burn::tensor::{Tensor, assert_shape};
+use burn::tensor::Tensor;
 
 use burn_losses_kernels::math::{cast_to, in_host_memory, row_lengths, unit_rows, widen};
 
+use crate::shape::check_shape;
 use crate::squares::squared_distances;
 
 /// Where close pairs cannot be looked for without waiting, as many differences are held at once: 16 MiB of `f32`.
@@ -96,9 +97,10 @@ impl Distance {
     /// assert_eq!(Distance::Euclidean.rowwise(first.clone(), second.clone()).into_scalar::<f32>(), 5.0);
     /// assert_eq!(Distance::Manhattan.rowwise(first, second).into_scalar::<f32>(), 7.0);
     /// ```
+    #[track_caller]
     pub fn rowwise(self, first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
         let [rows, dim] = first.dims();
-        assert_shape!(second, [rows, dim]);
+        check_shape("Distance", "second", second.dims(), [rows, dim]);
         let dtype = first.dtype();
         if rows == 0 || dim == 0 {
             return Tensor::zeros([rows], (&first.device(), dtype));
@@ -137,10 +139,11 @@ impl Distance {
     /// # Panics
     ///
     /// If `dim` differs, or a `Minkowski` exponent is not in `[0.1, 1000]`.
+    #[track_caller]
     pub fn matrix(self, first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
         let [rows, dim] = first.dims();
         let [columns, _] = second.dims();
-        assert_shape!(second, [columns, dim]);
+        check_shape("Distance", "second", second.dims(), [columns, dim]);
         let dtype = first.dtype();
         if rows == 0 || columns == 0 || dim == 0 {
             return Tensor::zeros([rows, columns], (&first.device(), dtype));

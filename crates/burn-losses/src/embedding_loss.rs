@@ -16,6 +16,7 @@ pub trait EmbeddingLoss {
     /// # Panics
     ///
     /// If the shapes do not agree, or by the loss's rule for labels (see [`labels`](crate::labels)).
+    #[track_caller]
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1>;
 
     /// The loss of every row of the batch: of a head that of the sample, of a loss of pairs the sum over the pairs or
@@ -31,5 +32,6 @@ pub trait EmbeddingLoss {
     /// # Panics
     ///
     /// As [`forward`](Self::forward).
+    #[track_caller]
     fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1>;
 }

@@ -2,9 +2,10 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, assert_shape};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, in_host_memory};
 
+use crate::shape::check_shape;
 use crate::state::{State, StateValue, TensorMapper};
 
 /// Settings of [`CrossBatchMemory`].
@@ -140,6 +141,7 @@ impl CrossBatchMemory {
     /// # Panics
     ///
     /// If the shapes do not agree.
+    #[track_caller]
     pub fn enqueue(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) {
         let [batch, _] = embeddings.dims();
         let (shape, device, dtype, integers) = {
@@ -147,8 +149,8 @@ impl CrossBatchMemory {
             (slots.embeddings.dims(), slots.labels.device(), slots.embeddings.dtype(), slots.labels.dtype())
         };
         let [capacity, embedding_dim] = shape;
-        assert_shape!(embeddings, [batch, embedding_dim]);
-        assert_shape!(labels, [batch]);
+        check_shape("CrossBatchMemory", "embeddings", embeddings.dims(), [batch, embedding_dim]);
+        check_shape("CrossBatchMemory", "labels", labels.dims(), [batch]);
         if batch == 0 || !self.slots.moves_on(&embeddings.device()) {
             return;
         }

@@ -630,9 +630,6 @@ impl Attempt<'_> {
             compare(&run.loss_values(), &expected.losses, tolerance)
                 .map_err(|text| format!("{dtype:?}: losses: {text}"))?;
             for (name, gradient) in run.gradients(&case.cotangent) {
-                if self.is_number(name) {
-                    continue;
-                }
                 let expected = &expected.gradients[name];
                 let tolerance = Tolerance::new(2.0 * rounding, rounding * largest(expected));
                 compare(&gradient, expected, tolerance)

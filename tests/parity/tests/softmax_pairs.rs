@@ -82,29 +82,6 @@ fn on_every_backend(embeddings: &[Vec<f64>], labels: &[i64], test: impl Fn(&str,
     }
 }
 
-fn finite(embeddings: &[Vec<f64>], labels: &[i64]) {
-    streamed_info_nce_is_finite(embeddings, labels);
-    on_every_backend(embeddings, labels, |_, what, outcome| {
-        assert_finite(what, &outcome.losses);
-        assert_finite(&format!("{what}: gradient"), &outcome.gradient);
-    });
-}
-
-/// The losses of all pairs of a row, which are streamed.
-fn streamed_info_nce_is_finite(embeddings: &[Vec<f64>], labels: &[i64]) {
-    for backend in backends() {
-        for temperature in [0.5, 0.01, 1e-4] {
-            let loss = InfoNceLossConfig::new().with_temperature(temperature).init(&backend.device);
-            let leaf = tensor(embeddings, &backend).require_grad();
-            let losses = loss.forward_no_reduction(leaf.clone(), integers(labels, &backend.device));
-            let gradient = host(leaf.grad(&losses.clone().sum().backward()).expect("a gradient"));
-            let what = format!("InfoNceLoss {temperature} on {} {:?}", backend.name, backend.dtype);
-            assert_finite(&what, &host(losses));
-            assert_finite(&format!("{what}: gradient"), &gradient);
-        }
-    }
-}
-
 fn zero(embeddings: &[Vec<f64>], labels: &[i64], but_for: &[&str]) {
     on_every_backend(embeddings, labels, |loss, what, outcome| {
         assert_finite(what, &outcome.losses);
@@ -133,33 +110,6 @@ fn integers(labels: &[i64], device: &Device) -> Tensor<1, Int> {
 
 fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { EXACT } else { Tolerance::new(3e-5, 3e-5) }
-}
-
-#[test]
-fn zero_tiny_and_huge_rows_are_finite() {
-    for length in [0.0, 1e-30, 1e-20, 1e-12, 1e20, 1e36] {
-        let mut embeddings = rows(6, 1);
-        embeddings[0] = vec![length, 0.0, 0.0];
-        embeddings[2] = vec![0.0, -length, length];
-        finite(&embeddings, &LABELS);
-    }
-}
-
-#[test]
-fn duplicate_and_opposite_rows_are_finite() {
-    finite(&vec![vec![1.0, 1.0, 1.0]; 6], &LABELS);
-    finite(&vec![vec![0.0; 3]; 6], &LABELS);
-    let signs = [1.0, -1.0, -2.0, 1.0, 0.5, -1.0];
-    finite(&signs.map(|sign| vec![sign * 0.1, sign * 0.7, sign * -0.3]), &LABELS);
-    finite(&signs.map(|sign| vec![sign]), &LABELS);
-}
-
-#[test]
-fn perfectly_separated_and_perfectly_wrong_classes_are_finite() {
-    let axis = |axis: usize, sign: f64| (0..3).map(|k| if k == axis { sign } else { 0.0 }).collect::<Vec<f64>>();
-    finite(&LABELS.map(|label| axis(label as usize % 3, 1.0)), &LABELS);
-    let wrong = [axis(0, 1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0), axis(0, -1.0), axis(0, 1.0)];
-    finite(&wrong, &LABELS);
 }
 
 /// Only multi-similarity pushes rows apart that have nothing to be pulled to.
@@ -332,32 +282,6 @@ fn products_of_long_and_of_short_rows_are_finite() {
 }
 
 #[test]
-fn permuting_the_batch_permutes_losses_and_gradients() {
-    // Rows of a class keep their order: N-pairs takes the first two.
-    let order = [1, 0, 3, 2, 4, 5];
-    for backend in backends().iter().filter(|backend| backend.is_double()) {
-        for (loss, settings) in gentle() {
-            let before = run(&case(loss, settings.clone(), &rows(6, 4), &LABELS), backend);
-            let embeddings: Vec<Vec<f64>> = order.iter().map(|&row| rows(6, 4)[row].clone()).collect();
-            let mut permuted = case(loss, settings, &embeddings, &order.map(|row| LABELS[row]));
-            let places: Vec<usize> = if loss == "InfoNceLoss" {
-                order.iter().flat_map(|row| order.map(|column| row * 6 + column)).collect()
-            } else {
-                order.to_vec()
-            };
-            permuted.cotangent = places.iter().map(|&place| permuted.cotangent[place]).collect();
-            let after = run(&permuted, backend);
-
-            let expected: Vec<f64> = places.iter().map(|&place| before.losses[place]).collect();
-            assert_close(loss, &after.losses, &expected, EXACT);
-            let expected: Vec<f64> =
-                order.iter().flat_map(|&row| before.gradient[row * DIM..(row + 1) * DIM].to_vec()).collect();
-            assert_close(loss, &after.gradient, &expected, EXACT);
-        }
-    }
-}
-
-#[test]
 fn identities_may_be_any_numbers() {
     for backend in backends() {
         for (loss, settings) in gentle() {
@@ -366,40 +290,6 @@ fn identities_may_be_any_numbers() {
             let other = run(&case(loss, settings, &rows(6, 4), &renamed), &backend);
             assert_eq!(one.losses, other.losses, "{loss} on {}", backend.name);
             assert_eq!(one.gradient, other.gradient, "{loss} on {}", backend.name);
-        }
-    }
-}
-
-#[test]
-fn lengths_do_not_matter_and_gradients_are_perpendicular() {
-    for backend in backends().iter().filter(|backend| backend.is_double()) {
-        for (loss, settings) in gentle() {
-            let embeddings = rows(6, 5);
-            let factors = [0.1, 3.0, 40.0, 0.02, 1.0, 7.0];
-            let scaled: Vec<Vec<f64>> =
-                embeddings.iter().zip(factors).map(|(row, f)| row.iter().map(|x| f * x).collect()).collect();
-            let before = run(&case(loss, settings.clone(), &embeddings, &LABELS), backend);
-            let after = run(&case(loss, settings, &scaled, &LABELS), backend);
-            assert_close(loss, &after.losses, &before.losses, EXACT);
-            for (slope, row) in before.gradient.chunks(DIM).zip(&embeddings) {
-                let along: f64 = slope.iter().zip(row).map(|(a, b)| a * b).sum();
-                let size: f64 = slope.iter().map(|a| a * a).sum::<f64>().sqrt();
-                assert!(along.abs() <= 1e-11 * size.max(1.0), "{loss}: {along}");
-            }
-        }
-    }
-}
-
-#[test]
-fn rotating_all_rows_changes_no_loss() {
-    for backend in backends().iter().filter(|backend| backend.is_double()) {
-        for (loss, settings) in gentle() {
-            let (sine, cosine) = 0.7_f64.sin_cos();
-            let turn = |row: Vec<f64>| vec![cosine * row[0] - sine * row[2], row[1], sine * row[0] + cosine * row[2]];
-            let turned: Vec<Vec<f64>> = rows(6, 5).into_iter().map(turn).collect();
-            let before = run(&case(loss, settings.clone(), &rows(6, 5), &LABELS), backend);
-            let after = run(&case(loss, settings, &turned, &LABELS), backend);
-            assert_close(loss, &after.losses, &before.losses, Tolerance::new(1e-10, 1e-10));
         }
     }
 }
@@ -735,62 +625,6 @@ fn a_mean_counts_what_has_a_loss() {
     }
 }
 
-#[test]
-fn half_precision_is_as_exact_as_its_inputs() {
-    for backend in backends().iter().filter(|backend| backend.name == "flex" && !backend.is_double()) {
-        for (dtype, rounding) in [(DType::F16, 2.0_f64.powi(-11)), (DType::BF16, 2.0_f64.powi(-8))] {
-            let embeddings = [vec![0.5, 0.25, -1.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.5, 0.5], vec![-1.0, 2.0, 0.25]];
-            macro_rules! check {
-                ($loss:expr) => {{
-                    let run = |dtype: DType| {
-                        let data = TensorData::new(embeddings.concat(), [4, 3]);
-                        let leaf = Tensor::<2>::from_data(data, (&backend.device, dtype)).require_grad();
-                        let labels = integers(&[1, 1, 2, 2], &backend.device);
-                        let value = $loss.forward(leaf.clone(), labels.clone());
-                        assert_eq!(value.dtype(), dtype);
-                        assert_eq!($loss.forward_no_reduction(leaf.clone(), labels).dtype(), dtype);
-                        let gradient = leaf.grad(&value.backward()).expect("a gradient");
-                        (host(value.cast(DType::F32)), host(gradient.cast(DType::F32)))
-                    };
-                    let ((value, gradient), (expected, expected_gradient)) = (run(dtype), run(DType::F32));
-                    assert_close("half", &value, &expected, Tolerance::new(rounding, 0.0));
-                    let largest = expected_gradient.iter().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
-                    assert_close("half", &gradient, &expected_gradient, Tolerance::new(rounding, rounding * largest));
-                }};
-            }
-            check!(InfoNceLossConfig::new().init(&backend.device));
-            check!(SupConLossConfig::new().init(&backend.device));
-            check!(NPairsLossConfig::new().init(&backend.device));
-            check!(MultiSimilarityLossConfig::new().init(&backend.device));
-            check!(CircleLossConfig::new().init(&backend.device));
-        }
-    }
-}
-
-#[test]
-fn inputs_that_are_views_give_the_same_losses() {
-    for backend in backends() {
-        let plain = tensor(&rows(6, 1), &backend);
-        let transposed = plain.clone().transpose().mul_scalar(1.0).transpose();
-        let doubled = Tensor::cat(vec![plain.zeros_like(), plain.clone()], 0).slice([6..12, 0..3]);
-        let labels = || integers(&LABELS, &backend.device);
-        macro_rules! check {
-            ($loss:expr) => {{
-                let expected = host($loss.forward_no_reduction(plain.clone(), labels()));
-                for view in [transposed.clone(), doubled.clone()] {
-                    let losses = host($loss.forward_no_reduction(view, labels()));
-                    assert_close(&backend.name, &losses, &expected, Tolerance::new(1e-5, 1e-5));
-                }
-            }};
-        }
-        check!(InfoNceLossConfig::new().init(&backend.device));
-        check!(SupConLossConfig::new().init(&backend.device));
-        check!(NPairsLossConfig::new().init(&backend.device));
-        check!(MultiSimilarityLossConfig::new().init(&backend.device));
-        check!(CircleLossConfig::new().init(&backend.device));
-    }
-}
-
 /// More rows than one block of label comparisons, and than one block of the engine.
 #[test]
 fn a_large_batch_agrees_with_the_plain_loops() {
@@ -800,27 +634,6 @@ fn a_large_batch_agrees_with_the_plain_loops() {
         let losses = run(&case, backend).losses;
         assert_close(&backend.name, &losses, &support::naive::softmax_pairs::sup_con(&case), EXACT);
     }
-}
-
-#[test]
-fn configs_survive_json() {
-    macro_rules! round_trip {
-        ($config:expr, $type:ty) => {{
-            let json = serde_json::to_string(&$config).expect("JSON");
-            let back: $type = serde_json::from_str(&json).expect("the config");
-            assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
-            assert_ne!(json, serde_json::to_string(&<$type>::new()).expect("JSON"));
-        }};
-    }
-    let learned = InfoNceLossConfig::new().with_temperature(0.125).with_temperature_mode(TemperatureMode::Learned);
-    round_trip!(learned, InfoNceLossConfig);
-    round_trip!(SupConLossConfig::new().with_temperature(0.07), SupConLossConfig);
-    round_trip!(NPairsLossConfig::new().with_score(PairScore::Cosine), NPairsLossConfig);
-    round_trip!(
-        MultiSimilarityLossConfig::new().with_alpha(3.0).with_beta(41.0).with_base(-0.25),
-        MultiSimilarityLossConfig
-    );
-    round_trip!(CircleLossConfig::new().with_margin(0.25).with_scale(256.0), CircleLossConfig);
 }
 
 /// A row in no pair, or a batch without one, is silent even beside a row that is no number.

@@ -24,7 +24,7 @@ impl<const D: usize> Elements<D> {
     /// If the shapes differ, or a target in host memory is neither in `[0, 1]` nor ignored.
     #[track_caller]
     pub(super) fn new(loss: &str, ignore_target: Option<f64>, logits: Tensor<D>, targets: Tensor<D>) -> Self {
-        check_shape(loss, "targets", &targets.dims(), &logits.dims());
+        check_shape(loss, "targets", targets.dims(), logits.dims());
         check_range(loss, "targets", &targets, [0.0, 1.0], ignore_target);
         let dtype = logits.dtype();
         let logits = widen(logits);

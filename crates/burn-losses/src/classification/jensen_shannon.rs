@@ -89,7 +89,7 @@ impl JensenShannonLoss {
     #[track_caller]
     fn losses<const D: usize>(&self, views: Vec<Tensor<D>>) -> Tensor<1> {
         for view in &views {
-            check_shape(NAME, "every view", &view.dims(), &views[0].dims());
+            check_shape(NAME, "every view", view.dims(), views[0].dims());
         }
         let axis = class_axis::<D>(NAME, self.class_dim);
         let share = 1.0 / views.len() as f64;

@@ -2,12 +2,9 @@
 //! divide by it.
 
 use burn::tensor::Tensor;
-use burn_losses_kernels::math::{log_sum_exp, softplus};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 
 use super::samples::Samples;
-
-/// Far below every logit, and finite: it takes the target out of a sum of exponentials.
-const NOTHING: f64 = f32::MIN as f64;
 
 /// `-log(p)`.
 pub(super) fn negative_log_probability<const D: usize>(log_odds: Tensor<D>) -> Tensor<D> {
@@ -28,8 +25,10 @@ pub(super) fn focal<const D: usize>(log_odds: Tensor<D>, gamma: f64) -> Tensor<D
 
 /// The log-odds of the target in a softmax, `[rows]`: its logit less the log-sum-exp of the others.
 pub(super) fn target_log_odds(samples: &Samples) -> Tensor<1> {
-    let others = samples.logits.clone().mask_fill(samples.is_target(), NOTHING);
-    samples.at_target(samples.logits.clone()) - log_sum_exp(others)
+    // Below 0 everywhere, so that no logit is as small as that of nothing and counts for something.
+    let largest = samples.logits.clone().detach().max_dim(1).expand(samples.logits.dims());
+    let logits = samples.logits.clone() - largest;
+    samples.at_target(logits.clone()) - log_sum_exp_where(logits, samples.is_target().bool_not())
 }
 
 #[cfg(test)]

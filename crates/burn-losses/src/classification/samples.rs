@@ -41,7 +41,7 @@ impl Samples {
         let axis = class_axis::<D>(checked.loss(), class_dim);
         let shape = logits.dims();
         let classes = shape[axis];
-        check_shape(checked.loss(), "labels", &labels.dims(), &without(axis, shape));
+        check_shape(checked.loss(), "labels", labels.dims(), without(axis, shape));
         let rows = labels.shape().num_elements();
         let SafeLabels { index, valid } = checked.check(labels.reshape([rows]), classes);
         let (batch, dtype) = (shape[0], logits.dtype());
@@ -132,7 +132,7 @@ impl SoftSamples {
     ) -> Self {
         let axis = class_axis::<D>(loss, class_dim);
         let shape = logits.dims();
-        check_shape(loss, "probabilities", &probabilities.dims(), &shape);
+        check_shape(loss, "probabilities", probabilities.dims(), shape);
         check_range(loss, "probabilities", &probabilities, [0.0, 1.0], None);
         let dtype = logits.dtype();
         let logits = widen(by_row(logits, axis));

@@ -1,11 +1,12 @@
 use alloc::vec::Vec;
 
-use burn::tensor::{Bool, Int, Tensor, assert_shape};
+use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 
 use crate::heads::{Centers, ClassRows, nearest_of_class};
 use crate::labels::{SafeLabels, silence};
 use crate::mining::PairMasks;
+use crate::shape::check_shape;
 
 /// Numbers that a block of classes holds at once, about.
 const BLOCK: usize = 1 << 22;
@@ -37,6 +38,7 @@ impl ClassCosines {
     /// # Panics
     ///
     /// If the shapes do not agree, or by the [`LabelPolicy`](crate::labels::LabelPolicy).
+    #[track_caller]
     pub fn with_centers<C: Centers>(centers: &C, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         let blocks = centers.blocks();
         let labels = blocks[0].check_among(centers.classes(), &embeddings, labels);
@@ -59,11 +61,12 @@ impl ClassCosines {
     /// # Panics
     ///
     /// If the shapes do not agree.
+    #[track_caller]
     pub fn with_rows(classes: impl Into<ClassRows>, embeddings: Tensor<2>, labels: SafeLabels) -> Self {
         let classes = classes.into();
         let ([_, dim], [batch, _]) = (classes.rows.dims(), embeddings.dims());
-        assert_shape!(embeddings, [batch, dim]);
-        assert_shape!(labels.index, [batch]);
+        check_shape("ClassCosines", "embeddings", embeddings.dims(), [batch, dim]);
+        check_shape("ClassCosines", "labels", labels.index.dims(), [batch]);
         Self::with(alloc::vec![classes], embeddings, labels)
     }
 
@@ -115,9 +118,10 @@ impl ClassCosines {
     /// # Panics
     ///
     /// If the shapes do not agree.
+    #[track_caller]
     pub fn in_batch(embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         let [batch, _] = embeddings.dims();
-        assert_shape!(labels, [batch]);
+        check_shape("ClassCosines", "labels", labels.dims(), [batch]);
         let labels = labels.without_autodiff();
         let PairMasks { positive, negative } = PairMasks::in_batch(labels);
         let embeddings = widen(embeddings.without_autodiff());

@@ -126,7 +126,7 @@ impl Figures {
         active: Active,
     ) -> Self {
         let [count] = losses.dims();
-        check_shape("Figures", "counted", &counted.dims(), &[count]);
+        check_shape("Figures", "counted", counted.dims(), [count]);
         let figures = embedding_figures(embeddings);
         let options = (&figures.device(), figures.dtype());
         let losses = cast_to(widen(losses.without_autodiff()), figures.dtype());

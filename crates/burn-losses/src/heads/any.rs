@@ -119,6 +119,10 @@ macro_rules! heads {
                 match self { $(Self::$kind(rule) => rule.target(target),)* }
             }
 
+            fn offset(&self) -> Option<Tensor<1>> {
+                match self { $(Self::$kind(rule) => rule.offset(),)* }
+            }
+
             fn negatives(&self, batch: &Batch<'_>) -> Terms {
                 match self { $(Self::$kind(rule) => rule.negatives(batch),)* }
             }

@@ -4,7 +4,7 @@ use core::sync::atomic::AtomicBool;
 
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
-use burn::tensor::{Device, Int, Tensor, assert_shape};
+use burn::tensor::{Device, Int, Tensor};
 
 use burn_losses_kernels::math::{cast_to, unit_rows, widen};
 use burn_losses_kernels::scores::Streaming;
@@ -13,6 +13,7 @@ use super::sampling::draws_of_shard;
 use crate::fast_path::warn_without_fast_path;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
 use crate::random::{Draws, first_draw};
+use crate::shape::check_shape;
 
 /// Settings of [`ClassCenters`], the same in every head: how the centers start, which labels count, and what a batch is
 /// compared with.
@@ -295,10 +296,14 @@ impl ClassCenters {
     ///
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch, classes]`
+    ///
+    /// # Panics
+    ///
+    /// If the embeddings have another length than the centers.
+    #[track_caller]
     pub fn cosines(&self, embeddings: Tensor<2>) -> Tensor<2> {
         let dtype = embeddings.dtype();
-        let [batch, _] = embeddings.dims();
-        assert_shape!(embeddings, [batch, self.embedding_dim()]);
+        let batch = self.check_embeddings(&embeddings);
         if batch == 0 {
             // A product with an empty batch divides by zero on one backend and returns stale memory on another.
             return Tensor::zeros([0, self.classes()], (&embeddings.device(), dtype));
@@ -324,11 +329,18 @@ impl ClassCenters {
     /// As `check`, where these centers are some of `classes`.
     #[track_caller]
     pub(crate) fn check_among(&self, classes: usize, embeddings: &Tensor<2>, labels: Tensor<1, Int>) -> SafeLabels {
-        let [batch, _] = embeddings.dims();
-        assert_shape!(embeddings, [batch, self.embedding_dim()]);
-        assert_shape!(labels, [batch]);
+        let batch = self.check_embeddings(embeddings);
+        check_shape(self.loss, "labels", labels.dims(), [batch]);
 
         self.labels.check(labels, classes)
+    }
+
+    /// How many embeddings there are, if they have the right length.
+    #[track_caller]
+    fn check_embeddings(&self, embeddings: &Tensor<2>) -> usize {
+        let [batch, _] = embeddings.dims();
+        check_shape(self.loss, "embeddings", embeddings.dims(), [batch, self.embedding_dim()]);
+        batch
     }
 
     /// Some of the classes as a shard of this number on a device: new parameters, frozen if these are.

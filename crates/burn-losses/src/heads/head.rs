@@ -225,7 +225,8 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         // A sample of the classes must not hold class 0 for the sake of a row without a class.
         let index = labels.index_or_none();
         let comparison = Comparison::new(self.blocks(), &embeddings, &index);
-        let batch = Batch::new(&comparison, &embeddings, valid.clone());
+        let offset = self.rule.offset().map(widen);
+        let batch = Batch::new(&comparison, &embeddings, valid.clone(), offset.clone());
         if embeddings.device().is_autodiff() {
             self.rule.observe(&batch);
         }
@@ -233,7 +234,12 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         let scores = comparison.scores(&scale, &terms, CenterChoice::Nearest);
 
         let target = Target::new(scores.target_cosine, valid.clone(), embeddings);
-        let losses = self.rule.loss(scores.negatives, times(self.rule.target(&target), &scale));
+        let scaled = times(self.rule.target(&target), &scale);
+        let scaled = match offset {
+            None => scaled,
+            Some(offset) => scaled.clone() + cast_to(offset.to_device(&scaled.device()), scaled.dtype()),
+        };
+        let losses = self.rule.loss(scores.negatives, scaled);
         let losses = match self.rule.penalty(&target) {
             None => losses,
             Some(penalty) => losses + penalty,

@@ -69,6 +69,12 @@ pub trait MarginRule: Module + ModuleDisplay {
         None
     }
 
+    /// What is added to every scaled score, `[1]`: a trained number such as a threshold; or nothing. The head reads it once
+    /// and in single precision at least, so that what is added to its gradient is summed before it is rounded.
+    fn offset(&self) -> Option<Tensor<1>> {
+        None
+    }
+
     /// The margin: what the cosine with the center of the label is replaced by. Moves no state.
     ///
     /// # Shapes
@@ -77,14 +83,15 @@ pub trait MarginRule: Module + ModuleDisplay {
     /// - output: `[batch]`
     fn target(&self, target: &Target) -> Tensor<1>;
 
-    /// What the other classes weigh: a plain log-sum-exp of the scaled cosines, or another term. Moves no state.
+    /// What the other classes weigh: a plain log-sum-exp of the scaled cosines, or another term, in which the
+    /// [`offset`](Batch::offset) is up to the rule. Moves no state.
     fn negatives(&self, batch: &Batch<'_>) -> Terms {
         let _ = batch;
         Terms::Exp
     }
 
-    /// The loss of every row from what the negatives weigh and from the scaled [`target`](Self::target); what it says of
-    /// rows without a class is not looked at.
+    /// The loss of every row from what the negatives weigh and from the scaled [`target`](Self::target) with the
+    /// [`offset`](Self::offset); what it says of rows without a class is not looked at.
     ///
     /// # Shapes
     ///
@@ -157,17 +164,28 @@ impl Target {
 }
 
 /// A batch before it is compared with all classes: what a rule may measure, and decide on which classes are hard. All of
-/// it is a constant of the gradient.
+/// it but the [`offset`](Self::offset) is a constant of the gradient.
 pub struct Batch<'a> {
     comparison: &'a Comparison,
     embeddings: Tensor<2>,
     valid: Tensor<1, Bool>,
+    offset: Option<Tensor<1>>,
     target_cosine: OnceCell<Tensor<1>>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(comparison: &'a Comparison, embeddings: &Tensor<2>, valid: Tensor<1, Bool>) -> Self {
-        Self { comparison, embeddings: embeddings.clone().detach(), valid, target_cosine: OnceCell::new() }
+    pub(super) fn new(
+        comparison: &'a Comparison,
+        embeddings: &Tensor<2>,
+        valid: Tensor<1, Bool>,
+        offset: Option<Tensor<1>>,
+    ) -> Self {
+        Self { comparison, embeddings: embeddings.clone().detach(), valid, offset, target_cosine: OnceCell::new() }
+    }
+
+    /// The [`offset`](MarginRule::offset) of the rule, `[1]`; 0 where it has none.
+    pub fn offset(&self) -> Tensor<1> {
+        self.offset.clone().unwrap_or_else(|| Tensor::zeros([1], &self.embeddings.device()))
     }
 
     /// Whether the row has a class, `[batch]`.

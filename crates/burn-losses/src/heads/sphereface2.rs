@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::math::{cast_to, softplus, widen};
+use burn_losses_kernels::math::softplus;
 
 use super::rule::check_margin;
 use super::{Batch, CentersConfig, Curve, GradientMode, Head, MarginRule, Target, Terms};
@@ -138,14 +138,16 @@ impl MarginRule for SphereFace2Rule {
     }
 
     fn loss(&self, negatives: Tensor<1>, target: Tensor<1>) -> Tensor<1> {
-        let [batch] = negatives.dims();
-        let bias = cast_to(self.bias.val().to_device(&negatives.device()), negatives.dtype()).expand([batch]);
-        let target = softplus((target + bias).neg());
+        let target = softplus(target.neg());
         target.mul_scalar(self.balance / self.scale) + negatives.mul_scalar((1.0 - self.balance) / self.scale)
     }
 
-    fn negatives(&self, _: &Batch<'_>) -> Terms {
-        let offset = widen(self.bias.val()).add_scalar(self.scale * self.margin);
+    fn offset(&self) -> Option<Tensor<1>> {
+        Some(self.bias.val())
+    }
+
+    fn negatives(&self, batch: &Batch<'_>) -> Terms {
+        let offset = batch.offset().add_scalar(self.scale * self.margin);
         Terms::Softplus { offset, curve: self.similarity() }
     }
 }

@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::math::{cast_to, softplus};
+use burn_losses_kernels::math::{softplus, widen};
 
 use super::rule::check_margin;
 use super::{Batch, CentersConfig, Curve, Head, MarginRule, Target, Terms};
@@ -98,14 +98,16 @@ impl MarginRule for UniFaceRule {
         target.cosine.clone().sub_scalar(self.margin)
     }
 
-    fn negatives(&self, _: &Batch<'_>) -> Terms {
-        Terms::Softplus { offset: self.bias.val().neg(), curve: Curve::STRAIGHT }
+    fn offset(&self) -> Option<Tensor<1>> {
+        Some(widen(self.bias.val()).neg())
+    }
+
+    fn negatives(&self, batch: &Batch<'_>) -> Terms {
+        Terms::Softplus { offset: batch.offset(), curve: Curve::STRAIGHT }
     }
 
     fn loss(&self, negatives: Tensor<1>, target: Tensor<1>) -> Tensor<1> {
-        let [batch] = negatives.dims();
-        let bias = cast_to(self.bias.val().to_device(&negatives.device()), negatives.dtype()).expand([batch]);
-        softplus(bias - target) + negatives.mul_scalar(self.balance)
+        softplus(target.neg()) + negatives.mul_scalar(self.balance)
     }
 }
 

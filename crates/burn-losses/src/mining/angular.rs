@@ -17,12 +17,6 @@ pub struct AngularMinerConfig {
     pub angle: f64,
 }
 
-impl Default for AngularMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl AngularMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

@@ -41,12 +41,6 @@ pub struct BatchEasyHardMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for BatchEasyHardMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl BatchEasyHardMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

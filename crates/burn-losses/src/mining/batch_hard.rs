@@ -15,12 +15,6 @@ pub struct BatchHardMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for BatchHardMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl BatchHardMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

@@ -43,6 +43,8 @@ mod triplet_margin;
 
 pub(crate) use choice::beyond_all;
 
+use crate::module::default_is_new;
+
 pub use angular::{AngularMiner, AngularMinerConfig};
 pub use batch_easy_hard::{BatchEasyHardMiner, BatchEasyHardMinerConfig, Strategy};
 pub use batch_hard::{BatchHardMiner, BatchHardMinerConfig};
@@ -53,3 +55,13 @@ pub use multi_similarity::{MultiSimilarityMiner, MultiSimilarityMinerConfig};
 pub use pair_margin::{PairMarginMiner, PairMarginMinerConfig};
 pub use semi_hard::{SemiHardMiner, SemiHardMinerConfig};
 pub use triplet_margin::{TripletKind, TripletMarginMiner, TripletMarginMinerConfig};
+
+default_is_new!(
+    AngularMinerConfig,
+    BatchEasyHardMinerConfig,
+    BatchHardMinerConfig,
+    MultiSimilarityMinerConfig,
+    PairMarginMinerConfig,
+    SemiHardMinerConfig,
+    TripletMarginMinerConfig,
+);

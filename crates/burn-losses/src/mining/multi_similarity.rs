@@ -18,12 +18,6 @@ pub struct MultiSimilarityMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for MultiSimilarityMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MultiSimilarityMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

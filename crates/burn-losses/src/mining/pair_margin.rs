@@ -21,12 +21,6 @@ pub struct PairMarginMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for PairMarginMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl PairMarginMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

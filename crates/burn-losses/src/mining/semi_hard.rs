@@ -21,12 +21,6 @@ pub struct SemiHardMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for SemiHardMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl SemiHardMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

@@ -34,12 +34,6 @@ pub struct TripletMarginMinerConfig {
     pub distance: Distance,
 }
 
-impl Default for TripletMarginMinerConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl TripletMarginMinerConfig {
     /// Builds the miner for embeddings on `device`.
     ///

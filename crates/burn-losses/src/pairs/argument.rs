@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, comparable, signed, widen};
 
-use super::shapes::expect_shape;
 use crate::distance::Distance;
-use crate::labels::{LabelPolicy, OnBadLabel, silence};
+use crate::labels::{ClassLabels, silence};
 use crate::mining::{PairMasks, Triplets};
+use crate::shape::check_shape;
 
 /// Which rows are compared with which, and which of these pairs count: what every [`PairLoss`](super::PairLoss) and every
 /// [`Miner`](crate::mining::Miner) takes.
@@ -155,7 +155,7 @@ impl Pairs {
         let dtype = embeddings.dtype();
         let (references, reference_labels) = references;
         let ([_, dim], [count, _]) = (embeddings.dims(), references.dims());
-        expect_shape("Pairs", "references", references.dims(), [count, dim]);
+        check_shape("Pairs", "references", references.dims(), [count, dim]);
         let (anchors, labels) = labelled("Pairs", ["embeddings", "labels"], embeddings, labels);
         let (references, reference_labels) =
             labelled("Pairs", ["references", "labels of the references"], references, reference_labels);
@@ -244,7 +244,7 @@ impl Pairs {
         let dtype = queries.dtype();
         let (queue, queue_labels) = queue;
         let ([_, dim], [count, _]) = (queries.dims(), queue.dims());
-        expect_shape("Pairs", "queue", queue.dims(), [count, dim]);
+        check_shape("Pairs", "queue", queue.dims(), [count, dim]);
         let (anchors, keys) = beside("Pairs", ["queries", "keys"], queries, keys);
         let (queue, queue_labels) = if count == 0 {
             // An empty slot, so that no loss needs to know of an empty queue.
@@ -285,7 +285,7 @@ impl Pairs {
     pub fn given(first: Tensor<2>, second: Tensor<2>, is_same: Tensor<1, Bool>) -> Self {
         let dtype = first.dtype();
         let [count, _] = first.dims();
-        expect_shape("Pairs", "is_same", is_same.dims(), [count]);
+        check_shape("Pairs", "is_same", is_same.dims(), [count]);
         let (anchors, second) = beside("Pairs", ["first", "second"], first, second);
         // `unsqueeze_dim` of nothing is fine; `reshape` would read the 0 as "as it is".
         let positive = is_same.unsqueeze_dim::<2>(1);
@@ -382,7 +382,7 @@ impl Pairs {
     ) -> Self {
         let dtype = distances.dtype();
         let ([anchors], [references]) = (labels.dims(), reference_labels.dims());
-        expect_shape("Pairs", "distances", distances.dims(), [anchors, references]);
+        check_shape("Pairs", "distances", distances.dims(), [anchors, references]);
         let (labels, reference_labels) = comparable(labels, reference_labels);
         let labels = Some([labels, reference_labels]);
         let rows = Rows::Distances { distance, matrix: widen(distances) };
@@ -401,8 +401,8 @@ impl Pairs {
     /// If the masks have another shape.
     #[track_caller]
     pub fn with_masks(self, masks: PairMasks) -> Self {
-        expect_shape(self.user, "positive pairs", masks.positive.dims(), self.dims());
-        expect_shape(self.user, "negative pairs", masks.negative.dims(), self.dims());
+        check_shape(self.user, "positive pairs", masks.positive.dims(), self.dims());
+        check_shape(self.user, "negative pairs", masks.negative.dims(), self.dims());
         Self { chosen: Chosen::Masks(masks), ..self }
     }
 
@@ -420,9 +420,9 @@ impl Pairs {
     #[track_caller]
     pub fn with_triplets(self, triplets: Triplets) -> Self {
         let [count] = triplets.anchor.dims();
-        expect_shape(self.user, "positives of the triplets", triplets.positive.dims(), [count]);
-        expect_shape(self.user, "negatives of the triplets", triplets.negative.dims(), [count]);
-        expect_shape(self.user, "valid triplets", triplets.valid.dims(), [count]);
+        check_shape(self.user, "positives of the triplets", triplets.positive.dims(), [count]);
+        check_shape(self.user, "negatives of the triplets", triplets.negative.dims(), [count]);
+        check_shape(self.user, "valid triplets", triplets.valid.dims(), [count]);
         if count == 0 || self.is_empty() {
             let none = PairMasks::none(self.dims(), &self.device());
             return Self { chosen: Chosen::Masks(none), ..self };
@@ -431,17 +431,18 @@ impl Pairs {
         Self { chosen: Chosen::Triplets(triplets), ..self }
     }
 
-    /// The same pairs, but for rows whose label is not in `0..classes`, which are in no pair.
+    /// The same pairs of classes, where a row with a label from `classes` on is in no pair or an error, as `checked` has
+    /// it. A negative label is in no pair, as ever.
     ///
     /// # Panics
     ///
-    /// If there are no labels of classes: pairs that are given row by row, views, aligned rows and queues have none.
+    /// By the policy, and if there are no labels of classes: pairs that are given row by row, views, aligned rows and
+    /// queues have none.
     #[track_caller]
-    pub fn among_classes(self, classes: usize) -> Self {
+    pub(super) fn among_classes(self, checked: &ClassLabels, classes: usize) -> Self {
         let [labels, reference_labels] = self.class_labels();
-        let policy = LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore);
-        let known = |labels: &Tensor<1, Int>| policy.sanitise(self.user, labels.clone(), classes).valid;
-        let (known, reference_known) = (known(labels), known(reference_labels));
+        let known = checked.check(labels.clone().clamp_min(-1), classes).valid;
+        let reference_known = checked.check(reference_labels.clone().clamp_min(-1), classes).valid;
         let again = [(labels, &known), (reference_labels, &reference_known)]
             .map(|(labels, known)| labels.clone().mask_fill(known.clone().bool_not(), -1));
         let rows = match self.rows {
@@ -470,7 +471,7 @@ fn samples(rows: &Tensor<2>) -> Tensor<1, Int> {
 fn beside(user: &str, names: [&str; 2], first: Tensor<2>, second: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let [rows, dim] = first.dims();
     assert!(dim >= 1, "{user}: {} must have at least one column", names[0]);
-    expect_shape(user, names[1], second.dims(), [rows, dim]);
+    check_shape(user, names[1], second.dims(), [rows, dim]);
     let first = widen(first);
     let second = cast_to(widen(second), first.dtype());
 
@@ -482,7 +483,7 @@ fn beside(user: &str, names: [&str; 2], first: Tensor<2>, second: Tensor<2>) -> 
 fn labelled(user: &str, names: [&str; 2], rows: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<2>, Tensor<1, Int>) {
     let [count, dim] = rows.dims();
     assert!(dim >= 1, "{user}: {} must have at least one column", names[0]);
-    expect_shape(user, names[1], labels.dims(), [count]);
+    check_shape(user, names[1], labels.dims(), [count]);
     let labels = signed(labels);
     if count == 0 {
         return (widen(rows), labels);

@@ -26,12 +26,6 @@ pub struct CircleLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for CircleLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl CircleLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

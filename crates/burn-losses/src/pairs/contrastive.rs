@@ -60,12 +60,6 @@ pub struct ContrastiveLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for ContrastiveLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl ContrastiveLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

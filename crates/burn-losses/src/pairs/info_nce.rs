@@ -25,12 +25,6 @@ pub struct InfoNceLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for InfoNceLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl InfoNceLossConfig {
     /// Builds the loss; a learned temperature is on `device`.
     ///

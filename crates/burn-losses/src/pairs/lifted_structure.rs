@@ -27,12 +27,6 @@ pub struct LiftedStructureLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for LiftedStructureLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl LiftedStructureLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

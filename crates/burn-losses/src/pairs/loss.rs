@@ -94,12 +94,10 @@ pub trait PairLoss {
 }
 
 impl<L: PairLoss + ?Sized> EmbeddingLoss for L {
-    #[track_caller]
     fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.forward_pairs(&Pairs::of_batch(self.name(), embeddings, labels))
     }
 
-    #[track_caller]
     fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         self.forward_pairs_no_reduction(&Pairs::of_batch(self.name(), embeddings, labels))
     }

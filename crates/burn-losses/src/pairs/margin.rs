@@ -8,6 +8,7 @@ use super::asked::Listed;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::{flat_mask, inside};
 use crate::distance::Distance;
+use crate::labels::{ClassLabels, LabelPolicy, OnBadLabel};
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
@@ -20,10 +21,13 @@ pub struct MarginLossConfig {
     /// Where the boundary between positives and negatives starts; finite.
     #[config(default = 1.2)]
     pub beta: f64,
-    /// With a number, every class of anchors has a boundary of its own, and a label that is not in `0..classes` is in no
-    /// pair; `>= 1`. Without, there is one boundary, and labels are any identities.
+    /// With a number, every class of anchors has a boundary of its own, and labels are classes in `0..classes`; `>= 1`.
+    /// Without, there is one boundary, and labels are any identities. A row with a negative label is in no pair.
     #[config(default = "None")]
     pub classes: Option<usize>,
+    /// What is done about a label from `classes` on.
+    #[config(default = "OnBadLabel::Panic")]
+    pub on_bad_label: OnBadLabel,
     /// The weight of the mean boundary as a loss of its own (the paper's nu); finite and `>= 0`.
     #[config(default = 0.0)]
     pub nu: f64,
@@ -36,12 +40,6 @@ pub struct MarginLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for MarginLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MarginLossConfig {
     /// Builds the loss with its boundaries on `device`.
     ///
@@ -50,14 +48,16 @@ impl MarginLossConfig {
     /// If a field is out of its range.
     pub fn init(&self, device: &Device) -> MarginLoss {
         self.distance.validate();
-        let Self { margin, beta, classes, nu, distance, reduction } = *self;
+        let Self { margin, beta, classes, on_bad_label, nu, distance, reduction } = *self;
         assert!(margin >= 0.0 && margin.is_finite(), "MarginLoss: margin must be finite and >= 0, got {margin}");
         assert!(beta.is_finite(), "MarginLoss: beta must be finite, got {beta}");
         assert!(classes != Some(0), "MarginLoss: classes must be >= 1, got 0");
         assert!(nu >= 0.0 && nu.is_finite(), "MarginLoss: nu must be finite and >= 0, got {nu}");
 
         let beta = Initializer::Constant { value: beta }.init([classes.unwrap_or(1)], device);
-        MarginLoss { beta, per_class: classes.is_some(), margin, nu, distance, reduction }
+        let labels =
+            classes.map(|_| ClassLabels::new("MarginLoss", &LabelPolicy::new().with_on_bad_label(on_bad_label)));
+        MarginLoss { beta, labels, margin, nu, distance, reduction }
     }
 }
 
@@ -107,7 +107,9 @@ impl MarginLossConfig {
 pub struct MarginLoss {
     /// The boundary, `[1]` or `[classes]`.
     pub beta: Param<Tensor<1>>,
-    per_class: bool,
+    /// With a boundary per class.
+    #[module(skip)]
+    labels: Option<ClassLabels>,
     margin: f64,
     nu: f64,
     #[module(skip)]
@@ -122,7 +124,10 @@ impl PairLoss for MarginLoss {
     }
 
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
-        let pairs = if self.per_class { pairs.clone().among_classes(self.beta.val().dims()[0]) } else { pairs.clone() };
+        let pairs = match &self.labels {
+            Some(labels) => pairs.clone().among_classes(labels, self.beta.val().dims()[0]),
+            None => pairs.clone(),
+        };
         let Listed { distances, masks: PairMasks { positive, negative }, anchor } = pairs.listed(self.distance);
         let beta = self.boundaries(&pairs, &distances);
         let of_rows = anchor.clone().map_or_else(|| beta.clone(), |anchor| beta.clone().select(0, anchor));
@@ -146,7 +151,7 @@ impl MarginLoss {
     /// The boundary of every anchor, `[anchors]`.
     fn boundaries(&self, pairs: &Pairs, distances: &Tensor<2>) -> Tensor<1> {
         let beta = cast_to(self.beta.val().to_device(&distances.device()), distances.dtype());
-        if self.per_class {
+        if self.labels.is_some() {
             let [labels, _] = pairs.class_labels();
             // A row without a boundary is in no pair, whichever it is given.
             beta.select(0, labels.clone().clamp_min(0))
@@ -196,6 +201,13 @@ mod tests {
             assert!((slope - expected).abs() < 1e-6, "{slope} is not {expected}");
         }
         assert!((value.into_scalar::<f32>() - 4.3).abs() < 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "MarginLoss: labels[0] is 1, but there are 1 classes, 0-based (0 to 0)")]
+    fn a_label_without_a_boundary_is_named() {
+        let (embeddings, labels) = batch(&Device::flex());
+        MarginLossConfig::new().with_classes(Some(1)).init(&Device::flex()).forward(embeddings, labels);
     }
 
     #[test]

@@ -18,11 +18,12 @@ mod margin;
 mod masked;
 mod multi_similarity;
 mod n_pairs;
-mod shapes;
 mod streamed;
 mod sup_con;
 mod temperature;
 mod triplet;
+
+use crate::module::default_is_new;
 
 pub use burn_losses_kernels::triplets::{NegativeDistance, TripletShape};
 
@@ -39,3 +40,15 @@ pub use n_pairs::{NPairsLoss, NPairsLossConfig, PairScore};
 pub use sup_con::{SupConLoss, SupConLossConfig};
 pub use temperature::{Temperature, TemperatureMode};
 pub use triplet::{TripletLoss, TripletLossConfig};
+
+default_is_new!(
+    CircleLossConfig,
+    ContrastiveLossConfig,
+    InfoNceLossConfig,
+    LiftedStructureLossConfig,
+    MarginLossConfig,
+    MultiSimilarityLossConfig,
+    NPairsLossConfig,
+    SupConLossConfig,
+    TripletLossConfig,
+);

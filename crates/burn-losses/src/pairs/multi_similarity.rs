@@ -28,12 +28,6 @@ pub struct MultiSimilarityLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for MultiSimilarityLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MultiSimilarityLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

@@ -32,12 +32,6 @@ pub struct NPairsLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for NPairsLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl NPairsLossConfig {
     /// Builds the loss for embeddings on `device`.
     pub fn init(&self, _device: &Device) -> NPairsLoss {

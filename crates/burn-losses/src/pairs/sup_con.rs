@@ -23,12 +23,6 @@ pub struct SupConLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for SupConLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl SupConLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

@@ -29,9 +29,7 @@ impl Temperature {
         check_temperature(loss, temperature);
         let log_scale = match mode {
             TemperatureMode::Fixed => None,
-            TemperatureMode::Learned => {
-                Some(Param::from_tensor(Tensor::from_data([-libm::log(temperature) as f32], device)))
-            }
+            TemperatureMode::Learned => Some(Param::from_tensor(Tensor::from_data([-libm::log(temperature)], device))),
         };
         Self { temperature, log_scale }
     }

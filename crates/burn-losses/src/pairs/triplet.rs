@@ -35,12 +35,6 @@ pub struct TripletLossConfig {
     pub reduction: EmbeddingReduction,
 }
 
-impl Default for TripletLossConfig {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl TripletLossConfig {
     /// Builds the loss for embeddings on `device`.
     ///

@@ -135,7 +135,7 @@ impl SoftTripleLoss {
             return weight.mask_fill(nothing, 0.0).sum();
         }
         let regularizer = SparseCentersRegularizerConfig::new(classes, centers_per_class).init(&weight.device());
-        regularizer.forward(weight, EmbeddingReduction::Mean)
+        regularizer.forward(weight)
     }
 
     fn losses(&self, embeddings: Tensor<2>, labels: &SafeLabels) -> Tensor<1> {

@@ -19,7 +19,7 @@ pub(super) fn elementwise<const D: usize>(
     targets: Tensor<D>,
     formula: impl FnOnce(Tensor<D>, Tensor<D>) -> Tensor<D>,
 ) -> Tensor<D> {
-    check_shape(loss, "targets", &targets.dims(), &predictions.dims());
+    check_shape(loss, "targets", targets.dims(), predictions.dims());
     if predictions.dims().contains(&0) {
         // Of both, so that a backward finds the gradient of either.
         let dtype = predictions.dtype();

@@ -9,15 +9,19 @@ use crate::reduction::EmbeddingReduction;
 /// Squared lengths count no further, so that their fourth power is a number of `f32`.
 const LARGEST_SQUARE: f64 = 1e15;
 
-/// Settings of [`CenterInvariantRegularizer`]: there are none.
+/// Settings of [`CenterInvariantRegularizer`].
 #[derive(Config, Debug)]
-pub struct CenterInvariantRegularizerConfig {}
+pub struct CenterInvariantRegularizerConfig {
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
 
 impl CenterInvariantRegularizerConfig {
     /// Builds the loss.
     #[track_caller]
     pub fn init(&self, _device: &Device) -> CenterInvariantRegularizer {
-        CenterInvariantRegularizer {}
+        CenterInvariantRegularizer { reduction: self.reduction }
     }
 }
 
@@ -38,12 +42,15 @@ impl CenterInvariantRegularizerConfig {
 /// `CenterInvariantRegularizer` of pytorch-metric-learning has it.
 #[derive(Module, Debug)]
 #[module(custom_display)]
-pub struct CenterInvariantRegularizer {}
+pub struct CenterInvariantRegularizer {
+    #[module(skip)]
+    reduction: EmbeddingReduction,
+}
 
 impl CenterInvariantRegularizer {
     /// One value for all classes; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(weights))
+    pub fn forward(&self, weights: Tensor<2>) -> Tensor<1> {
+        self.reduction.apply(self.forward_no_reduction(weights))
     }
 
     /// One value per class.
@@ -71,9 +78,7 @@ mod tests {
     #[test]
     fn lengths_that_differ_are_penalised() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.0], [2.0, 1.0]], &Device::flex().autodiff()).require_grad();
-        let loss = CenterInvariantRegularizerConfig::new()
-            .init(&Device::flex())
-            .forward(weights.clone(), EmbeddingReduction::Mean);
+        let loss = CenterInvariantRegularizerConfig::new().init(&Device::flex()).forward(weights.clone());
         let gradient = weights.grad(&loss.clone().backward()).unwrap();
 
         // By hand: squares 1 and 5, mean 3, deviations -2 and 2; d loss / d square[j] = deviation / 4.
@@ -84,8 +89,7 @@ mod tests {
     #[test]
     fn a_single_class_has_loss_zero() {
         let weights = Tensor::<2>::from_data([[1.0_f32, 0.5]], &Device::flex());
-        let loss =
-            CenterInvariantRegularizerConfig::new().init(&Device::flex()).forward(weights, EmbeddingReduction::Mean);
+        let loss = CenterInvariantRegularizerConfig::new().init(&Device::flex()).forward(weights);
 
         assert_eq!(loss.into_scalar::<f32>(), 0.0);
     }

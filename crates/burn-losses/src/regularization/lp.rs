@@ -16,6 +16,9 @@ pub struct LpRegularizerConfig {
     /// The power that the norm is raised to; in `[0.1, 100]`.
     #[config(default = 1.0)]
     pub power: f64,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl LpRegularizerConfig {
@@ -27,11 +30,11 @@ impl LpRegularizerConfig {
     #[track_caller]
     pub fn init(&self, _device: &Device) -> LpRegularizer {
         self.norm.validate();
-        let Self { norm, power } = *self;
+        let Self { norm, power, reduction } = *self;
         assert!(norm != Distance::Cosine, "LpRegularizer: norm must be the distance of an Lp norm, got Cosine");
         assert!((0.1..=100.0).contains(&power), "LpRegularizer: power must be in [0.1, 100], got {power}");
 
-        LpRegularizer { norm, power }
+        LpRegularizer { norm, power, reduction }
     }
 }
 
@@ -53,12 +56,14 @@ pub struct LpRegularizer {
     #[module(skip)]
     norm: Distance,
     power: f64,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
 impl LpRegularizer {
     /// One value for the whole batch; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, embeddings: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(embeddings))
+    pub fn forward(&self, embeddings: Tensor<2>) -> Tensor<1> {
+        self.reduction.apply(self.forward_no_reduction(embeddings))
     }
 
     /// One value per row.
@@ -102,7 +107,7 @@ mod tests {
         let embeddings = || Tensor::<2>::from_data([[3.0_f32, -4.0]], &Device::flex());
         let loss = |norm, power| {
             let loss = LpRegularizerConfig::new().with_norm(norm).with_power(power).init(&Device::flex());
-            loss.forward(embeddings(), EmbeddingReduction::Mean).into_scalar::<f32>()
+            loss.forward(embeddings()).into_scalar::<f32>()
         };
 
         assert_eq!(loss(Distance::Euclidean, 1.0), 5.0);
@@ -114,8 +119,8 @@ mod tests {
     #[test]
     fn a_zero_row_has_gradient_zero_even_under_a_root() {
         let embeddings = Tensor::<2>::zeros([1, 3], &Device::flex().autodiff()).require_grad();
-        let loss = LpRegularizerConfig::new().with_power(0.5).init(&Device::flex());
-        let loss = loss.forward(embeddings.clone(), EmbeddingReduction::Sum);
+        let loss = LpRegularizerConfig::new().with_power(0.5).with_reduction(EmbeddingReduction::Sum);
+        let loss = loss.init(&Device::flex()).forward(embeddings.clone());
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
         assert_eq!(loss.into_scalar::<f32>(), 0.0);

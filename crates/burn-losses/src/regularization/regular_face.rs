@@ -12,15 +12,19 @@ use crate::reduction::EmbeddingReduction;
 /// How many cosines exist at a time, if a class has no more of them than that: 64 MiB.
 const COSINES: usize = 1 << 24;
 
-/// Settings of [`RegularFaceRegularizer`]: there are none.
+/// Settings of [`RegularFaceRegularizer`].
 #[derive(Config, Debug)]
-pub struct RegularFaceRegularizerConfig {}
+pub struct RegularFaceRegularizerConfig {
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
 
 impl RegularFaceRegularizerConfig {
     /// Builds the loss.
     #[track_caller]
     pub fn init(&self, _device: &Device) -> RegularFaceRegularizer {
-        RegularFaceRegularizer {}
+        RegularFaceRegularizer { reduction: self.reduction }
     }
 }
 
@@ -42,12 +46,15 @@ impl RegularFaceRegularizerConfig {
 /// 2019, section 3.
 #[derive(Module, Debug)]
 #[module(custom_display)]
-pub struct RegularFaceRegularizer {}
+pub struct RegularFaceRegularizer {
+    #[module(skip)]
+    reduction: EmbeddingReduction,
+}
 
 impl RegularFaceRegularizer {
     /// One value for all classes; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: impl Into<ClassRows>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(weights))
+    pub fn forward(&self, weights: impl Into<ClassRows>) -> Tensor<1> {
+        self.reduction.apply(self.forward_no_reduction(weights))
     }
 
     /// One value per class weight.

@@ -14,6 +14,9 @@ pub struct SparseCentersRegularizerConfig {
     pub classes: usize,
     /// How many centers a class has; `>= 2`.
     pub centers_per_class: usize,
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
 }
 
 impl SparseCentersRegularizerConfig {
@@ -24,12 +27,12 @@ impl SparseCentersRegularizerConfig {
     /// If a field is out of its range.
     #[track_caller]
     pub fn init(&self, _device: &Device) -> SparseCentersRegularizer {
-        let Self { classes, centers_per_class } = *self;
+        let Self { classes, centers_per_class, reduction } = *self;
         assert!(classes >= 1, "SparseCentersRegularizer: classes must be >= 1, got {classes}");
         let least = "SparseCentersRegularizer: centers_per_class must be >= 2";
         assert!(centers_per_class >= 2, "{least}, got {centers_per_class}");
 
-        SparseCentersRegularizer { classes, centers_per_class }
+        SparseCentersRegularizer { classes, centers_per_class, reduction }
     }
 }
 
@@ -51,12 +54,14 @@ impl SparseCentersRegularizerConfig {
 pub struct SparseCentersRegularizer {
     classes: usize,
     centers_per_class: usize,
+    #[module(skip)]
+    reduction: EmbeddingReduction,
 }
 
 impl SparseCentersRegularizer {
     /// One value for all pairs; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, weights: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(weights))
+    pub fn forward(&self, weights: Tensor<2>) -> Tensor<1> {
+        self.reduction.apply(self.forward_no_reduction(weights))
     }
 
     /// One value per pair of centers of one class, class by class, in the order (0, 1), (0, 2), ..., (1, 2), ...
@@ -70,7 +75,7 @@ impl SparseCentersRegularizer {
     ///
     /// If the shapes do not agree.
     pub fn forward_no_reduction(&self, weights: Tensor<2>) -> Tensor<1> {
-        let Self { classes, centers_per_class: centers } = *self;
+        let Self { classes, centers_per_class: centers, .. } = *self;
         let [_, dim] = weights.dims();
         assert_shape!(weights, [classes * centers, dim]);
         let dtype = weights.dtype();

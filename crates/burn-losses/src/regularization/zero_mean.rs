@@ -6,15 +6,19 @@ use burn_losses_kernels::math::{cast_to, widen};
 use super::empty::losses_of_nothing;
 use crate::reduction::EmbeddingReduction;
 
-/// Settings of [`ZeroMeanRegularizer`]: there are none.
+/// Settings of [`ZeroMeanRegularizer`].
 #[derive(Config, Debug)]
-pub struct ZeroMeanRegularizerConfig {}
+pub struct ZeroMeanRegularizerConfig {
+    /// How the losses become one number.
+    #[config(default = "EmbeddingReduction::Mean")]
+    pub reduction: EmbeddingReduction,
+}
 
 impl ZeroMeanRegularizerConfig {
     /// Builds the loss.
     #[track_caller]
     pub fn init(&self, _device: &Device) -> ZeroMeanRegularizer {
-        ZeroMeanRegularizer {}
+        ZeroMeanRegularizer { reduction: self.reduction }
     }
 }
 
@@ -32,12 +36,15 @@ impl ZeroMeanRegularizerConfig {
 /// `ZeroMeanRegularizer` of pytorch-metric-learning.
 #[derive(Module, Debug)]
 #[module(custom_display)]
-pub struct ZeroMeanRegularizer {}
+pub struct ZeroMeanRegularizer {
+    #[module(skip)]
+    reduction: EmbeddingReduction,
+}
 
 impl ZeroMeanRegularizer {
     /// One value for the whole batch; see [`forward_no_reduction`](Self::forward_no_reduction).
-    pub fn forward(&self, embeddings: Tensor<2>, reduction: EmbeddingReduction) -> Tensor<1> {
-        reduction.apply(self.forward_no_reduction(embeddings))
+    pub fn forward(&self, embeddings: Tensor<2>) -> Tensor<1> {
+        self.reduction.apply(self.forward_no_reduction(embeddings))
     }
 
     /// One value per row.
@@ -64,8 +71,8 @@ mod tests {
     fn the_sum_counts_whatever_its_sign() {
         let embeddings = Tensor::<2>::from_data([[1.0_f32, -4.0], [2.0, 0.5], [1.0, -1.0]], &Device::flex().autodiff())
             .require_grad();
-        let loss =
-            ZeroMeanRegularizerConfig::new().init(&Device::flex()).forward(embeddings.clone(), EmbeddingReduction::Sum);
+        let loss = ZeroMeanRegularizerConfig::new().with_reduction(EmbeddingReduction::Sum).init(&Device::flex());
+        let loss = loss.forward(embeddings.clone());
         let gradient = embeddings.grad(&loss.clone().backward()).unwrap();
 
         assert_eq!(loss.into_scalar::<f32>(), 5.5);

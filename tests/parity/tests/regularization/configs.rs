@@ -1,5 +1,6 @@
 use burn::config::Config;
 use burn_losses::distance::Distance;
+use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
     BiasesAndNorms, CenterInvariantRegularizerConfig, DecoupledL2Config, ElasticNetPenaltyConfig, L1PenaltyConfig,
     L2PenaltyConfig, LpRegularizerConfig, ProximalElasticNetConfig, ProximalL1Config, ProximalRowGroupsConfig,
@@ -27,11 +28,12 @@ fn configs_survive_json_with_every_field_changed() {
     round_trip(&ProximalElasticNetConfig::new(0.1).with_l1_ratio(0.25).with_parameters(choice.clone()));
     round_trip(&ProximalRowGroupsConfig::new(0.1).with_parameters(choice.clone()));
     round_trip(&DecoupledL2Config::new(0.1).with_parameters(choice.clone()));
-    round_trip(&LpRegularizerConfig::new().with_norm(Distance::lp(f64::INFINITY)).with_power(1.5));
-    round_trip(&SparseCentersRegularizerConfig::new(7, 3));
-    round_trip(&ZeroMeanRegularizerConfig::new());
-    round_trip(&CenterInvariantRegularizerConfig::new());
-    round_trip(&RegularFaceRegularizerConfig::new());
+    let sum = EmbeddingReduction::Sum;
+    round_trip(&LpRegularizerConfig::new().with_norm(Distance::lp(f64::INFINITY)).with_power(1.5).with_reduction(sum));
+    round_trip(&SparseCentersRegularizerConfig::new(7, 3).with_reduction(sum));
+    round_trip(&ZeroMeanRegularizerConfig::new().with_reduction(sum));
+    round_trip(&CenterInvariantRegularizerConfig::new().with_reduction(sum));
+    round_trip(&RegularFaceRegularizerConfig::new().with_reduction(sum));
 
     let path = std::env::temp_dir().join(format!("burn-losses-choice-{}.json", std::process::id()));
     ProximalL1Config::new(0.25).with_parameters(choice).save(&path).expect("saved");

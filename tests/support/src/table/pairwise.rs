@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
                 ],
             ),
             Sample::but(
-                r#"{"nu": 0.1, "margin": 0.3, "distance": "Manhattan"}"#,
+                r#"{"nu": 0.1, "margin": 0.3, "distance": "Manhattan", "on_bad_label": "Ignore"}"#,
                 &[
                     (Law::Rotation, "a distance along the axes turns with them"),
                     (Law::Length, "distances are those of the rows as they are"),

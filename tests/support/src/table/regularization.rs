@@ -1,6 +1,5 @@
 //! Penalties on embeddings and class weights.
 
-use burn_losses::reduction::EmbeddingReduction;
 use burn_losses::regularization::{
     CenterInvariantRegularizerConfig, LpRegularizerConfig, RegularFaceRegularizerConfig,
     SparseCentersRegularizerConfig, ZeroMeanRegularizerConfig,
@@ -132,11 +131,8 @@ macro_rules! run_on {
     ($call:expr, $input:literal, $config:expr) => {{
         let loss = $call.config($config).init($call.device);
         let rows = $call.leaf($input);
-        let losses = if $call.how.reduced {
-            loss.forward(rows.clone(), EmbeddingReduction::Mean)
-        } else {
-            loss.forward_no_reduction(rows.clone())
-        };
+        let losses =
+            if $call.how.reduced { loss.forward(rows.clone()) } else { loss.forward_no_reduction(rows.clone()) };
         Run::new(losses, [($input, rows)])
     }};
 }
