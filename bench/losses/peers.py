@@ -1,0 +1,297 @@
+"""One measurement of one step of a loss in PyTorch or pytorch-metric-learning: what loss_step of burn-losses is compared
+with. Prints one line of JSON with the same fields.
+
+    python peers.py --loss cross-entropy --rows 256 --columns 1000 --threads 2
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+
+ROWS_PER_CLASS = 4
+LEAST_SECONDS = 0.4
+
+
+def gradient_step(loss, *leaves):
+    for leaf in leaves:
+        leaf.requires_grad_()
+
+    def step():
+        torch.autograd.grad(loss(), leaves)
+
+    return step
+
+
+def of_classes(loss):
+    def make(rows, columns, _):
+        logits, labels = torch.randn(rows, columns), torch.arange(rows) * 7919 % columns
+        return gradient_step(lambda: loss(logits, labels), logits)
+
+    return make
+
+
+def of_answers(loss):
+    def make(rows, columns, _):
+        logits, targets = torch.randn(rows, columns), torch.bernoulli(torch.full((rows, columns), 0.1))
+        return gradient_step(lambda: loss(logits, targets), logits)
+
+    return make
+
+
+def of_numbers(loss):
+    def make(rows, columns, _):
+        predictions, targets = torch.randn(rows, columns), torch.randn(rows, columns)
+        return gradient_step(lambda: loss(predictions, targets), predictions)
+
+    return make
+
+
+def of_parameters(penalty):
+    def make(rows, columns, _):
+        weight = torch.randn(rows, columns)
+        return gradient_step(lambda: penalty(weight), weight)
+
+    return make
+
+
+def all_pairs(p):
+    def make(rows, columns, _):
+        first, second = torch.randn(rows, columns), torch.randn(rows, columns)
+        return gradient_step(lambda: torch.cdist(first, second, p=p).sum(), first, second)
+
+    return make
+
+
+def of_pairs(make_loss):
+    def make(rows, columns, _):
+        embeddings, labels = torch.randn(rows, columns), torch.arange(rows) // ROWS_PER_CLASS
+        loss = make_loss()
+        return gradient_step(lambda: loss(embeddings, labels), embeddings)
+
+    return make
+
+
+def with_references(make_loss):
+    def make(rows, columns, others):
+        classes = others // ROWS_PER_CLASS
+        embeddings, labels = torch.randn(rows, columns), torch.arange(rows) * 7919 % classes
+        references, reference_labels = torch.randn(others, columns), torch.arange(others) % classes
+        loss = make_loss()
+        return gradient_step(
+            lambda: loss(embeddings, labels, ref_emb=references, ref_labels=reference_labels), embeddings
+        )
+
+    return make
+
+
+def focal(logits, labels, gamma=2.0):
+    log_p = F.log_softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+    return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
+
+
+def poly(logits, labels, epsilon=1.0):
+    log_p = F.log_softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+    return (-log_p + epsilon * (1 - log_p.exp())).mean()
+
+
+def generalized_cross_entropy(logits, labels, q=0.7):
+    p = F.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+    return ((1 - p**q) / q).mean()
+
+
+def binary_focal(logits, targets, alpha=0.25, gamma=2.0):
+    """As sigmoid_focal_loss of torchvision."""
+    p = torch.sigmoid(logits)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    p_t = p * targets + (1 - p) * (1 - targets)
+    alpha_t = alpha * targets + (1 - alpha) * (1 - targets)
+    return (alpha_t * loss * (1 - p_t) ** gamma).mean()
+
+
+def asymmetric(logits, targets, gamma_negative=4.0, gamma_positive=1.0, clip=0.05):
+    """As AsymmetricLoss of its authors, whose focusing weights have no gradient."""
+    p = torch.sigmoid(logits)
+    q = (1 - p + clip).clamp(max=1)
+    loss = targets * p.clamp(min=1e-8).log() + (1 - targets) * q.clamp(min=1e-8).log()
+    with torch.no_grad():
+        p_t = p * targets + q * (1 - targets)
+        weight = (1 - p_t) ** (gamma_positive * targets + gamma_negative * (1 - targets))
+    return -(loss * weight).mean()
+
+
+def log_cosh(predictions, targets):
+    error = predictions - targets
+    return (error + F.softplus(-2 * error) - 0.6931471805599453).mean()
+
+
+def charbonnier(predictions, targets, epsilon=1e-3):
+    return ((predictions - targets) ** 2 + epsilon**2).sqrt().mean()
+
+
+def quantile(predictions, targets, q=0.5):
+    error = targets - predictions
+    return torch.maximum(q * error, (q - 1) * error).mean()
+
+
+def row_groups(rows, columns, _):
+    weight = torch.randn(rows, columns)
+
+    def step():
+        lengths = weight.norm(dim=1, keepdim=True)
+        weight.mul_((1 - 0.1 * 0.01 / lengths.clamp_min(1e-12)).clamp_min(0))
+
+    return step
+
+
+def center(trained):
+    """Center loss as a rule that moves the centers, and with centers that an optimizer moves."""
+
+    def make(rows, columns, classes):
+        embeddings, labels = torch.randn(rows, columns), torch.arange(rows) * 7919 % classes
+        centers = torch.zeros(classes, columns)
+        if trained:
+            loss = lambda: (embeddings - centers[labels]).square().sum(1).mul(0.5).mean()
+            return gradient_step(loss, embeddings, centers)
+        embeddings.requires_grad_()
+
+        def step():
+            difference = embeddings - centers[labels]
+            torch.autograd.grad(difference.square().sum(1).mul(0.5).mean(), [embeddings])
+            with torch.no_grad():
+                _, place, count = labels.unique(return_inverse=True, return_counts=True)
+                centers.index_add_(0, labels, difference * (0.5 / (1 + count[place]))[:, None])
+
+        return step
+
+    return make
+
+
+def uniface(rows, columns, classes, scale=64.0, margin=0.4):
+    embeddings, weights = torch.randn(rows, columns), torch.randn(classes, columns) * 0.01
+    labels, bias = torch.arange(rows) * 7919 % classes, torch.full((1,), 11.5)
+
+    def loss():
+        cosines = F.normalize(embeddings) @ F.normalize(weights).T
+        own = F.one_hot(labels, classes).bool()
+        positive = F.softplus(bias - scale * (cosines - margin))
+        negative = F.softplus(scale * cosines - bias)
+        return torch.where(own, positive, negative).sum(1).mean()
+
+    return gradient_step(loss, embeddings, weights, bias)
+
+
+def sphereface2(rows, columns, classes, scale=40.0, margin=0.4, balance=0.7, exponent=3.0):
+    embeddings, weights = torch.randn(rows, columns), torch.randn(classes, columns) * 0.01
+    labels, bias = torch.arange(rows) * 7919 % classes, torch.full((1,), -20.0)
+
+    def loss():
+        cosines = F.normalize(embeddings) @ F.normalize(weights).T
+        own = F.one_hot(labels, classes).bool()
+        similarity = 2 * ((cosines + 1) / 2) ** exponent - 1
+        positive = F.softplus(-(scale * (similarity - margin) + bias)) * (balance / scale)
+        negative = F.softplus(scale * (similarity + margin) + bias) * ((1 - balance) / scale)
+        return torch.where(own, positive, negative).sum(1).mean()
+
+    return gradient_step(loss, embeddings, weights, bias)
+
+
+def metric_learning():
+    from pytorch_metric_learning import distances, losses, miners, reducers
+
+    mean = {"reducer": reducers.MeanReducer()}
+    euclidean = {"distance": distances.LpDistance(normalize_embeddings=False)}
+
+    def mined(kind):
+        def make():
+            miner = {"hard": miners.BatchHardMiner, "semi-hard": miners.TripletMarginMiner}[kind]
+            settings = {"type_of_triplets": "semihard", "margin": 0.2} if kind == "semi-hard" else {}
+            miner = miner(**settings, **euclidean)
+            loss = losses.TripletMarginLoss(margin=0.2, **euclidean, **mean)
+            return lambda embeddings, labels: loss(embeddings, labels, miner(embeddings, labels))
+
+        return of_pairs(make)
+
+    return {
+        "contrastive": of_pairs(lambda: losses.ContrastiveLoss(**euclidean, **mean)),
+        "n-pairs": of_pairs(lambda: losses.NPairsLoss(**mean)),
+        "lifted-structure": of_pairs(lambda: losses.GeneralizedLiftedStructureLoss(**euclidean, **mean)),
+        "circle": of_pairs(lambda: losses.CircleLoss(m=0.4, gamma=80, **mean)),
+        "multi-similarity": of_pairs(lambda: losses.MultiSimilarityLoss(alpha=2, beta=50, base=0.5, **mean)),
+        "all-triplets": of_pairs(lambda: losses.TripletMarginLoss(margin=0.2, **euclidean, **mean)),
+        "batch-hard": mined("hard"),
+        "semi-hard": mined("semi-hard"),
+        "info-nce-references": with_references(lambda: losses.NTXentLoss(temperature=0.07, **mean)),
+        "sup-con-references": with_references(lambda: losses.SupConLoss(temperature=0.1, **mean)),
+        "n-pairs-references": with_references(lambda: losses.NPairsLoss(**mean)),
+    }
+
+
+PLAIN = {
+    "cross-entropy": of_classes(F.cross_entropy),
+    "focal": of_classes(focal),
+    "poly": of_classes(poly),
+    "generalized-cross-entropy": of_classes(generalized_cross_entropy),
+    "binary-cross-entropy": of_answers(F.binary_cross_entropy_with_logits),
+    "binary-focal": of_answers(binary_focal),
+    "asymmetric": of_answers(asymmetric),
+    "log-cosh": of_numbers(log_cosh),
+    "charbonnier": of_numbers(charbonnier),
+    "quantile": of_numbers(quantile),
+    "l1-penalty": of_parameters(lambda weight: 0.01 * weight.abs().sum()),
+    "l2-penalty": of_parameters(lambda weight: 0.005 * weight.square().sum()),
+    "row-groups": row_groups,
+    "manhattan": all_pairs(1.0),
+    "chebyshev": all_pairs(float("inf")),
+    "euclidean": all_pairs(2.0),
+    "center": center(trained=False),
+    "center-trained": center(trained=True),
+    "uniface": uniface,
+    "sphereface2": sphereface2,
+}
+
+
+def timed(step):
+    wall, processor = time.perf_counter(), time.process_time()
+    step()
+    return (time.perf_counter() - wall) * 1e3, (time.process_time() - processor) * 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loss", required=True)
+    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--columns", type=int, default=1000)
+    parser.add_argument("--others", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+
+    torch.manual_seed(42)
+    torch.set_num_threads(options.threads)
+    make = PLAIN.get(options.loss) or metric_learning()[options.loss]
+    step = make(options.rows, options.columns, options.others)
+    first, _ = timed(step)
+    start, wall, processor = time.perf_counter(), [], []
+    while len(wall) < options.repeats or time.perf_counter() - start < LEAST_SECONDS:
+        one, other = timed(step)
+        wall.append(one)
+        processor.append(other)
+    print(json.dumps({
+        "loss": options.loss,
+        "by": "pytorch",
+        "rows": options.rows,
+        "columns": options.columns,
+        "others": options.others,
+        "repeats": len(wall),
+        "wall_ms": statistics.median(wall),
+        "processor_ms": statistics.median(processor),
+        "first_ms": first,
+    }))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+//! What can be measured: the inputs of a loss, and a step of it.
+
+use burn::module::{Module, Param};
+use burn::nn::loss::Reduction;
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn_losses::distance::Distance;
+use burn_losses::prelude::*;
+use burn_losses::{
+    AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CenterLossConfig, CenterMode,
+    CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig, CrossEntropyLossConfig, FocalLossConfig,
+    GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig, L2PenaltyConfig, LiftedStructureLossConfig,
+    LogCoshLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PolyLossConfig, ProximalRowGroupsConfig,
+    QuantileLossConfig, SphereFace2Config, SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
+};
+
+/// How much of everything.
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) others: usize,
+}
+
+/// One step of a loss on inputs that are there already.
+pub(crate) type Step = Box<dyn FnMut()>;
+
+/// Everything that can be measured.
+pub(crate) const TASKS: &[(&str, fn(&Size, &Device) -> Step)] = &[
+    ("cross-entropy", |size, device| {
+        let loss = CrossEntropyLossConfig::new().init(device);
+        of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
+    }),
+    ("focal", |size, device| {
+        let loss = FocalLossConfig::new().init(device);
+        of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
+    }),
+    ("poly", |size, device| {
+        let loss = PolyLossConfig::new().init(device);
+        of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
+    }),
+    ("generalized-cross-entropy", |size, device| {
+        let loss = GeneralizedCrossEntropyLossConfig::new().init(device);
+        of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
+    }),
+    ("binary-cross-entropy", |size, device| {
+        let loss = BinaryCrossEntropyLossConfig::new().init(device);
+        of_answers(size, device, move |logits, targets| loss.forward(logits, targets, Reduction::Mean))
+    }),
+    ("binary-focal", |size, device| {
+        let loss = BinaryFocalLossConfig::new().init(device);
+        of_answers(size, device, move |logits, targets| loss.forward(logits, targets, Reduction::Mean))
+    }),
+    ("asymmetric", |size, device| {
+        let loss = AsymmetricLossConfig::new().init(device);
+        of_answers(size, device, move |logits, targets| loss.forward(logits, targets, Reduction::Mean))
+    }),
+    ("log-cosh", |size, device| {
+        let loss = LogCoshLossConfig::new().init(device);
+        of_numbers(size, device, move |numbers, targets| loss.forward(numbers, targets, Reduction::Mean))
+    }),
+    ("charbonnier", |size, device| {
+        let loss = CharbonnierLossConfig::new().init(device);
+        of_numbers(size, device, move |numbers, targets| loss.forward(numbers, targets, Reduction::Mean))
+    }),
+    ("quantile", |size, device| {
+        let loss = QuantileLossConfig::new().init(device);
+        of_numbers(size, device, move |numbers, targets| loss.forward(numbers, targets, Reduction::Mean))
+    }),
+    ("l1-penalty", |size, device| {
+        let penalty = L1PenaltyConfig::new(0.01).init(device);
+        of_parameters(size, device, move |weights| penalty.forward(weights))
+    }),
+    ("l2-penalty", |size, device| {
+        let penalty = L2PenaltyConfig::new(0.01).init(device);
+        of_parameters(size, device, move |weights| penalty.forward(weights))
+    }),
+    ("row-groups", |size, device| {
+        let step = ProximalRowGroupsConfig::new(0.01).init(device);
+        let mut weights = Some(Weights { weight: Param::from_tensor(normal([size.rows, size.columns], device)) });
+        Box::new(move || weights = weights.take().map(|weights| step.step(0.1, weights)))
+    }),
+    ("manhattan", |size, device| all_pairs(size, device, Distance::Manhattan)),
+    ("chebyshev", |size, device| all_pairs(size, device, Distance::Chebyshev)),
+    ("euclidean", |size, device| all_pairs(size, device, Distance::Euclidean)),
+    ("contrastive", |size, device| of_pairs(size, device, ContrastiveLossConfig::new().init(device))),
+    ("n-pairs", |size, device| of_pairs(size, device, NPairsLossConfig::new().init(device))),
+    ("lifted-structure", |size, device| of_pairs(size, device, LiftedStructureLossConfig::new().init(device))),
+    ("circle", |size, device| of_pairs(size, device, CircleLossConfig::new().init(device))),
+    ("multi-similarity", |size, device| of_pairs(size, device, MultiSimilarityLossConfig::new().init(device))),
+    ("all-triplets", |size, device| triplets(size, device, TripletMining::All)),
+    ("batch-hard", |size, device| triplets(size, device, TripletMining::Hard)),
+    ("semi-hard", |size, device| triplets(size, device, TripletMining::SemiHard)),
+    ("info-nce-references", |size, device| with_references(size, device, InfoNceLossConfig::new().init(device))),
+    ("sup-con-references", |size, device| with_references(size, device, SupConLossConfig::new().init(device))),
+    ("n-pairs-references", |size, device| with_references(size, device, NPairsLossConfig::new().init(device))),
+    ("center", |size, device| {
+        let loss = CenterLossConfig::new(size.others, size.columns).init(device);
+        of_embeddings(size, device, size.others, move |rows, labels| loss.forward(rows, labels))
+    }),
+    ("center-trained", |size, device| {
+        let loss = CenterLossConfig::new(size.others, size.columns).with_mode(CenterMode::Trained).init(device);
+        loss.centers();
+        of_embeddings(size, device, size.others, move |rows, labels| loss.forward(rows, labels))
+    }),
+    ("uniface", |size, device| {
+        let head = UniFaceConfig::new(size.others, size.columns).init(device);
+        head.centers.weight.val();
+        of_embeddings(size, device, size.others, move |rows, labels| head.forward(rows, labels))
+    }),
+    ("sphereface2", |size, device| {
+        let head = SphereFace2Config::new(size.others, size.columns).init(device);
+        head.centers.weight.val();
+        of_embeddings(size, device, size.others, move |rows, labels| head.forward(rows, labels))
+    }),
+];
+
+/// Rows of a class in a batch for a loss of pairs.
+const ROWS_PER_CLASS: usize = 4;
+
+#[derive(Module, Debug)]
+struct Weights {
+    weight: Param<Tensor<2>>,
+}
+
+fn normal(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn labels(count: usize, label: impl Fn(usize) -> usize, device: &Device) -> Tensor<1, Int> {
+    let labels: Vec<i32> = (0..count).map(|row| label(row) as i32).collect();
+    Tensor::from_ints(labels.as_slice(), device)
+}
+
+/// The loss and the gradient of the leaf.
+fn gradient_step(leaf: Tensor<2>, loss: impl Fn(Tensor<2>) -> Tensor<1> + 'static) -> Step {
+    let leaf = leaf.require_grad();
+    Box::new(move || {
+        let gradients = loss(leaf.clone()).backward();
+        leaf.grad(&gradients).expect("the loss depends on its input");
+    })
+}
+
+fn of_classes(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<1, Int>) -> Tensor<1> + 'static) -> Step {
+    let classes = size.columns;
+    let labels = labels(size.rows, |row| row * 7919 % classes, device);
+    gradient_step(normal([size.rows, classes], device), move |logits| loss(logits, labels.clone()))
+}
+
+/// A tenth of the answers is yes.
+fn of_answers(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1> + 'static) -> Step {
+    let shape = [size.rows, size.columns];
+    let targets = Tensor::<2>::random(shape, Distribution::Bernoulli(0.1), device);
+    gradient_step(normal(shape, device), move |logits| loss(logits, targets.clone()))
+}
+
+fn of_numbers(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1> + 'static) -> Step {
+    let shape = [size.rows, size.columns];
+    let targets = normal(shape, device);
+    gradient_step(normal(shape, device), move |predictions| loss(predictions, targets.clone()))
+}
+
+fn of_parameters(size: &Size, device: &Device, penalty: impl Fn(&Weights) -> Tensor<1> + 'static) -> Step {
+    let weights = Weights { weight: Param::from_tensor(normal([size.rows, size.columns], device)) };
+    Box::new(move || {
+        let gradients = penalty(&weights).backward();
+        weights.weight.val().grad(&gradients).expect("a penalty has a gradient");
+    })
+}
+
+/// The sum of the distances of all rows to other rows, with both gradients.
+fn all_pairs(size: &Size, device: &Device, distance: Distance) -> Step {
+    let others = normal([size.rows, size.columns], device).require_grad();
+    let leaf = normal([size.rows, size.columns], device).require_grad();
+    Box::new(move || {
+        let gradients = distance.matrix(leaf.clone(), others.clone()).sum().backward();
+        leaf.grad(&gradients).expect("a gradient");
+        others.grad(&gradients).expect("a gradient");
+    })
+}
+
+fn of_embeddings(
+    size: &Size,
+    device: &Device,
+    classes: usize,
+    loss: impl Fn(Tensor<2>, Tensor<1, Int>) -> Tensor<1> + 'static,
+) -> Step {
+    let labels = labels(size.rows, |row| row * 7919 % classes, device);
+    gradient_step(normal([size.rows, size.columns], device), move |rows| loss(rows, labels.clone()))
+}
+
+fn of_pairs(size: &Size, device: &Device, loss: impl EmbeddingLoss + 'static) -> Step {
+    let labels = labels(size.rows, |row| row / ROWS_PER_CLASS, device);
+    gradient_step(normal([size.rows, size.columns], device), move |rows| loss.forward(rows, labels.clone()))
+}
+
+fn triplets(size: &Size, device: &Device, mining: TripletMining) -> Step {
+    of_pairs(size, device, TripletLossConfig::new().with_mining(mining).init(device))
+}
+
+/// A batch against a memory that holds the same classes.
+fn with_references(size: &Size, device: &Device, loss: impl PairLoss + 'static) -> Step {
+    let classes = size.others / ROWS_PER_CLASS;
+    let references = (normal([size.others, size.columns], device), labels(size.others, |row| row % classes, device));
+    let labels = labels(size.rows, |row| row * 7919 % classes, device);
+    gradient_step(normal([size.rows, size.columns], device), move |rows| {
+        loss.forward_pairs(&Pairs::with_references(rows, labels.clone(), references.clone()))
+    })
+}
