@@ -94,20 +94,20 @@ fn main() {
     std::fs::write("/proc/self/clear_refs", "5").ok();
     let before = memory_mib("VmRSS");
     let mut measured = || {
-        let (start, processor) = (Instant::now(), processor_ms());
+        let start = Instant::now();
         step();
         device.sync().expect("the device has done its work");
-        (start.elapsed().as_secs_f64() * 1e3, processor_ms() - processor)
+        start.elapsed().as_secs_f64() * 1e3
     };
-    let (first, _) = measured();
+    let first = measured();
     let peak = memory_mib("VmHWM");
-    let start = Instant::now();
-    let (mut wall, mut processor) = (Vec::new(), Vec::new());
+    // Linux counts the processor time of a thread in steps of some milliseconds, so it is taken of all steps together.
+    let (start, processor) = (Instant::now(), processor_ms());
+    let mut wall = Vec::new();
     while wall.len() < options.repeats || start.elapsed() < LEAST {
-        let (one, other) = measured();
-        wall.push(one);
-        processor.push(other);
+        wall.push(measured());
     }
+    let processor = (processor_ms() - processor) / wall.len() as f64;
     let line = json!({
         "loss": loss,
         "by": options.backend.to_possible_value().expect("no value is hidden").get_name(),
@@ -116,7 +116,7 @@ fn main() {
         "others": options.others,
         "repeats": wall.len(),
         "wall_ms": median(wall),
-        "processor_ms": median(processor),
+        "processor_ms": processor,
         "first_ms": first,
         "peak_mib": peak.zip(before).map(|(peak, before)| peak - before),
     });
