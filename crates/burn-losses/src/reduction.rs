@@ -129,6 +129,15 @@ pub(crate) fn reduce<const D: usize>(
     }
 }
 
+/// The same, of `count` losses that all count and whose sum is known, `[1]`.
+pub(crate) fn reduce_sum(reduction: Reduction, sum: Tensor<1>, count: usize, batch: usize) -> Tensor<1> {
+    match reduction {
+        Reduction::Sum => sum,
+        Reduction::BatchMean => sum.mul_scalar(1.0 / batch.max(1) as f64),
+        Reduction::Mean | Reduction::Auto => sum.div_scalar(count.max(1) as f64),
+    }
+}
+
 /// The loss of an empty batch: 0, and connected to the embeddings and to the trained `rows`, so that a backward finds
 /// the gradient 0 instead of no graph.
 pub(crate) fn zero_of(embeddings: Tensor<2>, rows: Tensor<2>) -> Tensor<1> {

@@ -6,15 +6,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, TensorMetadata, backend_extension};
-use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{Bool, DType, Tensor, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
+use crate::host::{Host, Key, Real};
 use crate::math::cast_to;
-use crate::scores::cpu::exponential::Real;
-use crate::scores::cpu::memory::{Host, Key};
 
 /// What a reference is to an anchor, as a number that every backend can hand over.
 const POSITIVE: f64 = 1.0;
@@ -62,21 +61,6 @@ impl<B: TripletOps, C: burn::backend::autodiff::checkpoint::strategy::Checkpoint
     fn triplets(_: FloatTensor<Self>, _: FloatTensor<Self>, _: TripletRule) -> FloatTensor<Self> {
         unreachable!("the walk sees distances without a graph")
     }
-}
-
-pub(super) fn walks_on(device: &Device) -> bool {
-    fn dispatch(device: &DispatchDevice) -> bool {
-        match device {
-            #[cfg(feature = "flex")]
-            DispatchDevice::Flex(_) => true,
-            #[cfg(feature = "ndarray")]
-            DispatchDevice::NdArray(_) => true,
-            DispatchDevice::Autodiff(device) => dispatch(device),
-            #[allow(unreachable_patterns, reason = "which backends there are, the features of burn decide")]
-            _ => false,
-        }
-    }
-    dispatch(device.as_dispatch())
 }
 
 pub(super) fn walk(

@@ -81,7 +81,7 @@ pub fn all_triplets(
 ) -> TripletSums {
     check(&distances, &positives, &negatives, rule);
     #[cfg(feature = "cpu-path")]
-    if host::walks_on(&distances.device()) {
+    if crate::host::is_host(&distances.device()) {
         let walked = host::walk(distances.clone(), positives, negatives, rule);
         return connected(distances, walked);
     }

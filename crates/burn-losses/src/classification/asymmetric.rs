@@ -3,8 +3,7 @@ use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
 
-use super::elements::{Elements, check_ignored};
-use super::log_odds::{focal, negative_log_probability};
+use super::elements::{Answers, Elements, Weights, check_ignored};
 
 const NAME: &str = "AsymmetricLoss";
 
@@ -81,7 +80,7 @@ impl AsymmetricLoss {
     #[track_caller]
     pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
         let elements = Elements::new(NAME, self.ignore_target, logits, targets);
-        elements.reduced(reduction, |elements| self.losses(elements))
+        elements.reduced(reduction, self.answers(), Weights::Same([1.0, 1.0]))
     }
 
     /// The loss of every target; 0 where it is ignored.
@@ -97,31 +96,13 @@ impl AsymmetricLoss {
     /// If the shapes differ, or a target in host memory is neither in `[0, 1]` nor ignored.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        elements.each(self.answers(), Weights::Same([1.0, 1.0]))
     }
 
-    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
-        let Elements { logits, targets, .. } = elements;
-        let absent = targets.clone().neg().add_scalar(1.0) * self.negative(logits.clone());
-        targets * focal(logits, self.gamma_positive) + absent
-    }
-
-    fn negative<const D: usize>(&self, logits: Tensor<D>) -> Tensor<D> {
-        if self.clip == 0.0 {
-            return focal(logits.neg(), self.gamma_negative);
-        }
-        // Not Burn's sigmoid, which is computed in f32 on ndarray, also for f64.
-        let shifted = negative_log_probability(logits).neg().exp().sub_scalar(self.clip);
-        let free = shifted.clone().lower_equal_scalar(0.0);
-        // 1/2 has a logarithm on both sides; its loss is replaced.
-        let shifted = shifted.mask_fill(free.clone(), 0.5);
-        // 1 - shifted is clip or more, up to rounding.
-        let negative_log = shifted.clone().neg().log1p().neg();
-        let losses = match self.gamma_negative {
-            0.0 => negative_log,
-            gamma => negative_log * shifted.log().mul_scalar(gamma).exp(),
-        };
-        losses.mask_fill(free, 0.0)
+    fn answers(&self) -> Answers {
+        let Self { gamma_positive, gamma_negative, clip, .. } = *self;
+        Answers { gamma_present: gamma_positive, gamma_absent: gamma_negative, clip }
     }
 }
 

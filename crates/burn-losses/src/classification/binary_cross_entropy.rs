@@ -4,8 +4,7 @@ use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
 
 use super::class_weights::{ClassWeight, ClassWeights};
-use super::elements::{Elements, check_ignored};
-use super::log_odds::negative_log_probability;
+use super::elements::{Answers, Elements, Weights, check_ignored};
 
 const NAME: &str = "BinaryCrossEntropyLoss";
 
@@ -71,7 +70,8 @@ impl BinaryCrossEntropyLoss {
     #[track_caller]
     pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
         let elements = Elements::new(NAME, self.ignore_target, logits, targets);
-        elements.reduced(reduction, |elements| self.losses(elements))
+        let weights = self.weights(&elements.logits);
+        elements.reduced(reduction, self.answers(), weights)
     }
 
     /// The loss of every target; 0 where it is ignored.
@@ -87,18 +87,23 @@ impl BinaryCrossEntropyLoss {
     /// If the shapes differ, there is not one weight per class, or a target in host memory is neither in `[0, 1]` nor ignored.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        let weights = self.weights(&elements.logits);
+        elements.each(self.answers(), weights)
     }
 
-    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
-        let Elements { logits, targets, .. } = elements;
-        let absent = targets.clone().neg().add_scalar(1.0) * negative_log_probability(logits.clone().neg());
-        let present = targets * negative_log_probability(logits.clone());
-        let present = match &self.positive_weights {
-            Some(weights) => present * weights.along(self.class_dim, &logits),
-            None => present,
-        };
-        present + absent
+    fn answers(&self) -> Answers {
+        Answers { gamma_present: 0.0, gamma_absent: 0.0, clip: 0.0 }
+    }
+
+    fn weights<const D: usize>(&self, logits: &Tensor<D>) -> Weights<D> {
+        match &self.positive_weights {
+            None => Weights::Same([1.0, 1.0]),
+            Some(weights) => match weights.same() {
+                Some(weight) => Weights::Same([weight, 1.0]),
+                None => Weights::Each { present: weights.along(self.class_dim, logits), absent: None },
+            },
+        }
     }
 }
 

@@ -4,8 +4,7 @@ use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
 
 use super::class_weights::{ClassWeight, ClassWeights};
-use super::elements::{Elements, check_ignored};
-use super::log_odds::focal;
+use super::elements::{Answers, Elements, Weights, check_ignored};
 
 const NAME: &str = "BinaryFocalLoss";
 
@@ -82,7 +81,8 @@ impl BinaryFocalLoss {
     #[track_caller]
     pub fn forward<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>, reduction: Reduction) -> Tensor<1> {
         let elements = Elements::new(NAME, self.ignore_target, logits, targets);
-        elements.reduced(reduction, |elements| self.losses(elements))
+        let weights = self.weights(&elements.logits);
+        elements.reduced(reduction, self.answers(), weights)
     }
 
     /// The loss of every target; 0 where it is ignored.
@@ -98,19 +98,26 @@ impl BinaryFocalLoss {
     /// If the shapes differ, there is not one alpha per class, or a target in host memory is neither in `[0, 1]` nor ignored.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        Elements::new(NAME, self.ignore_target, logits, targets).each(|elements| self.losses(elements))
+        let elements = Elements::new(NAME, self.ignore_target, logits, targets);
+        let weights = self.weights(&elements.logits);
+        elements.each(self.answers(), weights)
     }
 
-    fn losses<const D: usize>(&self, elements: Elements<D>) -> Tensor<D> {
-        let Elements { logits, targets, .. } = elements;
-        let absent = targets.clone().neg().add_scalar(1.0) * focal(logits.clone().neg(), self.gamma);
-        let present = targets * focal(logits.clone(), self.gamma);
+    fn answers(&self) -> Answers {
+        Answers { gamma_present: self.gamma, gamma_absent: self.gamma, clip: 0.0 }
+    }
+
+    fn weights<const D: usize>(&self, logits: &Tensor<D>) -> Weights<D> {
         match &self.alpha {
-            Some(alpha) => {
-                let alpha = alpha.along(self.class_dim, &logits);
-                present * alpha.clone() + absent * alpha.neg().add_scalar(1.0)
-            }
-            None => present + absent,
+            None => Weights::Same([1.0, 1.0]),
+            Some(alpha) => match alpha.same() {
+                Some(alpha) => Weights::Same([alpha, 1.0 - alpha]),
+                None => {
+                    let present = alpha.along(self.class_dim, logits);
+                    let absent = Some(present.clone().neg().add_scalar(1.0));
+                    Weights::Each { present, absent }
+                }
+            },
         }
     }
 }

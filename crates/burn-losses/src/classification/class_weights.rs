@@ -77,9 +77,23 @@ impl ClassWeights {
         };
         Tensor::from_data(TensorData::new(weights, shape), (&like.device(), like.dtype()))
     }
+
+    /// The weight of all classes, where they have the same.
+    pub(super) fn same(&self) -> Option<f64> {
+        match self.weight {
+            ClassWeight::Same(weight) => Some(weight),
+            ClassWeight::PerClass(_) => None,
+        }
+    }
+
+    /// The weights of all classes of logits of `[rows, classes]`, `[classes]`.
+    #[track_caller]
+    pub(super) fn of_classes(&self, logits: &Tensor<2>) -> Tensor<1> {
+        let [_, classes] = logits.dims();
+        self.along(1, logits).expand([1, classes]).squeeze_dim(0)
+    }
 }
 
-/// Printed with a module: how many weights there are, not each of thousands.
 impl fmt::Debug for ClassWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.weight {

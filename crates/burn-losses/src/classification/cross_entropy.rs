@@ -2,8 +2,10 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::log_odds::LogOdds;
 
 use super::class_weights::{ClassWeight, ClassWeights};
+use super::log_odds::negative_log_probability;
 use super::log_probabilities::log_probabilities;
 use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
@@ -155,17 +157,16 @@ impl CrossEntropyLoss {
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
         let (smoothing, [_, classes]) = (self.label_smoothing, samples.logits.dims());
-        let negative_log_p = log_probabilities(samples.logits.clone()).neg();
-        let target = samples.at_target(negative_log_p.clone()) * self.weights(samples);
-        if smoothing == 0.0 {
-            return target;
-        }
-        let spread = match &self.class_weights {
-            Some(weights) => negative_log_p.clone() * weights.along(1, &negative_log_p),
-            None => negative_log_p,
+        let of_all = || match &self.class_weights {
+            Some(weights) => weights.of_classes(&samples.logits),
+            None => Tensor::ones([classes], (&samples.logits.device(), samples.logits.dtype())),
         };
-        let spread = spread.sum_dim(1).squeeze_dim(1);
-        target.mul_scalar(1.0 - smoothing) + spread.mul_scalar(smoothing / classes as f64)
+        let LogOdds { log_odds, spread } = samples.log_odds((smoothing > 0.0).then(of_all));
+        let target = negative_log_probability(log_odds) * self.weights(samples);
+        match spread {
+            None => target,
+            Some(spread) => target.mul_scalar(1.0 - smoothing) + spread.mul_scalar(smoothing / classes as f64),
+        }
     }
 
     /// What every sample counts in a mean, `[rows]`; 0 without a class.
@@ -175,7 +176,7 @@ impl CrossEntropyLoss {
             return Tensor::zeros([rows], options);
         }
         match &self.class_weights {
-            Some(weights) => samples.weight_of_target(weights.along(1, &samples.logits)),
+            Some(weights) => samples.weight_of_target(weights.of_classes(&samples.logits)),
             None => Tensor::<1>::ones([rows], options).mask_fill(samples.valid.clone().bool_not(), 0.0),
         }
     }

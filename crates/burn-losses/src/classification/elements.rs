@@ -2,9 +2,10 @@
 
 use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, DType, Tensor};
+use burn_losses_kernels::elements::{Element, elements, sum_of_elements};
 use burn_losses_kernels::math::{cast_to, widen};
 
-use crate::reduction::{Divisor, reduce};
+use crate::reduction::{Divisor, reduce, reduce_sum};
 use crate::shape::check_shape;
 use crate::targets::check_range;
 
@@ -13,7 +14,7 @@ pub(super) struct Elements<const D: usize> {
     /// 0 where the target is ignored.
     pub(super) logits: Tensor<D>,
     /// 0 where the target is ignored.
-    pub(super) targets: Tensor<D>,
+    targets: Tensor<D>,
     ignored: Option<Tensor<D, Bool>>,
     dtype: DType,
 }
@@ -42,33 +43,68 @@ impl<const D: usize> Elements<D> {
         }
     }
 
-    /// The losses as the caller gets them: `losses` of this, 0 where the target is ignored.
-    pub(super) fn each(self, losses: impl FnOnce(Self) -> Tensor<D>) -> Tensor<D> {
-        let dtype = self.dtype;
-        cast_to(self.losses(losses).0, dtype)
+    /// The losses as the caller gets them, 0 where the target is ignored.
+    pub(super) fn each(self, answers: Answers, weights: Weights<D>) -> Tensor<D> {
+        let (dtype, ignored) = (self.dtype, self.ignored.clone());
+        let losses = self.losses(answers, weights);
+        let losses = match ignored {
+            Some(ignored) => losses.mask_fill(ignored, 0.0),
+            None => losses,
+        };
+        cast_to(losses, dtype)
     }
 
     /// The losses as one number; a mean is over the targets that are not ignored.
-    pub(super) fn reduced(self, reduction: Reduction, losses: impl FnOnce(Self) -> Tensor<D>) -> Tensor<1> {
-        let (dtype, batch) = (self.dtype, self.logits.dims()[0]);
-        let (losses, ignored) = self.losses(losses);
-        let count = losses.shape().num_elements();
+    pub(super) fn reduced(self, reduction: Reduction, answers: Answers, weights: Weights<D>) -> Tensor<1> {
+        let (shape, dtype, ignored) = (self.logits.dims(), self.dtype, self.ignored.clone());
+        let count = shape.iter().product::<usize>();
+        if let (Weights::Same(weights), None, true) = (&weights, &ignored, count > 0) {
+            let sum = sum_of_elements(self.logits, self.targets, answers.element(*weights));
+            return cast_to(reduce_sum(reduction, sum, count, shape[0]), dtype);
+        }
+        let losses = Self { dtype: self.logits.dtype(), ..self }.each(answers, weights);
         let divisor = ignored.map_or(Divisor::Count, |ignored| Divisor::Valid(ignored.bool_not().reshape([count])));
-        cast_to(reduce(reduction, losses, batch, divisor), dtype)
+        cast_to(reduce(reduction, losses, shape[0], divisor), dtype)
     }
 
-    fn losses(self, losses: impl FnOnce(Self) -> Tensor<D>) -> (Tensor<D>, Option<Tensor<D, Bool>>) {
-        let ignored = self.ignored.clone();
-        if self.logits.shape().num_elements() == 0 {
+    fn losses(self, answers: Answers, weights: Weights<D>) -> Tensor<D> {
+        let Self { logits, targets, .. } = self;
+        if logits.shape().num_elements() == 0 {
             // Of both, so that a backward finds the gradient of either.
-            return (self.logits + self.targets, ignored);
+            return logits + targets;
         }
-        let losses = losses(self);
-        match ignored {
-            None => (losses, None),
-            Some(ignored) => (losses.mask_fill(ignored.clone(), 0.0), Some(ignored)),
+        match weights {
+            Weights::Same(weights) => elements(logits, targets, answers.element(weights)),
+            Weights::Each { present, absent } => {
+                let yes = elements(logits.clone(), targets.clone(), answers.element([1.0, 0.0])) * present;
+                let no = elements(logits, targets, answers.element([0.0, 1.0]));
+                yes + absent.map_or(no.clone(), |absent| no * absent)
+            }
         }
     }
+}
+
+/// How a loss of yes and no focuses on those that are not sure.
+#[derive(Clone, Copy)]
+pub(super) struct Answers {
+    pub(super) gamma_present: f64,
+    pub(super) gamma_absent: f64,
+    pub(super) clip: f64,
+}
+
+impl Answers {
+    fn element(self, [present, absent]: [f64; 2]) -> Element {
+        let Self { gamma_present, gamma_absent, clip } = self;
+        Element::Answer { present, absent, gamma_present, gamma_absent, clip }
+    }
+}
+
+/// What a yes and a no weigh.
+pub(super) enum Weights<const D: usize> {
+    /// The same everywhere.
+    Same([f64; 2]),
+    /// Numbers that spread over the logits; without one, a no weighs 1.
+    Each { present: Tensor<D>, absent: Option<Tensor<D>> },
 }
 
 /// # Panics

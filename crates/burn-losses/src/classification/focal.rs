@@ -4,7 +4,7 @@ use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::class_weights::{ClassWeight, ClassWeights};
-use super::log_odds::{focal, target_log_odds};
+use super::log_odds::focal;
 use super::log_probabilities::log_probabilities;
 use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
@@ -153,9 +153,9 @@ impl FocalLoss {
     }
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
-        let losses = focal(target_log_odds(samples), self.gamma);
+        let losses = focal(samples.log_odds(None).log_odds, self.gamma);
         match &self.alpha {
-            Some(alpha) => losses * samples.weight_of_target(alpha.along(1, &samples.logits)),
+            Some(alpha) => losses * samples.weight_of_target(alpha.of_classes(&samples.logits)),
             None => losses,
         }
     }

@@ -3,7 +3,7 @@ use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::log_odds::{negative_log_probability, target_log_odds};
+use super::log_odds::negative_log_probability;
 use super::samples::Samples;
 use crate::labels::{ClassLabels, LabelPolicy};
 
@@ -102,7 +102,7 @@ impl GeneralizedCrossEntropyLoss {
     }
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
-        let power = negative_log_probability(target_log_odds(samples)).mul_scalar(-self.q).exp();
+        let power = negative_log_probability(samples.log_odds(None).log_odds).mul_scalar(-self.q).exp();
         power.neg().add_scalar(1.0).mul_scalar(1.0 / self.q)
     }
 }

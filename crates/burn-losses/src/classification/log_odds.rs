@@ -2,9 +2,7 @@
 //! divide by it.
 
 use burn::tensor::Tensor;
-use burn_losses_kernels::math::{log_sum_exp_where, softplus};
-
-use super::samples::Samples;
+use burn_losses_kernels::math::softplus;
 
 /// `-log(p)`.
 pub(super) fn negative_log_probability<const D: usize>(log_odds: Tensor<D>) -> Tensor<D> {
@@ -21,14 +19,6 @@ pub(super) fn focal<const D: usize>(log_odds: Tensor<D>, gamma: f64) -> Tensor<D
     // -log(1 - p) is that of the opposite, whose log-odds are negated.
     let factor = negative_log_probability(log_odds.clone().neg()).mul_scalar(-gamma).exp();
     factor * negative_log_probability(log_odds)
-}
-
-/// The log-odds of the target in a softmax, `[rows]`: its logit less the log-sum-exp of the others.
-pub(super) fn target_log_odds(samples: &Samples) -> Tensor<1> {
-    // Below 0 everywhere, so that no logit is as small as that of nothing and counts for something.
-    let largest = samples.logits.clone().detach().max_dim(1).expand(samples.logits.dims());
-    let logits = samples.logits.clone() - largest;
-    samples.at_target(logits.clone()) - log_sum_exp_where(logits, samples.is_target().bool_not())
 }
 
 #[cfg(test)]

@@ -115,8 +115,9 @@ impl MulticlassHingeLoss {
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
         let dims = samples.logits.dims();
-        let target = samples.at_target(samples.logits.clone()).unsqueeze_dim::<2>(1).expand(dims);
-        let gaps = (samples.logits.clone() - target).add_scalar(self.margin);
+        let logits = samples.known_logits();
+        let target = samples.at_target(logits.clone()).unsqueeze_dim::<2>(1).expand(dims);
+        let gaps = (logits - target).add_scalar(self.margin);
         let satisfied = gaps.clone().lower_equal_scalar(0.0).bool_or(samples.is_target());
         let violations = gaps.mask_fill(satisfied, 0.0);
         let costs = match self.power {

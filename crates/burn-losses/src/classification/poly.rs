@@ -3,7 +3,7 @@ use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::log_odds::{negative_log_probability, target_log_odds};
+use super::log_odds::negative_log_probability;
 use super::samples::Samples;
 use crate::labels::{ClassLabels, LabelPolicy};
 
@@ -101,7 +101,7 @@ impl PolyLoss {
     }
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
-        let log_odds = target_log_odds(samples);
+        let log_odds = samples.log_odds(None).log_odds;
         // 1 - p, without its rounding.
         let rest = negative_log_probability(log_odds.clone().neg()).neg().exp();
         negative_log_probability(log_odds) + rest.mul_scalar(self.epsilon)

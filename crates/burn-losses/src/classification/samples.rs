@@ -4,17 +4,18 @@ use alloc::vec::Vec;
 
 use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, DType, Int, Tensor};
+use burn_losses_kernels::log_odds::{LogOdds, log_odds};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::class_weights::class_axis;
-use crate::labels::{ClassLabels, SafeLabels};
+use crate::labels::{ClassLabels, SafeLabels, silence};
 use crate::reduction::{Divisor, reduce};
 use crate::shape::check_shape;
 use crate::targets::check_range;
 
 /// A batch of logits with classes, one row per label.
 pub(super) struct Samples {
-    /// The logits in a precision fit for sums, 0 in rows without a class; `[rows, classes]`.
+    /// The logits in a precision fit for sums, `[rows, classes]`; anything in rows without a class.
     pub(super) logits: Tensor<2>,
     /// The class, `[rows]`; 0 in rows without one.
     pub(super) index: Tensor<1, Int>,
@@ -25,8 +26,6 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Rows without a class become 0, whatever was in them.
-    ///
     /// # Panics
     ///
     /// If there is not one label per row, or by the policy for labels.
@@ -46,12 +45,9 @@ impl Samples {
         let SafeLabels { index, valid } = checked.check(labels.reshape([rows]), classes);
         let (batch, dtype) = (shape[0], logits.dtype());
         let logits = by_row(logits, axis);
-        if rows == 0 || classes == 0 {
-            return Self { logits, index, valid, batch, dtype };
-        }
-        let invalid = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([rows, classes]);
+        let logits = if rows == 0 || classes == 0 { logits } else { widen(logits) };
 
-        Self { logits: widen(logits.mask_fill(invalid, 0.0)), index, valid, batch, dtype }
+        Self { logits, index, valid, batch, dtype }
     }
 
     /// The losses as the caller gets them, one per label: `losses` of this, 0 in rows without a class.
@@ -88,15 +84,25 @@ impl Samples {
         losses(&self).mask_fill(self.valid.bool_not(), 0.0)
     }
 
+    /// The log-odds of the class of every row, `[rows]`, and with weights of `[classes]` the weighted sum of `-log(p)`.
+    pub(super) fn log_odds(&self, weights: Option<Tensor<1>>) -> LogOdds {
+        let labels = self.index.clone().mask_fill(self.valid.clone().bool_not(), -1);
+        log_odds(self.logits.clone(), labels, weights)
+    }
+
+    /// The logits with 0 in rows without a class.
+    pub(super) fn known_logits(&self) -> Tensor<2> {
+        silence(self.logits.clone(), self.valid.clone())
+    }
+
     /// The number of every row's class in `[rows, classes]` numbers.
     pub(super) fn at_target(&self, numbers: Tensor<2>) -> Tensor<1> {
         numbers.gather(1, self.index.clone().unsqueeze_dim::<2>(1)).squeeze_dim(1)
     }
 
-    /// The weights of `[1, classes]` of the classes of the rows; 0 for rows without one.
-    pub(super) fn weight_of_target(&self, weights: Tensor<2>) -> Tensor<1> {
-        let weight = self.at_target(weights.expand(self.logits.dims()));
-        weight.mask_fill(self.valid.clone().bool_not(), 0.0)
+    /// The weights of the classes of the rows, from those of all classes; 0 for rows without one.
+    pub(super) fn weight_of_target(&self, weights: Tensor<1>) -> Tensor<1> {
+        weights.select(0, self.index.clone()).mask_fill(self.valid.clone().bool_not(), 0.0)
     }
 
     /// Where a class is that of the row, `[rows, classes]`.

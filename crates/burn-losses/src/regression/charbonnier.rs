@@ -2,8 +2,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::elements::Element;
 
-use super::elementwise::{elementwise, reduced};
+use super::elementwise::{each, each_reduced};
 
 /// Settings of [`CharbonnierLoss`].
 #[derive(Config, Debug)]
@@ -60,7 +61,7 @@ impl CharbonnierLoss {
         targets: Tensor<D>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        each_reduced("CharbonnierLoss", predictions, targets, Element::Charbonnier { epsilon: self.epsilon }, reduction)
     }
 
     /// The loss of every number.
@@ -76,13 +77,7 @@ impl CharbonnierLoss {
     /// If the shapes differ.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("CharbonnierLoss", predictions, targets, |predictions, targets| {
-            let error = predictions - targets;
-            // A factor that cancels, so no gradient flows through it.
-            let largest = error.clone().detach().abs().clamp_min(self.epsilon);
-            let rest = largest.clone().recip().mul_scalar(self.epsilon);
-            ((error / largest.clone()).square() + rest.square()).sqrt() * largest
-        })
+        each("CharbonnierLoss", predictions, targets, Element::Charbonnier { epsilon: self.epsilon })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use burn::nn::loss::Reduction;
 use burn::tensor::Tensor;
+use burn_losses_kernels::elements::{Element, elements, sum_of_elements};
 use burn_losses_kernels::math::{cast_to, widen};
 
-use crate::reduction::{Divisor, reduce};
+use crate::reduction::{Divisor, reduce, reduce_sum};
 use crate::shape::check_shape;
 
 /// `formula(predictions, targets)` in a precision fit for it, without predictions nothing.
@@ -30,6 +31,39 @@ pub(super) fn elementwise<const D: usize>(
     let targets = cast_to(targets, predictions.dtype());
 
     cast_to(formula(predictions, targets), dtype)
+}
+
+/// [`elementwise`] of a formula that the kernels know.
+#[track_caller]
+pub(super) fn each<const D: usize>(
+    loss: &str,
+    predictions: Tensor<D>,
+    targets: Tensor<D>,
+    element: Element,
+) -> Tensor<D> {
+    elementwise(loss, predictions, targets, |predictions, targets| elements(predictions, targets, element))
+}
+
+/// The same as one number.
+#[track_caller]
+pub(super) fn each_reduced<const D: usize>(
+    loss: &str,
+    predictions: Tensor<D>,
+    targets: Tensor<D>,
+    element: Element,
+    reduction: Reduction,
+) -> Tensor<1> {
+    let shape = predictions.dims();
+    if shape.contains(&0) {
+        return reduced(predictions, reduction, |predictions| each(loss, predictions, targets, element));
+    }
+    check_shape(loss, "targets", targets.dims(), shape);
+    let dtype = predictions.dtype();
+    let predictions = widen(predictions);
+    let targets = cast_to(targets, predictions.dtype());
+    let sum = sum_of_elements(predictions, targets, element);
+
+    cast_to(reduce_sum(reduction, sum, shape.iter().product(), shape[0]), dtype)
 }
 
 /// The reduced `losses` of predictions, widened for the sum and back in their precision at the end.

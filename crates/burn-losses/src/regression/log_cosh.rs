@@ -2,8 +2,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::elements::Element;
 
-use super::elementwise::{elementwise, reduced};
+use super::elementwise::{each, each_reduced};
 
 /// Settings of [`LogCoshLoss`].
 #[derive(Config, Debug)]
@@ -47,7 +48,7 @@ impl LogCoshLoss {
         targets: Tensor<D>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        each_reduced("LogCoshLoss", predictions, targets, Element::LogCosh, reduction)
     }
 
     /// The loss of every number.
@@ -63,13 +64,7 @@ impl LogCoshLoss {
     /// If the shapes differ.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("LogCoshLoss", predictions, targets, |predictions, targets| {
-            let error = predictions - targets;
-            // At 0 the slope of the magnitude is 0, and so is that of the loss.
-            let magnitude = error.abs();
-            let bend = magnitude.clone().mul_scalar(-2.0).exp().log1p();
-            magnitude + bend.sub_scalar(core::f64::consts::LN_2)
-        })
+        each("LogCoshLoss", predictions, targets, Element::LogCosh)
     }
 }
 

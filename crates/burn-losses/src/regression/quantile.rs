@@ -2,8 +2,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::elements::Element;
 
-use super::elementwise::{elementwise, reduced};
+use super::elementwise::{each, each_reduced};
 
 /// Settings of [`QuantileLoss`].
 #[derive(Config, Debug)]
@@ -58,7 +59,7 @@ impl QuantileLoss {
         targets: Tensor<D>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        reduced(predictions, reduction, |predictions| self.forward_no_reduction(predictions, targets))
+        each_reduced("QuantileLoss", predictions, targets, Element::Quantile { quantile: self.quantile }, reduction)
     }
 
     /// The loss of every number.
@@ -74,14 +75,7 @@ impl QuantileLoss {
     /// If the shapes differ.
     #[track_caller]
     pub fn forward_no_reduction<const D: usize>(&self, predictions: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
-        elementwise("QuantileLoss", predictions, targets, |predictions, targets| {
-            let shortfall = targets - predictions;
-            let (above, below) =
-                (shortfall.clone().lower_equal_scalar(0.0), shortfall.clone().greater_equal_scalar(0.0));
-            let missing = shortfall.clone().mask_fill(above, 0.0).mul_scalar(self.quantile);
-            let surplus = shortfall.mask_fill(below, 0.0).mul_scalar(self.quantile - 1.0);
-            missing + surplus
-        })
+        each("QuantileLoss", predictions, targets, Element::Quantile { quantile: self.quantile })
     }
 }
 

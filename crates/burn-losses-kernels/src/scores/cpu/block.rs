@@ -11,8 +11,8 @@ use core::mem::MaybeUninit;
 use gemm::Parallelism;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::exponential::Real;
-use super::memory::{Key, Strided};
+use crate::host::Real;
+use crate::host::{Key, Strided};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 

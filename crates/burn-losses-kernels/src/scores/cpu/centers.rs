@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::block::larger;
-use super::exponential::Real;
+use crate::host::Real;
 use crate::scores::CenterChoice;
 
 /// How `sub_centers` rows of scores in a row become one row of a key.

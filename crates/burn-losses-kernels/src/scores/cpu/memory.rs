@@ -1,99 +1,16 @@
-//! The memory of a backend's tensors, and the operation on it.
+//! The operation on the memory of a backend's tensors.
 
-use alloc::borrow::Cow;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::{DType, Element, Shape, TensorData};
-use bytemuck::Pod;
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Shape};
 use half::{bf16, f16};
 
 use super::super::backend::{Batch, Gradients, Results, Wanted};
 use super::Inputs;
 use super::block::Block;
-use super::exponential::Real;
-
-/// A type keys are stored in, and how it becomes and comes from the working precision.
-pub(crate) trait Key<T>: Element + Pod {
-    fn widen(self) -> T;
-    fn narrow(number: T) -> Self;
-}
-
-macro_rules! key {
-    ($key:ty, $real:ty, $widen:expr, $narrow:expr) => {
-        impl Key<$real> for $key {
-            #[inline(always)]
-            fn widen(self) -> $real {
-                $widen(self)
-            }
-
-            #[inline(always)]
-            fn narrow(number: $real) -> Self {
-                $narrow(number)
-            }
-        }
-    };
-}
-
-key!(f32, f32, core::convert::identity, core::convert::identity);
-key!(f64, f64, core::convert::identity, core::convert::identity);
-key!(f16, f32, f16::to_f32, f16::from_f32);
-key!(bf16, f32, bf16::to_f32, bf16::from_f32);
-
-/// A matrix as it lies in memory.
-pub(crate) struct Strided<'a, E: Copy> {
-    pub(super) numbers: Cow<'a, [E]>,
-    pub(super) offset: isize,
-    pub(super) row_stride: isize,
-    pub(super) column_stride: isize,
-}
-
-impl<E: Copy> Strided<'_, E> {
-    #[inline(always)]
-    pub(super) fn copy_row<T>(&self, row: usize, into: &mut [T])
-    where
-        E: Key<T>,
-    {
-        let start = self.offset + row as isize * self.row_stride;
-        if self.column_stride == 1 {
-            let row = &self.numbers[start as usize..start as usize + into.len()];
-            into.iter_mut().zip(row).for_each(|(into, &number)| *into = number.widen());
-        } else {
-            for (column, into) in into.iter_mut().enumerate() {
-                *into = self.numbers[(start + column as isize * self.column_stride) as usize].widen();
-            }
-        }
-    }
-
-    /// The numbers of `rows` rows one after the other.
-    pub(crate) fn rows(&self, rows: usize, columns: usize) -> Vec<E>
-    where
-        E: Key<E>,
-    {
-        let mut numbers = vec![E::zeroed(); rows * columns];
-        numbers.chunks_exact_mut(columns).enumerate().for_each(|(row, into)| self.copy_row(row, into));
-        numbers
-    }
-
-    /// The numbers of `columns` columns one after the other.
-    fn columns(self, rows: usize, columns: usize) -> Vec<E>
-    where
-        E: Key<E>,
-    {
-        let (row_stride, column_stride) = (self.column_stride, self.row_stride);
-        Self { row_stride, column_stride, ..self }.rows(columns, rows)
-    }
-}
-
-/// A backend whose tensors are memory of this process.
-pub(crate) trait Host: Backend {
-    /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
-    fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E>;
-
-    fn integers(tensor: IntTensor<Self>) -> Vec<i64>;
-}
+use crate::host::{Host, Key, Real, tensor};
 
 /// The inputs in their types.
 impl<'a, T: Real + Key<T>, K: Key<T>> Inputs<'a, T, K> {
@@ -179,8 +96,4 @@ fn backward_as<H: Host, T: Real + Key<T>, K: Key<T>>(
         keys: tensor::<H, _>(keys, shape(wanted.keys, &batch.keys), &device),
         bias: tensor::<H, _>(bias, [bias_length], &device),
     }
-}
-
-fn tensor<H: Host, E: Element>(numbers: Vec<E>, shape: impl Into<Shape>, device: &H::Device) -> FloatTensor<H> {
-    H::float_from_data(TensorData::new(numbers, shape.into()), device)
 }

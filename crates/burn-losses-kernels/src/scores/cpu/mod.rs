@@ -12,12 +12,7 @@
 
 mod block;
 mod centers;
-pub(crate) mod exponential;
-#[cfg(feature = "flex")]
-mod flex;
-pub(crate) mod memory;
-#[cfg(feature = "ndarray")]
-mod ndarray;
+mod memory;
 mod terms;
 
 use alloc::boxed::Box;
@@ -29,11 +24,10 @@ use gemm::Parallelism;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::backend::{Exclusion, Plan, Term, Wanted};
+use crate::host::{Key, Real, Strided};
 use crate::math::NOTHING;
 use block::{AddBias, AddRows, Block, Matrix, Weigh};
 use centers::Centers;
-use exponential::Real;
-use memory::{Key, Strided};
 use terms::{Pace, Reweigh, Softplus, SoftplusSums};
 
 pub(super) use memory::{backward, forward};

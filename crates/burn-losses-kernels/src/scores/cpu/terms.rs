@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::block::larger;
-use super::exponential::Real;
+use crate::host::Real;
 use crate::math::NOTHING;
 use crate::scores::Curve;
 

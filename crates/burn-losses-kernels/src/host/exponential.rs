@@ -15,13 +15,16 @@ pub(crate) trait Real: Float + Debug + Send + Sync + 'static {
     /// `ln(1 + self)` to two units in the last place, for a number in `[0, 1]`; NaN for NaN.
     fn log_of_one_more<const FUSED: bool>(self) -> Self;
 
+    /// `ln(self)` to four units in the last place, for a normal number above 0; of another, a number or none.
+    fn logarithm<const FUSED: bool>(self) -> Self;
+
     fn of(number: f64) -> Self;
 }
 
 /// `e^x = 2^n·e^r` with `n` the nearest integer to `x / ln 2`, and the Taylor series for `|r| <= ln(2) / 2`;
 /// `ln(1 + x) = 2·artanh(z)` with `z = x / (2 + x)`, and the series `z + z³/3 + z⁵/5 + ..` for `z <= 1/3`.
 macro_rules! real {
-    ($real:ty, $bits:ty, mantissa: $mantissa:expr, ln2: ($high:expr, $low:expr), range: ($smallest:expr, $largest:expr),
+    ($real:ident, $bits:ty, $signed:ty, mantissa: $mantissa:expr, ln2: ($high:expr, $low:expr), range: ($smallest:expr, $largest:expr),
      series: [$($factor:expr),+], odd: [$($odd:expr),+]) => {
         impl Real for $real {
             #[inline(always)]
@@ -54,6 +57,23 @@ macro_rules! real {
             }
 
             #[inline(always)]
+            #[allow(clippy::excessive_precision, reason = "the parts of ln 2 are what they are")]
+            fn logarithm<const FUSED: bool>(self) -> Self {
+                // 2^power·rest with rest in [sqrt(1/2), sqrt(2)).
+                const HALF_OCTAVE: $bits = core::$real::consts::FRAC_1_SQRT_2.to_bits();
+                let multiply_add = |a: $real, b: $real, c: $real| if FUSED { a.mul_add(b, c) } else { a * b + c };
+                let above = self.to_bits().wrapping_sub(HALF_OCTAVE);
+                // Of a number above 0, no more than the exponent is left, with its sign.
+                let power = (above as $signed >> $mantissa) as $real;
+                let rest = <$real>::from_bits((above & ((1 << $mantissa) - 1)).wrapping_add(HALF_OCTAVE));
+                let z = (rest - 1.0) / (rest + 1.0);
+                let square = z * z;
+                let mut series: $real = 0.0;
+                $(series = multiply_add(series, square, 1.0 / $odd);)+
+                multiply_add(power, $high, multiply_add(power, $low, 2.0 * z * series))
+            }
+
+            #[inline(always)]
             fn of(number: f64) -> Self {
                 number as $real
             }
@@ -81,12 +101,12 @@ impl Constants for f64 {
 
 // The high parts of ln 2 have so few bits that their product with any n is exact.
 real!(
-    f32, u32, mantissa: 23, ln2: (0.693_359_375, -2.121_944_4e-4), range: (-87.33, 88.0),
+    f32, u32, i32, mantissa: 23, ln2: (0.693_359_375, -2.121_944_4e-4), range: (-87.33, 88.0),
     series: [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0],
     odd: [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0]
 );
 real!(
-    f64, u64, mantissa: 52, ln2: (6.931_471_803_691_238_16e-1, 1.908_214_929_270_587_7e-10), range: (-708.39, 709.0),
+    f64, u64, i64, mantissa: 52, ln2: (6.931_471_803_691_238_16e-1, 1.908_214_929_270_587_7e-10), range: (-708.39, 709.0),
     series: [
         1.0 / 6_227_020_800.0, 1.0 / 479_001_600.0, 1.0 / 39_916_800.0, 1.0 / 3_628_800.0, 1.0 / 362_880.0,
         1.0 / 40_320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0
@@ -136,6 +156,27 @@ mod tests {
         assert!(worst_double <= 2.0 * f64::EPSILON, "{worst_double:e}");
         assert_eq!(0.0_f32.log_of_one_more::<true>(), 0.0);
         assert!(f64::NAN.log_of_one_more::<false>().is_nan());
+    }
+
+    #[test]
+    fn the_logarithm_of_any_number_agrees_with_the_standard_library() {
+        let (mut worst_single, mut worst_double) = (0.0_f64, 0.0_f64);
+        for step in 0..200_000 {
+            let x = 10.0_f64.powf(-37.0 + f64::from(step) * (74.0 / 200_000.0));
+            for x in [x, 0.5 + f64::from(step) * 1e-5] {
+                let single = x as f32;
+                let exact = f64::from(single).ln();
+                for single in [single.logarithm::<false>(), single.logarithm::<true>()] {
+                    worst_single = worst_single.max((f64::from(single) - exact).abs() / exact.abs().max(1e-2));
+                }
+                for double in [x.logarithm::<false>(), x.logarithm::<true>()] {
+                    worst_double = worst_double.max((double - x.ln()).abs() / x.ln().abs().max(1e-2));
+                }
+            }
+        }
+        assert!(worst_single <= 4.0 * f64::from(f32::EPSILON), "{worst_single:e}");
+        assert!(worst_double <= 4.0 * f64::EPSILON, "{worst_double:e}");
+        assert_eq!(1.0_f32.logarithm::<true>(), 0.0);
     }
 
     #[test]

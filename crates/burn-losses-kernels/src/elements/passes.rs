@@ -1,0 +1,173 @@
+//! The two passes on the memory of CPU backends.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Element as Number};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+use super::Element;
+use super::backend::Output;
+use super::formulas::{Formula, with_formula};
+use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
+
+/// Below this many numbers a second thread is not woken.
+const WORTH_A_THREAD: usize = 1 << 15;
+/// Numbers that are read, computed with and written before the next.
+const CHUNK: usize = 1 << 12;
+/// Numbers that are added side by side.
+const LANES: usize = 16;
+
+/// - `predictions`, `targets`: `[1, count]` in one type
+pub(super) fn forward<H: Host>(
+    predictions: &FloatTensor<H>,
+    targets: &FloatTensor<H>,
+    element: Element,
+    output: Output,
+) -> FloatTensor<H> {
+    match predictions.dtype() {
+        DType::F64 => {
+            with_formula!(element, f64, |formula| forward_as::<H, f64>(predictions, targets, formula, output))
+        }
+        _ => with_formula!(element, f32, |formula| forward_as::<H, f32>(predictions, targets, formula, output)),
+    }
+}
+
+/// The gradients of the predictions and of the targets, where they are wanted.
+pub(super) fn backward<H: Host>(
+    predictions: &FloatTensor<H>,
+    targets: &FloatTensor<H>,
+    element: Element,
+    gradient: &FloatTensor<H>,
+    wanted: [bool; 2],
+) -> [Option<FloatTensor<H>>; 2] {
+    let of = |side: usize| match predictions.dtype() {
+        DType::F64 => {
+            with_formula!(element, f64, |formula| backward_as::<H, f64>(predictions, targets, formula, gradient, side))
+        }
+        _ => {
+            with_formula!(element, f32, |formula| backward_as::<H, f32>(predictions, targets, formula, gradient, side))
+        }
+    };
+    [0, 1].map(|side| wanted[side].then(|| of(side)))
+}
+
+fn forward_as<H: Host, T: Real + Key<T> + Number>(
+    predictions: &FloatTensor<H>,
+    targets: &FloatTensor<H>,
+    formula: impl Formula<T>,
+    output: Output,
+) -> FloatTensor<H> {
+    let count = predictions.shape()[1];
+    let (x, y) = (H::strided::<T>(predictions), H::strided::<T>(targets));
+    let (mut room_x, mut room_y) = (Vec::new(), Vec::new());
+    let (x, y) = (x.row(0, count, &mut room_x), y.row(0, count, &mut room_y));
+    if output == Output::Sum {
+        let chunks = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).with_min_len(WORTH_A_THREAD / CHUNK);
+        // In the order of the chunks, so that it is the same number with any threads.
+        let sums: Vec<f64> = chunks.map(|(x, y)| vectorised(Sum { x, y, formula })).collect();
+        return tensor::<H, _>(vec![T::of(sums.into_iter().sum())], [1, 1], &predictions.device());
+    }
+    let mut output = vec![T::zero(); count];
+    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(y.par_chunks(CHUNK));
+    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|((output, x), y)| {
+        vectorised(Values { x, y, formula, output });
+    });
+    tensor::<H, _>(output, [1, count], &predictions.device())
+}
+
+/// The gradient of the predictions (side 0) or the targets (side 1).
+fn backward_as<H: Host, T: Real + Key<T> + Number>(
+    predictions: &FloatTensor<H>,
+    targets: &FloatTensor<H>,
+    formula: impl Formula<T>,
+    gradient: &FloatTensor<H>,
+    side: usize,
+) -> FloatTensor<H> {
+    let count = predictions.shape()[1];
+    let given = gradient.shape()[1];
+    let (x, y, gradient) = (H::strided::<T>(predictions), H::strided::<T>(targets), H::strided::<T>(gradient));
+    let (mut room_x, mut room_y, mut room) = (Vec::new(), Vec::new(), Vec::new());
+    let (x, y) = (x.row(0, count, &mut room_x), y.row(0, count, &mut room_y));
+    let gradient = gradient.row(0, given, &mut room);
+    // Of a sum there is one for all.
+    let same = vec![gradient[0]; if given == count { 0 } else { CHUNK.min(count) }];
+    let gradients = |chunk: usize| if same.is_empty() { &gradient[chunk * CHUNK..] } else { &same[..] };
+    let mut output = vec![T::zero(); count];
+    let inputs = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).enumerate();
+    let chunks = output.par_chunks_mut(CHUNK).zip(inputs).with_min_len(WORTH_A_THREAD / CHUNK);
+    chunks.for_each(|(output, (chunk, (x, y)))| {
+        let gradient = gradients(chunk);
+        match side {
+            0 => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),
+            _ => vectorised(Slopes::<_, _, 1> { x, y, gradient, formula, output }),
+        }
+    });
+    tensor::<H, _>(output, [1, count], &predictions.device())
+}
+
+struct Values<'a, T, F> {
+    x: &'a [T],
+    y: &'a [T],
+    formula: F,
+    output: &'a mut [T],
+}
+
+impl<T: Real, F: Formula<T>> Vectorised for Values<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for ((output, &x), &y) in self.output.iter_mut().zip(self.x).zip(self.y) {
+            *output = self.formula.value::<FUSED>(x, y);
+        }
+    }
+}
+
+struct Sum<'a, T, F> {
+    x: &'a [T],
+    y: &'a [T],
+    formula: F,
+}
+
+impl<T: Real, F: Formula<T>> Vectorised for Sum<'_, T, F> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> f64 {
+        let mut sums = [T::zero(); LANES];
+        let (mut x, mut y) = (self.x.chunks_exact(LANES), self.y.chunks_exact(LANES));
+        for (x, y) in (&mut x).zip(&mut y) {
+            for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+                *sum = *sum + self.formula.value::<FUSED>(x, y);
+            }
+        }
+        for ((sum, &x), &y) in sums.iter_mut().zip(x.remainder()).zip(y.remainder()) {
+            *sum = *sum + self.formula.value::<FUSED>(x, y);
+        }
+        sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum()
+    }
+}
+
+/// The gradient times the slopes by one side.
+struct Slopes<'a, T, F, const SIDE: usize> {
+    x: &'a [T],
+    y: &'a [T],
+    gradient: &'a [T],
+    formula: F,
+    output: &'a mut [T],
+}
+
+impl<T: Real, F: Formula<T>, const SIDE: usize> Vectorised for Slopes<'_, T, F, SIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (((output, &x), &y), &gradient) in self.output.iter_mut().zip(self.x).zip(self.y).zip(self.gradient) {
+            *output = gradient * self.formula.slopes::<FUSED>(x, y)[SIDE];
+        }
+    }
+}

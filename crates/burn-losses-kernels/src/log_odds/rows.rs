@@ -1,0 +1,244 @@
+//! The two passes on the memory of CPU backends: row by row, each read twice from a cache.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{DType, Element, TensorData};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
+use crate::math::NOTHING;
+
+/// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
+const WORTH_A_THREAD: usize = 1 << 15;
+/// Numbers that are added side by side.
+const LANES: usize = 16;
+/// Numbers that are added in their own precision, before the sum goes into one in `f64`.
+const BLOCK: usize = 1024;
+
+/// What the forward pass gives.
+pub(super) struct Passed<B: Backend> {
+    /// `[rows, 2]`, the log-odds and the spread.
+    pub(super) output: FloatTensor<B>,
+    /// `[rows, 2]`, the log-sum-exp of the other classes and of all.
+    pub(super) sums: FloatTensor<B>,
+}
+
+pub(super) fn forward<H: Host>(
+    logits: &FloatTensor<H>,
+    labels: IntTensor<H>,
+    weights: Option<&FloatTensor<H>>,
+) -> Passed<H> {
+    match logits.dtype() {
+        DType::F64 => forward_as::<H, f64>(logits, labels, weights),
+        _ => forward_as::<H, f32>(logits, labels, weights),
+    }
+}
+
+pub(super) fn backward<H: Host>(
+    logits: &FloatTensor<H>,
+    labels: IntTensor<H>,
+    weights: Option<&FloatTensor<H>>,
+    sums: &FloatTensor<H>,
+    gradient: &FloatTensor<H>,
+) -> FloatTensor<H> {
+    match logits.dtype() {
+        DType::F64 => backward_as::<H, f64>(logits, labels, weights, sums, gradient),
+        _ => backward_as::<H, f32>(logits, labels, weights, sums, gradient),
+    }
+}
+
+/// The weights of all classes, or nothing.
+fn column<H: Host, T: Real + Key<T>>(weights: Option<&FloatTensor<H>>, classes: usize) -> Option<Vec<T>> {
+    weights.map(|weights| H::strided::<T>(weights).rows(classes, 1))
+}
+
+fn rows_per_thread(classes: usize) -> usize {
+    WORTH_A_THREAD.div_ceil(classes)
+}
+
+fn forward_as<H: Host, T: Real + Key<T> + Element>(
+    logits: &FloatTensor<H>,
+    labels: IntTensor<H>,
+    weights: Option<&FloatTensor<H>>,
+) -> Passed<H> {
+    let shape = logits.shape();
+    let [rows, classes] = [shape[0], shape[1]];
+    let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
+    let mut found = vec![[T::zero(); 4]; rows];
+    found.par_chunks_mut(rows_per_thread(classes)).enumerate().for_each(|(chunk, found)| {
+        let mut room = Vec::new();
+        for (place, found) in found.iter_mut().enumerate() {
+            let row = chunk * rows_per_thread(classes) + place;
+            let Ok(target) = usize::try_from(labels[row]) else { continue };
+            let logits = matrix.row(row, classes, &mut room);
+            *found = vectorised(Forward { logits, target, weights: weights.as_deref() });
+        }
+    });
+    let part = |first: usize| {
+        let numbers: Vec<T> = found.iter().flat_map(|found| [found[first], found[first + 1]]).collect();
+        tensor::<H, _>(numbers, [rows, 2], &logits.device())
+    };
+    Passed { output: part(0), sums: part(2) }
+}
+
+fn backward_as<H: Host, T: Real + Key<T> + Element>(
+    logits: &FloatTensor<H>,
+    labels: IntTensor<H>,
+    weights: Option<&FloatTensor<H>>,
+    sums: &FloatTensor<H>,
+    gradient: &FloatTensor<H>,
+) -> FloatTensor<H> {
+    let shape = logits.shape();
+    let [rows, classes] = [shape[0], shape[1]];
+    let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
+    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 2));
+    let total = weights.as_ref().map_or(T::zero(), |weights| sum(weights));
+    let mut output = vec![T::zero(); rows * classes];
+    let length = rows_per_thread(classes);
+    output.par_chunks_mut(length * classes).enumerate().for_each(|(chunk, output)| {
+        let mut room = Vec::new();
+        for (place, output) in output.chunks_exact_mut(classes).enumerate() {
+            let row = chunk * length + place;
+            let Ok(target) = usize::try_from(labels[row]) else { continue };
+            let logits = matrix.row(row, classes, &mut room);
+            let [others, all] = [sums[2 * row], sums[2 * row + 1]];
+            let [log_odds, spread] = [gradient[2 * row], gradient[2 * row + 1]];
+            let weights = weights.as_deref();
+            vectorised(Backward { logits, target, weights, others, all, log_odds, spread, total, output });
+        }
+    });
+    H::float_from_data(TensorData::new(output, [rows, classes]), &logits.device())
+}
+
+/// The log-odds, the spread, the log-sum-exp of the others and that of all.
+struct Forward<'a, T> {
+    logits: &'a [T],
+    target: usize,
+    weights: Option<&'a [T]>,
+}
+
+impl<T: Real> Vectorised for Forward<'_, T> {
+    type Output = [T; 4];
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> [T; 4] {
+        let Self { logits, target, weights } = self;
+        let own = logits[target];
+        let parts = [&logits[..target], &logits[target + 1..]];
+        let others = log_sum_exp::<T, FUSED>(parts);
+        let log_odds = own - others;
+        // Of all: the larger and what the smaller adds.
+        let (large, small) = if own < others { (others, own) } else { (own, others) };
+        let all = large + (small - large).exponential::<FUSED>().log_of_one_more::<FUSED>();
+        let spread = weights.map_or(T::zero(), |weights| weighted(logits, weights, all));
+
+        [log_odds, spread, others, all]
+    }
+}
+
+/// `log(sum of exp)` of the numbers of both parts; [`NOTHING`] where there is none, or none but minus infinity.
+#[inline(always)]
+fn log_sum_exp<T: Real, const FUSED: bool>(parts: [&[T]; 2]) -> T {
+    let mut largest = [T::neg_infinity(); LANES];
+    for part in parts {
+        let mut chunks = part.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (largest, &number) in largest.iter_mut().zip(chunk) {
+                *largest = if number > *largest { number } else { *largest };
+            }
+        }
+        for (largest, &number) in largest.iter_mut().zip(chunks.remainder()) {
+            *largest = if number > *largest { number } else { *largest };
+        }
+    }
+    let largest = largest.into_iter().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });
+    if largest == T::neg_infinity() {
+        let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
+        return if no_number { T::nan() } else { T::of(NOTHING) };
+    }
+    let mut total = 0.0;
+    for block in parts.into_iter().flat_map(|part| part.chunks(BLOCK)) {
+        let mut sums = [T::zero(); LANES];
+        let mut chunks = block.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (sum, &number) in sums.iter_mut().zip(chunk) {
+                *sum = *sum + (number - largest).exponential::<FUSED>();
+            }
+        }
+        for (sum, &number) in sums.iter_mut().zip(chunks.remainder()) {
+            *sum = *sum + (number - largest).exponential::<FUSED>();
+        }
+        total += wide(sums.into_iter().fold(T::zero(), |sum, part| sum + part));
+    }
+    largest + T::of(total.ln())
+}
+
+/// `sum over j of weights[j]·(all - logits[j])`.
+#[inline(always)]
+fn weighted<T: Real>(logits: &[T], weights: &[T], all: T) -> T {
+    let mut total = 0.0;
+    for (logits, weights) in logits.chunks(BLOCK).zip(weights.chunks(BLOCK)) {
+        let mut sums = [T::zero(); LANES];
+        let (mut logits, mut weights) = (logits.chunks_exact(LANES), weights.chunks_exact(LANES));
+        for (logits, weights) in (&mut logits).zip(&mut weights) {
+            for ((sum, &logit), &weight) in sums.iter_mut().zip(logits).zip(weights) {
+                *sum = *sum + weight * (all - logit);
+            }
+        }
+        for ((sum, &logit), &weight) in sums.iter_mut().zip(logits.remainder()).zip(weights.remainder()) {
+            *sum = *sum + weight * (all - logit);
+        }
+        total += wide(sums.into_iter().fold(T::zero(), |sum, part| sum + part));
+    }
+    T::of(total)
+}
+
+/// A row of the gradient.
+struct Backward<'a, T> {
+    logits: &'a [T],
+    target: usize,
+    weights: Option<&'a [T]>,
+    others: T,
+    all: T,
+    /// The gradients of the two results.
+    log_odds: T,
+    spread: T,
+    /// The sum of the weights.
+    total: T,
+    output: &'a mut [T],
+}
+
+impl<T: Real> Vectorised for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { logits, target, weights, others, all, log_odds, spread, total, output } = self;
+        // Where there is no other class, nothing depends on one.
+        if others == T::of(NOTHING) {
+            output[target] = log_odds;
+            return;
+        }
+        for (output, &logit) in output.iter_mut().zip(logits) {
+            *output = -log_odds * (logit - others).exponential::<FUSED>();
+        }
+        output[target] = log_odds;
+        if let Some(weights) = weights {
+            for ((output, &logit), &weight) in output.iter_mut().zip(logits).zip(weights) {
+                *output = *output + spread * (total * (logit - all).exponential::<FUSED>() - weight);
+            }
+        }
+    }
+}
+
+fn sum<T: Real>(numbers: &[T]) -> T {
+    T::of(numbers.iter().map(|&number| wide(number)).sum())
+}
+
+fn wide<T: Real>(number: T) -> f64 {
+    number.to_f64().expect("a float is an f64")
+}
