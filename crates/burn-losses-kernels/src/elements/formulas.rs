@@ -66,9 +66,9 @@ impl<T: Real> Odds<T> {
         let high = (T::one() + falling).recip();
         let low = falling * high;
         let positive = x > T::zero();
-        // A comparison is false for what is no number; the sums below are not.
-        let up = if positive { x } else { x - x };
-        let down = if positive { x - x } else { -x };
+        // What is no number is none in the bend.
+        let up = if positive { x } else { T::zero() };
+        let down = if positive { T::zero() } else { -x };
         let (yes, no) = if positive { (high, low) } else { (low, high) };
         Self { yes, no, log_yes: down + bend, log_no: up + bend }
     }

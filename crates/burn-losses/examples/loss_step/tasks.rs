@@ -23,8 +23,11 @@ pub(crate) struct Size {
 /// One step of a loss on inputs that are there already.
 pub(crate) type Step = Box<dyn FnMut()>;
 
+/// What makes the inputs and the step.
+pub(crate) type Task = fn(&Size, &Device) -> Step;
+
 /// Everything that can be measured.
-pub(crate) const TASKS: &[(&str, fn(&Size, &Device) -> Step)] = &[
+pub(crate) const TASKS: &[(&str, Task)] = &[
     ("cross-entropy", |size, device| {
         let loss = CrossEntropyLossConfig::new().init(device);
         of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
