@@ -215,7 +215,11 @@ mod tests {
         let all: Vec<i64> = (0..count).map(|row| row % 1000).collect();
         let rows = labels(&all);
         for find in [first_match, first_match_in_blocks] {
-            assert_eq!(host(find(rows.clone(), rows.clone(), from_the_start(&rows))), all);
+            let first = find(rows.clone(), rows.clone(), from_the_start(&rows));
+            assert_eq!(host(first.clone()), all);
+            // Only the first 500 labels occur twice.
+            let second = all.iter().map(|&label| if label < 500 { label + 1000 } else { count });
+            assert_eq!(host(find(rows.clone(), rows.clone(), first)), second.collect::<Vec<_>>());
         }
     }
 

@@ -177,7 +177,7 @@ fn sum(losses: Tensor<1>) -> Tensor<1> {
 mod tests {
     use super::*;
     use alloc::vec;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::{DType, Device, TensorData};
 
     fn scalar(tensor: Tensor<1>) -> f32 {
         tensor.into_scalar::<f32>()
@@ -201,6 +201,23 @@ mod tests {
 
         assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.clone(), valid)), 4.0);
         assert_eq!(scalar(EmbeddingReduction::Mean.apply_valid(losses.zeros_like(), none)), 0.0);
+    }
+
+    #[test]
+    fn negative_losses_are_not_zero() {
+        let losses = Tensor::<1>::from_data([-2.0_f32, 0.0, 5.0], &Device::flex());
+
+        assert_eq!(scalar(EmbeddingReduction::MeanNonZero.apply(losses)), 1.5);
+    }
+
+    #[test]
+    fn losses_in_half_precision_are_summed_in_single() {
+        // The sum is beyond the largest number of f16, 65504; the mean is not.
+        let losses = Tensor::<1>::full([5000], 20.0, (&Device::flex(), DType::F16));
+        for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::MeanNonZero] {
+            let mean = reduction.apply(losses.clone());
+            assert_eq!((mean.dtype(), scalar(mean)), (DType::F16, 20.0), "{reduction:?}");
+        }
     }
 
     #[test]

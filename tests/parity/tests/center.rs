@@ -90,9 +90,18 @@ fn evaluation_and_a_frozen_module_never_move_the_centers() {
         valid.forward(embeddings, labels(&LABELS, &device));
         assert_eq!(host(valid.centers()), CENTERS, "evaluation on {}", backend.name);
 
+        // A copy with other centers is as frozen.
         let frozen = loss.freeze();
-        train(&frozen, &backend);
-        assert_eq!(host(frozen.centers()), CENTERS, "frozen on {}", backend.name);
+        for frozen in [frozen.clone(), frozen.with_centers(tensor(&CENTERS, &backend))] {
+            train(&frozen, &backend);
+            assert_eq!(host(frozen.centers()), CENTERS, "frozen on {}", backend.name);
+        }
+
+        // A module that never was on a device with autodiff does not train.
+        let centers = tensor(&CENTERS, &backend).without_autodiff();
+        let plain = CenterLossConfig::new(CLASSES, 2).init(&device).with_centers(centers);
+        plain.forward(tensor(&EMBEDDINGS, &backend).without_autodiff(), labels(&LABELS, &device));
+        assert_eq!(host(plain.centers()), CENTERS, "without autodiff on {}", backend.name);
     }
 }
 

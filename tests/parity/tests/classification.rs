@@ -277,17 +277,23 @@ fn any_rank_is_the_flattened_call() {
         check_soft!(FocalLossConfig::new().with_alpha(Some(weights.clone().into())));
 
         macro_rules! check_binary {
-            ($config:expr) => {{
-                let loss = $config.init(&backend.device);
-                let expected = loss.forward_no_reduction(flat.clone(), probabilities.clone().reshape([rows, classes]));
+            ($config:expr, $at_the_end:expr) => {{
+                let middle = $config.init(&backend.device);
+                let end = $at_the_end.init(&backend.device);
+                let flat_targets = probabilities.clone().reshape([rows, classes]);
+                let expected = host(middle.forward_no_reduction(flat.clone(), flat_targets));
                 let targets = probabilities.clone().permute([0, 3, 1, 2]);
-                let found = loss.forward_no_reduction(logits.clone(), targets).permute([0, 2, 3, 1]);
-                assert_close("binary", &host(found), &host(expected), tolerance(&backend));
+                let of_middle = middle.forward_no_reduction(logits.clone(), targets).permute([0, 2, 3, 1]);
+                let of_end = end.forward_no_reduction(last.clone(), probabilities.clone());
+                assert_close("binary in the middle", &host(of_middle), &expected, tolerance(&backend));
+                assert_close("binary at the end", &host(of_end), &expected, tolerance(&backend));
             }};
         }
-        check_binary!(BinaryCrossEntropyLossConfig::new().with_positive_weights(Some(weights.into())));
-        check_binary!(BinaryFocalLossConfig::new().with_alpha(Some(vec![0.1, 0.2, 0.3, 0.4, 0.5].into())));
-        check_binary!(AsymmetricLossConfig::new());
+        let cross_entropy = BinaryCrossEntropyLossConfig::new().with_positive_weights(Some(weights.into()));
+        check_binary!(cross_entropy.clone(), cross_entropy.with_class_dim(-1));
+        let focal = BinaryFocalLossConfig::new().with_alpha(Some(vec![0.1, 0.2, 0.3, 0.4, 0.5].into()));
+        check_binary!(focal.clone(), focal.with_class_dim(-1));
+        check_binary!(AsymmetricLossConfig::new(), AsymmetricLossConfig::new());
 
         let divergence = JensenShannonLossConfig::new().init(&backend.device);
         let half = logits.clone().mul_scalar(0.5);

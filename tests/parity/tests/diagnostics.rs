@@ -1,7 +1,7 @@
 use burn::module::Param;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::diagnostics::{ClassCosines, Figures, Reading, embedding_figures};
-use burn_losses::heads::{CentersConfig, CosFace, CosFaceConfig};
+use burn_losses::heads::{CentersConfig, CosFace, CosFaceConfig, ShardedHead};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -56,7 +56,11 @@ fn angles_to_the_own_and_the_nearest_other_class_are_those_of_plain_loops() {
         let (batch, labels) = (matrix(&batch, &backend), integers(&labels, &backend.device));
         let losses = head.forward_no_reduction(batch.clone(), labels.clone());
         let expected_loss = host(head.forward(batch.clone(), labels.clone()))[0];
-        let reading = read(Figures::of_head(&head, batch, labels, losses));
+        let figures = Figures::of_head(&head, batch.clone(), labels.clone(), losses.clone());
+        let sharded = ShardedHead::new(head, &[backend.device.clone(), backend.device.clone()]);
+        let of_shards = Figures::of_head(&sharded, batch, labels, losses);
+        assert_close(&backend.name, &host(of_shards.packed), &host(figures.packed.clone()), CLOSE);
+        let reading = read(figures);
 
         assert_eq!((reading.rows, reading.batch, reading.bad_labels), (3, 5, 1), "{}", backend.name);
         let found = [reading.target_angle, reading.nearest_negative_angle, reading.loss, reading.accuracy];

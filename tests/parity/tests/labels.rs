@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_losses::EmbeddingLoss;
 use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
 use burn_losses::heads::ArcFaceConfig;
@@ -291,6 +291,24 @@ fn identities_of_every_width_are_the_same_identities() {
             // Three of one, two of another, one of a third: 9 + 4 + 1.
             assert_eq!(positive(identities, remembered).into_scalar::<i64>(), 14, "{what}");
         }
+    }
+}
+
+/// Identities of 32 bits are not those of 64 that end in the same bits, nor the nearest of 32 bits.
+#[test]
+fn narrow_and_wide_identities_are_compared_in_full() {
+    for backend in backends().iter().filter(|backend| in_host_memory(&backend.device)) {
+        let of =
+            |numbers: &[i64], dtype| Tensor::<1, Int>::from_data(TensorData::from(numbers), (&backend.device, dtype));
+        let largest = i64::from(i32::MAX);
+        let narrow = || of(&[5, largest], DType::I32);
+        let wide = || of(&[(1 << 32) + 5, 5, 1 << 40, largest], DType::I64);
+        let same = |labels, references| {
+            let positive: Tensor<2, Bool> = PairMasks::between(labels, references).positive;
+            positive.try_into_vec_as::<bool>().expect("a mask")
+        };
+        assert_eq!(same(narrow(), wide()), [false, true, false, false, false, false, false, true], "{}", backend.name);
+        assert_eq!(same(wide(), narrow()), [false, false, true, false, false, false, false, true], "{}", backend.name);
     }
 }
 

@@ -1,7 +1,9 @@
 use burn::module::Param;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_losses::heads::{ArcFaceConfig, CombinedMarginConfig, CosFaceConfig, LargeAngle, NormFaceConfig};
+use burn_losses::heads::{
+    ArcFaceConfig, CentersConfig, CombinedMarginConfig, CosFaceConfig, LargeAngle, NormFaceConfig, Streaming,
+};
 use burn_losses::reduction::EmbeddingReduction;
 use parity::backends;
 use serde_json::json;
@@ -21,6 +23,15 @@ fn rows(count: usize, seed: u64) -> Vec<Vec<f64>> {
 
 fn losses(loss: &str, case: &Case, device: &Device) -> Vec<f64> {
     (row(loss).run)(&Call::new(case, device, DType::F64)).loss_values()
+}
+
+#[test]
+fn the_memory_that_a_config_allows_is_that_of_its_head() {
+    let streaming = Streaming::new().with_kept_bytes(7).with_block(Some(3));
+    let centers = CentersConfig::new().with_streaming(streaming);
+    let head = CosFaceConfig::new(2, 2).with_centers(centers).init(&backends()[0].device);
+
+    assert_eq!(head.centers.streaming(), streaming);
 }
 
 #[test]

@@ -140,6 +140,12 @@ fn evaluation_and_a_frozen_module_never_change_the_memory() {
         let frozen = memory.freeze();
         enqueue(&frozen, &batch(2, 3), &backend);
         assert_eq!(contents(&frozen), before, "frozen on {}", backend.name);
+
+        // A memory that never was on a device with autodiff remembers nothing.
+        let plain = self::memory(&device);
+        let before = contents(&plain);
+        plain.enqueue(tensor(&embeddings, &backend).without_autodiff(), integers(&labels, &device));
+        assert_eq!(contents(&plain), before, "without autodiff on {}", backend.name);
     }
 }
 

@@ -144,6 +144,42 @@ fn miners_choose_what_pytorch_metric_learning_chooses() {
     }
 }
 
+/// An anchor with a positive at distance 1 and negatives at 1, 3/2 and 2: one is as far as the positive, one is farther
+/// by the margin 1/2, exactly.
+#[test]
+fn what_lies_at_a_bound_is_on_the_side_the_docs_say() {
+    for backend in backends() {
+        let device = &backend.device;
+        let distances = matrix(&[vec![1.0, 1.0, 1.5, 2.0]], &backend);
+        let (labels, references) = (integers(&[0], &backend), integers(&[0, 1, 2, 3], &backend));
+        let pairs = Pairs::precomputed_with_references(Distance::Euclidean, distances, labels, references);
+        assert_eq!(mined(&SemiHardMinerConfig::new().with_margin(0.5).init(device), &pairs), [[0, 0, 2]]);
+        for (kind, negatives) in [
+            (TripletKind::All, &[1, 2][..]),
+            (TripletKind::Hard, &[1]),
+            (TripletKind::SemiHard, &[2]),
+            (TripletKind::Easy, &[3]),
+        ] {
+            let miner = TripletMarginMinerConfig::new().with_margin(0.5).with_kind(kind).init(device);
+            let expected: Vec<[usize; 3]> = negatives.iter().map(|&negative| [0, 0, negative]).collect();
+            assert_eq!(mined(&miner, &pairs), expected, "{kind:?} on {}", backend.name);
+        }
+        let chosen = |miner: &dyn Miner| {
+            let PairMasks { positive, negative } = miner.mine(&pairs).masks();
+            (places(&positive), places(&negative))
+        };
+        let none: Vec<[usize; 2]> = Vec::new();
+        let semi_hard = |positive, negative| {
+            BatchEasyHardMinerConfig::new().with_positive(positive).with_negative(negative).init(device)
+        };
+        // The closest negative is no farther than the positive.
+        assert_eq!(chosen(&semi_hard(Strategy::SemiHard, Strategy::Hard)), (none.clone(), none.clone()));
+        assert_eq!(chosen(&semi_hard(Strategy::Hard, Strategy::SemiHard)), (vec![[0, 0]], vec![[0, 2]]));
+        let fixed = PairMarginMinerConfig::new().with_positive_margin(1.0).with_negative_margin(1.5).init(device);
+        assert_eq!(chosen(&fixed), (none, vec![[0, 1]]));
+    }
+}
+
 #[test]
 fn a_batch_against_other_rows_chooses_as_a_whole_batch_does_of_the_same_rows() {
     let case = &cases()[0];

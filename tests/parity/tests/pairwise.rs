@@ -559,23 +559,23 @@ fn entries_of_a_list_that_are_not_valid_count_for_nothing() {
         let loss = TripletLossConfig::new().with_margin(1.0).init(&backend.device);
         let embeddings = floats(&backend, &rows).require_grad();
         let pairs = Pairs::in_batch(embeddings.clone(), integers(&backend, &batch().1));
-        let list = |valid: [bool; 3]| Triplets {
-            anchor: integers(&backend, &[0, 1, 5]),
-            positive: integers(&backend, &[2, 4, 99]),
-            negative: integers(&backend, &[3, 6, -7]),
+        let list = |valid: [bool; 5]| Triplets {
+            anchor: integers(&backend, &[0, 1, 5, 5, 7]),
+            positive: integers(&backend, &[2, 4, 99, 4, 2]),
+            negative: integers(&backend, &[3, 6, 3, -7, 3]),
             valid: Tensor::from_data(valid, &backend.device),
         };
-        let some = pairs.clone().with_triplets(list([true, true, false]));
+        let some = pairs.clone().with_triplets(list([true, true, false, false, false]));
         let each = host(loss.forward_pairs_no_reduction(&some));
         assert!(each[0] > 0.0 && each[1] > 0.0, "{each:?}");
         assert_eq!(each[2..], [0.0; 5]);
         let mean = host(loss.forward_pairs(&some));
         assert_close(&backend.name, &mean, &[(each[0] + each[1]) / 2.0], tolerance(&backend));
         // An entry of rows that are not there counts for nothing either, whatever is said of it.
-        let nowhere = host(loss.forward_pairs(&pairs.clone().with_triplets(list([true; 3]))));
+        let nowhere = host(loss.forward_pairs(&pairs.clone().with_triplets(list([true; 5]))));
         assert_eq!(nowhere, mean, "{}", backend.name);
 
-        let none = loss.forward_pairs(&pairs.with_triplets(list([false; 3])));
+        let none = loss.forward_pairs(&pairs.with_triplets(list([false; 5])));
         let gradient = host(embeddings.grad(&none.backward()).expect("a gradient"));
         assert_eq!(host(none), [0.0]);
         assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
@@ -634,6 +634,14 @@ fn an_anchor_without_a_boundary_is_in_no_chosen_pair() {
         assert!(each[0] > 0.0 && each[0] == each[3], "{each:?}");
 
         assert_eq!(of(&[9, 9, 7, 7]), (vec![0.0; 4], vec![0.0]), "{}", backend.name);
+
+        // A reference of class 9 is as one of nobody.
+        let beside = |references: &[i64]| {
+            let references = (x.clone().neg(), integers(&backend, references));
+            let pairs = Pairs::with_references(x.clone(), integers(&backend, &[0, 1, 1, 0]), references);
+            host(loss.forward_pairs(&pairs))
+        };
+        assert_eq!(beside(&[0, 9, 1, 9]), beside(&[0, -1, 1, -1]), "{}", backend.name);
     }
 }
 

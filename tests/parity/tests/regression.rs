@@ -110,6 +110,18 @@ fn half_precision_is_computed_in_single_and_returned_in_half() {
     }
 }
 
+/// By hand: errors of 100 000 % and three times 0 %. The first is beyond the largest number of f16, 65504; the mean,
+/// 25 000, is rounded to a multiple of 16.
+#[test]
+fn a_mean_in_half_precision_is_rounded_once() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
+        let half = |numbers: &[f64]| vector(numbers, backend).cast(DType::F16);
+        let loss = MeanAbsolutePercentageErrorLossConfig::new().init(&backend.device);
+        let mean = loss.forward(half(&[1001.0, 1.0, 1.0, 1.0]), half(&[1.0; 4]), Reduction::Mean);
+        assert_eq!((mean.dtype(), host(mean)), (DType::F16, vec![24_992.0]));
+    }
+}
+
 #[test]
 #[should_panic(expected = "QuantileLoss: targets must have the shape [3], got [1]")]
 fn shapes_do_not_broadcast() {

@@ -152,6 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn a_margin_that_is_just_kept_has_no_gradient() {
+        let device = Device::flex().autodiff();
+        // Of the other classes one is exactly a margin below the target, one nearer.
+        let logits = Tensor::<2>::from_data([[2.0_f32, 1.0, 1.5]], &device).require_grad();
+        let losses = MulticlassHingeLossConfig::new().init(&device);
+        let losses = losses.forward_no_reduction(logits.clone(), Tensor::<1, Int>::from_data([0], &device));
+        let slopes = logits.grad(&losses.backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+
+        // By hand: a third of the class that is nearer.
+        let third = 1.0 / 3.0;
+        for (slope, expected) in slopes.iter().zip([-third, 0.0, third]) {
+            assert!((slope - expected).abs() < 1e-7, "{slopes:?}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "MulticlassHingeLoss: margin must be in [0, 1e6], got -1")]
     fn a_negative_margin_is_rejected() {
         MulticlassHingeLossConfig::new().with_margin(-1.0).init(&Device::flex());

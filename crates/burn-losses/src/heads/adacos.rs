@@ -157,6 +157,8 @@ impl MarginRule for AdaCosRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::module::Param;
+    use burn::tensor::Int;
     use burn_losses_kernels::scores::Scale;
 
     #[test]
@@ -179,6 +181,29 @@ mod tests {
         let Scale::Constant(scale) = head.scale() else { panic!("the fixed scale is a number") };
         // By hand: sqrt(2)·ln(1000).
         assert!((scale - 9.769_041_2).abs() < 1e-6, "{scale}");
+    }
+
+    #[test]
+    fn in_f64_a_measured_scale_is_not_rounded() {
+        let device = Device::flex();
+        let mut head = AdaCosConfig::new(1001, 2).init(&device);
+        head.centers.weight = Param::from_tensor(Tensor::ones([1001, 2], (&device, DType::F64)));
+        let Scale::Tensor(scale) = head.scale() else { panic!("the dynamic scale is measured") };
+
+        // By hand: nothing is measured yet, so sqrt(2)·ln(1000).
+        let scale = scale.into_scalar::<f64>();
+        assert!((scale - 9.769_041_201_090_882).abs() < 1e-14, "{scale:.16}");
+    }
+
+    #[test]
+    fn negatives_that_are_no_number_are_not_measured() {
+        let device = Device::flex().autodiff();
+        let mut head = AdaCosConfig::new(3, 2).init(&device);
+        let centers = Tensor::from_data([[1.0_f32, 0.0], [0.0, 1.0], [f32::NAN, 0.0]], &device);
+        head.centers.weight = Param::from_tensor(centers);
+        let _ = head.forward(Tensor::from_data([[1.0_f32, 1.0]], &device), Tensor::<1, Int>::from_data([0], &device));
+
+        assert_eq!(head.rule.factor().into_scalar::<f32>(), 1.0);
     }
 
     #[test]

@@ -148,6 +148,11 @@ mod tests {
 
         // By hand: half of (0.6 + 1) / 2.
         assert!((head.rule.average_cosine().into_scalar::<f32>() - 0.4).abs() < 1e-6);
+
+        // A batch without such a row leaves it where it is.
+        let none = Tensor::<1, Int>::from_data([-1; 5], &device);
+        let _ = head.forward(Tensor::from_data(rows, &device), none);
+        assert!((head.rule.average_cosine().into_scalar::<f32>() - 0.4).abs() < 1e-6);
     }
 
     #[test]

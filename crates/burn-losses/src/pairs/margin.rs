@@ -211,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn the_regularizer_is_a_mean_over_the_anchors_in_a_pair() {
+        let device = Device::flex();
+        let config = MarginLossConfig::new().with_margin(0.0).with_beta(1.0).with_nu(0.25);
+        let embeddings = Tensor::<2>::from_data([[0.0_f32], [1.0], [9.0]], &device);
+        let value = config.init(&device).forward(embeddings, Tensor::<1, Int>::from_ints([1, 1, -1], &device));
+
+        // By hand: the positives are at the boundary. Two of three anchors have a pair: 1/4 of their mean boundary, 1.
+        assert_eq!(value.into_scalar::<f32>(), 0.25);
+    }
+
+    #[test]
     #[should_panic(expected = "MarginLoss: classes must be >= 1, got 0")]
     fn no_classes_are_rejected() {
         MarginLossConfig::new().with_classes(Some(0)).init(&Device::flex());

@@ -400,6 +400,26 @@ fn the_length_of_a_row_only_divides_its_gradient() {
     }
 }
 
+/// Rows whose largest number is below 1e-12 are not divided by their length.
+#[test]
+fn a_row_without_a_direction_has_no_cosine() {
+    for backend in backends() {
+        let on = On(&backend);
+        for run in [scores, scores_reference] {
+            // By hand: nearly 0, as the row is; and the cosine of a row that is long enough.
+            for (length, cosine) in [(1e-13, 0.0), (1e-11, 1.0)] {
+                let (short, unit) = (on.matrix(&[vec![length, 0.0]]), on.matrix(&[vec![1.0, 0.0]]));
+                for (query, key) in [(&short, &unit), (&unit, &short)] {
+                    let comparison = cosines(1.0, Streaming::new());
+                    let target = run(query.clone(), key.clone(), on.integers(&[0]), comparison).target;
+                    let what = format!("{length:e} on {}", backend.name);
+                    assert_close(&what, &host(target), &[cosine], Tolerance::new(0.0, 1e-6));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_to_compare_with_has_no_gradient() {
     for backend in backends() {

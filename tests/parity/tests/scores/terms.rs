@@ -420,6 +420,71 @@ fn without_hard_keys_the_scores_are_those_of_the_plain_softmax() {
     }
 }
 
+/// Hard is what is above the threshold. By hand: products 1/2, at the threshold, and 3/4, which counts as 3·3/4 + 1.
+#[test]
+fn a_product_at_its_threshold_is_not_hard() {
+    for backend in backends() {
+        let on = On(&backend);
+        let number = |number: f64| on.vector(&[number]);
+        let terms = Terms::Reweighted(Reweighting {
+            threshold: number(0.5),
+            quadratic: 0.0,
+            linear: number(3.0),
+            constant: number(1.0),
+        });
+        for run in [scores, scores_reference] {
+            let (query, keys) = (on.matrix(&[vec![1.0]]), on.matrix(&[vec![0.5], vec![0.75]]));
+            let comparison = Comparison { terms: terms.clone(), ..Comparison::new(1.0) };
+            let sum = run(query, keys.clone(), on.integers(&[-1]), comparison).sum;
+            let [at, above] = [0.5_f64.exp(), 3.25_f64.exp()];
+            assert_close(&backend.name, &host(sum.clone()), &[(at + above).ln()], on.tolerance());
+            let slopes = host(keys.grad(&sum.backward()).expect("a gradient"));
+            assert_close(&backend.name, &slopes, &[at, 3.0 * above].map(|part| part / (at + above)), on.tolerance());
+        }
+    }
+}
+
+/// The first of equal centers is the nearest: of the first two of key 0, and of the last two of key 1.
+#[test]
+fn of_equal_centers_the_first_has_the_gradient() {
+    for backend in backends() {
+        let on = On(&backend);
+        let keys = [vec![2.0], vec![2.0], vec![1.0], vec![0.5], vec![3.0], vec![3.0]];
+        // Which of them the maximum of a GPU finds is not ours to say.
+        let runs = if on.is_gpu() { &[scores as fn(_, _, _, _) -> Scores][..] } else { &[scores, scores_reference] };
+        for run in runs {
+            let (query, keys) = (on.matrix(&[vec![1.0]]), on.matrix(&keys));
+            let comparison = Comparison { sub_centers: 3, ..Comparison::new(1.0) };
+            let sum = run(query, keys.clone(), on.integers(&[-1]), comparison).sum;
+            let slopes = host(keys.grad(&sum.backward()).expect("a gradient"));
+
+            // By hand: the shares of products 2 and 3.
+            let share = 1.0 / (1.0 + 1.0_f64.exp());
+            let expected = [share, 0.0, 0.0, 0.0, 1.0 - share, 0.0];
+            assert_close(&backend.name, &slopes, &expected, on.tolerance());
+        }
+    }
+}
+
+#[test]
+fn without_keys_a_sum_of_softplus_is_zero() {
+    for backend in backends() {
+        let on = On(&backend);
+        let none = Tensor::<2>::zeros([0, 3], (&backend.device, backend.dtype));
+        let query = on.matrix(&rows(2, 3, 0));
+        let terms = Terms::Softplus { offset: on.vector(&[1.0]), curve: Curve::STRAIGHT };
+        let comparison = Comparison { terms, ..Comparison::new(SCALE) };
+        let Scores { target, sum, active } = scores(query.clone(), none, on.integers(&[0, -1]), comparison);
+
+        let gradient = query.grad(&(target.clone() + sum.clone()).sum().backward()).expect("a gradient, of zeros");
+        for (numbers, count) in
+            [(host(target), 2), (host(sum), 2), (host(active.expect("a count")), 2), (host(gradient), 6)]
+        {
+            assert_eq!(numbers, vec![0.0; count], "{}", backend.name);
+        }
+    }
+}
+
 /// A detached curve has the value of the curve and the gradient of a straight line under its slope.
 #[test]
 fn a_detached_curve_changes_the_gradient_only() {
