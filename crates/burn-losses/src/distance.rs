@@ -256,7 +256,8 @@ fn missing_direction(first: Tensor<2>, second: Tensor<2>) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use alloc::vec::Vec;
+    use burn::tensor::{Device, TensorData};
 
     const ALL: [Distance; 8] = [
         Distance::SmallestDifference,
@@ -315,6 +316,22 @@ mod tests {
 
         assert_eq!(Distance::Cosine.rowwise(zero.clone(), other.clone()).into_scalar::<f32>(), 1.0);
         assert_eq!(Distance::Cosine.matrix(other, zero).into_scalar::<f32>(), 1.0);
+    }
+
+    #[test]
+    fn a_cosine_distance_is_never_negative() {
+        // 40 rows without a pattern, whose products with themselves are rounded to both sides of 1.
+        let numbers: Vec<f32> = (0..280).map(|place| (place as f32 * 1.7).sin()).collect();
+        let rows = Tensor::<2>::from_data(TensorData::new(numbers, [40, 7]), &Device::flex());
+        let distances = Distance::Cosine.matrix(rows.clone(), rows).try_into_vec_as::<f32>().unwrap();
+
+        assert!(distances.iter().all(|&distance| distance >= 0.0));
+    }
+
+    #[test]
+    fn exponents_at_the_ends_of_their_range_are_fine() {
+        assert_eq!(Distance::lp(0.1), Distance::Minkowski(0.1));
+        assert_eq!(Distance::lp(1000.0), Distance::Minkowski(1000.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use burn::module::Param;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use burn_losses::diagnostics::{ClassCosines, Figures, Reading, embedding_figures};
+use burn_losses::diagnostics::{ClassCosines, Collapse, Figures, Reading, embedding_figures};
 use burn_losses::heads::{CentersConfig, CosFace, CosFaceConfig, ShardedHead};
 use burn_losses::labels::{LabelPolicy, OnBadLabel};
 use parity::{Backend, backends};
@@ -169,6 +169,8 @@ fn an_empty_batch_one_class_and_rows_without_a_class_have_no_angle() {
         };
         let empty = of(3, &[], &[]);
         assert_eq!((empty.rows, empty.batch, empty.loss, empty.length_mean), (0, 0, 0.0, 0.0));
+        // One row has one direction: no collapse.
+        assert_eq!(Collapse::of(&of(3, &rows(1, 2), &[0]), None), None, "{}", backend.name);
         let one_class = of(1, &rows(2, 2), &[0, 0]);
         assert_eq!((one_class.rows, one_class.batch), (0, 2));
         let mut bad = rows(2, 2);

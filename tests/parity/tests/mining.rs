@@ -177,6 +177,9 @@ fn what_lies_at_a_bound_is_on_the_side_the_docs_say() {
         assert_eq!(chosen(&semi_hard(Strategy::Hard, Strategy::SemiHard)), (vec![[0, 0]], vec![[0, 2]]));
         let fixed = PairMarginMinerConfig::new().with_positive_margin(1.0).with_negative_margin(1.5).init(device);
         assert_eq!(chosen(&fixed), (none, vec![[0, 1]]));
+        let similar =
+            MultiSimilarityMinerConfig::new().with_distance(Distance::Euclidean).with_epsilon(0.5).init(device);
+        assert_eq!(chosen(&similar), (vec![[0, 0]], vec![[0, 1]]));
     }
 }
 

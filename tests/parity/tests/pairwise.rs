@@ -597,6 +597,29 @@ fn an_empty_list_of_triplets_has_loss_and_gradient_zero() {
     }
 }
 
+/// A positive at distance 1/2 and a negative at 1 keep these margins exactly: nothing pulls at them any more.
+#[test]
+fn a_pair_at_its_margin_has_loss_and_gradient_zero() {
+    for backend in backends() {
+        let device = &backend.device;
+        let distances = floats(&backend, &[vec![0.5, 1.0]]).require_grad();
+        let (labels, references) = (integers(&backend, &[0]), integers(&backend, &[0, 1]));
+        let pairs = Pairs::precomputed_with_references(Distance::Euclidean, distances.clone(), labels, references);
+        let contrastive = ContrastiveLossConfig::new().with_form(ContrastiveForm::Hinge).with_positive_margin(0.5);
+        let triplet = TripletLossConfig::new().with_mining(TripletMining::Hard).with_margin(0.5);
+        let losses: [Box<dyn PairLoss>; 3] = [
+            Box::new(contrastive.init(device)),
+            Box::new(MarginLossConfig::new().with_beta(0.75).with_margin(0.25).init(device)),
+            Box::new(triplet.init(device)),
+        ];
+        for loss in losses {
+            let value = loss.forward_pairs(&pairs);
+            let gradient = host(distances.grad(&value.backward()).expect("a gradient"));
+            assert_eq!((host(value), gradient), (vec![0.0], vec![0.0; 2]), "{} on {}", loss.name(), backend.name);
+        }
+    }
+}
+
 /// The boundary of a margin loss has a gradient also where nothing pulls at it, and a class beyond the boundaries is
 /// in no pair.
 #[test]

@@ -74,6 +74,18 @@ fn half_a_quantile_is_half_an_absolute_error() {
     }
 }
 
+/// Below the target, on it and above it.
+#[test]
+fn slopes_of_a_quantile_loss_are_those_by_hand() {
+    for backend in backends() {
+        let predictions = vector(&[1.0, 2.0, 3.0], &backend).require_grad();
+        let loss = QuantileLossConfig::new().with_quantile(0.75).init(&backend.device);
+        let losses = loss.forward(predictions.clone(), vector(&[2.0; 3], &backend), Reduction::Sum);
+        let slopes = host(predictions.grad(&losses.backward()).expect("a gradient"));
+        assert_eq!(slopes, [-0.75, 0.0, 0.25], "{}", backend.name);
+    }
+}
+
 #[test]
 fn the_best_constant_of_a_quantile_loss_is_the_quantile() {
     // By hand: the derivative of the mean is share(targets below) - quantile, 0 between the 9th and the 10th of 12.

@@ -2,7 +2,9 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::heads::{ArcFaceConfig, CentersConfig, CosFaceConfig, CosFaceRule, ShardedHead};
+use burn_losses::heads::{
+    ArcFaceConfig, CentersConfig, CosFaceConfig, CosFaceRule, ShardedHead, SubCenterArcFaceConfig,
+};
 use parity::{assert_sharded_equals_whole, backends};
 use support::table::host;
 
@@ -117,6 +119,13 @@ fn shards_of_other_embeddings_are_rejected() {
     let mut narrow = CosFaceConfig::new(3, 2).init(device);
     narrow.centers.weight = Param::from_tensor(Tensor::zeros([3, 2], device));
     ShardedHead::from_shards(vec![wide, narrow]);
+}
+
+#[test]
+#[should_panic(expected = "ShardedHead: shard 1 must have the sub_centers of the first")]
+fn shards_of_other_sub_centers_are_rejected() {
+    let shard = |sub_centers| SubCenterArcFaceConfig::new(3, 4).with_sub_centers(sub_centers).init(&devices()[0]);
+    ShardedHead::from_shards(vec![shard(2), shard(3)]);
 }
 
 #[test]

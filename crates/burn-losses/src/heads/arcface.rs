@@ -169,6 +169,8 @@ mod tests {
         assert!((margin(LargeAngle::LinearFall, cosine) - (cosine - 0.5 * 0.5_f32.sin())).abs() < 1e-6);
         assert!((margin(LargeAngle::Fold, cosine) - (-3.5_f32.cos() - 2.0)).abs() < 1e-6);
         assert_eq!(margin(LargeAngle::EasyMargin, cosine), cosine);
+        // The margin is only for cosines above 0.
+        assert_eq!(margin(LargeAngle::EasyMargin, 0.0), 0.0);
     }
 
     #[test]

@@ -72,11 +72,12 @@ mod tests {
 
     #[test]
     fn every_weight_shrinks_by_the_same_share() {
-        let weights = Tensor::<1>::from_data([4.0_f32, -2.0], &Device::flex());
-        let moved =
-            DecoupledL2Config::new(0.5).init(&Device::flex()).shrink(0.5, weights).try_into_vec_as::<f32>().unwrap();
+        let weights = || Tensor::<1>::from_data([4.0_f32, -2.0], &Device::flex());
+        let step = DecoupledL2Config::new(0.5).init(&Device::flex());
+        let moved = |learning_rate| step.shrink(learning_rate, weights()).try_into_vec_as::<f32>().unwrap();
 
-        assert_eq!(moved, [3.0, -1.5]);
+        assert_eq!(moved(0.5), [3.0, -1.5]);
+        assert_eq!(moved(2.0), [0.0, 0.0]);
     }
 
     #[test]

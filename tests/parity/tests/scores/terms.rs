@@ -576,3 +576,36 @@ fn a_scale_that_is_a_tensor_cannot_reweigh() {
     let comparison = Comparison { terms: Terms::SelfPaced { reach: 0.2, goal: 0.2 }, ..Comparison::new(scale) };
     scores(rows.clone(), rows, On(backend).integers(&[0, 1]), comparison);
 }
+
+/// Of one query and one key.
+fn compare_with(terms: Terms, choice: CenterChoice) {
+    let on = On(&backends()[0]);
+    let row = on.matrix(&rows(1, 2, 0));
+    scores(row.clone(), row, on.integers(&[-1]), Comparison { terms, choice, ..Comparison::new(SCALE) });
+}
+
+#[test]
+#[should_panic(expected = "scores: reach must be finite, got NaN")]
+fn a_reach_that_is_no_number_is_rejected() {
+    compare_with(Terms::SelfPaced { reach: f64::NAN, goal: 0.0 }, CenterChoice::Nearest);
+}
+
+#[test]
+#[should_panic(expected = "scores: goal must be finite, got inf")]
+fn an_infinite_goal_is_rejected() {
+    compare_with(Terms::SelfPaced { reach: 0.0, goal: f64::INFINITY }, CenterChoice::Nearest);
+}
+
+#[test]
+#[should_panic(expected = "scores: exponent must be in [1, 100], got 0.5")]
+fn an_exponent_below_one_is_rejected() {
+    let offset = On(&backends()[0]).vector(&[0.0]);
+    let terms = Terms::Softplus { offset, curve: Curve { exponent: 0.5, detached: false } };
+    compare_with(terms, CenterChoice::Nearest);
+}
+
+#[test]
+#[should_panic(expected = "scores: gamma must be in [1e-6, 1e6], got 0")]
+fn a_gamma_of_zero_is_rejected() {
+    compare_with(Terms::Exp, CenterChoice::Soft { gamma: 0.0 });
+}
