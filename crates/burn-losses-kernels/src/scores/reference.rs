@@ -3,7 +3,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::backend::{Exclusion, Plan, Term};
 use super::{CenterChoice, Curve, Inputs};
-use crate::math::{NOTHING, cast_to, log_sum_exp, softplus, unit_rows};
+use crate::math::{cast_to, log_sum_exp_where, softplus, unit_rows};
 
 pub(super) fn packed(inputs: Inputs) -> Tensor<2> {
     let Inputs { queries, keys, bias, rows, labels, key_labels, plan } = inputs;
@@ -65,12 +65,7 @@ fn chosen(products: Tensor<2>, sub_centers: usize, choice: CenterChoice) -> Tens
 }
 
 fn log_sum_of(scores: Tensor<2>, left_out: Tensor<2, Bool>) -> Tensor<2> {
-    let [_, count] = scores.dims();
-    // Where everything is left out, the sum is over terms that are all as small; its log would still carry a gradient.
-    let nothing: Tensor<2, Bool> = left_out.clone().int().sum_dim(1).equal_scalar(count as i64);
-    let sums = log_sum_exp(scores.mask_fill(left_out, NOTHING)).unsqueeze_dim::<2>(1);
-
-    sums.mask_fill(nothing, NOTHING)
+    log_sum_exp_where(scores, left_out.bool_not()).unsqueeze_dim(1)
 }
 
 /// Which key is a query's target, and which ones it leaves out, `[queries, keys]`.
