@@ -4,6 +4,7 @@
 //! - [`scores`]: the scores of queries and keys, added up for every query: the log-sum-exp of softmax heads and contrastive
 //!   losses, hard classes reweighted, a sum of softplus; with several centers per class, a bias per key, rows normalised or
 //!   not. Streamed over blocks of keys, so that the `[queries, keys]` scores never exist at once.
+//! - [`distances`]: of all rows to all rows, where no matrix product gives them.
 //! - [`elements`]: losses of a prediction and a target, number by number.
 //! - [`log_odds`]: what a softmax over logits says of the class of every row, in one pass.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
@@ -20,6 +21,7 @@
 
 extern crate alloc;
 
+pub mod distances;
 pub mod elements;
 #[cfg(feature = "cpu-path")]
 mod host;

@@ -6,6 +6,7 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
 
+use burn_losses_kernels::distances::{Metric, distances, lengths};
 use burn_losses_kernels::math::{cast_to, in_host_memory, row_lengths, unit_rows, widen};
 
 use crate::shape::check_shape;
@@ -16,7 +17,7 @@ const DIFFERENCES: usize = 1 << 22;
 
 /// A distance between two rows `a` and `b` of the same length.
 ///
-/// | distance | formula | all pairs hold |
+/// | distance | formula | all pairs hold, on devices without host memory |
 /// | --- | --- | --- |
 /// | `SmallestDifference` | `min over k of abs(a[k] - b[k])`, Lp with p = -infinity | `[first, second, dim]` |
 /// | `DifferentCount` | `count of k with a[k] != b[k]`, Lp with p = 0; its gradient is 0 | `[first, second, dim]` |
@@ -123,7 +124,8 @@ impl Distance {
     /// The distance of every row of `first` to every row of `second`.
     ///
     /// `Euclidean`, `SquaredEuclidean` and `Cosine` use one matrix product and memory of a few times the output's
-    /// size. The others hold all differences at once, `first·second·dim` numbers.
+    /// size. The others go over all pairs of rows, in host memory with nothing but the output and the gradients; on other
+    /// devices they hold all differences at once, `first·second·dim` numbers.
     ///
     /// The product in `|a|² + |b|² - 2·<a, b>` cancels for rows that are close together and far from the origin, so such
     /// pairs are computed from their differences: in host memory each of them, on other devices all pairs of up to 2^22
@@ -153,16 +155,17 @@ impl Distance {
 
         let few = rows * columns * dim <= DIFFERENCES && !in_host_memory(&first.device());
 
-        let distances = match self {
-            Self::Cosine => {
+        let distances = match (self, self.metric()) {
+            (_, Some(metric)) => distances(first, second, metric),
+            (Self::Cosine, _) => {
                 let cosines = unit_rows(first).matmul(unit_rows(second).transpose());
                 cosines.neg().add_scalar(1.0).clamp(0.0, 2.0)
             }
-            Self::SquaredEuclidean if !few => {
+            (Self::SquaredEuclidean, _) if !few => {
                 let (squares, unit) = squared_distances(first, second);
                 squares * unit.clone() * unit
             }
-            Self::Euclidean if !few => {
+            (Self::Euclidean, _) if !few => {
                 let (squares, unit) = squared_distances(first, second);
                 safe_root(squares) * unit
             }
@@ -177,22 +180,23 @@ impl Distance {
     }
 
     fn of_differences(self, differences: Tensor<2>) -> Tensor<1> {
-        let distances = match self {
-            Self::SmallestDifference => differences.abs().min_dim(1),
-            Self::DifferentCount => {
-                let equal = differences.clone().equal_scalar(0.0);
-                // Connected to the graph, so that a backward finds a gradient: exactly 0. NaN stays NaN.
-                let number = differences.clone().is_nan().bool_not();
-                (differences.mask_fill(number, 0.0) + 1.0).mask_fill(equal, 0.0).sum_dim(1)
-            }
-            Self::Manhattan => differences.abs().sum_dim(1),
-            Self::SquaredEuclidean => differences.square().sum_dim(1),
-            Self::Euclidean => return row_lengths(differences),
-            Self::Minkowski(p) => return minkowski_lengths(differences, valid_exponent(p)),
-            Self::Chebyshev => differences.abs().max_dim(1),
-            Self::Cosine => unreachable!("a cosine is not a function of the difference"),
-        };
-        distances.squeeze_dim(1)
+        match (self, self.metric()) {
+            (_, Some(metric)) => lengths(differences, metric),
+            (Self::SquaredEuclidean, _) => differences.square().sum_dim(1).squeeze_dim(1),
+            _ => row_lengths(differences),
+        }
+    }
+
+    /// As the kernels know it, where no matrix product gives it.
+    fn metric(self) -> Option<Metric> {
+        match self {
+            Self::SmallestDifference => Some(Metric::Smallest),
+            Self::DifferentCount => Some(Metric::Different),
+            Self::Manhattan => Some(Metric::Sum),
+            Self::Minkowski(p) => Some(Metric::Power(valid_exponent(p))),
+            Self::Chebyshev => Some(Metric::Largest),
+            Self::Euclidean | Self::SquaredEuclidean | Self::Cosine => None,
+        }
     }
 }
 
@@ -210,23 +214,6 @@ impl Distance {
 fn valid_exponent(p: f64) -> f64 {
     assert!((0.1..=1000.0).contains(&p), "Distance: the Minkowski exponent must be in [0.1, 1000], got {p}");
     p
-}
-
-/// `(sum over k of abs(row[k])^p)^(1/p)` with the largest magnitude taken out of the sum.
-fn minkowski_lengths(rows: Tensor<2>, p: f64) -> Tensor<1> {
-    let (scaled, largest) = scaled_rows(rows.abs());
-
-    // Where a number is 0, the slope of its power may be infinite: it is replaced before the power and after it.
-    let zero = scaled.clone().lower_scalar(1e-30);
-    let powers = power(scaled.mask_fill(zero.clone(), 1.0), p).mask_fill(zero, 0.0);
-    let lengths = power(powers.sum_dim(1).clamp_min(0.5), 1.0 / p) * largest;
-
-    lengths.squeeze_dim(1)
-}
-
-/// `base^exponent` of positive numbers. Burn's own `powf_scalar` rounds to `f32` on ndarray, also in `f64`.
-fn power(base: Tensor<2>, exponent: f64) -> Tensor<2> {
-    base.log().mul_scalar(exponent).exp()
 }
 
 /// Rows divided by their largest magnitude, and that magnitude, `[rows, 1]`; 0 where it is below `1e-30`.

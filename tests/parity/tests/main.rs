@@ -22,6 +22,7 @@ mod margin_plain;
 mod margin_rivals;
 mod margin_rules;
 mod memory;
+mod metrics;
 mod mining;
 mod pairwise;
 mod partial_fc;

@@ -1,0 +1,187 @@
+//! The two passes on the memory of CPU backends.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Element};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+use super::Metric;
+use super::metrics::{Different, Distance, Extreme, Power, Sum};
+use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
+
+/// Below this many differences a second thread is not woken.
+const WORTH_A_THREAD: usize = 1 << 15;
+
+/// Calls a function with the distance of a metric.
+macro_rules! with_distance {
+    ($metric:expr, $real:ty, |$distance:ident| $body:expr) => {
+        match $metric {
+            Metric::Smallest => {
+                let $distance = Extreme { largest: false };
+                $body
+            }
+            Metric::Largest => {
+                let $distance = Extreme { largest: true };
+                $body
+            }
+            Metric::Different => {
+                let $distance = Different;
+                $body
+            }
+            Metric::Sum => {
+                let $distance = Sum;
+                $body
+            }
+            Metric::Power(p) => {
+                let $distance = Power::<$real> { p: <$real>::of(p) };
+                $body
+            }
+        }
+    };
+}
+
+pub(super) fn forward<H: Host>(first: &FloatTensor<H>, second: &FloatTensor<H>, metric: Metric) -> FloatTensor<H> {
+    match first.dtype() {
+        DType::F64 => with_distance!(metric, f64, |distance| forward_as::<H, f64>(first, second, distance)),
+        _ => with_distance!(metric, f32, |distance| forward_as::<H, f32>(first, second, distance)),
+    }
+}
+
+/// The gradients of both sides, where they are wanted.
+pub(super) fn backward<H: Host>(
+    first: &FloatTensor<H>,
+    second: &FloatTensor<H>,
+    metric: Metric,
+    distances: &FloatTensor<H>,
+    gradient: &FloatTensor<H>,
+    wanted: [bool; 2],
+) -> [Option<FloatTensor<H>>; 2] {
+    match first.dtype() {
+        DType::F64 => {
+            let sides = Sides::<f64>::new::<H>(first, second, distances, gradient);
+            with_distance!(metric, f64, |distance| sides.gradients::<H>(distance, wanted, &first.device()))
+        }
+        _ => {
+            let sides = Sides::<f32>::new::<H>(first, second, distances, gradient);
+            with_distance!(metric, f32, |distance| sides.gradients::<H>(distance, wanted, &first.device()))
+        }
+    }
+}
+
+fn rows_of<H: Host, T: Real + Key<T>>(matrix: &FloatTensor<H>) -> (Vec<T>, [usize; 2]) {
+    let shape = matrix.shape();
+    (H::strided::<T>(matrix).rows(shape[0], shape[1]), [shape[0], shape[1]])
+}
+
+fn forward_as<H: Host, T: Real + Key<T> + Element>(
+    first: &FloatTensor<H>,
+    second: &FloatTensor<H>,
+    distance: impl Distance<T>,
+) -> FloatTensor<H> {
+    let ((a, [rows, dim]), (b, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
+    let mut output = vec![T::zero(); rows * columns];
+    let output_rows = output.par_chunks_exact_mut(columns).enumerate();
+    output_rows.with_min_len(WORTH_A_THREAD.div_ceil(columns * dim)).for_each(|(row, output)| {
+        vectorised(Row { a: &a[row * dim..(row + 1) * dim], b: &b, distance, output });
+    });
+    tensor::<H, _>(output, [rows, columns], &first.device())
+}
+
+/// The distances of a row to all rows of the other side.
+struct Row<'a, T, D> {
+    a: &'a [T],
+    b: &'a [T],
+    distance: D,
+    output: &'a mut [T],
+}
+
+impl<T: Real, D: Distance<T>> Vectorised for Row<'_, T, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (output, b) in self.output.iter_mut().zip(self.b.chunks_exact(self.a.len())) {
+            *output = self.distance.of::<FUSED>(self.a, b);
+        }
+    }
+}
+
+/// What a backward pass reads.
+struct Sides<T> {
+    first: Vec<T>,
+    second: Vec<T>,
+    /// How many rows of either there are.
+    counts: [usize; 2],
+    dim: usize,
+    distances: Vec<T>,
+    gradient: Vec<T>,
+}
+
+impl<T: Real + Key<T> + Element> Sides<T> {
+    fn new<H: Host>(
+        first: &FloatTensor<H>,
+        second: &FloatTensor<H>,
+        distances: &FloatTensor<H>,
+        gradient: &FloatTensor<H>,
+    ) -> Self {
+        let ((first, [rows, dim]), (second, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
+        let (distances, gradient) = (rows_of::<H, T>(distances).0, rows_of::<H, T>(gradient).0);
+        Self { first, second, counts: [rows, columns], dim, distances, gradient }
+    }
+
+    fn gradients<H: Host>(
+        &self,
+        distance: impl Distance<T>,
+        wanted: [bool; 2],
+        device: &H::Device,
+    ) -> [Option<FloatTensor<H>>; 2] {
+        let [rows, columns] = self.counts;
+        let of_side = |own: &[T], other: &[T], count: usize, steps: [usize; 2]| {
+            let mut output = vec![T::zero(); own.len()];
+            let output_rows = output.par_chunks_exact_mut(self.dim).enumerate();
+            output_rows.with_min_len(WORTH_A_THREAD.div_ceil(other.len())).for_each(|(row, output)| {
+                let (a, start) = (&own[row * self.dim..(row + 1) * self.dim], row * steps[0]);
+                vectorised(Slopes { sides: self, distance, a, other, start, step: steps[1], output });
+            });
+            tensor::<H, _>(output, [count, self.dim], device)
+        };
+        // Distances are the same both ways, and so are their slopes.
+        [
+            wanted[0].then(|| of_side(&self.first, &self.second, rows, [columns, 1])),
+            wanted[1].then(|| of_side(&self.second, &self.first, columns, [1, columns])),
+        ]
+    }
+}
+
+/// The gradient of a row, from all rows of the other side.
+struct Slopes<'a, T, D> {
+    sides: &'a Sides<T>,
+    distance: D,
+    a: &'a [T],
+    other: &'a [T],
+    /// Where the distances of the row begin, and how far one is from the next.
+    start: usize,
+    step: usize,
+    output: &'a mut [T],
+}
+
+impl<T: Real, D: Distance<T>> Vectorised for Slopes<'_, T, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { sides, distance, a, other, start, step, output } = self;
+        for (number, b) in other.chunks_exact(a.len()).enumerate() {
+            let place = start + number * step;
+            let gradient = sides.gradient[place];
+            // A pair that nothing asks for may be of rows that are no numbers.
+            if gradient != T::zero() {
+                distance.add_slope::<FUSED>(a, b, sides.distances[place], gradient, output);
+            }
+        }
+    }
+}
