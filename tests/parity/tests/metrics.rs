@@ -6,10 +6,11 @@ use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-const METRICS: [Metric; 8] = [
+const METRICS: [Metric; 9] = [
     Metric::Smallest,
     Metric::Different,
     Metric::Sum,
+    Metric::Euclidean,
     Metric::Largest,
     Metric::Power(0.5),
     Metric::Power(1.5),
@@ -76,6 +77,7 @@ fn distances_of_two_rows_are_those_of_the_formula() {
             (Metric::Different, 2.0),
             (Metric::Sum, 7.0),
             (Metric::Largest, 4.0),
+            (Metric::Euclidean, 5.0),
             (Metric::Power(2.0), 5.0),
         ] {
             for run in [distances, distances_reference] {

@@ -103,6 +103,32 @@ impl<T: Real> Distance<T> for Extreme {
 }
 
 #[derive(Clone, Copy)]
+pub(super) struct Euclidean;
+
+impl<T: Real> Distance<T> for Euclidean {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, a: &[T], b: &[T]) -> T {
+        let largest = Extreme { largest: true }.of::<FUSED>(a, b);
+        if largest < T::of(NOTHING) {
+            return T::zero();
+        }
+        let square = |difference: T| (difference / largest) * (difference / largest);
+        let sum = reduced(a, b, T::zero(), |sum, difference| sum + square(difference), |sum, part| sum + part);
+        sum.sqrt() * largest
+    }
+
+    #[inline(always)]
+    fn add_slope<const FUSED: bool>(self, a: &[T], b: &[T], distance: T, gradient: T, into: &mut [T]) {
+        if distance == T::zero() {
+            return;
+        }
+        for ((into, &a), &b) in into.iter_mut().zip(a).zip(b) {
+            *into = *into + gradient * ((a - b) / distance);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 pub(super) struct Power<T> {
     pub(super) p: T,
 }

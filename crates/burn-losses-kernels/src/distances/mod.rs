@@ -29,6 +29,8 @@ pub enum Metric {
     Different,
     /// The sum of all `d[k]`.
     Sum,
+    /// `sqrt(sum over k of d[k]²)`, exact also where squares would overflow or vanish.
+    Euclidean,
     /// The largest `d[k]`; the slope is that of the first of equal ones.
     Largest,
     /// `(sum over k of d[k]^p)^(1/p)`

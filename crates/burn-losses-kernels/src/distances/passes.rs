@@ -10,7 +10,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::Metric;
-use super::metrics::{Different, Distance, Extreme, Power, Sum};
+use super::metrics::{Different, Distance, Euclidean, Extreme, Power, Sum};
 use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
 
 /// Below this many differences a second thread is not woken.
@@ -34,6 +34,10 @@ macro_rules! with_distance {
             }
             Metric::Sum => {
                 let $distance = Sum;
+                $body
+            }
+            Metric::Euclidean => {
+                let $distance = Euclidean;
                 $body
             }
             Metric::Power(p) => {
@@ -82,11 +86,15 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     second: &FloatTensor<H>,
     distance: impl Distance<T>,
 ) -> FloatTensor<H> {
-    let ((a, [rows, dim]), (b, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
+    let (rows, a) = (first.shape()[0], H::strided::<T>(first));
+    let (b, [columns, dim]) = rows_of::<H, T>(second);
     let mut output = vec![T::zero(); rows * columns];
-    let output_rows = output.par_chunks_exact_mut(columns).enumerate();
-    output_rows.with_min_len(WORTH_A_THREAD.div_ceil(columns * dim)).for_each(|(row, output)| {
-        vectorised(Row { a: &a[row * dim..(row + 1) * dim], b: &b, distance, output });
+    let length = WORTH_A_THREAD.div_ceil(columns * dim);
+    output.par_chunks_mut(length * columns).enumerate().for_each(|(chunk, output)| {
+        let mut room = Vec::new();
+        for (place, output) in output.chunks_exact_mut(columns).enumerate() {
+            vectorised(Row { a: a.row(chunk * length + place, dim, &mut room), b: &b, distance, output });
+        }
     });
     tensor::<H, _>(output, [rows, columns], &first.device())
 }

@@ -1,6 +1,7 @@
 use burn::tensor::Tensor;
 
 use super::Metric;
+use crate::math::row_lengths;
 
 pub(super) fn distances(first: Tensor<2>, second: Tensor<2>, metric: Metric) -> Tensor<2> {
     let ([rows, dim], [columns, _]) = (first.dims(), second.dims());
@@ -20,6 +21,7 @@ pub(super) fn lengths(differences: Tensor<2>, metric: Metric) -> Tensor<1> {
             (differences.mask_fill(number, 0.0) + 1.0).mask_fill(equal, 0.0).sum_dim(1)
         }
         Metric::Sum => differences.abs().sum_dim(1),
+        Metric::Euclidean => return row_lengths(differences),
         Metric::Largest => differences.abs().max_dim(1),
         Metric::Power(p) => power_lengths(differences, p),
     };

@@ -13,7 +13,7 @@ pub(super) trait Formula<T>: Copy + Send + Sync {
 /// Calls `$function` with the formula of an element.
 macro_rules! with_formula {
     ($element:expr, $real:ty, |$formula:ident| $body:expr) => {{
-        use $crate::elements::formulas::{Answer, Charbonnier, Clipped, LogCosh, Plain, Quantile};
+        use $crate::elements::formulas::{Answer, Charbonnier, Clipped, LogCosh, Penalty, Plain, Quantile};
         match $element {
             Element::Answer { present, absent, gamma_present: 0.0, gamma_absent: 0.0, clip: 0.0 } => {
                 let $formula = Plain::<$real> { present: <$real>::of(present), absent: <$real>::of(absent) };
@@ -37,6 +37,10 @@ macro_rules! with_formula {
             }
             Element::Charbonnier { epsilon } => {
                 let $formula = Charbonnier::<$real> { epsilon: <$real>::of(epsilon) };
+                $body
+            }
+            Element::Penalty { absolute, square } => {
+                let $formula = Penalty::<$real> { absolute: <$real>::of(absolute), square: <$real>::of(square) };
                 $body
             }
             Element::Quantile { quantile } => {
@@ -257,5 +261,36 @@ impl<T: Real> Formula<T> for Quantile<T> {
         let slope = if shortfall > T::zero() { self.quantile } else { self.quantile - T::one() };
         let slope = if shortfall == T::zero() { T::zero() } else { slope };
         [-slope, slope]
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Penalty<T> {
+    pub(super) absolute: T,
+    pub(super) square: T,
+}
+
+impl<T: Real> Penalty<T> {
+    /// 0 times infinity is 0 here.
+    #[inline(always)]
+    fn times(factor: T, number: T) -> T {
+        if factor == T::zero() { T::zero() } else { factor * number }
+    }
+}
+
+impl<T: Real> Formula<T> for Penalty<T> {
+    #[inline(always)]
+    fn value<const FUSED: bool>(self, x: T, y: T) -> T {
+        let error = x - y;
+        Self::times(self.absolute, error.abs()) + Self::times(self.square * T::of(0.5), error * error)
+    }
+
+    #[inline(always)]
+    fn slopes<const FUSED: bool>(self, x: T, y: T) -> [T; 2] {
+        let error = x - y;
+        let sign = if error > T::zero() { self.absolute } else { -self.absolute };
+        let sign = if error == T::zero() { T::zero() } else { sign };
+        let slope = sign + Self::times(self.square, error);
+        [slope, -slope]
     }
 }

@@ -53,6 +53,13 @@ pub enum Element {
         /// Which quantile is predicted.
         quantile: f64,
     },
+    /// `absolute·abs(x - y) + square/2·(x - y)²`, with slope 0 at 0
+    Penalty {
+        /// What the magnitude is multiplied with; 0 leaves it out, also where it is infinite.
+        absolute: f64,
+        /// What half the square is multiplied with; 0 leaves it out, also where it is infinite.
+        square: f64,
+    },
 }
 
 /// The loss of every prediction. Differentiable in both.
@@ -98,6 +105,17 @@ pub fn sum_of_elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D
         return backend::sum_of_elements(predictions, targets, element);
     }
     reference::elements(predictions, targets, element).sum()
+}
+
+/// The same with targets of 0 that are not there, for penalties on numbers by themselves.
+pub fn sum_of_elements_from_zero<const D: usize>(numbers: Tensor<D>, element: Element) -> Tensor<1> {
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&numbers.device()) {
+        let zero = Tensor::zeros([1; D], (&numbers.device(), numbers.dtype()));
+        return backend::sum_of_elements(numbers, zero, element);
+    }
+    let zeros = numbers.zeros_like();
+    reference::elements(numbers, zeros, element).sum()
 }
 
 /// [`elements`] from ordinary tensor operations: the definition of correct.

@@ -21,7 +21,8 @@ const CHUNK: usize = 1 << 12;
 /// Numbers that are added side by side.
 const LANES: usize = 16;
 
-/// - `predictions`, `targets`: `[1, count]` in one type
+/// - `predictions`: `[1, count]`
+/// - `targets`: the same in the same type, or one number that stands for all
 pub(super) fn forward<H: Host>(
     predictions: &FloatTensor<H>,
     targets: &FloatTensor<H>,
@@ -64,17 +65,18 @@ fn forward_as<H: Host, T: Real + Key<T> + Number>(
     let count = predictions.shape()[1];
     let (x, y) = (H::strided::<T>(predictions), H::strided::<T>(targets));
     let (mut room_x, mut room_y) = (Vec::new(), Vec::new());
-    let (x, y) = (x.row(0, count, &mut room_x), y.row(0, count, &mut room_y));
+    let x = x.row(0, count, &mut room_x);
+    let y = ForAll::new(y.row(0, targets.shape()[1], &mut room_y), count);
     if output == Output::Sum {
-        let chunks = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).with_min_len(WORTH_A_THREAD / CHUNK);
+        let chunks = x.par_chunks(CHUNK).enumerate().with_min_len(WORTH_A_THREAD / CHUNK);
         // In the order of the chunks, so that it is the same number with any threads.
-        let sums: Vec<f64> = chunks.map(|(x, y)| vectorised(Sum { x, y, formula })).collect();
+        let sums: Vec<f64> = chunks.map(|(chunk, x)| vectorised(Sum { x, y: y.chunk(chunk), formula })).collect();
         return tensor::<H, _>(vec![T::of(sums.into_iter().sum())], [1, 1], &predictions.device());
     }
     let mut output = vec![T::zero(); count];
-    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(y.par_chunks(CHUNK));
-    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|((output, x), y)| {
-        vectorised(Values { x, y, formula, output });
+    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
+    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|(chunk, (output, x))| {
+        vectorised(Values { x, y: y.chunk(chunk), formula, output });
     });
     tensor::<H, _>(output, [1, count], &predictions.device())
 }
@@ -88,25 +90,41 @@ fn backward_as<H: Host, T: Real + Key<T> + Number>(
     side: usize,
 ) -> FloatTensor<H> {
     let count = predictions.shape()[1];
-    let given = gradient.shape()[1];
+    let (of_targets, of_gradient) = (targets.shape()[1], gradient.shape()[1]);
     let (x, y, gradient) = (H::strided::<T>(predictions), H::strided::<T>(targets), H::strided::<T>(gradient));
     let (mut room_x, mut room_y, mut room) = (Vec::new(), Vec::new(), Vec::new());
-    let (x, y) = (x.row(0, count, &mut room_x), y.row(0, count, &mut room_y));
-    let gradient = gradient.row(0, given, &mut room);
+    let x = x.row(0, count, &mut room_x);
+    let y = ForAll::new(y.row(0, of_targets, &mut room_y), count);
     // Of a sum there is one for all.
-    let same = vec![gradient[0]; if given == count { 0 } else { CHUNK.min(count) }];
-    let gradients = |chunk: usize| if same.is_empty() { &gradient[chunk * CHUNK..] } else { &same[..] };
+    let gradient = ForAll::new(gradient.row(0, of_gradient, &mut room), count);
     let mut output = vec![T::zero(); count];
-    let inputs = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).enumerate();
-    let chunks = output.par_chunks_mut(CHUNK).zip(inputs).with_min_len(WORTH_A_THREAD / CHUNK);
-    chunks.for_each(|(output, (chunk, (x, y)))| {
-        let gradient = gradients(chunk);
+    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
+    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|(chunk, (output, x))| {
+        let (y, gradient) = (y.chunk(chunk), gradient.chunk(chunk));
         match side {
             0 => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),
             _ => vectorised(Slopes::<_, _, 1> { x, y, gradient, formula, output }),
         }
     });
     tensor::<H, _>(output, [1, count], &predictions.device())
+}
+
+/// As many numbers as there are, or one for all of them.
+struct ForAll<'a, T> {
+    numbers: &'a [T],
+    same: Vec<T>,
+}
+
+impl<'a, T: Real> ForAll<'a, T> {
+    fn new(numbers: &'a [T], count: usize) -> Self {
+        let repeated = if numbers.len() == count { 0 } else { CHUNK.min(count) };
+        Self { numbers, same: vec![numbers[0]; repeated] }
+    }
+
+    /// Those of a chunk, and maybe more.
+    fn chunk(&self, number: usize) -> &[T] {
+        if self.same.is_empty() { &self.numbers[number * CHUNK..] } else { &self.same }
+    }
 }
 
 struct Values<'a, T, F> {
@@ -139,7 +157,7 @@ impl<T: Real, F: Formula<T>> Vectorised for Sum<'_, T, F> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
         let mut sums = [T::zero(); LANES];
-        let (mut x, mut y) = (self.x.chunks_exact(LANES), self.y.chunks_exact(LANES));
+        let (mut x, mut y) = (self.x.chunks_exact(LANES), self.y[..self.x.len()].chunks_exact(LANES));
         for (x, y) in (&mut x).zip(&mut y) {
             for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
                 *sum = *sum + self.formula.value::<FUSED>(x, y);

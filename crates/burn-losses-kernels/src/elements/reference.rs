@@ -23,6 +23,16 @@ pub(super) fn elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D
             let rest = largest.clone().recip().mul_scalar(epsilon);
             ((error / largest.clone()).square() + rest.square()).sqrt() * largest
         }
+        Element::Penalty { absolute, square } => {
+            let error = predictions - targets;
+            match [absolute, square] {
+                [absolute, 0.0] => error.abs().mul_scalar(absolute),
+                [0.0, square] => error.square().mul_scalar(0.5 * square),
+                [absolute, square] => {
+                    error.clone().abs().mul_scalar(absolute) + error.square().mul_scalar(0.5 * square)
+                }
+            }
+        }
         Element::Quantile { quantile } => {
             let shortfall = targets - predictions;
             let above = shortfall.clone().lower_equal_scalar(0.0);

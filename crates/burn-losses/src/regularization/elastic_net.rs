@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::penalty::{absolute_sum, check_l1_ratio, check_strength, half_square_sum};
+use super::penalty::{check_l1_ratio, check_strength, elastic_sum};
 use super::{ParameterChoice, ParameterPenalty};
 
 /// Settings of [`ElasticNetPenalty`].
@@ -62,8 +62,7 @@ impl ParameterPenalty for ElasticNetPenalty {
     }
 
     fn of<const D: usize>(&self, weights: Tensor<D>) -> Tensor<1> {
-        let absolute = absolute_sum(weights.clone(), self.strength * self.l1_ratio);
-        absolute + half_square_sum(weights, self.strength * (1.0 - self.l1_ratio))
+        elastic_sum(weights, self.strength, self.l1_ratio)
     }
 }
 

@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::penalty::{absolute_sum, check_strength};
+use super::penalty::{check_strength, elastic_sum};
 use super::{ParameterChoice, ParameterPenalty};
 
 /// Settings of [`L1Penalty`].
@@ -55,7 +55,7 @@ impl ParameterPenalty for L1Penalty {
     }
 
     fn of<const D: usize>(&self, weights: Tensor<D>) -> Tensor<1> {
-        absolute_sum(weights, self.strength)
+        elastic_sum(weights, self.strength, 1.0)
     }
 }
 

@@ -2,7 +2,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::penalty::{check_strength, half_square_sum};
+use super::penalty::{check_strength, elastic_sum};
 use super::{ParameterChoice, ParameterPenalty};
 
 /// Settings of [`L2Penalty`].
@@ -56,7 +56,7 @@ impl ParameterPenalty for L2Penalty {
     }
 
     fn of<const D: usize>(&self, weights: Tensor<D>) -> Tensor<1> {
-        half_square_sum(weights, self.strength)
+        elastic_sum(weights, self.strength, 0.0)
     }
 }
 

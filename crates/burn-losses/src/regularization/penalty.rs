@@ -2,11 +2,11 @@ use alloc::string::String;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Tensor};
+use burn_losses_kernels::elements::{Element, sum_of_elements_from_zero};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use super::ParameterChoice;
 use super::parameters::WeightVisitor;
-use crate::reduction::EmbeddingReduction;
 
 /// The largest strength and learning rate; `f32` holds its products with ordinary weights.
 const LARGEST: f64 = 1e30;
@@ -82,18 +82,11 @@ impl ModuleVisitor for Zero {
     }
 }
 
-/// `strength·sum(abs(weights))`; the gradient of a weight that is 0 is 0.
-pub(super) fn absolute_sum<const D: usize>(weights: Tensor<D>, strength: f64) -> Tensor<1> {
-    times(EmbeddingReduction::Sum.apply(weights.abs()), strength)
-}
-
-/// `strength/2·sum(weights²)`.
-pub(super) fn half_square_sum<const D: usize>(weights: Tensor<D>, strength: f64) -> Tensor<1> {
-    times(EmbeddingReduction::Sum.apply(weights.square()), 0.5 * strength)
-}
-
-/// The product, where 0 times an infinite sum is 0: a strength of 0 turns a penalty off.
-fn times(sum: Tensor<1>, strength: f64) -> Tensor<1> {
+/// `strength·(l1_ratio·sum(abs(weights)) + (1 - l1_ratio)/2·sum(weights²))`; the gradient of a weight that is 0 is 0. A part
+/// of strength 0 is off, whatever its sum.
+pub(super) fn elastic_sum<const D: usize>(weights: Tensor<D>, strength: f64, l1_ratio: f64) -> Tensor<1> {
+    // Outside of the sum, so that none of its terms is too small for a number.
+    let sum = sum_of_elements_from_zero(weights, Element::Penalty { absolute: l1_ratio, square: 1.0 - l1_ratio });
     if strength == 0.0 {
         let all = Tensor::<1, Bool>::full([1], true, &sum.device());
         return sum.mask_fill(all, 0.0);
