@@ -33,8 +33,7 @@ fn reduced<T: Real>(a: &[T], b: &[T], first: T, fold: impl Fn(T, T) -> T, join: 
 /// 1, -1, 0 for 0, and NaN for NaN.
 #[inline(always)]
 fn sign<T: Real>(number: T) -> T {
-    let one = if number > T::zero() { T::one() } else { -T::one() };
-    if number == T::zero() { T::zero() } else { one + (number - number) }
+    if number == T::zero() { T::zero() } else { number.signum() }
 }
 
 #[derive(Clone, Copy)]
