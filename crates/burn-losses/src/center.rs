@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 
 use crate::EmbeddingLoss;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
@@ -193,12 +193,15 @@ impl CenterLoss {
         let masked = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, dim]);
         let difference = (embeddings.clone() - self.centers_of(index.clone(), &embeddings)).mask_fill(masked, 0.0);
 
+        let squares = difference.clone().square().sum_dim(1).squeeze_dim::<1>(1);
         if let Centers::Updated(state) = &self.centers
             && state.moves_on(&difference.device())
         {
-            self.update(state, difference.clone().without_autodiff(), SafeLabels { index, valid });
+            // A row so far away that its loss is infinite would take the center there.
+            let counted = valid.without_autodiff().bool_and(squares.clone().without_autodiff().is_finite());
+            self.update(state, difference.without_autodiff(), index.without_autodiff(), counted);
         }
-        difference.square().sum_dim(1).mul_scalar(0.5).squeeze_dim(1)
+        squares.mul_scalar(0.5)
     }
 
     /// The center of every row, on the device and in the precision of `embeddings`.
@@ -209,33 +212,35 @@ impl CenterLoss {
         cast_to(centers.select(0, index).to_device(&embeddings.device()), embeddings.dtype())
     }
 
-    /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row.
-    fn update(&self, state: &State<Tensor<2>>, difference: Tensor<2>, labels: SafeLabels) {
+    /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row and which rows count.
+    fn update(&self, state: &State<Tensor<2>>, difference: Tensor<2>, index: Tensor<1, Int>, counted: Tensor<1, Bool>) {
         let [batch, dim] = difference.dims();
         let [classes, _] = self.centers().dims();
-        let options = (&difference.device(), difference.dtype());
-        let index = labels.index.without_autodiff();
-        // A row so far away that its loss is infinite would take the center there.
-        let finite = difference.clone().square().sum_dim(1).is_finite().squeeze_dim::<1>(1);
-        let left_out = labels.valid.without_autodiff().bool_and(finite).bool_not();
+        let (device, dtype, integers) = (&difference.device(), difference.dtype(), index.dtype());
 
-        // The rows of a class are summed in one of them, so that a center in half precision is rounded once.
-        let rows = Tensor::<1, Int>::arange(0..batch as i64, (options.0, index.dtype()));
-        let one_of_class = Tensor::<1, Int>::zeros([classes], (options.0, index.dtype()))
+        // The rows of a class are summed in one of them, so that a center in half precision is rounded once; those that do
+        // not count in a row behind the last.
+        let rows = Tensor::<1, Int>::arange(0..batch as i64, (device, integers));
+        let one_of_class = Tensor::<1, Int>::zeros([classes], (device, integers))
             .select_assign(0, index.clone(), rows, IndexingUpdateOp::Assign)
-            .select(0, index.clone());
-        let counted = Tensor::<2>::ones([batch, 1], options).mask_fill(left_out.clone().unsqueeze_dim::<2>(1), 0.0);
-        let count =
-            counted.zeros_like().select_assign(0, one_of_class.clone(), counted, IndexingUpdateOp::Add).add_scalar(1.0);
+            .select(0, index.clone())
+            .mask_fill(counted.bool_not(), batch as i64);
+        let ones = Tensor::<1>::ones([batch], (device, dtype));
+        let count = Tensor::<1>::ones([batch + 1], (device, dtype)).select_assign(
+            0,
+            one_of_class.clone(),
+            ones,
+            IndexingUpdateOp::Add,
+        );
         // Adding -0.0 leaves every number as it is, to the bit.
-        let difference = difference.mask_fill(left_out.unsqueeze_dim::<2>(1).expand([batch, dim]), -0.0);
-        let sum = Tensor::<2>::full([batch, dim], -0.0, options).select_assign(
+        let sum = Tensor::<2>::full([batch + 1, dim], -0.0, (device, dtype)).select_assign(
             0,
             one_of_class,
             difference,
             IndexingUpdateOp::Add,
         );
-        let steps = sum * count.recip().mul_scalar(self.update_rate);
+        let shares = count.narrow(0, 0, batch).recip().mul_scalar(self.update_rate).unsqueeze_dim::<2>(1);
+        let steps = sum.narrow(0, 0, batch) * shares.expand([batch, dim]);
 
         state.update_in_place(|centers| {
             let device = centers.device();

@@ -22,7 +22,7 @@ const METRICS: [Metric; 9] = [
 fn rows(count: usize, dim: usize, seed: usize) -> Vec<f64> {
     let number = |place: usize| {
         let number = 4.0 * ((place * 7919 + seed * 31 + 1) as f64 * 0.618_033_988_7).fract() - 2.0;
-        if place % 5 == 0 { number.round() } else { number }
+        if place.is_multiple_of(5) { number.round() } else { number }
     };
     (0..count * dim).map(number).collect()
 }
