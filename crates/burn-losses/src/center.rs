@@ -5,7 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 
 use crate::EmbeddingLoss;
-use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
+use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
 use crate::reduction::{EmbeddingReduction, zero_of};
 use crate::shape::check_shape;
 use crate::state::State;
@@ -185,13 +185,13 @@ impl CenterLoss {
     }
 
     fn losses(&self, embeddings: Tensor<2>, SafeLabels { index, valid }: SafeLabels) -> Tensor<1> {
-        let [batch, dim] = embeddings.dims();
+        let [batch, _] = embeddings.dims();
         if batch == 0 {
             return embeddings.reshape([0]);
         }
         let embeddings = widen(embeddings);
-        let masked = valid.clone().bool_not().unsqueeze_dim::<2>(1).expand([batch, dim]);
-        let difference = (embeddings.clone() - self.centers_of(index.clone(), &embeddings)).mask_fill(masked, 0.0);
+        let difference = embeddings.clone() - self.centers_of(index.clone(), &embeddings);
+        let difference = silence(difference, valid.clone());
 
         let squares = difference.clone().square().sum_dim(1).squeeze_dim::<1>(1);
         if let Centers::Updated(state) = &self.centers
