@@ -9,6 +9,7 @@ use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
 use crate::reduction::{EmbeddingReduction, zero_of};
 use crate::shape::check_shape;
 use crate::state::State;
+use burn_losses_kernels::elements::{Element, sums_of_rows};
 use burn_losses_kernels::math::{cast_to, widen};
 
 /// How the centers of a [`CenterLoss`] move.
@@ -189,19 +190,20 @@ impl CenterLoss {
         if batch == 0 {
             return embeddings.reshape([0]);
         }
-        let embeddings = widen(embeddings);
-        let difference = embeddings.clone() - self.centers_of(index.clone(), &embeddings);
-        let difference = silence(difference, valid.clone());
+        let embeddings = silence(widen(embeddings), valid.clone());
+        let own = silence(self.centers_of(index.clone(), &embeddings), valid.clone());
+        let half_square = Element::Penalty { absolute: 0.0, square: 1.0 };
+        let losses = sums_of_rows(embeddings.clone(), own.clone(), half_square);
 
-        let squares = difference.clone().square().sum_dim(1).squeeze_dim::<1>(1);
         if let Centers::Updated(state) = &self.centers
-            && state.moves_on(&difference.device())
+            && state.moves_on(&embeddings.device())
         {
             // A row so far away that its loss is infinite would take the center there.
-            let counted = valid.without_autodiff().bool_and(squares.clone().without_autodiff().is_finite());
-            self.update(state, difference.without_autodiff(), index.without_autodiff(), counted);
+            let counted = valid.without_autodiff().bool_and(losses.clone().without_autodiff().is_finite());
+            let difference = embeddings.without_autodiff() - own.without_autodiff();
+            self.update(state, difference, index.without_autodiff(), counted);
         }
-        squares.mul_scalar(0.5)
+        losses
     }
 
     /// The center of every row, on the device and in the precision of `embeddings`.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use burn_losses_kernels::elements::{
-    Element, elements, elements_reference, sum_of_elements, sum_of_elements_from_zero,
+    Element, elements, elements_reference, sum_of_elements, sum_of_elements_from_zero, sums_of_rows,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -124,6 +124,36 @@ fn the_sum_is_that_of_the_losses() {
                 let slow = run(&|x, y| elements_reference(x, y, element).sum());
                 let what = format!("{element:?} {count} on {} {:?}", backend.name, backend.dtype);
                 for (fast, slow) in fast.iter().zip(&slow) {
+                    assert_close(&what, fast, slow, tolerance(&backend));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_rows_are_those_of_their_losses() {
+    for backend in backends() {
+        for [rows, columns] in [[1, 1], [3, 1], [4, 17], [70, 600]] {
+            let numbers = |seed: usize| -> Vec<f64> {
+                (0..rows * columns).map(|place| ((place * 37 + seed) % 301) as f64 / 31.7 - 4.0).collect()
+            };
+            let run = |fast: bool, element: Element| {
+                let leaves = [numbers(0), numbers(50)].map(|numbers| tensor(&numbers, &backend).require_grad());
+                let [x, y] = leaves.clone().map(|leaf| leaf.reshape([rows, columns]));
+                let sums = if fast {
+                    sums_of_rows(x, y, element)
+                } else {
+                    elements_reference(x, y, element).sum_dim(1).squeeze_dim(1)
+                };
+                let weights: Vec<f64> = (0..rows).map(|row| 0.2 + (row as f64 * 0.37).sin()).collect();
+                let gradients = (sums.clone() * tensor(&weights, &backend)).sum().backward();
+                let [of_x, of_y] = leaves.map(|leaf| host(leaf.grad(&gradients).expect("a gradient")));
+                [host(sums), of_x, of_y]
+            };
+            for element in all() {
+                let what = format!("{element:?} {rows} {columns} on {} {:?}", backend.name, backend.dtype);
+                for (fast, slow) in run(true, element).iter().zip(&run(false, element)) {
                     assert_close(&what, fast, slow, tolerance(&backend));
                 }
             }

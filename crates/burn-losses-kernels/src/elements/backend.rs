@@ -21,6 +21,8 @@ pub(crate) enum Output {
     Each,
     /// Their sum, `[1, 1]`.
     Sum,
+    /// The sums of so many each, `[1, rows]`.
+    Rows(usize),
 }
 
 /// The operation on `[1, count]` numbers each, differentiable in both.
@@ -58,15 +60,15 @@ on_host!(burn::backend::NdArray);
 struct Passes;
 
 impl<B: Host> Backward<B, 2> for Passes {
-    type State = ([NodeId; 2], Element);
+    type State = ([NodeId; 2], Element, Output);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let ([predictions, targets], element) = ops.state;
+        let ([predictions, targets], element, output) = ops.state;
         let gradient = grads.consume::<B>(&ops.node);
         let mut value = |node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node);
         let (predictions, targets) = (value(predictions), value(targets));
         let wanted = [ops.parents[0].is_some(), ops.parents[1].is_some()];
-        let gradients = passes::backward::<B>(&predictions, &targets, element, &gradient, wanted);
+        let gradients = passes::backward::<B>(&predictions, &targets, element, &gradient, output, wanted);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<B>(node.id, gradient);
@@ -86,7 +88,7 @@ impl<B: Host + ElementOps, C: CheckpointStrategy> ElementOps for Autodiff<B, C> 
             OpsKind::Tracked(mut prep) => {
                 let nodes = [prep.checkpoint(&predictions), prep.checkpoint(&targets)];
                 let losses = B::elements(predictions.into_primitive(), targets.into_primitive(), element, output);
-                prep.finish((nodes, element), losses)
+                prep.finish((nodes, element, output), losses)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::elements(predictions.into_primitive(), targets.into_primitive(), element, output))
@@ -106,6 +108,11 @@ pub(super) fn sum_of_elements<const D: usize>(
     element: Element,
 ) -> Tensor<1> {
     run(predictions, targets, element, Output::Sum).reshape([1])
+}
+
+pub(super) fn sums_of_rows(predictions: Tensor<2>, targets: Tensor<2>, element: Element) -> Tensor<1> {
+    let [rows, columns] = predictions.dims();
+    run(predictions, targets, element, Output::Rows(columns)).reshape([rows])
 }
 
 fn run<const D: usize>(predictions: Tensor<D>, targets: Tensor<D>, element: Element, output: Output) -> Tensor<2> {

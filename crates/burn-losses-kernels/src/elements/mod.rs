@@ -107,7 +107,21 @@ pub fn sum_of_elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D
     reference::elements(predictions, targets, element).sum()
 }
 
-/// The same with targets of 0 that are not there, for penalties on numbers by themselves.
+/// The sums of the [`elements`] of every row, `[rows]`.
+///
+/// # Panics
+///
+/// If the shapes differ.
+pub fn sums_of_rows(predictions: Tensor<2>, targets: Tensor<2>, element: Element) -> Tensor<1> {
+    check(&predictions, &targets);
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&predictions.device()) {
+        return backend::sums_of_rows(predictions, targets, element);
+    }
+    reference::elements(predictions, targets, element).sum_dim(1).squeeze_dim(1)
+}
+
+/// [`sum_of_elements`] with targets of 0 that are not there, for penalties on numbers by themselves.
 pub fn sum_of_elements_from_zero<const D: usize>(numbers: Tensor<D>, element: Element) -> Tensor<1> {
     #[cfg(feature = "cpu-path")]
     if crate::host::is_host(&numbers.device()) {

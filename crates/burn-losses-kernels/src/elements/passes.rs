@@ -1,5 +1,6 @@
 //! The two passes on the memory of CPU backends.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -18,6 +19,17 @@ use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
 const WORTH_A_THREAD: usize = 1 << 15;
 /// Numbers that are read, computed with and written before the next.
 const CHUNK: usize = 1 << 12;
+
+impl Output {
+    /// How many numbers are taken together.
+    fn chunk(self) -> usize {
+        match self {
+            Self::Each | Self::Sum => CHUNK,
+            Self::Rows(columns) => columns,
+        }
+    }
+}
+
 /// Numbers that are added side by side.
 const LANES: usize = 16;
 
@@ -43,17 +55,15 @@ pub(super) fn backward<H: Host>(
     targets: &FloatTensor<H>,
     element: Element,
     gradient: &FloatTensor<H>,
+    of: Output,
     wanted: [bool; 2],
 ) -> [Option<FloatTensor<H>>; 2] {
-    let of = |side: usize| match predictions.dtype() {
-        DType::F64 => {
-            with_formula!(element, f64, |formula| backward_as::<H, f64>(predictions, targets, formula, gradient, side))
-        }
-        _ => {
-            with_formula!(element, f32, |formula| backward_as::<H, f32>(predictions, targets, formula, gradient, side))
-        }
+    let inputs = [predictions, targets, gradient];
+    let of_side = |side: usize| match predictions.dtype() {
+        DType::F64 => with_formula!(element, f64, |formula| backward_as::<H, f64>(inputs, formula, of, side)),
+        _ => with_formula!(element, f32, |formula| backward_as::<H, f32>(inputs, formula, of, side)),
     };
-    [0, 1].map(|side| wanted[side].then(|| of(side)))
+    [0, 1].map(|side| wanted[side].then(|| of_side(side)))
 }
 
 fn forward_as<H: Host, T: Real + Key<T> + Number>(
@@ -66,41 +76,44 @@ fn forward_as<H: Host, T: Real + Key<T> + Number>(
     let (x, y) = (H::strided::<T>(predictions), H::strided::<T>(targets));
     let (mut room_x, mut room_y) = (Vec::new(), Vec::new());
     let x = x.row(0, count, &mut room_x);
-    let y = ForAll::new(y.row(0, targets.shape()[1], &mut room_y), count);
-    if output == Output::Sum {
-        let chunks = x.par_chunks(CHUNK).enumerate().with_min_len(WORTH_A_THREAD / CHUNK);
-        // In the order of the chunks, so that it is the same number with any threads.
-        let sums: Vec<f64> = chunks.map(|(chunk, x)| vectorised(Sum { x, y: y.chunk(chunk), formula })).collect();
-        return tensor::<H, _>(vec![T::of(sums.into_iter().sum())], [1, 1], &predictions.device());
+    let length = output.chunk();
+    let y = ForAll::new(y.row(0, targets.shape()[1], &mut room_y), count, length);
+    if output != Output::Each {
+        let chunks = x.par_chunks(length).enumerate().with_min_len(WORTH_A_THREAD.div_ceil(length));
+        // In the order of the chunks, so that a sum is the same number with any threads.
+        let sums: Vec<f64> = chunks.map(|(chunk, x)| vectorised(Sum { x, y: &y.chunk(chunk), formula })).collect();
+        let sums = if output == Output::Sum { vec![sums.into_iter().sum()] } else { sums };
+        let count = sums.len();
+        return tensor::<H, _>(sums.into_iter().map(T::of).collect(), [1, count], &predictions.device());
     }
     let mut output = vec![T::zero(); count];
-    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
-    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|(chunk, (output, x))| {
-        vectorised(Values { x, y: y.chunk(chunk), formula, output });
+    let chunks = output.par_chunks_mut(length).zip(x.par_chunks(length)).enumerate();
+    chunks.with_min_len(WORTH_A_THREAD.div_ceil(length)).for_each(|(chunk, (output, x))| {
+        vectorised(Values { x, y: &y.chunk(chunk), formula, output });
     });
     tensor::<H, _>(output, [1, count], &predictions.device())
 }
 
 /// The gradient of the predictions (side 0) or the targets (side 1).
 fn backward_as<H: Host, T: Real + Key<T> + Number>(
-    predictions: &FloatTensor<H>,
-    targets: &FloatTensor<H>,
+    [predictions, targets, gradient]: [&FloatTensor<H>; 3],
     formula: impl Formula<T>,
-    gradient: &FloatTensor<H>,
+    of: Output,
     side: usize,
 ) -> FloatTensor<H> {
     let count = predictions.shape()[1];
+    let length = of.chunk();
     let (of_targets, of_gradient) = (targets.shape()[1], gradient.shape()[1]);
     let (x, y, gradient) = (H::strided::<T>(predictions), H::strided::<T>(targets), H::strided::<T>(gradient));
     let (mut room_x, mut room_y, mut room) = (Vec::new(), Vec::new(), Vec::new());
     let x = x.row(0, count, &mut room_x);
-    let y = ForAll::new(y.row(0, of_targets, &mut room_y), count);
-    // Of a sum there is one for all.
-    let gradient = ForAll::new(gradient.row(0, of_gradient, &mut room), count);
+    let y = ForAll::new(y.row(0, of_targets, &mut room_y), count, length);
+    // Of a sum there is one for all, of sums of rows one for every row.
+    let gradient = ForAll::new(gradient.row(0, of_gradient, &mut room), count, length);
     let mut output = vec![T::zero(); count];
-    let chunks = output.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
-    chunks.with_min_len(WORTH_A_THREAD / CHUNK).for_each(|(chunk, (output, x))| {
-        let (y, gradient) = (y.chunk(chunk), gradient.chunk(chunk));
+    let chunks = output.par_chunks_mut(length).zip(x.par_chunks(length)).enumerate();
+    chunks.with_min_len(WORTH_A_THREAD.div_ceil(length)).for_each(|(chunk, (output, x))| {
+        let (y, gradient) = (&y.chunk(chunk), &gradient.chunk(chunk));
         match side {
             0 => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),
             _ => vectorised(Slopes::<_, _, 1> { x, y, gradient, formula, output }),
@@ -109,21 +122,29 @@ fn backward_as<H: Host, T: Real + Key<T> + Number>(
     tensor::<H, _>(output, [1, count], &predictions.device())
 }
 
-/// As many numbers as there are, or one for all of them.
-struct ForAll<'a, T> {
-    numbers: &'a [T],
-    same: Vec<T>,
+/// A number for every element, for every chunk, or for all.
+enum ForAll<'a, T: Copy> {
+    Each { numbers: &'a [T], length: usize },
+    Chunks { numbers: &'a [T], length: usize },
+    One(Vec<T>),
 }
 
 impl<'a, T: Real> ForAll<'a, T> {
-    fn new(numbers: &'a [T], count: usize) -> Self {
-        let repeated = if numbers.len() == count { 0 } else { CHUNK.min(count) };
-        Self { numbers, same: vec![numbers[0]; repeated] }
+    fn new(numbers: &'a [T], count: usize, length: usize) -> Self {
+        match numbers.len() {
+            given if given == count => Self::Each { numbers, length },
+            1 => Self::One(vec![numbers[0]; length.min(count)]),
+            _ => Self::Chunks { numbers, length },
+        }
     }
 
     /// Those of a chunk, and maybe more.
-    fn chunk(&self, number: usize) -> &[T] {
-        if self.same.is_empty() { &self.numbers[number * CHUNK..] } else { &self.same }
+    fn chunk(&self, number: usize) -> Cow<'_, [T]> {
+        match self {
+            Self::Each { numbers, length } => Cow::Borrowed(&numbers[number * length..]),
+            Self::Chunks { numbers, length } => Cow::Owned(vec![numbers[number]; *length]),
+            Self::One(same) => Cow::Borrowed(same),
+        }
     }
 }
 
