@@ -21,3 +21,9 @@ bench:
 # A training step of the heads in time and memory, beside PyTorch: see bench/heads/README.md.
 bench-heads:
     bash bench/heads/run.sh
+
+# A step of every other loss in processor and wall time, beside PyTorch and pytorch-metric-learning, one thread each. Needs
+# bench/heads/requirements.txt.
+bench-losses:
+    cargo build --release -p burn-losses --example loss_step --features flex
+    ${PYTHON:-python3} bench/losses/run.py --threads 1
