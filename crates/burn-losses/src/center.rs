@@ -52,6 +52,7 @@ impl CenterLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> CenterLoss {
         let Self { classes, embedding_dim, update_rate, .. } = *self;
         assert!(classes >= 1, "CenterLoss: classes must be >= 1, got {classes}");

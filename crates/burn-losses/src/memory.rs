@@ -24,6 +24,7 @@ impl CrossBatchMemoryConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> CrossBatchMemory {
         let Self { capacity, embedding_dim } = *self;
         assert!(capacity >= 1, "CrossBatchMemory: capacity must be >= 1, got {capacity}");

@@ -1,4 +1,5 @@
-//! The only place where a tensor of losses becomes one number.
+//! The only place where a tensor of losses becomes one number. (A sum that the kernels have taken in the same pass as the losses
+//! comes here for its divisor.)
 //!
 //! [`EmbeddingReduction`] is a setting of the losses of embeddings. Losses of logits and of numbers take Burn's
 //! `burn::nn::loss::Reduction` with each call, as Burn's own do; see [`classification`](crate::classification).
@@ -134,7 +135,7 @@ pub(crate) fn reduce_sum(reduction: Reduction, sum: Tensor<1>, count: usize, bat
     match reduction {
         Reduction::Sum => sum,
         Reduction::BatchMean => sum.mul_scalar(1.0 / batch.max(1) as f64),
-        Reduction::Mean | Reduction::Auto => sum.div_scalar(count.max(1) as f64),
+        Reduction::Mean | Reduction::Auto => sum.mul_scalar(1.0 / count.max(1) as f64),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Targets that are numbers: checked where they lie in host memory, ignored where a setting says so.
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use burn::tensor::{DType, Element, ElementConversion, Tensor};
+use burn::tensor::{DType, Element, ElementConversion, Tensor, bf16, f16};
 use burn_losses_kernels::math::in_host_memory;
 
 /// By how much a target may be beside its range: what a mixture of targets is off by in half precision.
@@ -34,11 +35,14 @@ pub(crate) fn check_range<const D: usize>(
     let found = match data.dtype() {
         DType::F32 => first_outside(data.as_slice::<f32>().expect("numbers of f32"), allowed, ignored),
         DType::F64 => first_outside(data.as_slice::<f64>().expect("numbers of f64"), allowed, ignored),
+        DType::F16 => first_outside(data.as_slice::<f16>().expect("numbers of f16"), allowed, ignored),
+        DType::BF16 => first_outside(data.as_slice::<bf16>().expect("numbers of bf16"), allowed, ignored),
         _ => first_outside(&data.iter::<f64>().collect::<Vec<_>>(), allowed, ignored),
     };
     if let Some((place, target)) = found {
         let index = index_of(place, targets.dims());
-        panic!("{loss}: {argument}{index:?} is {target}, but must be in [{smallest}, {largest}]");
+        let or_ignored = ignored.map(|ignored| format!(" or ignore_target, {ignored}")).unwrap_or_default();
+        panic!("{loss}: {argument}{index:?} is {target}, but must be in [{smallest}, {largest}]{or_ignored}");
     }
 }
 
@@ -49,6 +53,8 @@ fn first_outside<N: Element + PartialOrd>(
     ignored: Option<f64>,
 ) -> Option<(usize, f64)> {
     let (low, high) = (smallest.elem::<N>(), largest.elem::<N>());
+    // As the targets have it.
+    let ignored = ignored.map(|ignored| ignored.elem::<N>().to_f64());
     let chunks = numbers.chunks(CHUNK).enumerate();
     // Without a branch per number, so that a compiler can compare many at once.
     let suspects = chunks.filter(|(_, chunk)| chunk.iter().fold(false, |bad, &n| bad | (n < low) | (n > high)));

@@ -166,9 +166,12 @@ impl<T: Real> Clipped<T> {
         let shifted = odds.yes - self.clip;
         let free = shifted <= T::zero();
         // What is replaced has a logarithm on both sides.
-        let shifted = if free { T::of(0.5) } else { shifted };
-        let rest = T::one() - shifted;
-        let log_rest = -rest.logarithm::<FUSED>();
+        let shifted = if free { T::of(0.25) } else { shifted };
+        // 1 - shifted, which would be 0 for a small clip.
+        let rest = if free { T::of(0.75) } else { odds.no + self.clip };
+        // Of small numbers by the logarithm of one more.
+        let small = (shifted / rest).log_of_one_more::<FUSED>();
+        let log_rest = if shifted < rest { small } else { -rest.logarithm::<FUSED>() };
         let factor = (gamma * shifted.logarithm::<FUSED>()).exponential::<FUSED>();
         let slope = factor * (rest.recip() + gamma * log_rest / shifted) * odds.yes * odds.no;
         let [value, slope] = [absent * factor * log_rest, absent * slope];
@@ -260,6 +263,7 @@ impl<T: Real> Formula<T> for Quantile<T> {
         let shortfall = y - x;
         let slope = if shortfall > T::zero() { self.quantile } else { self.quantile - T::one() };
         let slope = if shortfall == T::zero() { T::zero() } else { slope };
+        let slope = if shortfall.is_nan() { shortfall } else { slope };
         [-slope, slope]
     }
 }

@@ -93,7 +93,8 @@ pub fn elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D>, elem
     reference::elements(predictions, targets, element)
 }
 
-/// The sum of the [`elements`], `[1]`, added up in `f64` in host memory: neither they nor their slopes are ever held.
+/// The sum of the [`elements`], `[1]`: neither they nor their slopes are ever held. In host memory no more than 16 are added in
+/// their own precision, and these sums in `f64`.
 ///
 /// # Panics
 ///

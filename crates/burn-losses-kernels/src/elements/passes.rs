@@ -32,6 +32,8 @@ impl Output {
 
 /// Numbers that are added side by side.
 const LANES: usize = 16;
+/// Numbers that are added in their own precision, before the sum goes into one in `f64`: 16 in a lane.
+const BLOCK: usize = 256;
 
 /// - `predictions`: `[1, count]`
 /// - `targets`: the same in the same type, or one number that stands for all
@@ -177,17 +179,21 @@ impl<T: Real, F: Formula<T>> Vectorised for Sum<'_, T, F> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
-        let mut sums = [T::zero(); LANES];
-        let (mut x, mut y) = (self.x.chunks_exact(LANES), self.y[..self.x.len()].chunks_exact(LANES));
-        for (x, y) in (&mut x).zip(&mut y) {
-            for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+        let mut total = 0.0;
+        for (x, y) in self.x.chunks(BLOCK).zip(self.y.chunks(BLOCK)) {
+            let mut sums = [T::zero(); LANES];
+            let (mut x, mut y) = (x.chunks_exact(LANES), y[..x.len()].chunks_exact(LANES));
+            for (x, y) in (&mut x).zip(&mut y) {
+                for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+                    *sum = *sum + self.formula.value::<FUSED>(x, y);
+                }
+            }
+            for ((sum, &x), &y) in sums.iter_mut().zip(x.remainder()).zip(y.remainder()) {
                 *sum = *sum + self.formula.value::<FUSED>(x, y);
             }
+            total += sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum::<f64>();
         }
-        for ((sum, &x), &y) in sums.iter_mut().zip(x.remainder()).zip(y.remainder()) {
-            *sum = *sum + self.formula.value::<FUSED>(x, y);
-        }
-        sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum()
+        total
     }
 }
 

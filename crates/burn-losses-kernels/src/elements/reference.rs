@@ -63,12 +63,16 @@ fn no<const D: usize>(log_odds: Tensor<D>, gamma: f64, clip: f64) -> Tensor<D> {
         return focal(log_odds.neg(), gamma);
     }
     // Not Burn's sigmoid, which is computed in f32 on ndarray, also for f64.
-    let shifted = negative_log(log_odds).neg().exp().sub_scalar(clip);
+    let shifted = negative_log(log_odds.clone()).neg().exp().sub_scalar(clip);
     let free = shifted.clone().lower_equal_scalar(0.0);
-    // 1/2 has a logarithm on both sides; its loss is replaced.
+    // 1 - shifted, which would be 0 for a small clip.
+    let rest = negative_log(log_odds.neg()).neg().exp().add_scalar(clip);
+    // A half has a logarithm on both sides; what it stands for is replaced.
     let shifted = shifted.mask_fill(free.clone(), 0.5);
-    // 1 - shifted is clip or more, up to rounding.
-    let negative_log = shifted.clone().neg().log1p().neg();
+    let large = shifted.clone().greater_scalar(0.5);
+    let of_small = shifted.clone().mask_fill(large.clone(), 0.5).neg().log1p();
+    let of_large = rest.mask_fill(large.clone().bool_not(), 0.5).log();
+    let negative_log = of_small.mask_where(large, of_large).neg();
     let losses = match gamma {
         0.0 => negative_log,
         gamma => negative_log * shifted.log().mul_scalar(gamma).exp(),

@@ -19,7 +19,9 @@ pub(super) fn log_odds(logits: Tensor<2>, labels: Tensor<1, Int>, weights: Optio
     let spread = weights.map(|weights| {
         let weights = cast_to(weights, logits.dtype()).unsqueeze_dim::<2>(0).expand([rows, classes]);
         let sums = log_sum_exp(logits.clone()).unsqueeze_dim::<2>(1).expand([rows, classes]);
-        ((sums - logits) * weights).sum_dim(1).squeeze_dim::<1>(1).mask_fill(unlabelled, 0.0)
+        // A weight of 0 takes infinity out too: a class that is masked and weighs nothing.
+        let weightless = weights.clone().equal_scalar(0.0);
+        ((sums - logits).mask_fill(weightless, 0.0) * weights).sum_dim(1).squeeze_dim::<1>(1).mask_fill(unlabelled, 0.0)
     });
     LogOdds { log_odds, spread }
 }

@@ -186,15 +186,21 @@ fn weighted<T: Real>(logits: &[T], weights: &[T], all: T) -> T {
         let (mut logits, mut weights) = (logits.chunks_exact(LANES), weights.chunks_exact(LANES));
         for (logits, weights) in (&mut logits).zip(&mut weights) {
             for ((sum, &logit), &weight) in sums.iter_mut().zip(logits).zip(weights) {
-                *sum = *sum + weight * (all - logit);
+                *sum = *sum + times(weight, all - logit);
             }
         }
         for ((sum, &logit), &weight) in sums.iter_mut().zip(logits.remainder()).zip(weights.remainder()) {
-            *sum = *sum + weight * (all - logit);
+            *sum = *sum + times(weight, all - logit);
         }
         total += wide(sums.into_iter().fold(T::zero(), |sum, part| sum + part));
     }
     T::of(total)
+}
+
+/// The product, where a weight of 0 takes infinity out too: a class that is masked and weighs nothing.
+#[inline(always)]
+fn times<T: Real>(weight: T, number: T) -> T {
+    if weight == T::zero() { T::zero() } else { weight * number }
 }
 
 /// A row of the gradient.

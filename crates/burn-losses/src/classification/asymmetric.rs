@@ -147,4 +147,20 @@ mod tests {
     fn a_clip_of_one_is_rejected() {
         AsymmetricLossConfig::new().with_clip(1.0).init(&Device::flex());
     }
+
+    #[test]
+    fn a_clip_below_the_rounding_of_one_is_right_for_sure_logits() {
+        let device = Device::flex().autodiff();
+        let logits = Tensor::<1>::from_data([20.0_f32], &device).require_grad();
+        let config = AsymmetricLossConfig::new().with_gamma_negative(0.0).with_clip(1e-8);
+        let loss = config.init(&device).forward(logits.clone(), Tensor::zeros([1], &device), Reduction::Mean);
+        let slope = logits.grad(&loss.clone().backward()).unwrap().into_scalar::<f32>();
+
+        // By hand: 1 - p is exp(-20) / (1 + exp(-20)), and the rest that and the clip.
+        let no = (-20.0_f64).exp() / (1.0 + (-20.0_f64).exp());
+        let expected = [-(no + 1e-8).ln(), (1.0 - no) * no / (no + 1e-8)];
+        for (actual, expected) in [loss.into_scalar::<f32>(), slope].into_iter().zip(expected) {
+            assert!((f64::from(actual) / expected - 1.0).abs() < 1e-5, "{actual} is not {expected}");
+        }
+    }
 }

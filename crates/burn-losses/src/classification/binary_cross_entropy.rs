@@ -136,4 +136,40 @@ mod tests {
             .init(&Device::flex());
         loss.forward_no_reduction(zeros(), zeros());
     }
+
+    /// Burn divides gradients by a number in `f32`; a mean must not.
+    #[test]
+    fn the_gradient_of_a_mean_keeps_its_digits_in_f64() {
+        let options = (&Device::flex().autodiff(), burn::tensor::DType::F64);
+        let logits = Tensor::<1>::from_data([0.3_f64, -1.2, 2.5], options).require_grad();
+        let targets = Tensor::<1>::from_data([1.0_f64, 0.0, 0.0], options);
+        let loss = BinaryCrossEntropyLossConfig::new().init(&Device::flex());
+        let gradients = loss.forward(logits.clone(), targets, Reduction::Mean).backward();
+        let slopes = logits.grad(&gradients).unwrap().try_into_vec_as::<f64>().unwrap();
+
+        for (slope, (x, y)) in slopes.into_iter().zip([(0.3_f64, 1.0), (-1.2, 0.0), (2.5, 0.0)]) {
+            let expected = (1.0 / (1.0 + (-x).exp()) - y) / 3.0;
+            assert!((slope - expected).abs() < 1e-15, "{slope} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn an_ignored_target_is_one_in_the_precision_of_the_targets() {
+        let loss = BinaryCrossEntropyLossConfig::new().with_ignore_target(Some(-0.3)).init(&Device::flex());
+        let targets = Tensor::<1>::from_data([-0.3_f32, 1.0], &Device::flex());
+        let losses = loss.forward_no_reduction(Tensor::zeros([2], &Device::flex()), targets);
+
+        assert_eq!(losses.try_into_vec_as::<f32>().unwrap(), [0.0, core::f32::consts::LN_2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "targets[0] is 2, but must be in [0, 1] or ignore_target, -1")]
+    fn a_message_names_the_ignored_target() {
+        let loss = BinaryCrossEntropyLossConfig::new().with_ignore_target(Some(-1.0)).init(&Device::flex());
+        loss.forward(
+            Tensor::<1>::zeros([1], &Device::flex()),
+            Tensor::full([1], 2.0, &Device::flex()),
+            Reduction::Mean,
+        );
+    }
 }

@@ -111,6 +111,9 @@ impl fmt::Debug for ClassWeights {
 #[track_caller]
 pub(super) fn class_axis<const D: usize>(loss: &str, class_dim: isize) -> usize {
     let axis = if class_dim < 0 { class_dim + D as isize } else { class_dim };
-    assert!((0..D as isize).contains(&axis), "{loss}: class_dim must be an axis of logits with {D}, got {class_dim}");
+    assert!(
+        (0..D as isize).contains(&axis),
+        "{loss}: class_dim must be an axis of logits that have {D}, got {class_dim}"
+    );
     axis as usize
 }

@@ -242,4 +242,29 @@ mod tests {
     fn smoothing_beyond_one_is_rejected() {
         CrossEntropyLossConfig::new().with_label_smoothing(1.5).init(&Device::flex());
     }
+
+    #[test]
+    fn a_masked_class_that_weighs_nothing_costs_nothing_in_smoothing() {
+        let logits = Tensor::<2>::from_data([[0.0_f32, 0.0, f32::NEG_INFINITY]], &Device::flex());
+        let weights = Some(alloc::vec![1.0, 1.0, 0.0].into());
+        let config = CrossEntropyLossConfig::new().with_class_weights(weights).with_label_smoothing(0.3);
+        let loss = config.init(&Device::flex()).forward(logits, labels_of([0]), Reduction::Sum).into_scalar::<f32>();
+
+        // By hand: both probabilities are 1/2; 0.7·ln 2 + 0.3/3·2·ln 2.
+        assert!((loss - 0.9 * core::f32::consts::LN_2).abs() < 1e-6, "{loss}");
+    }
+
+    #[test]
+    fn logits_of_no_classes_have_a_gradient_of_nothing() {
+        let logits = Tensor::<2>::zeros([1, 0], &Device::flex().autodiff()).require_grad();
+        let policy = LabelPolicy::new().with_on_bad_label(crate::labels::OnBadLabel::Ignore);
+        let loss = CrossEntropyLossConfig::new().with_labels(policy).init(&Device::flex());
+        let gradients = loss.forward(logits.clone(), labels_of([0]), Reduction::Sum).backward();
+
+        assert_eq!(logits.grad(&gradients).unwrap().dims(), [1, 0]);
+    }
+
+    fn labels_of(labels: [i64; 1]) -> Tensor<1, Int> {
+        Tensor::from_data(labels, &Device::flex())
+    }
 }

@@ -29,11 +29,14 @@ impl<const D: usize> Elements<D> {
         check_range(loss, "targets", &targets, [0.0, 1.0], ignore_target);
         let dtype = logits.dtype();
         let logits = widen(logits);
+        // In the precision that they come in, to which the setting is rounded as they are.
+        let ignored = ignore_target
+            .filter(|_| logits.shape().num_elements() > 0)
+            .map(|ignore_target| targets.clone().equal_scalar(ignore_target));
         let targets = cast_to(targets, logits.dtype());
-        let Some(ignore_target) = ignore_target.filter(|_| logits.shape().num_elements() > 0) else {
+        let Some(ignored) = ignored else {
             return Self { logits, targets, ignored: None, dtype };
         };
-        let ignored = targets.clone().equal_scalar(ignore_target);
 
         Self {
             logits: logits.mask_fill(ignored.clone(), 0.0),

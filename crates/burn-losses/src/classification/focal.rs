@@ -204,4 +204,15 @@ mod tests {
     fn a_gamma_that_is_not_a_number_is_rejected() {
         FocalLossConfig::new().with_gamma(f64::NAN).init(&Device::flex());
     }
+
+    #[test]
+    fn a_class_that_is_masked_and_wanted_costs_everything_and_pulls_no_other_to_nothing() {
+        let logits = Tensor::<2>::from_data([[f32::NEG_INFINITY, 1.0, 2.0]], &Device::flex().autodiff()).require_grad();
+        let labels = Tensor::<1, Int>::from_data([0], &Device::flex().autodiff());
+        let loss = FocalLossConfig::new().init(&Device::flex()).forward(logits.clone(), labels, Reduction::Sum);
+        let slopes = logits.grad(&loss.clone().backward()).unwrap().try_into_vec_as::<f32>().unwrap();
+
+        assert_eq!(loss.into_scalar::<f32>(), f32::INFINITY);
+        assert!(slopes.iter().all(|slope| slope.is_finite()), "{slopes:?}");
+    }
 }

@@ -25,6 +25,7 @@ pub struct JensenShannonLossConfig {
 
 impl JensenShannonLossConfig {
     /// Builds the loss.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> JensenShannonLoss {
         JensenShannonLoss { class_dim: self.class_dim }
     }

@@ -16,8 +16,10 @@ pub(super) fn focal<const D: usize>(log_odds: Tensor<D>, gamma: f64) -> Tensor<D
     if gamma == 0.0 {
         return negative_log_probability(log_odds);
     }
-    // -log(1 - p) is that of the opposite, whose log-odds are negated.
-    let factor = negative_log_probability(log_odds.clone().neg()).mul_scalar(-gamma).exp();
+    // -log(1 - p) is that of the opposite, whose log-odds are negated. So far below 0 the factor is 1 and has no slope, which
+    // an infinite loss would be multiplied with.
+    let bounded = log_odds.clone().clamp_min(-800.0);
+    let factor = negative_log_probability(bounded.neg()).mul_scalar(-gamma).exp();
     factor * negative_log_probability(log_odds)
 }
 

@@ -79,7 +79,8 @@ impl Samples {
             return self.logits.reshape([0]);
         }
         if classes == 0 {
-            return Tensor::zeros([rows], (&self.logits.device(), self.logits.dtype()));
+            // Connected, so that a backward finds the gradient of nothing.
+            return Tensor::zeros([rows], (&self.logits.device(), self.logits.dtype())) + self.logits.sum();
         }
         losses(&self).mask_fill(self.valid.bool_not(), 0.0)
     }

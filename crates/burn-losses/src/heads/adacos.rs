@@ -46,6 +46,7 @@ impl AdaCosConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> AdaCos {
         let classes = self.classes;
         assert!(classes >= 3, "AdaCos: classes must be >= 3, got {classes}");

@@ -49,6 +49,7 @@ impl AdaFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> AdaFace {
         let Self { margin, concentration, momentum, scale, .. } = *self;
         // The authors' first averages.

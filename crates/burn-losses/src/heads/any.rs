@@ -46,6 +46,9 @@ macro_rules! heads {
 
         /// Settings of [`AnyHead`]: those of one head, and which one, as `head` in JSON.
         ///
+        /// As every config of Burn, it is read with all its fields named; a field that it does not have is passed over. To
+        /// write one, print that of [`new`](Self::new) and change it.
+        ///
         /// ```
         /// use burn::config::Config;
         /// use burn_losses::heads::{AnyHeadConfig, ArcFaceConfig};
@@ -83,7 +86,8 @@ macro_rules! heads {
             /// # Panics
             ///
             /// If a field is out of its range.
-            pub fn init(&self, device: &Device) -> AnyHead {
+            #[track_caller]
+    pub fn init(&self, device: &Device) -> AnyHead {
                 match self {
                     $(Self::$kind(config) => config.init(device).into_any(),)*
                 }

@@ -69,6 +69,7 @@ impl ArcFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> ArcFace {
         let Self { margin, scale, large_angle, gradient, .. } = *self;
         let rule = ArcFaceRule { margin, scale, large_angle, gradient };

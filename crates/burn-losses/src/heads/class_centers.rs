@@ -59,6 +59,7 @@ impl CentersConfig {
     /// # Panics
     ///
     /// If `classes` or `embedding_dim` is 0, or a setting is out of its range.
+    #[track_caller]
     pub fn init(&self, loss: &'static str, [classes, embedding_dim]: [usize; 2], device: &Device) -> ClassCenters {
         self.init_sub_centers(loss, [classes, 1, embedding_dim], device)
     }
@@ -68,6 +69,7 @@ impl CentersConfig {
     /// # Panics
     ///
     /// As [`init`](Self::init), and if `sub_centers` is 0.
+    #[track_caller]
     pub fn init_sub_centers(
         &self,
         loss: &'static str,
@@ -119,8 +121,9 @@ impl CentersConfig {
 /// `seed` and the number of draws before, on every backend alike; both are state that is saved and loaded with the
 /// module, and repeats after 2^24 draws. Nothing is read back from the device. Clones share their draws.
 ///
-/// Without autodiff (`valid()`) nothing is drawn: a validation loss is that of all classes. Nor is it where the sample
-/// would not be smaller than all classes, so a rate of 1 compares with all.
+/// Without autodiff (`valid()`) nothing is drawn: a validation loss is that of all classes. Nor is it in a head that is frozen,
+/// whose loss is that of all classes too, at the cost of all; nor where the sample would not be smaller than all classes, so
+/// a rate of 1 compares with all.
 ///
 /// # Source
 ///

@@ -44,6 +44,7 @@ impl CombinedMarginConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> CombinedMargin {
         let Self { angle_factor, angle_margin, cosine_margin, scale, gradient, .. } = *self;
         let rule = CombinedMarginRule { angle_factor, angle_margin, cosine_margin, scale, gradient };

@@ -35,6 +35,7 @@ impl CosFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> CosFace {
         let rule = CosFaceRule { margin: self.margin, scale: self.scale };
         let centers = self.centers.init("CosFace", [self.classes, self.embedding_dim], device);

@@ -39,6 +39,7 @@ impl CurricularFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> CurricularFace {
         let Self { margin, scale, momentum, .. } = *self;
         let average_cosine = State::new(Tensor::zeros([1], (device, DType::F32)));

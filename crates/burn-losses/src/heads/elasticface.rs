@@ -70,6 +70,7 @@ impl ElasticFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> ElasticFace {
         let Self { margin_kind, margin, deviation, order, scale, seed, .. } = *self;
         let rule = ElasticFaceRule { draws: first_draw(seed, device), margin_kind, margin, deviation, order, scale };

@@ -120,7 +120,13 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
     ///
     /// - embeddings: `[batch, embedding_dim]`
     /// - output: `[batch, classes]`
+    ///
+    /// # Panics
+    ///
+    /// If the embeddings have another length than the centers, or a setting is out of its range.
+    #[track_caller]
     pub fn logits(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        self.check_settings();
         let [batch, _] = embeddings.dims();
         let cosines = cosines(self.blocks(), embeddings);
         // An elementwise operation on an empty matrix overflows in Burn's GPU backends.
@@ -204,6 +210,7 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         self.centers.blocks()
     }
 
+    #[track_caller]
     fn check_settings(&self) {
         let (name, scale) = (self.rule.name(), self.rule.scale());
         // Beyond it, cosines that differ by a rounding error are worlds apart.

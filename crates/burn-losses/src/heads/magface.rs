@@ -48,6 +48,7 @@ impl MagFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> MagFace {
         let Self { shortest, longest, smallest_margin, largest_margin, length_weight, scale, .. } = *self;
         let rule = MagFaceRule { shortest, longest, smallest_margin, largest_margin, length_weight, scale };

@@ -60,6 +60,7 @@ impl MvSoftmaxConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> MvSoftmax {
         let Self { margin_kind, margin, weighting, weight, scale, .. } = *self;
         let rule = MvSoftmaxRule { margin_kind, margin, weighting, weight, scale };

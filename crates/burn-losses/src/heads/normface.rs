@@ -30,6 +30,7 @@ impl NormFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> NormFace {
         let rule = NormFaceRule { scale: self.scale };
         let centers = self.centers.init("NormFace", [self.classes, self.embedding_dim], device);

@@ -38,6 +38,7 @@ impl SphereFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> SphereFace {
         let Self { multiplier, scale, gradient, .. } = *self;
         let rule = SphereFaceRule { multiplier, scale, gradient };

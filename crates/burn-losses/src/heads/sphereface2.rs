@@ -44,6 +44,7 @@ impl SphereFace2Config {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> SphereFace2 {
         let Self { margin, scale, balance, exponent, gradient, .. } = *self;
         let bias = Initializer::Constant { value: self.balanced_bias() }.init([1], device);

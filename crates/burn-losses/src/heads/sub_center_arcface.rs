@@ -43,6 +43,7 @@ impl SubCenterArcFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> SubCenterArcFace {
         let rule = SubCenterArcFaceRule { margin: self.margin, scale: self.scale };
         let size = [self.classes, self.sub_centers, self.embedding_dim];

@@ -37,6 +37,7 @@ impl UniFaceConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> UniFace {
         let Self { classes, margin, scale, balance, .. } = *self;
         let bias = Initializer::Constant { value: libm::log(10.0 * classes as f64) }.init([1], device);

@@ -23,6 +23,7 @@ impl AngularMinerConfig {
     /// # Panics
     ///
     /// If `angle` is not in `(0, pi/2)`.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> AngularMiner {
         let angle = self.angle;
         assert!(angle > 0.0 && angle < FRAC_PI_2, "AngularMiner: angle must be in (0, pi/2) radians, got {angle}");

@@ -47,6 +47,7 @@ impl BatchEasyHardMinerConfig {
     /// # Panics
     ///
     /// If the strategies do not go together, or a range is empty.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> BatchEasyHardMiner {
         self.distance.validate();
         let Self { positive, negative, positive_range, negative_range, distance } = *self;

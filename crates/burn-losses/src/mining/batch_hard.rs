@@ -21,6 +21,7 @@ impl BatchHardMinerConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> BatchHardMiner {
         self.distance.validate();
         BatchHardMiner { distance: self.distance }

@@ -33,6 +33,7 @@ impl DistanceWeightedMinerConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> DistanceWeightedMiner {
         let Self { embedding_dim, cutoff, nonzero_loss_cutoff, seed } = *self;
         assert!(embedding_dim >= 2, "DistanceWeightedMiner: embedding_dim must be >= 2, got {embedding_dim}");

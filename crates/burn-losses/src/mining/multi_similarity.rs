@@ -24,6 +24,7 @@ impl MultiSimilarityMinerConfig {
     /// # Panics
     ///
     /// If `epsilon` is not finite.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> MultiSimilarityMiner {
         self.distance.validate();
         let epsilon = self.epsilon;

@@ -27,6 +27,7 @@ impl PairMarginMinerConfig {
     /// # Panics
     ///
     /// If a margin is not finite.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> PairMarginMiner {
         self.distance.validate();
         let Self { positive_margin, negative_margin, distance } = *self;

@@ -27,6 +27,7 @@ impl SemiHardMinerConfig {
     /// # Panics
     ///
     /// If `margin` is not above 0.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> SemiHardMiner {
         self.distance.validate();
         let margin = self.margin;

@@ -40,6 +40,7 @@ impl TripletMarginMinerConfig {
     /// # Panics
     ///
     /// If `margin` is negative.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> TripletMarginMiner {
         self.distance.validate();
         let Self { margin, kind, distance } = *self;

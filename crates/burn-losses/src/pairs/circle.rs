@@ -32,6 +32,7 @@ impl CircleLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> CircleLoss {
         let Self { margin, scale, reduction } = *self;
         assert!((0.0..1.0).contains(&margin), "CircleLoss: margin must be in [0, 1), got {margin}");

@@ -66,6 +66,7 @@ impl ContrastiveLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> ContrastiveLoss {
         self.distance.validate();
         let Self { positive_margin, negative_margin, form, distance, balance, reduction } = *self;

@@ -31,6 +31,7 @@ impl InfoNceLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> InfoNceLoss {
         let Self { temperature, temperature_mode, reduction } = *self;
         InfoNceLoss { temperature: Temperature::new("InfoNceLoss", temperature, temperature_mode, device), reduction }

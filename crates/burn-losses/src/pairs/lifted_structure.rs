@@ -33,6 +33,7 @@ impl LiftedStructureLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> LiftedStructureLoss {
         self.distance.validate();
         let Self { positive_margin, negative_margin, distance, reduction } = *self;

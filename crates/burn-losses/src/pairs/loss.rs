@@ -52,7 +52,8 @@ pub trait PairLoss {
 
     /// The name of the loss, for messages.
     fn name(&self) -> &'static str {
-        let path = core::any::type_name::<Self>();
+        // Without the types that it is made for.
+        let path = core::any::type_name::<Self>().split('<').next().unwrap_or_default();
         path.rsplit("::").next().unwrap_or(path)
     }
 
@@ -222,5 +223,26 @@ impl AnchorLosses {
         // Rows that a swap has made anchors.
         assert!(rows == anchors, "{loss}: with references and NegativeDistance::Nearest there is a reduced loss only");
         sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_of_another_type_has_a_name_of_its_own() {
+        struct Wrap<L>(core::marker::PhantomData<L>);
+
+        impl<L> PairLoss for Wrap<L> {
+            fn reduction(&self) -> EmbeddingReduction {
+                EmbeddingReduction::Mean
+            }
+
+            fn anchor_losses(&self, _: &Pairs) -> AnchorLosses {
+                unreachable!("nothing is computed here")
+            }
+        }
+        assert_eq!(Wrap::<Pairs>(core::marker::PhantomData).name(), "Wrap");
     }
 }

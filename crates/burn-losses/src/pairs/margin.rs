@@ -46,6 +46,7 @@ impl MarginLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> MarginLoss {
         self.distance.validate();
         let Self { margin, beta, classes, on_bad_label, nu, distance, reduction } = *self;

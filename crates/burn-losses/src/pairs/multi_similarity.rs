@@ -34,6 +34,7 @@ impl MultiSimilarityLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> MultiSimilarityLoss {
         let Self { alpha, beta, base, reduction } = *self;
         assert!((1e-6..=1e6).contains(&alpha), "MultiSimilarityLoss: alpha must be in [1e-6, 1e6], got {alpha}");

@@ -34,6 +34,7 @@ pub struct NPairsLossConfig {
 
 impl NPairsLossConfig {
     /// Builds the loss for embeddings on `device`.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> NPairsLoss {
         NPairsLoss { score: self.score, reduction: self.reduction }
     }

@@ -29,6 +29,7 @@ impl SupConLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> SupConLoss {
         check_temperature("SupConLoss", self.temperature);
         SupConLoss { temperature: self.temperature, reduction: self.reduction }

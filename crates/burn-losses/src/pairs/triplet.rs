@@ -41,6 +41,7 @@ impl TripletLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, _device: &Device) -> TripletLoss {
         self.distance.validate();
         let Self { margin, shape, mining, negative_distance, distance, reduction } = *self;
@@ -163,7 +164,8 @@ impl TripletLoss {
             NegativeDistance::FromAnchor => far,
             NegativeDistance::Nearest => shorter(far, pairs.between_listed(self.distance)),
         };
-        let valid = masks.positive.narrow(1, 0, 1);
+        // Of rows side by side a miner may have chosen one pair and not the other.
+        let valid = masks.positive.narrow(1, 0, 1).bool_and(masks.negative.narrow(1, 1, 1));
         let losses = losses(self.rule(), flat(near), flat(far), flat_mask(valid.clone()));
 
         AnchorLosses::listed(losses.unsqueeze_dim(1), valid, anchor)
@@ -243,5 +245,23 @@ mod tests {
     #[should_panic(expected = "TripletLoss: margin must be finite, got inf")]
     fn an_infinite_margin_is_rejected() {
         TripletLossConfig::new().with_margin(f64::INFINITY).init(&Device::flex());
+    }
+
+    /// A mask of rows side by side may choose a positive without its negative.
+    #[test]
+    fn a_triplet_that_is_half_chosen_is_none() {
+        let device = Device::flex();
+        let row = |number: f32| Tensor::<2>::from_data([[number], [number]], &device);
+        let mask = |rows: [[bool; 2]; 2]| Tensor::<2, burn::tensor::Bool>::from_data(rows, &device);
+        let masks = crate::mining::PairMasks {
+            positive: mask([[true, false], [true, false]]),
+            negative: mask([[false, false], [false, true]]),
+        };
+        let pairs = Pairs::given_triplets(row(0.0), row(1.0), row(1.0)).with_masks(masks);
+        let loss = TripletLossConfig::new().with_margin(0.5).init(&device);
+
+        // By hand: 1 - 1 + 0.5 for the second, and a mean over it alone.
+        assert_eq!(loss.forward_pairs_no_reduction(&pairs).try_into_vec_as::<f32>().unwrap(), [0.0, 0.5]);
+        assert_eq!(loss.forward_pairs(&pairs).into_scalar::<f32>(), 0.5);
     }
 }

@@ -39,6 +39,7 @@ impl ProxyAnchorLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> ProxyAnchorLoss {
         let Self { margin, alpha, .. } = *self;
         assert!((-1.0..=1.0).contains(&margin), "ProxyAnchorLoss: margin must be in [-1, 1], got {margin}");

@@ -47,6 +47,7 @@ impl ProxyNcaLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> ProxyNcaLoss {
         let scale = self.scale;
         assert!((1e-6..=1e6).contains(&scale), "ProxyNcaLoss: scale must be in [1e-6, 1e6], got {scale}");

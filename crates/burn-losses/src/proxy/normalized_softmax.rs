@@ -33,6 +33,7 @@ impl NormalizedSoftmaxLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> NormalizedSoftmaxLoss {
         let temperature = self.temperature;
         let fits = (1e-6..=1e6).contains(&temperature);

@@ -46,6 +46,7 @@ impl SoftTripleLossConfig {
     /// # Panics
     ///
     /// If a field is out of its range.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> SoftTripleLoss {
         let Self { classes, embedding_dim, centers_per_class, scale, gamma, margin, regularizer_weight, .. } = *self;
         let in_range = |value: f64| (1e-6..=1e6).contains(&value);

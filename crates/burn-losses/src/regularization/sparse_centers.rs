@@ -2,10 +2,11 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, assert_shape};
+use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::math::{cast_to, row_lengths, unit_rows, widen};
 
 use crate::reduction::EmbeddingReduction;
+use crate::shape::check_shape;
 
 /// Settings of [`SparseCentersRegularizer`].
 #[derive(Config, Debug)]
@@ -43,7 +44,7 @@ impl SparseCentersRegularizerConfig {
 /// ```
 ///
 /// Half the distance of two directions, whose mean over all pairs is that of the paper. For losses with several centers
-/// per class, such as SoftTripleLoss. Two equal centers have loss 0 and gradient 0; a zero row is at distance 1 from every
+/// per class, such as SoftTripleLoss. Two equal centers have loss 0 and gradient 0; a zero row has loss 1/2 with every
 /// direction.
 ///
 /// # Source
@@ -77,7 +78,7 @@ impl SparseCentersRegularizer {
     pub fn forward_no_reduction(&self, weights: Tensor<2>) -> Tensor<1> {
         let Self { classes, centers_per_class: centers, .. } = *self;
         let [_, dim] = weights.dims();
-        assert_shape!(weights, [classes * centers, dim]);
+        check_shape("SparseCentersRegularizer", "weights", weights.dims(), [classes * centers, dim]);
         let dtype = weights.dtype();
         let pairs = centers * (centers - 1) / 2;
         if dim == 0 {

@@ -26,6 +26,7 @@ impl ClassBalancedConfig {
     /// # Errors
     ///
     /// If a setting is out of its range, a label is negative, or there are fewer classes than a batch needs.
+    #[track_caller]
     pub fn init(&self, labels: &[i64]) -> Result<ClassBalanced, SamplingError> {
         let Self { classes_per_batch, samples_per_class, batches_per_epoch, seed } = *self;
         let fields = [

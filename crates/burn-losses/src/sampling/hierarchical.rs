@@ -39,6 +39,7 @@ impl HierarchicalConfig {
     /// # Errors
     ///
     /// If a setting is out of its range, a label is negative, or there are too few super-classes or classes.
+    #[track_caller]
     pub fn init(&self, classes: &[i64], super_classes: &[i64]) -> Result<Hierarchical, SamplingError> {
         let Self { batch_size, samples_per_class, batches_per_combination, super_classes_per_batch, seed } = *self;
         let setting = |field, range, value| SamplingError::Setting { sampler: "Hierarchical", field, range, value };
