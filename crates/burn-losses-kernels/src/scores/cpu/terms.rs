@@ -102,9 +102,11 @@ impl<T: Real> Softplus<'_, T> {
         Arch::new().dispatch(WeighSoftplus { softplus: self, scores, slopes, g_sum });
     }
 
+    /// `((score + 1) / 2)^exponent`
     #[inline(always)]
-    fn base(self, score: T) -> T {
-        larger((score + T::one()) * T::of(0.5), T::of(Curve::SMALLEST_BASE))
+    fn power<const FUSED: bool>(score: T, exponent: T) -> T {
+        let base = larger((score + T::one()) * T::of(0.5), T::of(Curve::SMALLEST_BASE));
+        (exponent * base.logarithm::<FUSED>()).exponential::<FUSED>()
     }
 
     #[inline(always)]
@@ -114,11 +116,11 @@ impl<T: Real> Softplus<'_, T> {
 
     /// The term and its slope by the curve.
     #[inline(always)]
-    fn term<const FUSED: bool>(self, score: T, bias: T, offset: T) -> (T, T) {
-        let bent = if self.curve.is_straight() {
+    fn term<const FUSED: bool, const STRAIGHT: bool>(self, score: T, bias: T, offset: T) -> (T, T) {
+        let bent = if STRAIGHT {
             score
         } else {
-            let power = self.base(score).powf(T::of(self.curve.exponent));
+            let power = Self::power::<FUSED>(score, T::of(self.curve.exponent));
             power + power - T::one()
         };
         let score = (bent + bias) * self.scale + offset;
@@ -169,7 +171,7 @@ struct AddSoftplus<'a, T> {
 
 impl<T: Real> AddSoftplus<'_, T> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<const FUSED: bool, const STRAIGHT: bool>(self) {
         let Self { softplus, scores, sum, slopes, active } = self;
         let nothing = T::of(NOTHING);
         sum.fill(T::zero());
@@ -179,7 +181,7 @@ impl<T: Real> AddSoftplus<'_, T> {
             let bias = softplus.bias(key);
             let sums = sum.iter_mut().zip(&mut *slopes).zip(&mut *active);
             for ((&score, &offset), ((sum, slopes), active)) in row.iter().zip(softplus.offsets).zip(sums) {
-                let (term, slope) = softplus.term::<FUSED>(score, bias, offset);
+                let (term, slope) = softplus.term::<FUSED, STRAIGHT>(score, bias, offset);
                 let counts = score != nothing;
                 *sum = *sum + if counts { term } else { T::zero() };
                 *slopes = *slopes + if counts { slope } else { T::zero() };
@@ -194,7 +196,12 @@ impl<T: Real> WithSimd for AddSoftplus<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
+        match (S::IS_SCALAR, self.softplus.curve.is_straight()) {
+            (true, true) => self.run::<false, true>(),
+            (true, false) => self.run::<false, false>(),
+            (false, true) => self.run::<true, true>(),
+            (false, false) => self.run::<true, false>(),
+        }
     }
 }
 
@@ -207,16 +214,16 @@ struct WeighSoftplus<'a, T> {
 
 impl<T: Real> WeighSoftplus<'_, T> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<const FUSED: bool, const STRAIGHT: bool>(self) {
         let Self { softplus, scores, slopes, g_sum } = self;
         let exponent = T::of(softplus.curve.exponent);
         for (slope, &score) in slopes.iter_mut().zip(&*scores) {
-            *slope = exponent * softplus.base(score).powf(exponent - T::one());
+            *slope = exponent * Softplus::power::<FUSED>(score, exponent - T::one());
         }
         for (key, row) in scores.chunks_exact_mut(g_sum.len()).enumerate() {
             let bias = softplus.bias(key);
             for ((score, &offset), &gradient) in row.iter_mut().zip(softplus.offsets).zip(g_sum) {
-                *score = gradient * softplus.term::<FUSED>(*score, bias, offset).1;
+                *score = gradient * softplus.term::<FUSED, STRAIGHT>(*score, bias, offset).1;
             }
         }
     }
@@ -227,6 +234,11 @@ impl<T: Real> WithSimd for WeighSoftplus<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
+        match (S::IS_SCALAR, self.softplus.curve.is_straight()) {
+            (true, true) => self.run::<false, true>(),
+            (true, false) => self.run::<false, false>(),
+            (false, true) => self.run::<true, true>(),
+            (false, false) => self.run::<true, false>(),
+        }
     }
 }
