@@ -5,7 +5,7 @@ use crate::host::Real;
 /// Numbers that are reduced side by side.
 const LANES: usize = 16;
 /// What is smaller, as a share of the largest difference of a row or by itself, counts as 0 in a power.
-const NOTHING: f64 = 1e-30;
+const VANISHING: f64 = 1e-30;
 
 pub(super) trait Distance<T>: Copy + Send + Sync {
     fn of<const FUSED: bool>(self, a: &[T], b: &[T]) -> T;
@@ -108,7 +108,7 @@ impl<T: Real> Distance<T> for Euclidean {
     #[inline(always)]
     fn of<const FUSED: bool>(self, a: &[T], b: &[T]) -> T {
         let largest = Extreme { largest: true }.of::<FUSED>(a, b);
-        if largest < T::of(NOTHING) {
+        if largest < T::of(VANISHING) {
             return T::zero();
         }
         let square = |difference: T| (difference / largest) * (difference / largest);
@@ -137,7 +137,7 @@ impl<T: Real> Power<T> {
     #[inline(always)]
     fn share<const FUSED: bool>(difference: T, largest: T, exponent: T) -> T {
         let share = difference / largest;
-        let none = share < T::of(NOTHING);
+        let none = share < T::of(VANISHING);
         let share = if none { T::one() } else { share };
         let power = (exponent * share.logarithm::<FUSED>()).exponential::<FUSED>();
         if none { T::zero() } else { power }
@@ -153,7 +153,7 @@ impl<T: Real> Distance<T> for Power<T> {
     #[inline(always)]
     fn of<const FUSED: bool>(self, a: &[T], b: &[T]) -> T {
         let largest = Self::largest::<FUSED>(a, b);
-        if largest < T::of(NOTHING) {
+        if largest < T::of(VANISHING) {
             return T::zero();
         }
         let fold = |sum: T, difference: T| sum + Self::share::<FUSED>(difference, largest, self.p);
@@ -164,7 +164,7 @@ impl<T: Real> Distance<T> for Power<T> {
     #[inline(always)]
     fn add_slope<const FUSED: bool>(self, a: &[T], b: &[T], distance: T, gradient: T, into: &mut [T]) {
         let largest = Self::largest::<FUSED>(a, b);
-        if largest < T::of(NOTHING) {
+        if largest < T::of(VANISHING) {
             return;
         }
         // (difference / distance)^(p - 1), each as a share of the largest difference.

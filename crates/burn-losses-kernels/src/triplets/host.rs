@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Bool, DType, Tensor, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -28,7 +28,7 @@ const ANCHORS_PER_THREAD: usize = 16;
 /// - `distances`: `[anchors, references]` in `f32` or `f64`
 /// - `kinds`: `[anchors, references]` in the same type, [`POSITIVE`], [`NEGATIVE`] or 0
 /// - output: `[anchors, references + 3]`, the slopes and the sums
-#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"))]
 pub(crate) trait TripletOps: Backend {
     fn triplets(distances: FloatTensor<Self>, kinds: FloatTensor<Self>, rule: TripletRule) -> FloatTensor<Self>;
 }
@@ -54,14 +54,6 @@ macro_rules! on_host {
 on_host!(burn::backend::Flex);
 #[cfg(feature = "ndarray")]
 on_host!(burn::backend::NdArray);
-
-impl<B: TripletOps, C: burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy> TripletOps
-    for Autodiff<B, C>
-{
-    fn triplets(_: FloatTensor<Self>, _: FloatTensor<Self>, _: TripletRule) -> FloatTensor<Self> {
-        unreachable!("the walk sees distances without a graph")
-    }
-}
 
 pub(super) fn walk(
     distances: Tensor<2>,

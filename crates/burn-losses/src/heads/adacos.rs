@@ -51,7 +51,7 @@ impl AdaCosConfig {
         let classes = self.classes;
         assert!(classes >= 3, "AdaCos: classes must be >= 3, got {classes}");
         let measured = State::new(Tensor::ones([1], (device, DType::F32)));
-        let rule = AdaCosRule { measured, classes, kind: self.scale };
+        let rule = AdaCosRule { measured, classes, scale: self.scale };
         let centers = self.centers.init("AdaCos", [classes, self.embedding_dim], device);
 
         Head::with_rule(centers, rule, self.reduction)
@@ -86,7 +86,7 @@ pub struct AdaCosRule {
     classes: usize,
     /// How the scale is found.
     #[module(skip)]
-    pub kind: AdaCosScale,
+    pub scale: AdaCosScale,
 }
 
 impl AdaCosRule {
@@ -118,7 +118,7 @@ impl MarginRule for AdaCosRule {
     }
 
     fn scale_factor(&self) -> Option<Tensor<1>> {
-        match self.kind {
+        match self.scale {
             AdaCosScale::Fixed => None,
             AdaCosScale::Dynamic => Some(self.factor()),
         }
@@ -129,7 +129,7 @@ impl MarginRule for AdaCosRule {
     }
 
     fn observe(&self, batch: &Batch<'_>) {
-        if self.kind == AdaCosScale::Fixed || self.measured.is_frozen() {
+        if self.scale == AdaCosScale::Fixed || self.measured.is_frozen() {
             return;
         }
         let cosine = batch.target_cosine();

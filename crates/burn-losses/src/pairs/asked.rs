@@ -331,8 +331,9 @@ impl Pairs {
     #[track_caller]
     pub(super) fn identities(&self) -> Tensor<1, Int> {
         let user = self.user;
-        let [labels, _] =
-            self.labels.as_ref().unwrap_or_else(|| panic!("{user}: rows side by side have no identities"));
+        let [labels, _] = self.labels.as_ref().unwrap_or_else(|| {
+            panic!("{user}: rows side by side have no identities; give a batch with labels, Pairs::in_batch")
+        });
         labels.clone()
     }
 
@@ -361,9 +362,13 @@ impl Pairs {
         match &self.rows {
             _ if self.in_batch => self.distances(distance),
             Rows::Embeddings { references, .. } => distance.matrix(references.clone(), references.clone()),
-            _ => panic!(
+            Rows::Distances { .. } => panic!(
                 "{}: the distances of references to each other are needed, which precomputed distances of a batch with \
                  references do not hold",
+                self.user
+            ),
+            Rows::Beside { .. } => panic!(
+                "{}: rows that are given side by side are triplets already; choose triplets of a batch, of Pairs::in_batch",
                 self.user
             ),
         }
