@@ -6,8 +6,8 @@
 use burn::config::Config;
 use burn::tensor::Tensor;
 
-use burn_losses_kernels::distances::{Metric, distances, lengths};
-use burn_losses_kernels::math::{cast_to, in_host_memory, row_lengths, unit_rows, widen};
+use burn_losses_kernels::distances::{Metric, distances, hold_no_differences, lengths};
+use burn_losses_kernels::math::{cast_to, in_host_memory, unit_rows, widen};
 
 use crate::shape::check_shape;
 use crate::squares::squared_distances;
@@ -153,41 +153,33 @@ impl Distance {
         let first = widen(first);
         let second = cast_to(second, first.dtype());
 
-        let few = rows * columns * dim <= DIFFERENCES && !in_host_memory(&first.device());
+        let device = first.device();
+        let few = rows * columns * dim <= DIFFERENCES && !in_host_memory(&device);
+        let exact = few || hold_no_differences(&device);
 
         let distances = match (self, self.metric()) {
-            (_, Some(metric)) => distances(first, second, metric),
-            (Self::Cosine, _) => {
-                let cosines = unit_rows(first).matmul(unit_rows(second).transpose());
-                cosines.neg().add_scalar(1.0).clamp(0.0, 2.0)
-            }
-            (Self::SquaredEuclidean, _) if !few => {
+            (Self::SquaredEuclidean, _) if !exact => {
                 let (squares, unit) = squared_distances(first, second);
                 squares * unit.clone() * unit
             }
-            (Self::Euclidean, _) if !few => {
+            (Self::Euclidean, _) if !exact => {
                 let (squares, unit) = squared_distances(first, second);
                 safe_root(squares) * unit
             }
-            _ => {
-                let first = first.unsqueeze_dim::<3>(1).expand([rows, columns, dim]);
-                let second = second.unsqueeze_dim::<3>(0).expand([rows, columns, dim]);
-                let differences = (first - second).reshape([rows * columns, dim]);
-                self.of_differences(differences).reshape([rows, columns])
+            (_, Some(metric)) => distances(first, second, metric),
+            (_, None) => {
+                let cosines = unit_rows(first).matmul(unit_rows(second).transpose());
+                cosines.neg().add_scalar(1.0).clamp(0.0, 2.0)
             }
         };
         cast_to(distances, dtype)
     }
 
     fn of_differences(self, differences: Tensor<2>) -> Tensor<1> {
-        match (self, self.metric()) {
-            (_, Some(metric)) => lengths(differences, metric),
-            (Self::SquaredEuclidean, _) => differences.square().sum_dim(1).squeeze_dim(1),
-            _ => row_lengths(differences),
-        }
+        lengths(differences, self.metric().expect("a cosine is not a function of the difference"))
     }
 
-    /// As the kernels know it, where no matrix product gives it.
+    /// As the kernels know it; a cosine is no function of the difference.
     fn metric(self) -> Option<Metric> {
         match self {
             Self::SmallestDifference => Some(Metric::Smallest),
@@ -195,7 +187,9 @@ impl Distance {
             Self::Manhattan => Some(Metric::Sum),
             Self::Minkowski(p) => Some(Metric::Power(valid_exponent(p))),
             Self::Chebyshev => Some(Metric::Largest),
-            Self::Euclidean | Self::SquaredEuclidean | Self::Cosine => None,
+            Self::Euclidean => Some(Metric::Euclidean),
+            Self::SquaredEuclidean => Some(Metric::SquaredEuclidean),
+            Self::Cosine => None,
         }
     }
 }

@@ -6,11 +6,12 @@ use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-const METRICS: [Metric; 9] = [
+const METRICS: [Metric; 10] = [
     Metric::Smallest,
     Metric::Different,
     Metric::Sum,
     Metric::Euclidean,
+    Metric::SquaredEuclidean,
     Metric::Largest,
     Metric::Power(0.5),
     Metric::Power(1.5),
@@ -51,7 +52,7 @@ fn outcome(
 #[test]
 fn the_pass_of_a_backend_is_the_reference() {
     for backend in backends() {
-        for [first, second, dim] in [[1, 1, 1], [3, 4, 1], [4, 3, 15], [5, 2, 17], [70, 40, 33]] {
+        for [first, second, dim] in [[1, 1, 1], [3, 4, 1], [4, 3, 15], [5, 2, 17], [70, 40, 33], [130, 70, 40]] {
             let sides = || [matrix(&rows(first, dim, 1), dim, &backend), matrix(&rows(second, dim, 2), dim, &backend)];
             for metric in METRICS {
                 let fast = outcome(sides(), |a, b| distances(a, b, metric), &backend);
@@ -78,6 +79,7 @@ fn distances_of_two_rows_are_those_of_the_formula() {
             (Metric::Sum, 7.0),
             (Metric::Largest, 4.0),
             (Metric::Euclidean, 5.0),
+            (Metric::SquaredEuclidean, 25.0),
             (Metric::Power(2.0), 5.0),
         ] {
             for run in [distances, distances_reference] {
@@ -93,11 +95,37 @@ fn distances_of_two_rows_are_those_of_the_formula() {
     }
 }
 
+/// Rows in two far places, of which those of one are close together: what a product would lose in value and in gradient.
+#[test]
+fn close_rows_far_from_the_origin_keep_their_digits() {
+    for backend in backends() {
+        let clusters = |seed: usize| {
+            let numbers = rows(24, 40, seed);
+            let place = |row: usize| if row < 14 { 50.0 } else { -3.0 };
+            let spread = |row: usize| if row < 14 { 1e-3 } else { 1.0 };
+            let moved = numbers.iter().enumerate();
+            let moved: Vec<f64> = moved.map(|(at, number)| place(at / 40) + spread(at / 40) * number).collect();
+            matrix(&moved, 40, &backend)
+        };
+        for metric in [Metric::Euclidean, Metric::SquaredEuclidean] {
+            let sides = || [clusters(1), clusters(2)];
+            let fast = outcome(sides(), |a, b| distances(a, b, metric), &backend);
+            let slow = outcome(sides(), |a, b| distances_reference(a, b, metric), &backend);
+            let what = format!("{metric:?} on {} {:?}", backend.name, backend.dtype);
+            let tolerance = if backend.is_double() { 1e-10 } else { 1e-4 };
+            for (fast, slow) in fast.iter().zip(&slow) {
+                assert_close(&what, fast, slow, Tolerance::new(tolerance, tolerance));
+            }
+        }
+    }
+}
+
 #[test]
 fn equal_tiny_and_huge_rows_have_finite_gradients_and_a_nan_stays_in_its_row() {
     for backend in backends() {
         let numbers = [0.5, 0.5, 0.0, 0.0, 1e-36, -1e-36, 1e18, -1e18, 1e36, 1e36];
-        for metric in METRICS {
+        // A square of these is beyond `f32`.
+        for metric in METRICS.into_iter().filter(|&metric| metric != Metric::SquaredEuclidean) {
             let what = format!("{metric:?} on {} {:?}", backend.name, backend.dtype);
             let sides = || [matrix(&numbers, 2, &backend), matrix(&numbers, 2, &backend)];
             outcome(sides(), |a, b| distances(a, b, metric), &backend)

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `reference.rs` | ordinary tensor operations: the definition of correct, and what GPUs run |
 //! | `backend.rs` | the two passes as Burn's backends see them, and their gradient |
+//! | `products.rs` | Euclidean distances by a matrix product on that memory |
 //! | `metrics.rs` | every distance of two rows, and its slope |
 //! | `passes.rs` | the two passes on the memory of Flex and NdArray |
 
@@ -16,9 +17,11 @@ mod backend;
 mod metrics;
 #[cfg(feature = "cpu-path")]
 mod passes;
+#[cfg(feature = "cpu-path")]
+mod products;
 mod reference;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 /// How far apart two rows `a` and `b` are, as a function of `d[k] = abs(a[k] - b[k])`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +34,8 @@ pub enum Metric {
     Sum,
     /// `sqrt(sum over k of d[k]²)`, exact also where squares would overflow or vanish.
     Euclidean,
+    /// `sum over k of d[k]²`
+    SquaredEuclidean,
     /// The largest `d[k]`; the slope is that of the first of equal ones.
     Largest,
     /// `(sum over k of d[k]^p)^(1/p)`
@@ -66,6 +71,17 @@ pub fn distances(first: Tensor<2>, second: Tensor<2>, metric: Metric) -> Tensor<
         return backend::distances(first, second, metric);
     }
     reference::distances(first, second, metric)
+}
+
+/// Whether [`distances`] of tensors on a device hold no differences: it has host memory, and its feature is on in this crate.
+pub fn hold_no_differences(device: &Device) -> bool {
+    #[cfg(feature = "cpu-path")]
+    return crate::host::is_host(device);
+    #[cfg(not(feature = "cpu-path"))]
+    return {
+        let _ = device;
+        false
+    };
 }
 
 /// [`distances`] from ordinary tensor operations: the definition of correct.

@@ -11,6 +11,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::Metric;
 use super::metrics::{Different, Distance, Euclidean, Extreme, Power, Sum};
+use super::products::Pairs;
 use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
 
 /// Below this many differences a second thread is not woken.
@@ -36,7 +37,7 @@ macro_rules! with_distance {
                 let $distance = Sum;
                 $body
             }
-            Metric::Euclidean => {
+            Metric::Euclidean | Metric::SquaredEuclidean => {
                 let $distance = Euclidean;
                 $body
             }
@@ -48,7 +49,28 @@ macro_rules! with_distance {
     };
 }
 
+/// Whether a metric comes of a matrix product, for so many rows on the second side; for one a pass is as quick.
+fn by_products(metric: Metric, columns: usize) -> bool {
+    metric == Metric::SquaredEuclidean || metric == Metric::Euclidean && columns > 1
+}
+
+fn forward_by_products<H: Host, T: Real + Key<T> + Element>(
+    first: &FloatTensor<H>,
+    second: &FloatTensor<H>,
+    metric: Metric,
+) -> FloatTensor<H> {
+    let ((a, [rows, dim]), (b, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
+    let pairs = Pairs { first: &a, second: &b, dim, squared: metric == Metric::SquaredEuclidean };
+    tensor::<H, _>(pairs.distances(), [rows, columns], &first.device())
+}
+
 pub(super) fn forward<H: Host>(first: &FloatTensor<H>, second: &FloatTensor<H>, metric: Metric) -> FloatTensor<H> {
+    if by_products(metric, second.shape()[0]) {
+        return match first.dtype() {
+            DType::F64 => forward_by_products::<H, f64>(first, second, metric),
+            _ => forward_by_products::<H, f32>(first, second, metric),
+        };
+    }
     match first.dtype() {
         DType::F64 => with_distance!(metric, f64, |distance| forward_as::<H, f64>(first, second, distance)),
         _ => with_distance!(metric, f32, |distance| forward_as::<H, f32>(first, second, distance)),
@@ -67,10 +89,16 @@ pub(super) fn backward<H: Host>(
     match first.dtype() {
         DType::F64 => {
             let sides = Sides::<f64>::new::<H>(first, second, distances, gradient);
+            if by_products(metric, sides.counts[1]) {
+                return sides.by_products::<H>(metric, wanted, &first.device());
+            }
             with_distance!(metric, f64, |distance| sides.gradients::<H>(distance, wanted, &first.device()))
         }
         _ => {
             let sides = Sides::<f32>::new::<H>(first, second, distances, gradient);
+            if by_products(metric, sides.counts[1]) {
+                return sides.by_products::<H>(metric, wanted, &first.device());
+            }
             with_distance!(metric, f32, |distance| sides.gradients::<H>(distance, wanted, &first.device()))
         }
     }
@@ -139,6 +167,22 @@ impl<T: Real + Key<T> + Element> Sides<T> {
         let ((first, [rows, dim]), (second, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
         let (distances, gradient) = (rows_of::<H, T>(distances).0, rows_of::<H, T>(gradient).0);
         Self { first, second, counts: [rows, columns], dim, distances, gradient }
+    }
+
+    fn by_products<H: Host>(
+        &self,
+        metric: Metric,
+        wanted: [bool; 2],
+        device: &H::Device,
+    ) -> [Option<FloatTensor<H>>; 2] {
+        let squared = metric == Metric::SquaredEuclidean;
+        let pairs = Pairs { first: &self.first, second: &self.second, dim: self.dim, squared };
+        let [rows, columns] = self.counts;
+        let [first, second] = pairs.gradients(&self.distances, &self.gradient, wanted);
+        [
+            first.map(|numbers| tensor::<H, _>(numbers, [rows, self.dim], device)),
+            second.map(|numbers| tensor::<H, _>(numbers, [columns, self.dim], device)),
+        ]
     }
 
     fn gradients<H: Host>(

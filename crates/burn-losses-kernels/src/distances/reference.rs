@@ -22,6 +22,7 @@ pub(super) fn lengths(differences: Tensor<2>, metric: Metric) -> Tensor<1> {
         }
         Metric::Sum => differences.abs().sum_dim(1),
         Metric::Euclidean => return row_lengths(differences),
+        Metric::SquaredEuclidean => differences.square().sum_dim(1),
         Metric::Largest => differences.abs().max_dim(1),
         Metric::Power(p) => power_lengths(differences, p),
     };

@@ -6,6 +6,7 @@ mod flex;
 mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod product;
 mod vectorised;
 
 use burn::backend::DispatchDevice;
@@ -13,6 +14,7 @@ use burn::tensor::Device;
 
 pub(crate) use exponential::Real;
 pub(crate) use memory::{Host, Key, Strided, tensor};
+pub(crate) use product::{Matrix, product};
 pub(crate) use vectorised::{Vectorised, vectorised};
 
 /// Whether the tensors of a device are such memory, and the feature of its backend is on in this crate.

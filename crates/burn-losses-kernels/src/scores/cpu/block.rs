@@ -8,81 +8,14 @@ use alloc::vec::Vec;
 
 use core::mem::MaybeUninit;
 
-use gemm::Parallelism;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::host::Real;
-use crate::host::{Key, Strided};
+use crate::host::{Key, Matrix, Real, Strided};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// Numbers that are added beside each other in a dot product: two AVX-512 registers of `f32`.
 const LANES: usize = 32;
-
-/// A matrix that is read: rows of `columns` numbers, `row_stride` apart, or the transpose of that.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
-    numbers: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: isize,
-    column_stride: isize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    /// `rows` rows of `columns` numbers without gaps, from the start of `numbers`.
-    pub(super) fn rows(numbers: &'a [T], rows: usize, columns: usize) -> Self {
-        assert!(rows * columns <= numbers.len(), "the rows lie inside their slice");
-        Self { numbers, rows, columns, row_stride: columns as isize, column_stride: 1 }
-    }
-
-    pub(super) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// `into = left·right`, or `into += left·right`, without gaps.
-pub(super) fn product<T: Real>(
-    left: Matrix<'_, T>,
-    right: Matrix<'_, T>,
-    add: bool,
-    parallelism: Parallelism,
-    into: &mut [T],
-) {
-    assert_eq!(left.columns, right.rows, "the shapes of a product agree");
-    assert_eq!(left.rows * right.columns, into.len(), "the product fits");
-    // SAFETY: a `Matrix` lies inside its slice by the check in `rows`, and `into` is long enough by the one above. The
-    // three do not overlap, since `into` is borrowed mutably. All numbers are initialised.
-    unsafe {
-        gemm::gemm(
-            left.rows,
-            right.columns,
-            left.columns,
-            into.as_mut_ptr(),
-            1,
-            right.columns as isize,
-            add,
-            left.numbers.as_ptr(),
-            left.column_stride,
-            left.row_stride,
-            right.numbers.as_ptr(),
-            right.column_stride,
-            right.row_stride,
-            T::one(),
-            T::one(),
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-}
 
 /// Rows in working precision, divided by their lengths where that is asked for: a block of keys, or all queries.
 pub(super) struct Block<T> {

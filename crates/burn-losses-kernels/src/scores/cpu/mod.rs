@@ -24,9 +24,9 @@ use gemm::Parallelism;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::backend::{Exclusion, Plan, Term, Wanted};
-use crate::host::{Key, Real, Strided};
+use crate::host::{Key, Matrix, Real, Strided, product};
 use crate::math::NOTHING;
-use block::{AddBias, AddRows, Block, Matrix, Weigh};
+use block::{AddBias, AddRows, Block, Weigh};
 use centers::Centers;
 use terms::{Pace, Reweigh, Softplus, SoftplusSums};
 
@@ -120,7 +120,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     ) -> &'s mut [T] {
         let (lanes, sub_centers) = (tile.1, self.plan.sub_centers);
         let scores = &mut scratch.centers[..block.rows() * lanes];
-        block::product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores);
+        product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores);
         match &mut scratch.keys {
             None => scores,
             Some((centers, keys)) => {
@@ -437,11 +437,11 @@ fn backward_range<T: Real, K: Key<T>>(
             let weights = scratch.given_to_centers(block.rows(), lanes);
             if wanted.keys {
                 let (add, into) = (first > 0, &mut unit_gradient[..rows * per_key]);
-                block::product(weights, inputs.queries_of(tile), add, range.parallelism, into);
+                product(weights, inputs.queries_of(tile), add, range.parallelism, into);
             }
             if wanted.queries {
                 let into = &mut queries_gradient[first * dim..(first + lanes) * dim];
-                block::product(weights.transposed(), block.unit(), true, range.parallelism, into);
+                product(weights.transposed(), block.unit(), true, range.parallelism, into);
             }
         }
         if wanted.keys {
