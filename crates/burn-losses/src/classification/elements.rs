@@ -103,7 +103,7 @@ impl Answers {
 }
 
 /// What a yes and a no weigh.
-#[expect(clippy::large_enum_variant, reason = "made once in a forward")]
+#[allow(clippy::large_enum_variant, reason = "made once in a forward; how large, the backends decide")]
 pub(super) enum Weights<const D: usize> {
     /// The same everywhere.
     Same([f64; 2]),
