@@ -75,15 +75,12 @@ impl<T: Real> Pairs<'_, T> {
                     }
                 }
                 if !self.squared {
-                    let roots = any_close.then_some((a, self.second, self.dim));
                     vectorised(Roots { output });
                     // The root of a square that overflows or vanishes is not the distance.
-                    if let Some((a, second, dim)) = roots {
-                        for (distance, b) in output.iter_mut().zip(second.chunks_exact(dim)) {
-                            if !(*distance < T::of(1e15) && *distance > T::of(1e-15)) {
-                                *distance = vectorised(One { a, b });
-                            }
-                        }
+                    let lost = |distance: T| !(distance < T::of(1e15) && distance > T::of(1e-15));
+                    let all = output.iter_mut().zip(self.second.chunks_exact(self.dim));
+                    for (distance, b) in all.filter(|(distance, _)| any_close && lost(**distance)) {
+                        *distance = vectorised(One { a, b });
                     }
                 }
             },
