@@ -161,6 +161,7 @@ fn sums_of_rows_are_those_of_their_losses() {
     }
 }
 
+/// Where the order of a sum is fixed, to the last bit; a GPU takes the quickest of many at its first sum of a size.
 #[test]
 fn a_sum_from_zero_is_one_with_targets_of_zero() {
     for backend in backends() {
@@ -173,7 +174,10 @@ fn a_sum_from_zero_is_one_with_targets_of_zero() {
             };
             let expected = run(&|x| sum_of_elements(x.clone(), x.zeros_like(), element));
             let actual = run(&|x| sum_of_elements_from_zero(x, element));
-            assert_eq!(actual, expected, "{element:?} on {} {:?}", backend.name, backend.dtype);
+            let tolerance = if backend.is_host() { Tolerance::new(0.0, 0.0) } else { tolerance(&backend) };
+            for (actual, expected) in actual.iter().zip(&expected) {
+                assert_close(&format!("{element:?} on {} {:?}", backend.name, backend.dtype), actual, expected, tolerance);
+            }
         }
     }
 }
