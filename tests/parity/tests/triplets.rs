@@ -1,8 +1,9 @@
 //! All triplets of a batch: the walk of a backend against the walk in ordinary operations and against plain loops.
 
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_losses_kernels::triplets::{
     NegativeDistance, TripletRule, TripletShape, TripletSums, all_triplets, all_triplets_reference,
+    semi_hard_negatives, semi_hard_negatives_reference,
 };
 use parity::{Backend, Exactness, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -174,6 +175,39 @@ fn an_infinite_distance_of_a_positive_is_an_infinite_loss() {
             let what = format!("{rule:?} on {} {:?}", backend.name, backend.dtype);
             assert!(losses[0] == f64::INFINITY && losses[1].is_finite(), "{what}: {losses:?}");
             assert_finite(&what, &gradient);
+        }
+    }
+}
+
+/// Distances with many that are equal, some that are infinite or no number, and rows without positives or negatives.
+#[test]
+fn semi_hard_negatives_equal_plain_loops_and_the_reference() {
+    for backend in backends() {
+        for (mut distances, labels) in [batch(1), batch(2), batch(9), batch(40), tied(9), tied(40)] {
+            let count = labels.len();
+            for (step, strange) in [f64::INFINITY, f64::NAN, f64::NEG_INFINITY].into_iter().enumerate() {
+                distances.iter_mut().skip(step * 7 + 3).step_by(29).for_each(|distance| *distance = strange);
+            }
+            let tensor = || {
+                let data = TensorData::new(distances.clone(), [count, count]);
+                Tensor::<2>::from_data(data, (&backend.device, backend.dtype))
+            };
+            let run = |run: fn(Tensor<2>, Tensor<2, Bool>, Tensor<2, Bool>) -> Tensor<2, Int>| {
+                let Masks { positives, negatives } = masks(&labels, &backend);
+                run(tensor(), positives, negatives).try_into_vec_as::<i64>().unwrap()
+            };
+            let expected: Vec<i64> = (0..count * count)
+                .map(|place| {
+                    let (a, p) = (place / count, place % count);
+                    let at = |n: usize| distances[a * count + n];
+                    let farther = (0..count).filter(|&n| labels[a].min(labels[n]) >= 0 && labels[a] != labels[n]);
+                    let farther = farther.filter(|&n| at(n) > at(p) && at(n).is_finite());
+                    let nearest = farther.min_by(|&n, &other| at(n).total_cmp(&at(other)));
+                    if is_positive(&labels, a, p) { nearest.map_or(-1, |n| n as i64) } else { -1 }
+                })
+                .collect();
+            assert_eq!(run(semi_hard_negatives), expected, "{count} on {} {:?}", backend.name, backend.dtype);
+            assert_eq!(run(semi_hard_negatives_reference), expected, "{count} on {} {:?}", backend.name, backend.dtype);
         }
     }
 }

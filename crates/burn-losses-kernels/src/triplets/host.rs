@@ -5,9 +5,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
-use burn::tensor::{Bool, DType, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
@@ -31,6 +31,9 @@ const ANCHORS_PER_THREAD: usize = 16;
 #[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"))]
 pub(crate) trait TripletOps: Backend {
     fn triplets(distances: FloatTensor<Self>, kinds: FloatTensor<Self>, rule: TripletRule) -> FloatTensor<Self>;
+
+    /// - output: `[anchors, references]`, `I64`
+    fn semi_hard_negatives(distances: FloatTensor<Self>, kinds: FloatTensor<Self>) -> IntTensor<Self>;
 }
 
 macro_rules! on_host {
@@ -44,6 +47,13 @@ macro_rules! on_host {
                 match distances.dtype() {
                     DType::F64 => triplets::<Self, f64>(distances, kinds, rule),
                     _ => triplets::<Self, f32>(distances, kinds, rule),
+                }
+            }
+
+            fn semi_hard_negatives(distances: FloatTensor<Self>, kinds: FloatTensor<Self>) -> IntTensor<Self> {
+                match distances.dtype() {
+                    DType::F64 => semi_hard::<Self, f64>(&distances, &kinds),
+                    _ => semi_hard::<Self, f32>(&distances, &kinds),
                 }
             }
         }
@@ -64,15 +74,64 @@ pub(super) fn walk(
     let home = distances.device();
     let [anchors, references] = distances.dims();
     let distances = distances.without_autodiff();
-    let (device, dtype) = (distances.device(), distances.dtype());
-    let kinds = distances.zeros_like();
-    let kinds = kinds.mask_fill(positives.without_autodiff().to_device(&device), POSITIVE);
-    let kinds = cast_to(kinds.mask_fill(negatives.without_autodiff().to_device(&device), NEGATIVE), dtype);
+    let kinds = kinds(&distances, positives, negatives);
     let output = <Dispatch as TripletOps>::triplets(distances.into_dispatch(), kinds.into_dispatch(), rule);
     let output = Tensor::<2>::from_dispatch(output).to_device(&home);
     let sums = |place: usize| output.clone().narrow(1, references + place, 1).reshape([anchors]);
 
     Walked { slopes: output.clone().narrow(1, 0, references), losses: sums(0), triplets: sums(1), active: sums(2) }
+}
+
+pub(super) fn semi_hard_negatives(
+    distances: Tensor<2>,
+    positives: Tensor<2, Bool>,
+    negatives: Tensor<2, Bool>,
+) -> Tensor<2, Int> {
+    let home = distances.device();
+    let distances = distances.without_autodiff();
+    let kinds = kinds(&distances, positives, negatives);
+    let output = <Dispatch as TripletOps>::semi_hard_negatives(distances.into_dispatch(), kinds.into_dispatch());
+
+    Tensor::from_dispatch(output).to_device(&home)
+}
+
+/// What every reference is to every anchor.
+fn kinds(distances: &Tensor<2>, positives: Tensor<2, Bool>, negatives: Tensor<2, Bool>) -> Tensor<2> {
+    let device = distances.device();
+    let kinds = distances.zeros_like();
+    let kinds = kinds.mask_fill(positives.without_autodiff().to_device(&device), POSITIVE);
+    cast_to(kinds.mask_fill(negatives.without_autodiff().to_device(&device), NEGATIVE), distances.dtype())
+}
+
+fn semi_hard<H: Host, T: Real + Key<T> + burn::tensor::Element>(
+    distances: &FloatTensor<H>,
+    kinds: &FloatTensor<H>,
+) -> IntTensor<H> {
+    let shape = distances.shape();
+    let [anchors, references] = [shape[0], shape[1]];
+    let (all_distances, all_kinds) = (H::strided::<T>(distances), H::strided::<T>(kinds));
+    let mut output = vec![-1_i64; anchors * references];
+    let rows = output.par_chunks_exact_mut(references).with_min_len(ANCHORS_PER_THREAD).enumerate();
+    rows.for_each(|(anchor, row)| {
+        let (mut room, mut room_of_kinds) = (Vec::new(), Vec::new());
+        let distances = all_distances.row(anchor, references, &mut room);
+        let kinds = all_kinds.row(anchor, references, &mut room_of_kinds);
+        let mut negatives: Vec<(T, i64)> = (0..references)
+            .filter(|&reference| kinds[reference] == T::of(NEGATIVE) && distances[reference] < T::infinity())
+            .map(|reference| (distances[reference], reference as i64))
+            .collect();
+        negatives.sort_unstable_by(|first, second| first.partial_cmp(second).expect("numbers below infinity compare"));
+        for (reference, chosen) in row.iter_mut().enumerate().filter(|&(place, _)| kinds[place] == T::of(POSITIVE)) {
+            let near = distances[reference];
+            let farther = negatives.partition_point(|&(far, _)| far <= near);
+            if let Some(&(far, negative)) = negatives.get(farther)
+                && far > near
+            {
+                *chosen = negative;
+            }
+        }
+    });
+    H::int_from_data(TensorData::new(output, [anchors, references]), &distances.device())
 }
 
 fn triplets<H: Host, T: Real + Key<T> + burn::tensor::Element>(

@@ -1,6 +1,6 @@
-//! All triplets of a batch, in memory of `[anchors, references]`.
+//! The triplets of a batch, in memory of `[anchors, references]`: all of them, or one for every positive pair.
 //!
-//! There are `anchors·positives·negatives` of them, and neither they nor their graph are ever held: they are walked on
+//! Of all there are `anchors·positives·negatives` of them, and neither they nor their graph are ever held: they are walked on
 //! distances without a graph, and what is kept is each anchor's sum and, for every distance, the sum of the slopes of the
 //! triplets it is in. A triplet is linear in its two distances up to the slope of its shape, so
 //! `sum(slopes·(distances - constant distances))`, whose value is 0, has the exact gradient.
@@ -16,7 +16,7 @@ mod host;
 mod reference;
 mod rule;
 
-use burn::tensor::{Bool, Tensor, assert_shape};
+use burn::tensor::{Bool, Int, Tensor, assert_shape};
 
 pub use rule::{NegativeDistance, TripletRule, TripletShape};
 
@@ -100,14 +100,73 @@ pub fn all_triplets_reference(
     connected(distances, walked)
 }
 
+/// The semi-hard negative of every positive pair: the closest of the negatives that are farther than the positive, and of
+/// equal ones the first.
+///
+/// ```text
+/// negative[a, p] = argmin over n of distances[a, n], where distances[a, n] > distances[a, p]
+/// ```
+///
+/// A distance that is infinite or not a number is in no triplet.
+///
+/// # Shapes
+///
+/// - distances: `[anchors, references]`, in `f32` or `f64`, at least one of each
+/// - positives: `[anchors, references]`
+/// - negatives: `[anchors, references]`; no reference is both
+/// - output: `[anchors, references]`, the place of the negative; -1 where there is no positive, or no negative for it
+///
+/// # Panics
+///
+/// If the shapes do not agree.
+///
+/// ```
+/// use burn::tensor::{Bool, Device, Tensor};
+/// use burn_losses_kernels::triplets::semi_hard_negatives;
+///
+/// let device = Device::default();
+/// let distances = Tensor::<2>::from_floats([[2.0, 1.0, 4.0, 3.0]], &device);
+/// let positives = Tensor::<2, Bool>::from_data([[true, false, false, false]], &device);
+/// let negatives = positives.clone().bool_not();
+/// let chosen = semi_hard_negatives(distances, positives, negatives);
+/// assert_eq!(chosen.try_into_vec_as::<i64>().unwrap(), [3, -1, -1, -1]);
+/// ```
+pub fn semi_hard_negatives(
+    distances: Tensor<2>,
+    positives: Tensor<2, Bool>,
+    negatives: Tensor<2, Bool>,
+) -> Tensor<2, Int> {
+    check_shapes(&distances, &positives, &negatives);
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&distances.device()) {
+        return host::semi_hard_negatives(distances, positives, negatives);
+    }
+    semi_hard_negatives_reference(distances, positives, negatives)
+}
+
+/// [`semi_hard_negatives`] from ordinary tensor operations: the definition of correct. Some four million numbers at a time.
+pub fn semi_hard_negatives_reference(
+    distances: Tensor<2>,
+    positives: Tensor<2, Bool>,
+    negatives: Tensor<2, Bool>,
+) -> Tensor<2, Int> {
+    check_shapes(&distances, &positives, &negatives);
+    reference::semi_hard_negatives(distances.detach(), positives, negatives)
+}
+
 fn check(distances: &Tensor<2>, positives: &Tensor<2, Bool>, negatives: &Tensor<2, Bool>, rule: TripletRule) {
+    check_shapes(distances, positives, negatives);
+    let [anchors, references] = distances.dims();
+    if rule.negative_distance == NegativeDistance::Nearest {
+        assert_eq!(anchors, references, "triplets: the nearest negative needs the distances of a batch with itself");
+    }
+}
+
+fn check_shapes(distances: &Tensor<2>, positives: &Tensor<2, Bool>, negatives: &Tensor<2, Bool>) {
     let [anchors, references] = distances.dims();
     assert!(anchors >= 1 && references >= 1, "triplets: there must be an anchor and a reference");
     assert_shape!(positives, [anchors, references]);
     assert_shape!(negatives, [anchors, references]);
-    if rule.negative_distance == NegativeDistance::Nearest {
-        assert_eq!(anchors, references, "triplets: the nearest negative needs the distances of a batch with itself");
-    }
 }
 
 fn connected(distances: Tensor<2>, walked: Walked) -> TripletSums {

@@ -1,8 +1,11 @@
 use alloc::vec::Vec;
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::{NegativeDistance, TripletRule, Walked};
+
+/// Numbers that the search for semi-hard negatives holds at once, about.
+const BLOCK: usize = 1 << 22;
 
 /// All triplets from ordinary tensor operations: the references are walked as negatives one by one.
 pub(super) fn walk(
@@ -52,4 +55,31 @@ pub(super) fn walk(
     let column = |column: Tensor<2>| column.reshape([anchors]);
 
     Walked { slopes, losses: column(losses), triplets: column(triplets), active: column(active) }
+}
+
+/// Every positive pair is held to all references, some pairs at a time.
+pub(super) fn semi_hard_negatives(
+    distances: Tensor<2>,
+    positives: Tensor<2, Bool>,
+    negatives: Tensor<2, Bool>,
+) -> Tensor<2, Int> {
+    let [anchors, references] = distances.dims();
+    let length = (BLOCK / (anchors * references)).clamp(1, references);
+    let chosen = (0..references).step_by(length).map(|start| {
+        let length = length.min(references - start);
+        let shape = [anchors, length, references];
+        let near = distances.clone().narrow(1, start, length).unsqueeze_dim::<3>(2).expand(shape);
+        let far = distances.clone().unsqueeze_dim::<3>(1).expand(shape);
+        let allowed = negatives.clone().unsqueeze_dim::<3>(1).expand(shape);
+        let farther = far.clone().greater(near).bool_and(allowed).bool_and(far.clone().is_inf().bool_not());
+        let missing = farther.clone().any_dim(2).bool_not();
+        let index = far.mask_fill(farther.bool_not(), largest(&distances)).argmin(2);
+        index.mask_fill(missing, -1).reshape([anchors, length])
+    });
+    Tensor::cat(chosen.collect(), 1).mask_fill(positives.bool_not(), -1)
+}
+
+/// Infinity would leave a row of nothing else without a smallest number on some backends.
+fn largest(distances: &Tensor<2>) -> f64 {
+    if distances.dtype() == DType::F64 { f64::MAX } else { f64::from(f32::MAX) }
 }

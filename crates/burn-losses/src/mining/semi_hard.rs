@@ -1,10 +1,9 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
+use burn_losses_kernels::triplets::semi_hard_negatives;
 
-use super::choice::{Candidates, beyond_all, blocks};
+use super::choice::Candidates;
 use super::{Miner, Triplets};
 use crate::distance::Distance;
 use crate::pairs::Pairs;
@@ -46,8 +45,6 @@ impl SemiHardMinerConfig {
 /// then, which is wrong by itself: FaceNet's argument against the hardest negatives is against it too.) The distances
 /// of FaceNet are squared Euclidean ones of unit rows.
 ///
-/// The comparison of all positives with all negatives goes in blocks of a few million.
-///
 /// # Source
 ///
 /// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.2, equation 4.
@@ -65,23 +62,13 @@ impl Miner for SemiHardMiner {
             return pairs.clone();
         };
         let Candidates { distances, positive, negative, home } = candidates;
-        let [anchors, references] = positive.dims();
-        let (mut chosen, mut found) = (Vec::new(), Vec::new());
-        for (start, length) in blocks([anchors, references]) {
-            let shape = [anchors, length, references];
-            let limit = distances.clone().narrow(1, start, length).unsqueeze_dim::<3>(2).expand(shape);
-            let candidates = distances.clone().unsqueeze_dim::<3>(1).expand(shape);
-            let gap = candidates.clone() - limit;
-            let within = gap.clone().greater_scalar(0.0).bool_and(gap.lower_equal_scalar(self.margin));
-            let allowed = within.bool_and(negative.clone().unsqueeze_dim::<3>(1).expand(shape));
-            let beyond = beyond_all(distances.dtype());
-            let index = candidates.mask_fill(allowed.clone().bool_not(), beyond).argmin(2);
-            chosen.push(index.reshape([anchors, length]));
-            found.push(allowed.any_dim(2).reshape([anchors, length]));
-        }
-        let valid = Tensor::cat(found, 1).bool_and(positive);
+        let index = semi_hard_negatives(distances.clone(), positive, negative);
+        let missing = index.clone().lower_scalar(0);
+        let index = index.mask_fill(missing.clone(), 0);
+        let gap = distances.clone().gather(1, index.clone()) - distances;
+        let valid = gap.lower_equal_scalar(self.margin).bool_and(missing.bool_not());
 
-        pairs.clone().with_triplets(Triplets::of_pairs(Tensor::cat(chosen, 1), valid).on_device(&home))
+        pairs.clone().with_triplets(Triplets::of_pairs(index, valid).on_device(&home))
     }
 }
 

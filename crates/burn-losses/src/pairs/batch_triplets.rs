@@ -1,8 +1,8 @@
 //! The triplets of a batch that are one per anchor or per positive pair, in memory of `[anchors, references]`.
 
 use burn::config::Config;
-use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletSums};
+use burn::tensor::{Bool, Tensor};
+use burn_losses_kernels::triplets::{NegativeDistance, TripletRule, TripletSums, semi_hard_negatives};
 
 use super::masked::{flat, flat_mask, inside};
 use crate::mining::{PairMasks, beyond_all};
@@ -40,23 +40,11 @@ pub(super) fn hard_triplets(distances: Tensor<2>, pairs: &PairMasks, rule: Tripl
     anchor_sums(farthest, nearest, valid, rule)
 }
 
-/// For every positive pair the nearest negative that is farther than the positive. The search walks the references one
-/// by one.
+/// For every positive pair the nearest negative that is farther than the positive.
 pub(super) fn semi_hard_triplets(distances: Tensor<2>, pairs: &PairMasks, rule: TripletRule) -> TripletSums {
-    let shape = distances.dims();
-    let constant = distances.clone().detach();
-    let mut nearest = constant.full_like(beyond_all(distances.dtype()));
-    let mut index = Tensor::<2, Int>::full(shape, -1, &distances.device());
-    for reference in 0..shape[1] {
-        let negative = constant.clone().narrow(1, reference, 1).expand(shape);
-        let is_negative = pairs.negative.clone().narrow(1, reference, 1).expand(shape);
-        let better = negative.clone().greater(constant.clone()).bool_and(negative.clone().lower(nearest.clone()));
-        let better = better.bool_and(is_negative);
-        nearest = nearest.mask_where(better.clone(), negative);
-        index = index.mask_fill(better, reference as i64);
-    }
+    let index = semi_hard_negatives(distances.clone(), pairs.positive.clone(), pairs.negative.clone());
     let missing = index.clone().lower_scalar(0);
-    let valid = pairs.positive.clone().bool_and(missing.clone().bool_not());
+    let valid = missing.clone().bool_not();
     let index = index.mask_fill(missing, 0);
     let negative = distances.clone().gather(1, index.clone());
     let negative = match rule.negative_distance {

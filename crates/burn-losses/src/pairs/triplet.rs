@@ -70,7 +70,8 @@ impl TripletLossConfig {
 /// there.) In a batch with `All`, a triplet that is swapped counts for the row of its positive, which has become the anchor.
 ///
 /// Memory is that of a few `[batch, batch]` matrices, also with `All`: its `batch³` triplets are never held, and leave
-/// nothing in the graph but one matrix of slopes. `All` and `SemiHard` take `batch` passes over such a matrix. Triplets of a
+/// nothing in the graph but one matrix of slopes. On GPUs `All` takes `batch` passes over such a matrix, and so,
+/// some at a time, does `SemiHard`. Triplets of a
 /// miner take memory for the list; on GPUs Burn adds up the gradient of the distances entry by entry: keep lists to some ten
 /// thousand triplets there.
 ///
