@@ -5,8 +5,10 @@
 //!   losses, hard classes reweighted, a sum of softplus; with several centers per class, a bias per key, rows normalised or
 //!   not. Streamed over blocks of keys, so that the `[queries, keys]` scores never exist at once.
 //! - [`distances`]: of all rows to all rows, where no matrix product gives them.
+//! - [`drawn_rows`]: rows that a batch draws, and steps of an optimizer that touch no others.
 //! - [`elements`]: losses of a prediction and a target, number by number.
 //! - [`log_odds`]: what a softmax over logits says of the class of every row, in one pass.
+//! - [`row_groups`]: rows shortened as a whole, in place.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
 //!
 //! # Features
@@ -22,11 +24,13 @@
 extern crate alloc;
 
 pub mod distances;
+pub mod drawn_rows;
 pub mod elements;
 #[cfg(feature = "cpu-path")]
 mod host;
 pub mod log_odds;
 #[doc(hidden)]
 pub mod math;
+pub mod row_groups;
 pub mod scores;
 pub mod triplets;

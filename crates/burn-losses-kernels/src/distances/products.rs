@@ -11,13 +11,15 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::metrics::{Distance, Euclidean};
-use crate::host::{Matrix, Real, Vectorised, product, vectorised};
+use crate::host::{Matrix, Real, Vectorised, product, sum, vectorised};
 
 /// A squared distance below this share of `|a|² + |b|²` is computed from the difference: above it, the rounding of a
 /// product in `f32` is less than `1e-4` of it.
 const CLOSE: f64 = 4e-3;
 /// Sums of squares below this have lost digits.
 const VANISHING: f64 = 1e-30;
+/// Numbers that are added in their own precision, 16 in a row, before the sum goes into one in `f64`.
+const BLOCK: usize = 256;
 /// Below this many multiplications a second thread is not woken.
 const WORTH_A_THREAD: usize = 1 << 18;
 
@@ -150,7 +152,7 @@ impl<T: Real> Vectorised for Total<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> T {
-        sum_of(self.row, |number| number)
+        T::of(sum::<BLOCK, _>(self.row, |number| number))
     }
 }
 
@@ -164,20 +166,8 @@ impl<T: Real> Vectorised for Squares<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> T {
-        sum_of(self.row, |number| number * number)
+        T::of(sum::<BLOCK, _>(self.row, |number| number * number))
     }
-}
-
-#[inline(always)]
-fn sum_of<T: Real>(row: &[T], of: impl Fn(T) -> T) -> T {
-    const LANES: usize = 16;
-    let mut sums = [T::zero(); LANES];
-    let mut chunks = row.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        sums.iter_mut().zip(chunk).for_each(|(sum, &number)| *sum = *sum + of(number));
-    }
-    sums.iter_mut().zip(chunks.remainder()).for_each(|(sum, &number)| *sum = *sum + of(number));
-    sums.into_iter().fold(T::zero(), |sum, part| sum + part)
 }
 
 /// Products of a row with all others as squared distances; -1 for those that are to be taken from the differences. Whether

@@ -13,7 +13,7 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::Element;
 use super::backend::Output;
 use super::formulas::{Formula, with_formula};
-use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
+use crate::host::{Host, Key, Real, Vectorised, sum_of_both, tensor, vectorised};
 
 /// Below this many numbers a second thread is not woken.
 const WORTH_A_THREAD: usize = 1 << 15;
@@ -30,9 +30,7 @@ impl Output {
     }
 }
 
-/// Numbers that are added side by side.
-const LANES: usize = 16;
-/// Numbers that are added in their own precision, before the sum goes into one in `f64`: 16 in a lane.
+/// Numbers that are added in their own precision, 16 in a row, before the sum goes into one in `f64`.
 const BLOCK: usize = 256;
 
 /// - `predictions`: `[1, count]`
@@ -179,21 +177,7 @@ impl<T: Real, F: Formula<T>> Vectorised for Sum<'_, T, F> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
-        let mut total = 0.0;
-        for (x, y) in self.x.chunks(BLOCK).zip(self.y.chunks(BLOCK)) {
-            let mut sums = [T::zero(); LANES];
-            let (mut x, mut y) = (x.chunks_exact(LANES), y[..x.len()].chunks_exact(LANES));
-            for (x, y) in (&mut x).zip(&mut y) {
-                for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
-                    *sum = *sum + self.formula.value::<FUSED>(x, y);
-                }
-            }
-            for ((sum, &x), &y) in sums.iter_mut().zip(x.remainder()).zip(y.remainder()) {
-                *sum = *sum + self.formula.value::<FUSED>(x, y);
-            }
-            total += sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum::<f64>();
-        }
-        total
+        sum_of_both::<BLOCK, _>(self.x, self.y, |x, y| self.formula.value::<FUSED>(x, y))
     }
 }
 

@@ -23,6 +23,13 @@ impl Host for Flex {
         }
     }
 
+    fn changed<E: Element + Pod>(tensor: FloatTensor<Self>, change: impl FnOnce(&mut [E])) -> FloatTensor<Self> {
+        let whole = tensor.layout().contiguous_offsets() == Some((0, tensor.storage::<E>().len()));
+        let mut tensor = if whole { tensor } else { tensor.to_contiguous() };
+        change(tensor.storage_mut());
+        tensor
+    }
+
     fn integers(tensor: IntTensor<Self>) -> Vec<i64> {
         let tensor = tensor.to_contiguous();
         match tensor.dtype() {

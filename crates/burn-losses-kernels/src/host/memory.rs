@@ -100,6 +100,9 @@ pub(crate) trait Host: Backend {
     /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
     fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E>;
 
+    /// `change` on all numbers in their order: where they lie if nothing else holds them, else in a copy.
+    fn changed<E: Element + Pod>(tensor: FloatTensor<Self>, change: impl FnOnce(&mut [E])) -> FloatTensor<Self>;
+
     fn integers(tensor: IntTensor<Self>) -> Vec<i64>;
 }
 

@@ -7,6 +7,7 @@ mod memory;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod product;
+mod sums;
 mod vectorised;
 
 use burn::backend::DispatchDevice;
@@ -15,6 +16,7 @@ use burn::tensor::Device;
 pub(crate) use exponential::Real;
 pub(crate) use memory::{Host, Key, Strided, tensor};
 pub(crate) use product::{Matrix, product};
+pub(crate) use sums::{sum, sum_of_both};
 pub(crate) use vectorised::{Vectorised, vectorised};
 
 /// Whether the tensors of a device are such memory, and the feature of its backend is on in this crate.

@@ -31,6 +31,18 @@ macro_rules! strided {
     }};
 }
 
+macro_rules! changed {
+    ($storage:ident, $from:ty, $to:ty, $change:ident) => {{
+        assert_eq!(<$from>::dtype(), <$to>::dtype(), "the type was looked up before");
+        let array = $storage.ensure_owned();
+        if !array.is_standard_layout() {
+            *array = array.as_standard_layout().into_shared();
+        }
+        let numbers = array.as_slice_mut().expect("its numbers are in their order");
+        $change(bytemuck::cast_slice_mut::<$from, $to>(numbers))
+    }};
+}
+
 impl Host for NdArray {
     fn strided<E: Element + Pod>(tensor: &FloatTensor<Self>) -> Strided<'_, E> {
         match tensor {
@@ -38,6 +50,15 @@ impl Host for NdArray {
             NdArrayTensor::F64(storage) => strided!(storage, f64, E),
             _ => unreachable!("ndarray has no other float types"),
         }
+    }
+
+    fn changed<E: Element + Pod>(mut tensor: FloatTensor<Self>, change: impl FnOnce(&mut [E])) -> FloatTensor<Self> {
+        match &mut tensor {
+            NdArrayTensor::F32(storage) => changed!(storage, f32, E, change),
+            NdArrayTensor::F64(storage) => changed!(storage, f64, E, change),
+            _ => unreachable!("ndarray has no other float types"),
+        }
+        tensor
     }
 
     fn integers(tensor: IntTensor<Self>) -> Vec<i64> {

@@ -9,12 +9,12 @@ use burn::tensor::{DType, Element, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
+use crate::host::{Host, Key, Real, Vectorised, sum, sum_of_both, tensor, vectorised};
 use crate::math::NOTHING;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
 const WORTH_A_THREAD: usize = 1 << 15;
-/// Numbers that are added side by side.
+/// Numbers whose largest is looked for side by side.
 const LANES: usize = 16;
 /// Numbers that are added in their own precision, before the sum goes into one in `f64`.
 const BLOCK: usize = 1024;
@@ -96,7 +96,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 2));
-    let total = weights.as_ref().map_or(T::zero(), |weights| sum(weights));
+    let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, _>(weights, |weight| weight)));
     let mut output = vec![T::zero(); rows * classes];
     let length = rows_per_thread(classes);
     output.par_chunks_mut(length * classes).enumerate().for_each(|(chunk, output)| {
@@ -160,41 +160,14 @@ fn log_sum_exp<T: Real, const FUSED: bool>(parts: [&[T]; 2]) -> T {
         let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
         return if no_number { T::nan() } else { T::of(NOTHING) };
     }
-    let mut total = 0.0;
-    for block in parts.into_iter().flat_map(|part| part.chunks(BLOCK)) {
-        let mut sums = [T::zero(); LANES];
-        let mut chunks = block.chunks_exact(LANES);
-        for chunk in &mut chunks {
-            for (sum, &number) in sums.iter_mut().zip(chunk) {
-                *sum = *sum + (number - largest).exponential::<FUSED>();
-            }
-        }
-        for (sum, &number) in sums.iter_mut().zip(chunks.remainder()) {
-            *sum = *sum + (number - largest).exponential::<FUSED>();
-        }
-        total += wide(sums.into_iter().fold(T::zero(), |sum, part| sum + part));
-    }
-    largest + T::of(total.ln())
+    let total = parts.map(|part| sum::<BLOCK, _>(part, |number| (number - largest).exponential::<FUSED>()));
+    largest + T::of((total[0] + total[1]).ln())
 }
 
 /// `sum over j of weights[j]·(all - logits[j])`.
 #[inline(always)]
 fn weighted<T: Real>(logits: &[T], weights: &[T], all: T) -> T {
-    let mut total = 0.0;
-    for (logits, weights) in logits.chunks(BLOCK).zip(weights.chunks(BLOCK)) {
-        let mut sums = [T::zero(); LANES];
-        let (mut logits, mut weights) = (logits.chunks_exact(LANES), weights.chunks_exact(LANES));
-        for (logits, weights) in (&mut logits).zip(&mut weights) {
-            for ((sum, &logit), &weight) in sums.iter_mut().zip(logits).zip(weights) {
-                *sum = *sum + times(weight, all - logit);
-            }
-        }
-        for ((sum, &logit), &weight) in sums.iter_mut().zip(logits.remainder()).zip(weights.remainder()) {
-            *sum = *sum + times(weight, all - logit);
-        }
-        total += wide(sums.into_iter().fold(T::zero(), |sum, part| sum + part));
-    }
-    T::of(total)
+    T::of(sum_of_both::<BLOCK, _>(logits, weights, |logit, weight| times(weight, all - logit)))
 }
 
 /// The product, where a weight of 0 takes infinity out too: a class that is masked and weighs nothing.
@@ -239,12 +212,4 @@ impl<T: Real> Vectorised for Backward<'_, T> {
             }
         }
     }
-}
-
-fn sum<T: Real>(numbers: &[T]) -> T {
-    T::of(numbers.iter().map(|&number| wide(number)).sum())
-}
-
-fn wide<T: Real>(number: T) -> f64 {
-    number.to_f64().expect("a float is an f64")
 }

@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::distances::{Metric, distances};
+use burn_losses_kernels::row_groups::shortened_rows;
 
 use super::penalty::{check_strength, reach};
 use super::{ParameterChoice, ShrinkageStep};
@@ -65,15 +65,7 @@ impl ShrinkageStep for ProximalRowGroups {
         if threshold == 0.0 || count == 0 {
             return weights;
         }
-        let size = [dims[0], count / dims[0]];
-        let rows = weights.reshape(size);
-        let origin = Tensor::zeros([1, size[1]], (&rows.device(), rows.dtype()));
-        let lengths = distances(rows.clone(), origin, Metric::Euclidean);
-        let gone = lengths.clone().lower_equal_scalar(threshold);
-        let kept = lengths.clone().sub_scalar(threshold) / lengths.mask_fill(gone.clone(), 1.0);
-
-        // The sum with 0 takes the sign off a zero.
-        (rows * kept.mask_fill(gone, 0.0).expand(size)).add_scalar(0.0).reshape(dims)
+        shortened_rows(weights.reshape([dims[0], count / dims[0]]), threshold).reshape(dims)
     }
 }
 

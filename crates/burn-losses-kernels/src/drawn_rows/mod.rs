@@ -1,0 +1,173 @@
+//! Rows of a large matrix that a batch draws, and steps of an optimizer that touch no others.
+//!
+//! The gradient of a selection is as large as the matrix, and an optimizer walks all of it. Here the gradient of
+//! [`drawn_rows`] is *packed*: it has a row for every one that was drawn, which says where it belongs. A step by
+//! [`sgd_step`] or [`adamw_step`] reads it and changes those rows where they lie.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `backend.rs` | the selection as Burn's backends see it, and its gradient |
+//! | `packed.rs` | what stands behind the gradient of a row |
+//! | `rule.rs` | the settings of the steps |
+//! | `reference.rs` | the steps from ordinary tensor operations: the definition of correct, and what GPUs run |
+//! | `host.rs` | the steps on the memory of Flex and NdArray |
+
+mod backend;
+#[cfg(feature = "cpu-path")]
+mod host;
+mod packed;
+mod reference;
+mod rule;
+
+use burn::tensor::{Bool, Int, Tensor, assert_shape};
+
+pub use packed::is_packed;
+pub use rule::{AdamWRule, SgdRule};
+
+/// The rows of a matrix at some places, with a packed gradient.
+///
+/// ```text
+/// output[i] = weights[places[i]]
+/// ```
+///
+/// The gradient of the weights is `[drawn, dim + 5]`: that of every row of the output, the four bytes of its place, and 1
+/// where it counts. No ordinary optimizer takes such a gradient. Where this crate does not know the backend, the gradient
+/// is that of Burn's selection, `[rows, dim]`.
+///
+/// # Shapes
+///
+/// - weights: `[rows, dim]`, of any float type
+/// - places: `[drawn]`, in `0..rows`; no row that counts twice
+/// - counted: `[drawn]`; what does not count must have the gradient 0
+/// - output: `[drawn, dim]`
+///
+/// # Panics
+///
+/// If the shapes do not agree.
+pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1, Bool>) -> Tensor<2> {
+    let [drawn] = places.dims();
+    assert_shape!(counted, [drawn]);
+    if !crate::scores::streams_on(&weights.device()) {
+        return weights.select(0, places);
+    }
+    backend::drawn_rows(weights, places, counted)
+}
+
+/// A step of gradient descent on the rows of a packed gradient. No gradient is recorded.
+///
+/// ```text
+/// g        = gradient + weight_decay·w
+/// velocity = momentum·velocity + g
+/// w        = w - learning_rate·(g + momentum·velocity    if nesterov, else velocity)
+/// ```
+///
+/// All other rows stay as they are to the bit, those of the velocity too. In host memory weights and velocity are changed
+/// in place where no other tensor shares them.
+///
+/// # Shapes
+///
+/// - weights: `[rows, dim]`, of any float type
+/// - velocity: as weights, in `f32` where they are in half precision; 0 before the first step
+/// - gradient: `[drawn, dim + 5]`
+/// - output: the weights and the velocity after the step
+///
+/// # Panics
+///
+/// If the shapes do not agree. If the gradient is the sum of several or was scaled; on a GPU its rows become NaN then.
+pub fn sgd_step(
+    weights: Tensor<2>,
+    velocity: Tensor<2>,
+    gradient: Tensor<2>,
+    rule: SgdRule,
+    learning_rate: f64,
+) -> (Tensor<2>, Tensor<2>) {
+    check(&weights, &velocity, &gradient);
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&weights.device()) && weights.dtype() == velocity.dtype() {
+        return host::sgd_step(weights, velocity, gradient, rule, learning_rate);
+    }
+    reference::sgd_step(weights, velocity, gradient, rule, learning_rate)
+}
+
+/// [`sgd_step`] from ordinary tensor operations: the definition of correct.
+pub fn sgd_step_reference(
+    weights: Tensor<2>,
+    velocity: Tensor<2>,
+    gradient: Tensor<2>,
+    rule: SgdRule,
+    learning_rate: f64,
+) -> (Tensor<2>, Tensor<2>) {
+    check(&weights, &velocity, &gradient);
+    reference::sgd_step(weights, velocity, gradient, rule, learning_rate)
+}
+
+/// What AdamW knows of every row; 0 before the first step.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// The mean of the gradients, as the weights.
+    pub first: Tensor<2>,
+    /// The mean of their squares, as the weights.
+    pub second: Tensor<2>,
+    /// How much of these two means is there, `1 - beta^steps` of every row, `[rows, 2]`, in the type of the others.
+    pub shares: Tensor<2>,
+}
+
+/// A step of AdamW on the rows of a packed gradient. No gradient is recorded.
+///
+/// ```text
+/// first  = beta_1·first + (1 - beta_1)·gradient
+/// second = beta_2·second + (1 - beta_2)·gradient²
+/// w      = w - learning_rate·weight_decay·w
+///            - learning_rate·first/(1 - beta_1^steps) / (sqrt(second/(1 - beta_2^steps)) + epsilon)
+/// ```
+///
+/// `steps` counts those in which the row was drawn, this one with them: a mean knows nothing of others.
+///
+/// Everything else is as in [`sgd_step`].
+///
+/// # Panics
+///
+/// As [`sgd_step`].
+pub fn adamw_step(
+    weights: Tensor<2>,
+    moments: Moments,
+    gradient: Tensor<2>,
+    rule: AdamWRule,
+    learning_rate: f64,
+) -> (Tensor<2>, Moments) {
+    check_moments(&weights, &moments, &gradient);
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&weights.device()) && weights.dtype() == moments.first.dtype() {
+        return host::adamw_step(weights, moments, gradient, rule, learning_rate);
+    }
+    reference::adamw_step(weights, moments, gradient, rule, learning_rate)
+}
+
+/// [`adamw_step`] from ordinary tensor operations: the definition of correct.
+pub fn adamw_step_reference(
+    weights: Tensor<2>,
+    moments: Moments,
+    gradient: Tensor<2>,
+    rule: AdamWRule,
+    learning_rate: f64,
+) -> (Tensor<2>, Moments) {
+    check_moments(&weights, &moments, &gradient);
+    reference::adamw_step(weights, moments, gradient, rule, learning_rate)
+}
+
+fn check(weights: &Tensor<2>, state: &Tensor<2>, gradient: &Tensor<2>) {
+    let [rows, dim] = weights.dims();
+    assert_shape!(state, [rows, dim]);
+    assert!(
+        is_packed(gradient.dims(), [rows, dim]),
+        "drawn_rows: the gradient must be that of drawn rows, [drawn, dim + 5]"
+    );
+}
+
+fn check_moments(weights: &Tensor<2>, moments: &Moments, gradient: &Tensor<2>) {
+    let [rows, dim] = weights.dims();
+    let Moments { first, second, shares } = moments;
+    check(weights, first, gradient);
+    assert_shape!(second, [rows, dim]);
+    assert_shape!(shares, [rows, 2]);
+}
