@@ -5,10 +5,13 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 
 use crate::EmbeddingLoss;
+use crate::identities::one_of_each;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
+use crate::optim::RowGradient;
 use crate::reduction::{EmbeddingReduction, zero_of};
 use crate::shape::check_shape;
 use crate::state::State;
+use burn_losses_kernels::drawn_rows::drawn_rows;
 use burn_losses_kernels::elements::{Element, sums_of_rows};
 use burn_losses_kernels::math::{cast_to, widen};
 
@@ -44,6 +47,10 @@ pub struct CenterLossConfig {
     /// Which labels are ignored, and whether bad ones panic.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
+    /// What the gradient of trained centers is: for any optimizer, or for one of [`optim`](crate::optim), which costs in
+    /// proportion to the batch.
+    #[config(default = "RowGradient::Dense")]
+    pub gradient: RowGradient,
 }
 
 impl CenterLossConfig {
@@ -65,7 +72,7 @@ impl CenterLossConfig {
             CenterMode::Updated => Centers::Updated(State::new(centers.val())),
             CenterMode::Trained => Centers::Trained(centers),
         };
-        CenterLoss { centers, update_rate, reduction: self.reduction, labels }
+        CenterLoss { centers, update_rate, reduction: self.reduction, labels, gradient: self.gradient }
     }
 }
 
@@ -127,6 +134,8 @@ pub struct CenterLoss {
     reduction: EmbeddingReduction,
     #[module(skip)]
     labels: ClassLabels,
+    #[module(skip)]
+    gradient: RowGradient,
 }
 
 impl EmbeddingLoss for CenterLoss {
@@ -192,7 +201,7 @@ impl CenterLoss {
             return embeddings.reshape([0]);
         }
         let embeddings = silence(widen(embeddings), valid.clone());
-        let own = silence(self.centers_of(index.clone(), &embeddings), valid.clone());
+        let own = silence(self.centers_of(index.clone(), &valid, &embeddings), valid.clone());
         let half_square = Element::Penalty { absolute: 0.0, square: 1.0 };
         let losses = sums_of_rows(embeddings.clone(), own.clone(), half_square);
 
@@ -208,26 +217,35 @@ impl CenterLoss {
     }
 
     /// The center of every row, on the device and in the precision of `embeddings`.
-    fn centers_of(&self, index: Tensor<1, Int>, embeddings: &Tensor<2>) -> Tensor<2> {
+    fn centers_of(&self, index: Tensor<1, Int>, valid: &Tensor<1, Bool>, embeddings: &Tensor<2>) -> Tensor<2> {
         // Clones on other devices may have taken the shared centers along; the rows come back, not all of them.
         let centers = self.centers();
-        let index = index.to_device(&centers.device());
-        cast_to(centers.select(0, index).to_device(&embeddings.device()), embeddings.dtype())
+        let (home, device) = (embeddings.device(), centers.device());
+        let rows = match (&self.centers, self.gradient) {
+            (Centers::Trained(_), RowGradient::Drawn) => {
+                // A class that several rows have gets its gradient in one of them; rows without a class are one more.
+                let ([classes, _], [batch]) = (centers.dims(), index.dims());
+                let class = index.clone().mask_fill(valid.clone().bool_not(), classes as i64);
+                let one = one_of_each(class, classes + 1);
+                let places = Tensor::<1, Int>::arange(0..batch as i64, (&one.device(), one.dtype()));
+                let counted = one.clone().equal(places).bool_and(valid.clone());
+                let [index, one] = [index, one].map(|places| places.to_device(&device));
+                drawn_rows(centers, index, counted.to_device(&device)).select(0, one)
+            }
+            _ => centers.select(0, index.to_device(&device)),
+        };
+        cast_to(rows.to_device(&home), embeddings.dtype())
     }
 
     /// Moves the centers of the classes in the batch, given `embeddings - centers` of every row and which rows count.
     fn update(&self, state: &State<Tensor<2>>, difference: Tensor<2>, index: Tensor<1, Int>, counted: Tensor<1, Bool>) {
         let [batch, dim] = difference.dims();
         let [classes, _] = self.centers().dims();
-        let (device, dtype, integers) = (&difference.device(), difference.dtype(), index.dtype());
+        let (device, dtype) = (&difference.device(), difference.dtype());
 
         // The rows of a class are summed in one of them, so that a center in half precision is rounded once; those that do
         // not count in a row behind the last.
-        let rows = Tensor::<1, Int>::arange(0..batch as i64, (device, integers));
-        let one_of_class = Tensor::<1, Int>::zeros([classes], (device, integers))
-            .select_assign(0, index.clone(), rows, IndexingUpdateOp::Assign)
-            .select(0, index.clone())
-            .mask_fill(counted.bool_not(), batch as i64);
+        let one_of_class = one_of_each(index.clone(), classes).mask_fill(counted.bool_not(), batch as i64);
         let ones = Tensor::<1>::ones([batch], (device, dtype));
         let count = Tensor::<1>::ones([batch + 1], (device, dtype)).select_assign(
             0,

@@ -172,6 +172,21 @@ fn in_blocks(
     Tensor::cat(found.collect(), 0)
 }
 
+/// Of all rows with an identity the number of one, the same for all of them.
+///
+/// # Shapes
+///
+/// - identities: `[batch]`, in `0..count`
+/// - output: `[batch]`
+pub(crate) fn one_of_each(identities: Tensor<1, Int>, count: usize) -> Tensor<1, Int> {
+    let ([batch], options) = (identities.dims(), (&identities.device(), identities.dtype()));
+    let rows = Tensor::<1, Int>::arange(0..batch as i64, options);
+    // The last to write its number.
+    Tensor::<1, Int>::zeros([count], options)
+        .select_assign(0, identities.clone(), rows, IndexingUpdateOp::Assign)
+        .select(0, identities)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

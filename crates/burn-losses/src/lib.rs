@@ -7,6 +7,7 @@
 //! | [`mining`], [`sampling`], [`memory`] | which pairs count, which samples meet in a batch, and embeddings of past batches |
 //! | [`classification`], [`regression`] | losses of logits and of numbers |
 //! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
+//! | [`optim`] | optimizers that touch the rows a batch drew, for heads with very many classes |
 //! | [`diagnostics`] | what a trainer wants to see beside the loss |
 //!
 //! Every name is also at the root of the crate, and [`prelude`] has the traits. Losses of embeddings are called alike,
@@ -48,6 +49,7 @@
 //!
 //! - `std` (default): Burn with the standard library.
 //! - `data`: [`sampling`]'s plans as a data loader of Burn. `train`: [`diagnostics`] as metrics of Burn's training.
+//!   `optim`: the optimizers of [`optim`].
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
 //!   in `burn` only, the heads keep the scores of a batch with all classes; see
@@ -70,6 +72,7 @@ pub mod heads;
 pub mod labels;
 pub mod memory;
 pub mod mining;
+pub mod optim;
 pub mod pairs;
 pub mod proxy;
 pub mod reduction;
@@ -90,7 +93,7 @@ pub use embedding_loss::EmbeddingLoss;
 
 #[doc(no_inline)]
 pub use {
-    center::*, classification::*, distance::*, heads::*, labels::*, memory::*, mining::*, pairs::*, proxy::*,
+    center::*, classification::*, distance::*, heads::*, labels::*, memory::*, mining::*, optim::*, pairs::*, proxy::*,
     reduction::*, regression::*, regularization::*,
 };
 

@@ -25,6 +25,7 @@ mod margin_rules;
 mod memory;
 mod metrics;
 mod mining;
+mod optim;
 mod pairwise;
 mod partial_fc;
 mod proxy;

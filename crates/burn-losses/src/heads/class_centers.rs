@@ -12,6 +12,7 @@ use burn_losses_kernels::scores::Streaming;
 use super::sampling::draws_of_shard;
 use crate::fast_path::warn_without_fast_path;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels};
+use crate::optim::RowGradient;
 use crate::random::{Draws, first_draw};
 use crate::shape::check_shape;
 
@@ -45,6 +46,10 @@ pub struct CentersConfig {
     /// How the comparison with the classes trades memory for time. It changes no result.
     #[config(default = "Streaming::new()")]
     pub streaming: Streaming,
+    /// What the gradient of the centers is where a sample of them is drawn: for any optimizer, or for one of
+    /// [`optim`](crate::optim), which costs in proportion to the sample.
+    #[config(default = "RowGradient::Dense")]
+    pub gradient: RowGradient,
 }
 
 impl Default for CentersConfig {
@@ -91,6 +96,7 @@ impl CentersConfig {
             loss,
             labels: ClassLabels::new(loss, &self.labels),
             streaming: self.streaming,
+            gradient: self.gradient,
         };
         centers.set_sample_rate(self.sample_rate);
         centers
@@ -113,8 +119,9 @@ impl CentersConfig {
 /// ```
 ///
 /// The margin and the loss stay those of the head. With hundreds of thousands of classes a tenth of them trains as well,
-/// in a tenth of the time. The gradient of a class that is not in the sample is 0; it is a dense gradient, so every
-/// optimizer works, but one with momentum or weight decay moves such a class all the same.
+/// in a tenth of the time. The gradient of a class that is not in the sample is 0. By default it is dense, so every
+/// optimizer works; but one with momentum or weight decay moves such a class all the same, and every one walks all classes,
+/// which is then most of a step. [`RowGradient::Drawn`] and the optimizers of [`optim`](crate::optim) do neither.
 ///
 /// The drawn classes are spread evenly: the classes, turned by a random offset, are cut into as many stretches as are
 /// drawn, and one is drawn of each. Every class is drawn with the same probability. Which ones they are follows from
@@ -165,6 +172,8 @@ pub struct ClassCenters {
     labels: ClassLabels,
     #[module(skip)]
     streaming: Streaming,
+    #[module(skip)]
+    gradient: RowGradient,
 }
 
 /// Where the centers of a head lie: on one device ([`ClassCenters`]), or in blocks on several (a vector of them).
@@ -291,6 +300,11 @@ impl ClassCenters {
     /// How the comparison with a batch trades memory for time.
     pub fn streaming(&self) -> Streaming {
         self.streaming
+    }
+
+    /// What the gradient of the centers is where a sample of them is drawn.
+    pub fn gradient(&self) -> RowGradient {
+        self.gradient
     }
 
     /// The cosine of every embedding with every class.

@@ -3,13 +3,15 @@
 use alloc::vec::Vec;
 
 use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::drawn_rows::drawn_rows;
 use burn_losses_kernels::math::{cast_to, log_sum_exp, unit_rows, widen};
 pub(crate) use burn_losses_kernels::scores::CenterChoice;
 use burn_losses_kernels::scores::{self, Counted, Normalise, Scale, Streaming};
 pub use burn_losses_kernels::scores::{Curve, Reweighting, Terms};
 
 use super::ClassCenters;
-use super::sampling::sample_of;
+use super::sampling::{Sample, sample_of};
+use crate::optim::RowGradient;
 
 /// What a batch has to do with class centers.
 #[derive(Clone, Debug)]
@@ -41,6 +43,24 @@ struct Block {
     streaming: Streaming,
 }
 
+impl Block {
+    /// Leaves the classes of a sample.
+    fn draw(&mut self, sample: Sample, gradient: RowGradient) {
+        let Sample { classes, index, used } = sample;
+        let rows = rows_of(classes, self.sub_centers);
+        let weights = self.weights.clone();
+        self.weights = match gradient {
+            RowGradient::Dense => weights.select(0, rows),
+            RowGradient::Drawn => {
+                let ([count], [classes]) = (rows.dims(), used.dims());
+                let counted = used.clone().greater_equal_scalar(0).unsqueeze_dim::<2>(1);
+                drawn_rows(weights, rows, counted.expand([classes, self.sub_centers]).reshape([count]))
+            }
+        };
+        (self.index, self.used) = (index, Some(used));
+    }
+}
+
 impl Comparison {
     /// With these blocks of classes. Where they are sampled in training, this draws.
     ///
@@ -52,8 +72,7 @@ impl Comparison {
         let mut whole = Self::with_all(blocks, embeddings, index);
         for (block, centers) in whole.blocks.iter_mut().zip(blocks) {
             if let Some(sample) = sample_of(centers, &block.index) {
-                block.weights = block.weights.clone().select(0, rows_of(sample.classes, block.sub_centers));
-                (block.index, block.used) = (sample.index, Some(sample.used));
+                block.draw(sample, centers.gradient());
             }
         }
         whole

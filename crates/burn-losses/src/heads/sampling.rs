@@ -1,8 +1,9 @@
 //! A random sample of the classes for every batch.
 
-use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::ClassCenters;
+use crate::identities::one_of_each;
 use crate::random::{Draws, Mixer, next_draw};
 
 /// The draws of a shard, from where those of the whole are: shard 0 draws as that would, the others have another seed.
@@ -90,13 +91,9 @@ impl Sample {
         let stretch = drawn.stretch_of(class.clone(), classes);
         let is_drawn = drawn.classes.clone().select(0, stretch.clone()).equal(class.clone());
 
-        // Of several rows of a class one brings its center: the last to write its number. Rows without a class write
-        // behind the classes.
+        // Of several rows of a class one brings its center. Rows without a class are one more.
         let rows = Tensor::<1, Int>::arange(0..batch as i64, options);
-        let slot = class.clone().mask_fill(has_none.clone(), classes as i64);
-        let bringer = Tensor::<1, Int>::zeros([classes + 1], options)
-            .select_assign(0, slot.clone(), rows.clone(), IndexingUpdateOp::Assign)
-            .select(0, slot);
+        let bringer = one_of_each(class.clone().mask_fill(has_none.clone(), classes as i64), classes + 1);
         let brings =
             bringer.clone().equal(rows).bool_and(is_drawn.clone().bool_not()).bool_and(has_none.clone().bool_not());
 

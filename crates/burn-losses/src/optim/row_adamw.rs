@@ -1,0 +1,182 @@
+use burn::config::Config;
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::drawn_rows::{AdamWRule, Moments, adamw_step};
+use burn_losses_kernels::math::{cast_to, widen};
+
+use super::drawn::drawn;
+use super::record::record_state;
+
+/// Settings of [`RowAdamW`]. The defaults are PyTorch's.
+#[derive(Config, Debug)]
+pub struct RowAdamWConfig {
+    /// How much of the mean of the gradients stays; in `[0, 1)`.
+    #[config(default = 0.9)]
+    pub beta_1: f64,
+    /// How much of the mean of their squares stays; in `[0, 1)`.
+    #[config(default = 0.999)]
+    pub beta_2: f64,
+    /// What is added to the root of the mean of the squares; finite and `> 0`.
+    #[config(default = 1e-8)]
+    pub epsilon: f64,
+    /// How much of a drawn row is taken off, times the learning rate; finite and `>= 0`. Rows that are not drawn do not
+    /// decay.
+    #[config(default = 0.01)]
+    pub weight_decay: f64,
+}
+
+impl RowAdamWConfig {
+    /// The optimizer of a group of parameters, for `ModuleOptimizer::with_group`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    #[track_caller]
+    pub fn build(&self) -> RowAdamW {
+        let Self { beta_1, beta_2, epsilon, weight_decay } = *self;
+        for (field, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
+            assert!((0.0..1.0).contains(&beta), "RowAdamW: {field} must be in [0, 1), got {beta}");
+        }
+        assert!(epsilon > 0.0 && epsilon.is_finite(), "RowAdamW: epsilon must be finite and > 0, got {epsilon}");
+        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
+        assert!(decays, "RowAdamW: weight_decay must be finite and >= 0, got {weight_decay}");
+        RowAdamW { rule: AdamWRule { beta_1, beta_2, epsilon, weight_decay } }
+    }
+
+    /// The optimizer of all parameters of a module.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
+    #[track_caller]
+    pub fn init(&self) -> ModuleOptimizer {
+        self.build().into()
+    }
+}
+
+/// AdamW, on the rows that a batch drew.
+///
+/// ```text
+/// first  = beta_1·first + (1 - beta_1)·gradient
+/// second = beta_2·second + (1 - beta_2)·gradient²
+/// row    = row - learning_rate·(weight_decay·row
+///                               + first/(1 - beta_1^steps) / (sqrt(second/(1 - beta_2^steps)) + epsilon))
+/// ```
+///
+/// `steps` counts the steps in which the row was drawn. With the gradient of
+/// [`RowGradient::Drawn`](super::RowGradient::Drawn) all rows that were not drawn, and their means, stay as they are to the
+/// bit. With a dense gradient of any rank every number takes the step, and this is PyTorch's `AdamW`.
+///
+/// The means are twice as large as the parameter. In host memory of most systems, what was never drawn takes none of that.
+///
+/// See [the module](super) for how to use it beside another optimizer.
+///
+/// # Deviations
+///
+/// InsightFace's `PartialFCAdamW` has one count of steps for all rows: a row that is first drawn late takes steps that are
+/// too small by `1 - beta_1` and too large by the root of `1 - beta_2`, three times too large in all with its defaults.
+///
+/// # Source
+///
+/// Loshchilov, Hutter: [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101), 2019, algorithm 2.
+#[derive(Clone, Debug)]
+pub struct RowAdamW {
+    rule: AdamWRule,
+}
+
+/// What [`RowAdamW`] keeps of a parameter, in `f32` where that is in half precision.
+#[derive(Clone, Debug)]
+pub struct RowAdamWState<const D: usize> {
+    /// The mean of the gradients, as the parameter.
+    pub first: Tensor<D>,
+    /// The mean of their squares, as the parameter.
+    pub second: Tensor<D>,
+    /// `1 - beta^steps` of both means for every row, `[2·rows, 1, ..]`.
+    pub shares: Tensor<D>,
+}
+
+impl<const D: usize> RowAdamWState<D> {
+    fn new(weights: &Tensor<D>) -> Self {
+        let zeros = widen(weights.zeros_like());
+        let mut shape = [1; D];
+        shape[0] = 2 * weights.dims()[0];
+        let shares = Tensor::zeros(shape, (&zeros.device(), zeros.dtype()));
+        Self { first: zeros.clone(), second: zeros, shares }
+    }
+}
+
+record_state!(RowAdamWState { first, second, shares });
+
+impl Optimizer for RowAdamW {
+    type State<const D: usize> = RowAdamWState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        weights: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<RowAdamWState<D>>,
+    ) -> (Tensor<D>, Option<RowAdamWState<D>>) {
+        let state = state.unwrap_or_else(|| RowAdamWState::new(&weights));
+        let (shape, of_shares) = (weights.dims(), state.shares.dims());
+        if shape.contains(&0) {
+            return (weights, Some(state));
+        }
+        let drawn = drawn(&weights, &gradient);
+        let rows = shape[0];
+        let size = [rows, weights.shape().num_elements() / rows];
+        let moments = Moments {
+            first: state.first.reshape(size),
+            second: state.second.reshape(size),
+            shares: state.shares.reshape([rows, 2]),
+        };
+        let (weights, gradient) = (weights.reshape(size), gradient.reshape(drawn.map_or(size, |[_, packed]| packed)));
+        let (weights, moments) = match drawn {
+            Some(_) => adamw_step(weights, moments, gradient, self.rule, learning_rate),
+            None => self.dense_step(learning_rate, weights, moments, gradient),
+        };
+        let Moments { first, second, shares } = moments;
+        let state = RowAdamWState {
+            first: first.reshape(shape),
+            second: second.reshape(shape),
+            shares: shares.reshape(of_shares),
+        };
+        (weights.reshape(shape), Some(state))
+    }
+
+    fn to_device<const D: usize>(state: RowAdamWState<D>, device: &Device) -> RowAdamWState<D> {
+        let RowAdamWState { first, second, shares } = state;
+        RowAdamWState {
+            first: first.to_device(device),
+            second: second.to_device(device),
+            shares: shares.to_device(device),
+        }
+    }
+}
+
+impl RowAdamW {
+    fn dense_step(
+        &self,
+        learning_rate: f64,
+        weights: Tensor<2>,
+        moments: Moments,
+        gradient: Tensor<2>,
+    ) -> (Tensor<2>, Moments) {
+        let AdamWRule { beta_1, beta_2, epsilon, weight_decay } = self.rule;
+        let (old, dtype, gradient) = (widen(weights.clone()), weights.dtype(), widen(gradient));
+        let mean = |old: Tensor<2>, beta: f64, new: Tensor<2>| old.mul_scalar(beta) + new.mul_scalar(1.0 - beta);
+        let share = |column: usize, beta: f64| {
+            let old = moments.shares.clone().narrow(1, column, 1);
+            mean(old.clone(), beta, old.ones_like())
+        };
+        let (first_share, second_share) = (share(0, beta_1), share(1, beta_2));
+        let first = mean(moments.first, beta_1, gradient.clone());
+        let second = mean(moments.second, beta_2, gradient.clone() * gradient);
+        let root = (second.clone() / second_share.clone().expand(old.dims())).sqrt().add_scalar(epsilon);
+        let direction = first.clone() / first_share.clone().expand(old.dims()) / root;
+        let step = direction + old.clone().mul_scalar(weight_decay);
+        let shares = Tensor::cat(alloc::vec![first_share, second_share], 1);
+
+        (cast_to(old - step.mul_scalar(learning_rate), dtype), Moments { first, second, shares })
+    }
+}

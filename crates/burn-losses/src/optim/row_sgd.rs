@@ -1,0 +1,129 @@
+use burn::config::Config;
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
+use burn_losses_kernels::drawn_rows::{SgdRule, sgd_step};
+use burn_losses_kernels::math::{cast_to, widen};
+
+use super::drawn::drawn;
+use super::record::record_state;
+
+/// Settings of [`RowSgd`].
+#[derive(Config, Debug)]
+pub struct RowSgdConfig {
+    /// How much of the velocity stays; in `[0, 1)`.
+    #[config(default = 0.9)]
+    pub momentum: f64,
+    /// Whether the step looks ahead by one more momentum.
+    #[config(default = false)]
+    pub nesterov: bool,
+    /// How much of a drawn row is added to its gradient; finite and `>= 0`. Rows that are not drawn do not decay.
+    #[config(default = 0.0)]
+    pub weight_decay: f64,
+}
+
+impl RowSgdConfig {
+    /// The optimizer of a group of parameters, for `ModuleOptimizer::with_group`.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    #[track_caller]
+    pub fn build(&self) -> RowSgd {
+        let Self { momentum, nesterov, weight_decay } = *self;
+        assert!((0.0..1.0).contains(&momentum), "RowSgd: momentum must be in [0, 1), got {momentum}");
+        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
+        assert!(decays, "RowSgd: weight_decay must be finite and >= 0, got {weight_decay}");
+        RowSgd { rule: SgdRule { momentum, nesterov, weight_decay } }
+    }
+
+    /// The optimizer of all parameters of a module.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
+    #[track_caller]
+    pub fn init(&self) -> ModuleOptimizer {
+        self.build().into()
+    }
+}
+
+/// Gradient descent with momentum, on the rows that a batch drew.
+///
+/// ```text
+/// gradient = gradient + weight_decay·row
+/// velocity = momentum·velocity + gradient
+/// row      = row - learning_rate·velocity                               (nesterov: (gradient + momentum·velocity))
+/// ```
+///
+/// This is PyTorch's `SGD` with `dampening` 0; Burn's own has a dampening of 0.1 by default. With the gradient of
+/// [`RowGradient::Drawn`](super::RowGradient::Drawn) all rows that were not drawn, and their velocity, stay as they are to
+/// the bit: Partial FC's rule. With a dense gradient of any rank every number takes the step.
+///
+/// The velocity is as large as the parameter. In host memory of most systems, what was never drawn takes none of it.
+///
+/// See [the module](super) for how to use it beside another optimizer.
+///
+/// # Source
+///
+/// An et al.: [Partial FC](https://arxiv.org/abs/2010.05222), 2020, and its code, `PartialFC` of InsightFace, which cuts the
+/// velocity of the drawn rows out and puts it back.
+#[derive(Clone, Debug)]
+pub struct RowSgd {
+    rule: SgdRule,
+}
+
+/// What [`RowSgd`] keeps of a parameter.
+#[derive(Clone, Debug)]
+pub struct RowSgdState<const D: usize> {
+    /// As the parameter; in `f32` where that is in half precision.
+    pub velocity: Tensor<D>,
+}
+
+record_state!(RowSgdState { velocity });
+
+impl Optimizer for RowSgd {
+    type State<const D: usize> = RowSgdState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        weights: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<RowSgdState<D>>,
+    ) -> (Tensor<D>, Option<RowSgdState<D>>) {
+        let velocity = state.map_or_else(|| widen(weights.zeros_like()), |state| state.velocity);
+        let (weights, velocity) = match drawn(&weights, &gradient) {
+            Some([size, of_gradient]) => {
+                let shape = weights.dims();
+                let (weights, velocity, gradient) =
+                    (weights.reshape(size), velocity.reshape(size), gradient.reshape(of_gradient));
+                let (weights, velocity) = sgd_step(weights, velocity, gradient, self.rule, learning_rate);
+                (weights.reshape(shape), velocity.reshape(shape))
+            }
+            None => self.dense_step(learning_rate, weights, gradient, velocity),
+        };
+        (weights, Some(RowSgdState { velocity }))
+    }
+
+    fn to_device<const D: usize>(state: RowSgdState<D>, device: &Device) -> RowSgdState<D> {
+        RowSgdState { velocity: state.velocity.to_device(device) }
+    }
+}
+
+impl RowSgd {
+    fn dense_step<const D: usize>(
+        &self,
+        learning_rate: f64,
+        weights: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Tensor<D>,
+    ) -> (Tensor<D>, Tensor<D>) {
+        let SgdRule { momentum, nesterov, weight_decay } = self.rule;
+        let (old, dtype) = (widen(weights.clone()), weights.dtype());
+        let gradient = widen(gradient) + old.clone().mul_scalar(weight_decay);
+        let velocity = velocity.mul_scalar(momentum) + gradient.clone();
+        let step = if nesterov { gradient + velocity.clone().mul_scalar(momentum) } else { velocity.clone() };
+
+        (cast_to(old - step.mul_scalar(learning_rate), dtype), velocity)
+    }
+}
