@@ -25,5 +25,5 @@ bench-heads:
 # A step of every other loss in processor and wall time, beside PyTorch and pytorch-metric-learning, one thread each. Needs
 # bench/heads/requirements.txt.
 bench-losses:
-    cargo build --release -p burn-losses --example loss_step --features flex
+    cargo build --release -p burn-losses --example loss_step --features flex,optim
     ${PYTHON:-python3} bench/losses/run.py --threads 1

@@ -170,6 +170,66 @@ def center(trained):
     return make
 
 
+def center_step(rows, columns, classes):
+    """A whole step of trained centers, with the dense gradient and the optimizer that a user has."""
+    embeddings, labels = torch.randn(rows, columns), torch.arange(rows) * 7919 % classes
+    centers = torch.zeros(classes, columns, requires_grad=True)
+    optimizer = torch.optim.SGD([centers], lr=0.1, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        (embeddings - centers[labels]).square().sum(1).mul(0.5).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def arcface_step(sampled, by_rows=False, scale=64.0, margin=0.5, momentum=0.9):
+    """A whole step of ArcFace: with all classes, with a tenth of them and a dense gradient, and by the rule of
+    InsightFace's PartialFC, whose optimizer sees the rows of the sample alone."""
+
+    def loss_of(embeddings, weights, labels):
+        cosines = F.normalize(embeddings) @ F.normalize(weights).T
+        place = (torch.arange(len(labels)), labels)
+        angle = torch.acos(cosines[place].clamp(-1 + 1e-7, 1 - 1e-7)) + margin
+        return F.cross_entropy(cosines.index_put(place, torch.cos(angle)) * scale, labels)
+
+    def make(rows, columns, classes):
+        embeddings, labels = torch.randn(rows, columns, requires_grad=True), torch.arange(rows) * 7919 % classes
+        weights = torch.randn(classes, columns) * 0.01
+        if not by_rows:
+            weights.requires_grad_()
+            optimizer = torch.optim.SGD([weights], lr=0.1, momentum=momentum)
+        velocity = torch.zeros_like(weights) if by_rows else None
+
+        def sample():
+            priority = torch.rand(classes)
+            priority[labels] = 2.0
+            index = priority.topk(classes // 10).indices.sort().values
+            return index, torch.searchsorted(index, labels)
+
+        def step():
+            embeddings.grad = None
+            if not sampled:
+                optimizer.zero_grad()
+                loss_of(embeddings, weights, labels).backward()
+                return optimizer.step()
+            index, places = sample()
+            if not by_rows:
+                optimizer.zero_grad()
+                loss_of(embeddings, weights[index], places).backward()
+                return optimizer.step()
+            drawn = weights[index].requires_grad_()
+            loss_of(embeddings, drawn, places).backward()
+            moved = velocity[index].mul_(momentum).add_(drawn.grad)
+            velocity[index] = moved
+            weights[index] = drawn.detach().sub_(moved, alpha=0.1)
+
+        return step
+
+    return make
+
+
 def uniface(rows, columns, classes, scale=64.0, margin=0.4):
     embeddings, weights = torch.randn(rows, columns), torch.randn(classes, columns) * 0.01
     labels, bias = torch.arange(rows) * 7919 % classes, torch.full((1,), 11.5)
@@ -248,6 +308,10 @@ PLAIN = {
     "euclidean": all_pairs(2.0),
     "center": center(trained=False),
     "center-trained": center(trained=True),
+    "center-trained-step": center_step,
+    "arcface-step": arcface_step(sampled=False),
+    "arcface-step-sampled": arcface_step(sampled=True),
+    "arcface-step-rows": arcface_step(sampled=True, by_rows=True),
     "uniface": uniface,
     "sphereface2": sphereface2,
 }

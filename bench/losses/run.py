@@ -2,7 +2,7 @@
 of medians over the rounds: milliseconds of processor time (of all steps together) and of wall time (the median step), and
 the ratios; nan where a peer has no such loss.
 
-    cargo build --release -p burn-losses --example loss_step --features flex
+    cargo build --release -p burn-losses --example loss_step --features flex,optim
     .venv/bin/python bench/losses/run.py --rounds 5 --threads 1
 
 `--only` takes some of the losses, `--backend` another backend of the build, `--threads` how many threads both may use.
@@ -52,6 +52,10 @@ TASKS = [
     ("info-nce-references", 256, 128, 2048, None),
     ("center", 256, 512, 100_000, 1.0),
     ("center-trained", 256, 512, 100_000, 1.0),
+    ("center-trained-step", 256, 512, 100_000, 1.0),
+    ("arcface-step", 256, 512, 100_000, None),
+    ("arcface-step-sampled", 256, 512, 100_000, None),
+    ("arcface-step-rows", 256, 512, 100_000, None),
     ("uniface", 256, 512, 10_000, 0.55),
     ("sphereface2", 256, 512, 10_000, 0.55),
 ]

@@ -172,6 +172,18 @@ fn in_blocks(
     Tensor::cat(found.collect(), 0)
 }
 
+/// The rows of which a mask is true, where it lies in host memory; `None` elsewhere, and where all are or none is.
+pub(crate) fn places_of(mask: &Tensor<1, Bool>) -> Option<Tensor<1, Int>> {
+    let device = mask.device();
+    if !in_host_memory(&device) {
+        return None;
+    }
+    let mask = mask.clone().try_into_vec_as::<bool>().expect("a mask in host memory");
+    let places: Vec<i64> = (0_i64..).zip(&mask).filter(|(_, is_true)| **is_true).map(|(place, _)| place).collect();
+    let some = (1..mask.len()).contains(&places.len());
+    some.then(|| Tensor::from_data(TensorData::from(places.as_slice()), &device))
+}
+
 /// Of all rows with an identity the number of one, the same for all of them.
 ///
 /// # Shapes

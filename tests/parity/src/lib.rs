@@ -47,4 +47,10 @@ impl Tolerances {
             gradients: Tolerance::new(gradients.0, gradients.1 * scale),
         }
     }
+
+    /// For all numbers of one gradient: each is a sum of terms that may cancel, so that it is as exact as the largest.
+    pub fn gradient_of(&self, expected: &[f64]) -> Tolerance {
+        let largest = expected.iter().fold(1.0_f64, |largest, number| largest.max(number.abs()));
+        Tolerance::new(self.gradients.relative, self.gradients.absolute * largest)
+    }
 }

@@ -81,7 +81,7 @@ impl Cell {
         let gradients: BTreeMap<_, _> = run.gradients(&case.cotangent);
         for (name, expected) in &case.expected.gradients {
             let actual = gradients.get(name.as_str()).cloned().unwrap_or_default();
-            let share = compare(&actual, &expected.data, tolerances.gradients);
+            let share = compare(&actual, &expected.data, tolerances.gradient_of(&expected.data));
             self.worst_gradient = self.worst_gradient.max(self.note(case, &format!("gradient of {name}"), share));
             self.gradient_error = self.gradient_error.max(worst_error(&actual, &expected.data));
         }

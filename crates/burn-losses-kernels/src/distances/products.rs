@@ -18,8 +18,8 @@ use crate::host::{Matrix, Real, Vectorised, product, sum, vectorised};
 const CLOSE: f64 = 4e-3;
 /// Sums of squares below this have lost digits.
 const VANISHING: f64 = 1e-30;
-/// Numbers that are added in their own precision, 16 in a row, before the sum goes into one in `f64`.
-const BLOCK: usize = 256;
+/// Sums are in the precision of the products that they are taken from.
+const BLOCK: usize = usize::MAX;
 /// Below this many multiplications a second thread is not woken.
 const WORTH_A_THREAD: usize = 1 << 18;
 

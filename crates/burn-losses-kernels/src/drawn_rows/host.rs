@@ -11,7 +11,7 @@ use bytemuck::Pod;
 
 use super::packed::{BYTES, TAIL};
 use super::{AdamWRule, Moments, SgdRule};
-use crate::host::{Host, Key, Real, Vectorised, vectorised};
+use crate::host::{Host, Key, Real, Strided, Vectorised, vectorised};
 use crate::math::cast_to;
 
 /// Below this many numbers a second thread is not woken.
@@ -124,7 +124,7 @@ fn sgd<H: Host, T: Real + Key<T> + Element + Pod>(
     rule: SgdRule,
     learning_rate: f64,
 ) -> SgdState<H> {
-    let gradients = Gradients::<T>::of::<H>(gradient, state.weights.shape()[0]);
+    let gradients = Gradients::<'_, T>::of::<H>(gradient, state.weights.shape()[0]);
     let dim = gradients.dim();
     let [momentum, decay, rate] = [rule.momentum, rule.weight_decay, learning_rate].map(T::of);
     let mut velocity = None;
@@ -144,7 +144,7 @@ fn adamw<H: Host, T: Real + Key<T> + Element + Pod>(
     rule: AdamWRule,
     learning_rate: f64,
 ) -> AdamWState<H> {
-    let gradients = Gradients::<T>::of::<H>(gradient, state.weights.shape()[0]);
+    let gradients = Gradients::<'_, T>::of::<H>(gradient, state.weights.shape()[0]);
     let dim = gradients.dim();
     let (mut moments, AdamWState { weights, first, second, shares }) = (None, state);
     let weights = H::changed::<T>(weights, |weights| {
@@ -170,21 +170,22 @@ fn adamw<H: Host, T: Real + Key<T> + Element + Pod>(
 }
 
 /// The rows of a packed gradient that count, in the order of their places.
-struct Gradients<T> {
-    numbers: Vec<T>,
+struct Gradients<'a, T: Copy> {
+    packed: Strided<'a, T>,
     /// Of a row of the gradient with its tail.
     width: usize,
     /// The place of a row and its number in the gradient.
     order: Vec<(usize, usize)>,
 }
 
-impl<T: Real + Key<T> + Element + Pod> Gradients<T> {
-    fn of<H: Host>(gradient: &FloatTensor<H>, rows: usize) -> Self {
+impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
+    fn of<H: Host>(gradient: &'a FloatTensor<H>, rows: usize) -> Self {
         let shape = gradient.shape();
         let (drawn, width) = (shape[0], shape[1]);
-        let numbers = H::strided::<T>(gradient).rows(drawn, width);
-        let mut order: Vec<(usize, usize)> = Vec::with_capacity(drawn);
-        for (number, row) in numbers.chunks_exact(width).enumerate() {
+        let packed = H::strided::<T>(gradient);
+        let (mut order, mut room) = (Vec::with_capacity(drawn), Vec::new());
+        for number in 0..drawn {
+            let row = packed.row(number, width, &mut room);
             let (bytes, mark) = (&row[width - TAIL..width - 1], row[width - 1]);
             let whole = mark == T::zero() || mark == T::one();
             assert!(
@@ -198,7 +199,7 @@ impl<T: Real + Key<T> + Element + Pod> Gradients<T> {
             }
         }
         order.sort_unstable();
-        Self { numbers, width, order }
+        Self { packed, width, order }
     }
 
     fn dim(&self) -> usize {
@@ -224,9 +225,9 @@ impl<T: Real + Key<T> + Element + Pod> Gradients<T> {
         let middle =
             order[middle..].iter().position(|entry| entry.0 != order[middle].0).map_or(0, |more| middle + more);
         if few || middle == 0 {
-            let mut matrices = matrices;
+            let (mut matrices, mut room) = (matrices, Vec::new());
             for &(place, number) in order {
-                let gradient = &self.numbers[number * self.width..][..self.dim()];
+                let gradient = &self.packed.row(number, self.width, &mut room)[..self.dim()];
                 let rows = matrices.each_mut().map(|(numbers, width)| {
                     let width = *width;
                     &mut numbers[(place - start) * width..][..width]

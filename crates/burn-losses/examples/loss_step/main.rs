@@ -1,9 +1,9 @@
 //! One measurement of one step of a loss that is no margin head of [`head_step`](../head_step/main.rs): forward pass, mean
-//! loss and gradients, or the step of a regularizer. Prints one line of JSON; `bench/losses/run.py` calls it in turn with
+//! loss and gradients, or the step of a regularizer or of an optimizer. Prints one line of JSON; `bench/losses/run.py` calls it in turn with
 //! its peers and makes a table.
 //!
 //! ```sh
-//! cargo run --release -p burn-losses --example loss_step --features flex -- --loss cross-entropy --rows 256 --columns 1000
+//! cargo run --release -p burn-losses --example loss_step --features flex,optim -- --loss cross-entropy --rows 256 --columns 1000
 //! ```
 //!
 //! Without `--loss` it lists what it can measure.

@@ -2,15 +2,18 @@
 
 use burn::module::{Module, Param};
 use burn::nn::loss::Reduction;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_losses::distance::Distance;
 use burn_losses::prelude::*;
 use burn_losses::{
-    AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CenterLossConfig, CenterMode,
-    CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig, CrossEntropyLossConfig, FocalLossConfig,
-    GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig, L2PenaltyConfig, LiftedStructureLossConfig,
-    LogCoshLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PolyLossConfig, ProximalRowGroupsConfig,
-    QuantileLossConfig, SphereFace2Config, SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
+    ArcFaceConfig, AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CenterLoss,
+    CenterLossConfig, CenterMode, CentersConfig, CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig,
+    CrossEntropyLossConfig, FocalLossConfig, GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig,
+    L2PenaltyConfig, LiftedStructureLossConfig, LogCoshLossConfig, MultiSimilarityLossConfig, NPairsLossConfig,
+    PolyLossConfig, ProximalRowGroupsConfig, QuantileLossConfig, RowGradient, RowSgdConfig, SphereFace2Config,
+    SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
 };
 
 /// How much of everything.
@@ -100,9 +103,22 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
         of_embeddings(size, device, size.others, move |rows, labels| loss.forward(rows, labels))
     }),
     ("center-trained", |size, device| {
-        let loss = CenterLossConfig::new(size.others, size.columns).with_mode(CenterMode::Trained).init(device);
-        loss.centers();
+        let loss = trained_centers(size, device);
         of_embeddings(size, device, size.others, move |rows, labels| loss.forward(rows, labels))
+    }),
+    ("center-trained-step", |size, device| {
+        let embeddings = (normal([size.rows, size.columns], device), of_batch(size, device));
+        training_step(trained_centers(size, device), RowSgdConfig::new().init(), move |loss| {
+            loss.forward(embeddings.0.clone(), embeddings.1.clone())
+        })
+    }),
+    ("arcface-step", |size, device| arcface_step(size, device, CentersConfig::new(), with_momentum())),
+    ("arcface-step-sampled", |size, device| {
+        arcface_step(size, device, CentersConfig::new().with_sample_rate(0.1), with_momentum())
+    }),
+    ("arcface-step-rows", |size, device| {
+        let centers = CentersConfig::new().with_sample_rate(0.1).with_gradient(RowGradient::Drawn);
+        arcface_step(size, device, centers, RowSgdConfig::new().init())
     }),
     ("uniface", |size, device| {
         let head = UniFaceConfig::new(size.others, size.columns).init(device);
@@ -197,6 +213,46 @@ fn of_pairs(size: &Size, device: &Device, loss: impl EmbeddingLoss + 'static) ->
 
 fn triplets(size: &Size, device: &Device, mining: TripletMining) -> Step {
     of_pairs(size, device, TripletLossConfig::new().with_mining(mining).init(device))
+}
+
+fn of_batch(size: &Size, device: &Device) -> Tensor<1, Int> {
+    let classes = size.others;
+    labels(size.rows, |row| row * 7919 % classes, device)
+}
+
+/// Centers that an optimizer moves, with the gradients of those in the batch.
+fn trained_centers(size: &Size, device: &Device) -> CenterLoss {
+    let config = CenterLossConfig::new(size.others, size.columns).with_mode(CenterMode::Trained);
+    let loss = config.with_gradient(RowGradient::Drawn).init(device);
+    loss.centers();
+    loss
+}
+
+/// Burn's gradient descent as PyTorch's.
+fn with_momentum() -> ModuleOptimizer {
+    SgdConfig::new().with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0))).init()
+}
+
+/// A whole step of a head: loss, gradients of embeddings and centers, and the step of an optimizer.
+fn arcface_step(size: &Size, device: &Device, centers: CentersConfig, optimizer: ModuleOptimizer) -> Step {
+    let head = ArcFaceConfig::new(size.others, size.columns).with_centers(centers).init(device);
+    let (embeddings, labels) = (normal([size.rows, size.columns], device).require_grad(), of_batch(size, device));
+    head.centers.weight.val();
+    training_step(head, optimizer, move |head| head.forward(embeddings.clone(), labels.clone()))
+}
+
+fn training_step<M: Module + 'static>(
+    module: M,
+    mut optimizer: ModuleOptimizer,
+    loss: impl Fn(&M) -> Tensor<1> + 'static,
+) -> Step {
+    let mut module = Some(module);
+    Box::new(move || {
+        module = module.take().map(|module| {
+            let gradients = GradientsParams::from_grads(loss(&module).backward(), &module);
+            optimizer.step(0.1, module, gradients)
+        });
+    })
 }
 
 /// A batch against a memory that holds the same classes.

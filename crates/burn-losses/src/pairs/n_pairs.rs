@@ -1,13 +1,13 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
 use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 use burn_losses_kernels::scores::Counted;
 
 use super::argument::Pairs;
 use super::asked::{Labelled, OnePositive};
 use super::loss::{AnchorLosses, PairLoss};
-use crate::identities::{first_match, from_the_start};
+use crate::identities::{first_match, from_the_start, places_of};
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
@@ -51,7 +51,8 @@ impl NPairsLossConfig {
 /// the positive of a class is its first one, and classes that only the references have are negatives. Of the pairs of a
 /// miner, the first positive of the first anchor of every class counts. All other rows have loss 0 and no part in a mean.
 /// Memory is `O(batch·dim)`, and up to 32 MiB of scores that are kept for the backward pass; `O(batch·references)` for the
-/// pairs of a miner.
+/// pairs of a miner. In host memory only anchors and positives are compared; on other devices, which rows these are is not
+/// known without waiting, so all rows are, and those that are not do not count.
 ///
 /// # Deviations
 ///
@@ -112,16 +113,35 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
     };
     let paired = found.clone().lower_scalar(count as i64);
     let anchor = paired.bool_and(first.equal(place)).bool_and(labels.clone().greater_equal_scalar(0));
+    let first_of_class = || {
+        let place = Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
+        let start = from_the_start(&reference_labels);
+        first_match(reference_labels.clone(), reference_labels.clone(), start).equal(place)
+    };
+    if let Some(places) = places_of(&anchor) {
+        // Nothing is compared but the pairs.
+        let at = |places: &Tensor<1, Int>, rows: &Tensor<2>| rows.clone().select(0, places.clone());
+        let (anchors, own) = (at(&places, &rows.anchors), at(&found.select(0, places.clone()), &rows.references));
+        let labels_of_pairs = labels.clone().select(0, places.clone());
+        let (negatives, of_negatives) = if rows.in_batch {
+            (own.clone(), labels_of_pairs.clone())
+        } else {
+            match places_of(&first_of_class()) {
+                Some(places) => (at(&places, &rows.references), reference_labels.clone().select(0, places)),
+                None => (rows.references, reference_labels.clone()),
+            }
+        };
+        let counted = Counted::OtherLabels(of_negatives);
+        let losses = behind(OnePositive { anchors, positives: own, negatives, labels: labels_of_pairs, counted });
+        let nothing = Tensor::<1>::zeros(labels.dims(), (&losses.device(), losses.dtype()));
+        return AnchorLosses::one_each(nothing.select_assign(0, places, losses, IndexingUpdateOp::Add), anchor);
+    }
     let none = anchor.clone().bool_not();
     let own = rows.references.clone().select(0, found.mask_fill(none.clone(), 0));
-
     let (negatives, of_negatives) = if rows.in_batch {
         (own.clone(), labels.clone().mask_fill(none.clone(), -1))
     } else {
-        let place = Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
-        let start = from_the_start(&reference_labels);
-        let first = first_match(reference_labels.clone(), reference_labels.clone(), start).equal(place);
-        (rows.references, reference_labels.mask_fill(first.bool_not(), -1))
+        (rows.references, reference_labels.clone().mask_fill(first_of_class().bool_not(), -1))
     };
     // Rows that are no anchors must not overflow: they would be NaN before they are left out.
     let dims = rows.anchors.dims();
