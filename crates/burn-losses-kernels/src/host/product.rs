@@ -19,6 +19,13 @@ impl<'a, T> Matrix<'a, T> {
         Self { numbers, rows, columns, row_stride: columns as isize, column_stride: 1 }
     }
 
+    /// `columns` columns from `start` on, of rows of `all` numbers without gaps.
+    pub(crate) fn some_columns(numbers: &'a [T], all: usize, (start, columns): (usize, usize)) -> Self {
+        assert!(start + columns <= all, "the columns lie inside their rows");
+        let rows = numbers.len() / all;
+        Self { numbers: &numbers[start..], rows, columns, row_stride: all as isize, column_stride: 1 }
+    }
+
     pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -40,7 +47,7 @@ pub(crate) fn product<T: Real>(
 ) {
     assert_eq!(left.columns, right.rows, "the shapes of a product agree");
     assert_eq!(left.rows * right.columns, into.len(), "the product fits");
-    // SAFETY: a `Matrix` lies inside its slice by the check in `rows`, and `into` is long enough by the one above. The
+    // SAFETY: a `Matrix` lies inside its slice by the checks where it is made, and `into` is long enough by the one above. The
     // three do not overlap, since `into` is borrowed mutably. All numbers are initialised.
     unsafe {
         gemm::gemm(

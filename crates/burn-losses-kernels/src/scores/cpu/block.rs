@@ -44,6 +44,22 @@ impl<T: Real> Block<T> {
         Matrix::rows(&self.unit[start * self.dim..], length, self.dim)
     }
 
+    /// The rows as columns, `[D, rows]`.
+    pub(super) fn turned(&self) -> Vec<T> {
+        const SIDE: usize = 32;
+        let (rows, dim) = (self.rows, self.dim);
+        let mut turned = vec![T::zero(); rows * dim];
+        // In squares that fit the first-level cache on both sides.
+        for (row, column) in (0..rows).step_by(SIDE).flat_map(|r| (0..dim).step_by(SIDE).map(move |c| (r, c))) {
+            for column in column..(column + SIDE).min(dim) {
+                for row in row..(row + SIDE).min(rows) {
+                    turned[column * rows + row] = self.unit[row * dim + column];
+                }
+            }
+        }
+        turned
+    }
+
     pub(super) fn load<K: Key<T>>(&mut self, from: &Strided<'_, K>, start: usize, rows: usize, normalise: bool) {
         self.rows = rows;
         Arch::new().dispatch(Load { block: self, from, start, normalise });

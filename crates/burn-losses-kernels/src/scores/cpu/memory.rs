@@ -29,6 +29,7 @@ impl<'a, T: Real + Key<T>, K: Key<T>> Inputs<'a, T, K> {
         let reads_key_labels = plan.exclusion.reads_key_labels();
         Self {
             queries: of_queries,
+            turned: Vec::new(),
             batch,
             dim,
             keys: H::strided::<K>(keys),
@@ -69,7 +70,7 @@ pub(in super::super) fn backward<H: Host>(
 }
 
 fn forward_as<H: Host, T: Real + Key<T>, K: Key<T>>(batch: &Batch<H>) -> Results<H> {
-    let inputs = Inputs::<T, K>::new(batch);
+    let inputs = Inputs::<T, K>::new(batch).turned();
     let (output, kept) = super::forward_all(&inputs);
     let (device, kept_length) = (batch.queries.device(), kept.len());
     let shape = [inputs.batch, inputs.plan.term.columns()];
@@ -83,6 +84,8 @@ fn backward_as<H: Host, T: Real + Key<T>, K: Key<T>>(
     wanted: Wanted,
 ) -> Gradients<H> {
     let inputs = Inputs::<T, K>::new(batch);
+    // Kept scores are not computed again.
+    let inputs = if inputs.plan.keep { inputs } else { inputs.turned() };
     let columns = inputs.plan.term.columns();
     let output = H::strided::<T>(&results.output).rows(inputs.batch, columns);
     let gradient = H::strided::<T>(gradient).rows(inputs.batch, columns);

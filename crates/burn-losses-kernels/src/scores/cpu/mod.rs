@@ -37,6 +37,9 @@ pub(super) use memory::{backward, forward};
 const BLOCK: usize = 256;
 const TILE: usize = 256;
 
+/// From so many blocks of keys on, the queries are turned once for all of them.
+const MANY: usize = 4;
+
 /// What the sums of the queries' gradients of all threads may take together, if that is more than two of them.
 const ACCUMULATOR_BYTES: usize = 32 << 20;
 
@@ -47,6 +50,8 @@ const WORTH_A_THREAD: usize = 1 << 18;
 struct Inputs<'a, T, K: Copy> {
     /// `[N, D]`.
     queries: Block<T>,
+    /// The same, `[D, N]`, or nothing where they are used too seldom.
+    turned: Vec<T>,
     batch: usize,
     dim: usize,
     /// `[M·sub_centers, D]`.
@@ -105,6 +110,22 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         self.queries.unit_of(tile)
     }
 
+    /// For many products, of whose second side rows are quicker read than columns.
+    fn turned(mut self) -> Self {
+        if self.count >= MANY * BLOCK {
+            self.turned = self.queries.turned();
+        }
+        self
+    }
+
+    /// A tile of the queries, `[D, lanes]`.
+    fn turned_queries_of(&self, tile: (usize, usize)) -> Matrix<'_, T> {
+        if self.turned.is_empty() {
+            return self.queries_of(tile).transposed();
+        }
+        Matrix::some_columns(&self.turned, self.batch, tile)
+    }
+
     fn load(&self, block: &mut Block<T>, start: usize, rows: usize) {
         let sub_centers = self.plan.sub_centers;
         block.load(&self.keys, start * sub_centers, rows * sub_centers, self.plan.normalise.keys());
@@ -120,7 +141,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     ) -> &'s mut [T] {
         let (lanes, sub_centers) = (tile.1, self.plan.sub_centers);
         let scores = &mut scratch.centers[..block.rows() * lanes];
-        product(block.unit(), self.queries_of(tile).transposed(), false, parallelism, scores);
+        product(block.unit(), self.turned_queries_of(tile), false, parallelism, scores);
         match &mut scratch.keys {
             None => scores,
             Some((centers, keys)) => {
