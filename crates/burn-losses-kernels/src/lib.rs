@@ -8,6 +8,7 @@
 //! - [`drawn_rows`]: rows that a batch draws, and steps of an optimizer that touch no others.
 //! - [`elements`]: losses of a prediction and a target, number by number.
 //! - [`log_odds`]: what a softmax over logits says of the class of every row, in one pass.
+//! - [`pair_sums`]: losses of pairs by their distance, added up.
 //! - [`row_groups`]: rows shortened as a whole, in place.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
 //!
@@ -31,6 +32,7 @@ mod host;
 pub mod log_odds;
 #[doc(hidden)]
 pub mod math;
+pub mod pair_sums;
 pub mod row_groups;
 pub mod scores;
 pub mod triplets;

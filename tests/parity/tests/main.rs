@@ -26,6 +26,7 @@ mod memory;
 mod metrics;
 mod mining;
 mod optim;
+mod pair_sums;
 mod pairwise;
 mod partial_fc;
 mod proxy;

@@ -13,11 +13,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
 use crate::host::{Host, Key, Real};
-use crate::math::cast_to;
-
-/// What a reference is to an anchor, as a number that every backend can hand over.
-const POSITIVE: f64 = 1.0;
-const NEGATIVE: f64 = -1.0;
+use crate::pair_sums::{NEGATIVE, POSITIVE, kinds_of_masks};
 
 /// What stands behind the slopes of an anchor: its losses, how many triplets it has, and how many have a loss.
 const SUMS: usize = 3;
@@ -95,12 +91,11 @@ pub(super) fn semi_hard_negatives(
     Tensor::from_dispatch(output).to_device(&home)
 }
 
-/// What every reference is to every anchor.
+/// What every reference is to every anchor, beside the distances.
 fn kinds(distances: &Tensor<2>, positives: Tensor<2, Bool>, negatives: Tensor<2, Bool>) -> Tensor<2> {
     let device = distances.device();
-    let kinds = distances.zeros_like();
-    let kinds = kinds.mask_fill(positives.without_autodiff().to_device(&device), POSITIVE);
-    cast_to(kinds.mask_fill(negatives.without_autodiff().to_device(&device), NEGATIVE), distances.dtype())
+    let [positives, negatives] = [positives, negatives].map(|mask| mask.without_autodiff().to_device(&device));
+    kinds_of_masks(positives, negatives, distances.dtype())
 }
 
 fn semi_hard<H: Host, T: Real + Key<T> + burn::tensor::Element>(

@@ -4,6 +4,7 @@ use alloc::vec;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows};
+use burn_losses_kernels::pair_sums::{kinds_of_labels, kinds_of_masks};
 use burn_losses_kernels::scores::Counted;
 
 use super::Pairs;
@@ -66,6 +67,16 @@ pub(super) struct Listed {
     pub(super) distances: Tensor<2>,
     /// `[rows, columns]`.
     pub(super) masks: PairMasks,
+    /// The anchor of every row; without it, row `i` is that of anchor `i`.
+    pub(super) anchor: Option<Tensor<1, Int>>,
+}
+
+/// A [`Listed`] with its masks as numbers.
+pub(super) struct ListedKinds {
+    /// `[rows, columns]`.
+    pub(super) distances: Tensor<2>,
+    /// `[rows, columns]`, as `pair_sums` takes them.
+    pub(super) kinds: Tensor<2>,
     /// The anchor of every row; without it, row `i` is that of anchor `i`.
     pub(super) anchor: Option<Tensor<1, Int>>,
 }
@@ -325,6 +336,21 @@ impl Pairs {
             },
             anchor: Some(triplets.anchor.clone()),
         }
+    }
+
+    /// The same, with what a pair is as a number: 1 for a positive, -1 for a negative, 0 for none.
+    #[track_caller]
+    pub(super) fn listed_kinds(&self, distance: Distance) -> ListedKinds {
+        if let (Chosen::ByLabels | Chosen::Views | Chosen::Aligned, Some([labels, references])) =
+            (&self.chosen, &self.labels)
+        {
+            let distances = self.distances(distance);
+            let kinds = kinds_of_labels(labels.clone(), references.clone(), self.in_batch, distances.dtype());
+            return ListedKinds { distances, kinds, anchor: None };
+        }
+        let Listed { distances, masks, anchor } = self.listed(distance);
+        let kinds = kinds_of_masks(masks.positive, masks.negative, distances.dtype());
+        ListedKinds { distances, kinds, anchor }
     }
 
     /// The identities of the anchors, `[anchors]`, which may be numbers of samples.

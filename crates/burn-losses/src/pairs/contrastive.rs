@@ -1,14 +1,12 @@
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use burn_losses_kernels::math::hinge;
+use burn::tensor::Device;
+use burn_losses_kernels::pair_sums::{PairCost, PairRule, pair_sums};
 
 use super::argument::Pairs;
-use super::asked::Listed;
+use super::asked::ListedKinds;
 use super::loss::{AnchorLosses, PairLoss};
-use super::masked::inside;
 use crate::distance::Distance;
-use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;
 
 /// The published forms of the contrastive loss.
@@ -131,34 +129,33 @@ impl PairLoss for ContrastiveLoss {
     }
 
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
-        let Listed { distances, masks: PairMasks { positive, negative }, anchor } = pairs.listed(self.distance);
-        let positives = inside(positive.clone(), distances.clone(), |distances| self.positive(distances));
-        let negatives = inside(negative.clone(), distances, |distances| self.negative(distances));
+        let ListedKinds { distances, kinds, anchor } = pairs.listed_kinds(self.distance);
+        let sums = pair_sums(distances, kinds, self.rule());
+        let [positive, negative] = [sums.positive, sums.negative].map(|sums| [sums.losses, sums.pairs, sums.active]);
         match self.balance {
-            PairBalance::Separate => AnchorLosses::listed(positives, positive, anchor.clone())
-                .and(AnchorLosses::listed(negatives, negative, anchor)),
-            PairBalance::Joint => AnchorLosses::listed(positives + negatives, positive.bool_or(negative), anchor),
+            PairBalance::Separate => {
+                AnchorLosses::listed_sums(positive, anchor.clone()).and(AnchorLosses::listed_sums(negative, anchor))
+            }
+            PairBalance::Joint => {
+                let [losses, pairs, active] = positive;
+                let [of_negatives, negatives, active_negatives] = negative;
+                let both = [losses + of_negatives, pairs + negatives, active + active_negatives];
+                AnchorLosses::listed_sums(both, anchor)
+            }
         }
     }
 }
 
 impl ContrastiveLoss {
-    fn positive(&self, distances: Tensor<2>) -> Tensor<2> {
-        let margin = self.positive_margin;
-        match self.form {
-            ContrastiveForm::Squared => hinge(distances.sub_scalar(margin)).square().mul_scalar(0.5),
-            ContrastiveForm::SquaredDistance => hinge(distances.square().sub_scalar(margin)).mul_scalar(0.5),
-            ContrastiveForm::Hinge => hinge(distances.sub_scalar(margin)),
-        }
-    }
-
-    fn negative(&self, distances: Tensor<2>) -> Tensor<2> {
-        let missing = |distances: Tensor<2>| hinge(distances.neg().add_scalar(self.negative_margin));
-        match self.form {
-            ContrastiveForm::Squared => missing(distances).square().mul_scalar(0.5),
-            ContrastiveForm::SquaredDistance => missing(distances.square()).square().mul_scalar(0.5),
-            ContrastiveForm::Hinge => missing(distances),
-        }
+    fn rule(&self) -> PairRule {
+        let cost = |margin, factor, squared| PairCost { margin, factor, squared };
+        let (near, far) = (self.positive_margin, self.negative_margin);
+        let (of_squares, positive, negative) = match self.form {
+            ContrastiveForm::Squared => (false, cost(near, 0.5, true), cost(far, 0.5, true)),
+            ContrastiveForm::SquaredDistance => (true, cost(near, 0.5, false), cost(far, 0.5, true)),
+            ContrastiveForm::Hinge => (false, cost(near, 1.0, false), cost(far, 1.0, false)),
+        };
+        PairRule { of_squares, positive, negative }
     }
 }
 
@@ -166,7 +163,7 @@ impl ContrastiveLoss {
 mod tests {
     use super::*;
     use crate::EmbeddingLoss;
-    use burn::tensor::{Bool, Int};
+    use burn::tensor::{Bool, Int, Tensor};
 
     fn explicit(config: ContrastiveLossConfig) -> alloc::vec::Vec<f32> {
         let device = Device::flex();

@@ -119,6 +119,8 @@ enum Term {
         losses: Tensor<1>,
         counts: Tensor<1>,
         active: Tensor<1>,
+        /// The anchor of every sum; without it, sum `i` is that of anchor `i`.
+        anchor: Option<Tensor<1, Int>>,
     },
     Each {
         losses: Tensor<2>,
@@ -137,7 +139,12 @@ impl AnchorLosses {
     /// - counts: `[anchors]`, of how many; what [`EmbeddingReduction::Mean`] divides by
     /// - active: `[anchors]`, how many of them are not 0; what [`EmbeddingReduction::MeanNonZero`] divides by
     pub fn new(losses: Tensor<1>, counts: Tensor<1>, active: Tensor<1>) -> Self {
-        Self { terms: vec![Term::Sums { losses, counts, active }], penalty: None }
+        Self::listed_sums([losses, counts, active], None)
+    }
+
+    /// Sums of rows that are not those of the anchors in their order: losses, counts and active ones.
+    pub(super) fn listed_sums([losses, counts, active]: [Tensor<1>; 3], anchor: Option<Tensor<1, Int>>) -> Self {
+        Self { terms: vec![Term::Sums { losses, counts, active, anchor }], penalty: None }
     }
 
     /// One loss per anchor.
@@ -194,7 +201,7 @@ impl AnchorLosses {
 
     fn reduce(self, reduction: EmbeddingReduction) -> Tensor<1> {
         let terms = self.terms.into_iter().map(|term| match term {
-            Term::Sums { losses, counts, active } => reduction.apply_sums(losses, counts, active),
+            Term::Sums { losses, counts, active, .. } => reduction.apply_sums(losses, counts, active),
             Term::Each { losses, counted, .. } => reduction.apply_valid(flat(losses), flat_mask(counted)),
         });
         terms.chain(self.penalty).reduce(|sum, term| sum + term).expect("there is a term")
@@ -203,19 +210,19 @@ impl AnchorLosses {
     /// `[anchors]`.
     #[track_caller]
     fn per_anchor(self, loss: &str, anchors: usize) -> Tensor<1> {
-        let terms = self.terms.into_iter().map(|term| match term {
-            Term::Sums { losses, .. } => losses,
-            Term::Each { losses, anchor, .. } => {
-                let sums = losses.sum_dim(1).squeeze_dim::<1>(1);
-                match anchor {
-                    None => sums,
-                    Some(anchor) => Tensor::<1>::zeros([anchors], (&sums.device(), sums.dtype())).select_assign(
-                        0,
-                        anchor,
-                        sums,
-                        IndexingUpdateOp::Add,
-                    ),
-                }
+        let terms = self.terms.into_iter().map(|term| {
+            let (sums, anchor) = match term {
+                Term::Sums { losses, anchor, .. } => (losses, anchor),
+                Term::Each { losses, anchor, .. } => (losses.sum_dim(1).squeeze_dim::<1>(1), anchor),
+            };
+            match anchor {
+                None => sums,
+                Some(anchor) => Tensor::<1>::zeros([anchors], (&sums.device(), sums.dtype())).select_assign(
+                    0,
+                    anchor,
+                    sums,
+                    IndexingUpdateOp::Add,
+                ),
             }
         });
         let sums = terms.reduce(|sum, term| sum + term).expect("there is a term");

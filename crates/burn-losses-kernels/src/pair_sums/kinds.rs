@@ -1,0 +1,70 @@
+//! What every reference is to every anchor, as a number that every backend can hand over.
+
+use burn::tensor::{Bool, DType, Int, Tensor};
+
+use crate::math::{cast_to, comparable};
+
+pub(crate) const POSITIVE: f64 = 1.0;
+pub(crate) const NEGATIVE: f64 = -1.0;
+
+/// 1 where anchor and reference have the same label, -1 where they have different ones, and 0 where one has a negative
+/// label, or, in a batch with itself, where they are the same row.
+///
+/// # Shapes
+///
+/// - labels: `[anchors]`, at least one
+/// - reference_labels: `[references]`, at least one; the labels where they are `in_batch`
+/// - output: `[anchors, references]`, in `dtype`, which is `f32` or `f64`
+pub fn kinds_of_labels(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    in_batch: bool,
+    dtype: DType,
+) -> Tensor<2> {
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&labels.device()) {
+        return super::backend::kinds_of_labels(labels, reference_labels, in_batch, dtype);
+    }
+    kinds_of_labels_reference(labels, reference_labels, in_batch, dtype)
+}
+
+/// [`kinds_of_labels`] from ordinary tensor operations: the definition of correct.
+pub fn kinds_of_labels_reference(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    in_batch: bool,
+    dtype: DType,
+) -> Tensor<2> {
+    let (labels, references) = comparable(labels, reference_labels);
+    let shape @ [anchors, _] = [labels.dims()[0], references.dims()[0]];
+    let column = labels.unsqueeze_dim::<2>(1).expand(shape);
+    let row = references.unsqueeze_dim::<2>(0).expand(shape);
+    let same = column.clone().equal(row.clone());
+    let nobody = column.lower_scalar(0).bool_or(row.lower_scalar(0));
+    let nobody = if in_batch {
+        let places = Tensor::<1, Int>::arange(0..anchors as i64, &same.device());
+        let places = |dim: usize| places.clone().unsqueeze_dim::<2>(dim).expand(shape);
+        nobody.bool_or(places(0).equal(places(1)))
+    } else {
+        nobody
+    };
+    let positive = same.clone().bool_and(nobody.clone().bool_not());
+    kinds_of_masks(positive, same.bool_or(nobody).bool_not(), dtype)
+}
+
+/// 1 for a positive and -1 for a negative.
+///
+/// # Shapes
+///
+/// - positives: `[anchors, references]`
+/// - negatives: the same; no reference is both
+/// - output: the same, in `dtype`
+pub fn kinds_of_masks(positives: Tensor<2, Bool>, negatives: Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
+    let kinds = Tensor::<2>::zeros(positives.dims(), (&positives.device(), dtype));
+    cast_to(kinds.mask_fill(positives, POSITIVE).mask_fill(negatives, NEGATIVE), dtype)
+}
+
+/// The masks again.
+pub(super) fn masks(kinds: Tensor<2>) -> [Tensor<2, Bool>; 2] {
+    [kinds.clone().equal_scalar(POSITIVE), kinds.equal_scalar(NEGATIVE)]
+}
