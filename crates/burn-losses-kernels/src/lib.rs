@@ -10,6 +10,7 @@
 //! - [`log_odds`]: what a softmax over logits says of the class of every row, in one pass.
 //! - [`pair_sums`]: losses of pairs by their distance, added up.
 //! - [`row_groups`]: rows shortened as a whole, in place.
+//! - [`soft_targets`]: cross-entropy and focal loss against a probability for every class.
 //! - [`triplets`]: all triplets of a batch, added up without ever being listed.
 //!
 //! # Features
@@ -35,4 +36,5 @@ pub mod math;
 pub mod pair_sums;
 pub mod row_groups;
 pub mod scores;
+pub mod soft_targets;
 pub mod triplets;

@@ -36,6 +36,7 @@ mod row_groups;
 mod sampling;
 mod scores;
 mod sharded;
+mod soft_targets;
 mod softmax_pairs;
 mod state;
 mod triplets;

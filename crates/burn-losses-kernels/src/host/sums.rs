@@ -1,4 +1,5 @@
 use super::Real;
+use crate::math::NOTHING;
 
 /// Numbers that are added side by side.
 const LANES: usize = 16;
@@ -39,6 +40,32 @@ pub(crate) fn sum_of_both<const BLOCK: usize, T: Real>(first: &[T], second: &[T]
         total += wide(sums);
     }
     total
+}
+
+/// `log(sum of exp)` of the numbers of all parts; [`NOTHING`] where there is none, or none but minus infinity.
+#[inline(always)]
+pub(crate) fn log_sum_exp<const BLOCK: usize, const PARTS: usize, T: Real, const FUSED: bool>(
+    parts: [&[T]; PARTS],
+) -> T {
+    let mut largest = [T::neg_infinity(); LANES];
+    for part in parts {
+        let mut chunks = part.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (largest, &number) in largest.iter_mut().zip(chunk) {
+                *largest = if number > *largest { number } else { *largest };
+            }
+        }
+        for (largest, &number) in largest.iter_mut().zip(chunks.remainder()) {
+            *largest = if number > *largest { number } else { *largest };
+        }
+    }
+    let largest = largest.into_iter().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });
+    if largest == T::neg_infinity() {
+        let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
+        return if no_number { T::nan() } else { T::of(NOTHING) };
+    }
+    let totals = parts.map(|part| sum::<BLOCK, _>(part, |number| (number - largest).exponential::<FUSED>()));
+    largest + T::of(totals.into_iter().sum::<f64>().ln())
 }
 
 #[inline(always)]

@@ -9,13 +9,11 @@ use burn::tensor::{DType, Element, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use crate::host::{Host, Key, Real, Vectorised, sum, sum_of_both, tensor, vectorised};
+use crate::host::{Host, Key, Real, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised};
 use crate::math::NOTHING;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
 const WORTH_A_THREAD: usize = 1 << 15;
-/// Numbers whose largest is looked for side by side.
-const LANES: usize = 16;
 /// Numbers that are added in their own precision, before the sum goes into one in `f64`.
 const BLOCK: usize = 1024;
 
@@ -129,7 +127,7 @@ impl<T: Real> Vectorised for Forward<'_, T> {
         let Self { logits, target, weights } = self;
         let own = logits[target];
         let parts = [&logits[..target], &logits[target + 1..]];
-        let others = log_sum_exp::<T, FUSED>(parts);
+        let others = log_sum_exp::<BLOCK, 2, T, FUSED>(parts);
         let log_odds = own - others;
         // Of all: the larger and what the smaller adds.
         let (large, small) = if own < others { (others, own) } else { (own, others) };
@@ -138,30 +136,6 @@ impl<T: Real> Vectorised for Forward<'_, T> {
 
         [log_odds, spread, others, all]
     }
-}
-
-/// `log(sum of exp)` of the numbers of both parts; [`NOTHING`] where there is none, or none but minus infinity.
-#[inline(always)]
-fn log_sum_exp<T: Real, const FUSED: bool>(parts: [&[T]; 2]) -> T {
-    let mut largest = [T::neg_infinity(); LANES];
-    for part in parts {
-        let mut chunks = part.chunks_exact(LANES);
-        for chunk in &mut chunks {
-            for (largest, &number) in largest.iter_mut().zip(chunk) {
-                *largest = if number > *largest { number } else { *largest };
-            }
-        }
-        for (largest, &number) in largest.iter_mut().zip(chunks.remainder()) {
-            *largest = if number > *largest { number } else { *largest };
-        }
-    }
-    let largest = largest.into_iter().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });
-    if largest == T::neg_infinity() {
-        let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
-        return if no_number { T::nan() } else { T::of(NOTHING) };
-    }
-    let total = parts.map(|part| sum::<BLOCK, _>(part, |number| (number - largest).exponential::<FUSED>()));
-    largest + T::of((total[0] + total[1]).ln())
 }
 
 /// `sum over j of weights[j]·(all - logits[j])`.

@@ -3,10 +3,10 @@ use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::log_odds::LogOdds;
+use burn_losses_kernels::soft_targets::SoftRule;
 
 use super::class_weights::{ClassWeight, ClassWeights};
 use super::log_odds::negative_log_probability;
-use super::log_probabilities::log_probabilities;
 use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
 use crate::reduction::Divisor;
@@ -129,7 +129,7 @@ impl CrossEntropyLoss {
         reduction: Reduction,
     ) -> Tensor<1> {
         let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
-        samples.reduced(reduction, |samples| self.soft_losses(samples))
+        samples.reduced(reduction, self.class_weights.as_ref(), self.soft_rule())
     }
 
     /// The loss of every sample for targets that are probabilities.
@@ -152,7 +152,7 @@ impl CrossEntropyLoss {
     ) -> Tensor<L> {
         let shape = logits.dims();
         let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
-        samples.each(self.class_dim, shape, |samples| self.soft_losses(samples))
+        samples.each(self.class_dim, shape, self.class_weights.as_ref(), self.soft_rule())
     }
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
@@ -181,18 +181,8 @@ impl CrossEntropyLoss {
         }
     }
 
-    fn soft_losses(&self, samples: SoftSamples) -> Tensor<1> {
-        let SoftSamples { logits, probabilities, .. } = samples;
-        let (smoothing, [_, classes]) = (self.label_smoothing, logits.dims());
-        let targets = probabilities.mul_scalar(1.0 - smoothing).add_scalar(smoothing / classes as f64);
-        // 0 times infinity is 0 here: a class that is masked out and not wanted.
-        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(targets.clone().equal_scalar(0.0));
-        let negative_log_p = log_probabilities(logits).neg().mask_fill(unwanted, 0.0);
-        let weighted = match &self.class_weights {
-            Some(weights) => negative_log_p.clone() * weights.along(1, &negative_log_p),
-            None => negative_log_p,
-        };
-        (weighted * targets).sum_dim(1).squeeze_dim(1)
+    fn soft_rule(&self) -> SoftRule {
+        SoftRule { smoothing: self.label_smoothing, gamma: 0.0 }
     }
 }
 

@@ -2,17 +2,14 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Device, Int, Tensor};
+use burn_losses_kernels::soft_targets::SoftRule;
 
 use super::class_weights::{ClassWeight, ClassWeights};
 use super::log_odds::focal;
-use super::log_probabilities::log_probabilities;
 use super::samples::{Samples, SoftSamples};
 use crate::labels::{ClassLabels, LabelPolicy};
 
 const NAME: &str = "FocalLoss";
-
-/// Below this, `1 - p` is a rounding error of `f32`.
-const SMALLEST_REST: f64 = 1e-7;
 
 /// Settings of [`FocalLoss`].
 #[derive(Config, Debug)]
@@ -126,7 +123,7 @@ impl FocalLoss {
         reduction: Reduction,
     ) -> Tensor<1> {
         let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
-        samples.reduced(reduction, |samples| self.soft_losses(samples))
+        samples.reduced(reduction, self.alpha.as_ref(), self.soft_rule())
     }
 
     /// The loss of every sample for targets that are probabilities.
@@ -149,7 +146,7 @@ impl FocalLoss {
     ) -> Tensor<L> {
         let shape = logits.dims();
         let samples = SoftSamples::new(NAME, self.class_dim, logits, probabilities);
-        samples.each(self.class_dim, shape, |samples| self.soft_losses(samples))
+        samples.each(self.class_dim, shape, self.alpha.as_ref(), self.soft_rule())
     }
 
     fn losses(&self, samples: &Samples) -> Tensor<1> {
@@ -160,20 +157,8 @@ impl FocalLoss {
         }
     }
 
-    fn soft_losses(&self, samples: SoftSamples) -> Tensor<1> {
-        let SoftSamples { logits, probabilities, .. } = samples;
-        // 0 times infinity is 0 here: a class that is masked out and not wanted.
-        let unwanted = logits.clone().equal_scalar(f64::NEG_INFINITY).bool_and(probabilities.clone().equal_scalar(0.0));
-        let log_p = log_probabilities(logits.clone()).mask_fill(unwanted, 0.0);
-        let mut losses = log_p.clone().neg() * probabilities;
-        if self.gamma > 0.0 {
-            let rest = log_p.exp().neg().add_scalar(1.0).clamp_min(SMALLEST_REST);
-            losses = losses * rest.log().mul_scalar(self.gamma).exp();
-        }
-        if let Some(alpha) = &self.alpha {
-            losses = losses * alpha.along(1, &logits);
-        }
-        losses.sum_dim(1).squeeze_dim(1)
+    fn soft_rule(&self) -> SoftRule {
+        SoftRule { smoothing: 0.0, gamma: self.gamma }
     }
 }
 

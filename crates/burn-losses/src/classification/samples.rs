@@ -6,8 +6,9 @@ use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, DType, Int, Tensor};
 use burn_losses_kernels::log_odds::{LogOdds, log_odds};
 use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::soft_targets::{SoftRule, soft_losses};
 
-use super::class_weights::class_axis;
+use super::class_weights::{ClassWeights, class_axis};
 use crate::labels::{ClassLabels, SafeLabels, silence};
 use crate::reduction::{Divisor, reduce};
 use crate::shape::check_shape;
@@ -153,28 +154,31 @@ impl SoftSamples {
         self,
         class_dim: isize,
         shape: [usize; D],
-        losses: impl FnOnce(Self) -> Tensor<1>,
+        weights: Option<&ClassWeights>,
+        rule: SoftRule,
     ) -> Tensor<L> {
         const { assert!(D == L + 1, "losses have one axis less than logits: that of the classes") }
         let dtype = self.dtype;
         let shape = without(class_axis::<D>("", class_dim), shape);
         let shape: [usize; L] = shape.try_into().expect("one axis less");
-        cast_to(self.losses(losses), dtype).reshape(shape)
+        cast_to(self.losses(weights, rule), dtype).reshape(shape)
     }
 
     /// The losses as one number; a mean is over the samples.
-    pub(super) fn reduced(self, reduction: Reduction, losses: impl FnOnce(Self) -> Tensor<1>) -> Tensor<1> {
+    pub(super) fn reduced(self, reduction: Reduction, weights: Option<&ClassWeights>, rule: SoftRule) -> Tensor<1> {
         let (batch, dtype) = (self.batch, self.dtype);
-        cast_to(reduce(reduction, self.losses(losses), batch, Divisor::Count), dtype)
+        cast_to(reduce(reduction, self.losses(weights, rule), batch, Divisor::Count), dtype)
     }
 
-    fn losses(self, losses: impl FnOnce(Self) -> Tensor<1>) -> Tensor<1> {
-        let [rows, classes] = self.logits.dims();
+    fn losses(self, weights: Option<&ClassWeights>, rule: SoftRule) -> Tensor<1> {
+        let Self { logits, probabilities, .. } = self;
+        let [rows, classes] = logits.dims();
         if rows == 0 || classes == 0 {
-            let nothing = Tensor::zeros([rows], (&self.logits.device(), self.logits.dtype()));
-            return nothing + self.logits.sum() + self.probabilities.sum();
+            let nothing = Tensor::zeros([rows], (&logits.device(), logits.dtype()));
+            return nothing + logits.sum() + probabilities.sum();
         }
-        losses(self)
+        let weights = weights.map(|weights| weights.of_classes(&logits));
+        soft_losses(logits, probabilities, weights, rule)
     }
 }
 

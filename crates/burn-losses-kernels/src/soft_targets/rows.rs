@@ -1,0 +1,243 @@
+//! The passes on the memory of CPU backends.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{DType, Element};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+use super::{SMALLEST_REST, SoftRule};
+use crate::host::{Host, Key, Real, Strided, Vectorised, log_sum_exp, sum_of_both, tensor, vectorised};
+use crate::math::NOTHING;
+
+/// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 20 µs.
+const WORTH_A_THREAD: usize = 1 << 14;
+/// Numbers that are added in their own precision, 64 in a row, before the sum goes into one in `f64`.
+const BLOCK: usize = 1024;
+
+/// What the forward pass gives.
+pub(super) struct Passed<B: Backend> {
+    /// `[rows, 1]`.
+    pub(super) losses: FloatTensor<B>,
+    /// The log-sum-exp of every row, `[rows, 1]`.
+    pub(super) sums: FloatTensor<B>,
+}
+
+/// - inputs: logits, targets and weights
+pub(super) fn forward<H: Host>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
+    match inputs[0].dtype() {
+        DType::F64 => forward_as::<H, f64>(inputs, rule),
+        _ => forward_as::<H, f32>(inputs, rule),
+    }
+}
+
+/// The gradient of the logits.
+///
+/// - inputs: logits, targets, weights, the log-sum-exp of every row and the gradient of the losses
+pub(super) fn of_logits<H: Host>(inputs: [&FloatTensor<H>; 5], rule: SoftRule) -> FloatTensor<H> {
+    match inputs[0].dtype() {
+        DType::F64 => backward_as::<H, f64, true>(inputs, rule),
+        _ => backward_as::<H, f32, true>(inputs, rule),
+    }
+}
+
+/// The gradient of the targets, of the same.
+pub(super) fn of_targets<H: Host>(inputs: [&FloatTensor<H>; 5], rule: SoftRule) -> FloatTensor<H> {
+    match inputs[0].dtype() {
+        DType::F64 => backward_as::<H, f64, false>(inputs, rule),
+        _ => backward_as::<H, f32, false>(inputs, rule),
+    }
+}
+
+/// What every row reads.
+struct Batch<'a, T: Copy> {
+    logits: Strided<'a, T>,
+    targets: Strided<'a, T>,
+    weights: Vec<T>,
+    classes: usize,
+    rule: Rule<T>,
+}
+
+/// Room for a row of each.
+#[derive(Default)]
+struct Room<T> {
+    logits: Vec<T>,
+    targets: Vec<T>,
+    shares: Vec<T>,
+}
+
+impl<'a, T: Real + Key<T> + Element> Batch<'a, T> {
+    fn of<H: Host>([logits, targets, weights]: [&'a FloatTensor<H>; 3], rule: SoftRule) -> Self {
+        let classes = logits.shape()[1];
+        Self {
+            logits: H::strided::<T>(logits),
+            targets: H::strided::<T>(targets),
+            weights: H::strided::<T>(weights).rows(classes, 1),
+            classes,
+            rule: Rule::of(rule, classes),
+        }
+    }
+
+    fn rows_per_thread(&self) -> usize {
+        WORTH_A_THREAD.div_ceil(self.classes)
+    }
+
+    /// The logits of a row and what every class weighs in its loss.
+    fn row<'r>(&'r self, row: usize, room: &'r mut Room<T>) -> (&'r [T], &'r [T]) {
+        let targets = self.targets.row(row, self.classes, &mut room.targets);
+        room.shares.resize(self.classes, T::zero());
+        let (rule, weights) = (self.rule, &self.weights);
+        for ((share, &target), &weight) in room.shares.iter_mut().zip(targets).zip(weights) {
+            *share = weight * (rule.kept * target + rule.spread);
+        }
+        (self.logits.row(row, self.classes, &mut room.logits), &room.shares)
+    }
+}
+
+fn forward_as<H: Host, T: Real + Key<T> + Element>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
+    let (rows, batch) = (inputs[0].shape()[0], Batch::<T>::of::<H>(inputs, rule));
+    let mut found = vec![[T::zero(); 2]; rows];
+    let each = found.par_iter_mut().with_min_len(batch.rows_per_thread()).enumerate();
+    each.for_each_init(Room::default, |room, (row, found)| {
+        let (logits, shares) = batch.row(row, room);
+        *found = vectorised(Forward { logits, shares, rule: batch.rule });
+    });
+    let column = |place: usize| {
+        let numbers: Vec<T> = found.iter().map(|found| found[place]).collect();
+        tensor::<H, _>(numbers, [rows, 1], &inputs[0].device())
+    };
+    Passed { losses: column(0), sums: column(1) }
+}
+
+fn backward_as<H: Host, T: Real + Key<T> + Element, const LOGITS: bool>(
+    [logits, targets, weights, sums, gradient]: [&FloatTensor<H>; 5],
+    rule: SoftRule,
+) -> FloatTensor<H> {
+    let (rows, batch) = (logits.shape()[0], Batch::<T>::of::<H>([logits, targets, weights], rule));
+    let [sums, gradient] = [sums, gradient].map(|column| H::strided::<T>(column).rows(rows, 1));
+    let classes = batch.classes;
+    let mut output = vec![T::zero(); rows * classes];
+    let each = output.par_chunks_exact_mut(classes).with_min_len(batch.rows_per_thread()).enumerate();
+    each.for_each_init(Room::default, |room, (row, output)| {
+        let (logits, shares) = batch.row(row, room);
+        let (rule, sum, gradient) = (batch.rule, sums[row], gradient[row]);
+        if LOGITS {
+            vectorised(OfLogits { logits, shares, rule, sum, gradient, output });
+        } else {
+            vectorised(OfTargets { logits, shares, weights: &batch.weights, rule, sum, gradient, output });
+        }
+    });
+    tensor::<H, _>(output, [rows, classes], &logits.device())
+}
+
+/// A [`SoftRule`] in the type of the logits.
+#[derive(Clone, Copy)]
+struct Rule<T> {
+    /// How much of a target is left.
+    kept: T,
+    /// What every class gets besides.
+    spread: T,
+    gamma: T,
+}
+
+impl<T: Real> Rule<T> {
+    fn of(SoftRule { smoothing, gamma }: SoftRule, classes: usize) -> Self {
+        Self { kept: T::of(1.0 - smoothing), spread: T::of(smoothing / classes as f64), gamma: T::of(gamma) }
+    }
+
+    /// `(1 - p)^gamma·-log(p)` of a log-probability, its slope by that, and the probability.
+    #[inline(always)]
+    fn cost<const FUSED: bool>(self, log_p: T) -> [T; 3] {
+        let p = log_p.exponential::<FUSED>();
+        let rest = T::one() - p;
+        let smallest = T::of(SMALLEST_REST);
+        let held = rest < smallest;
+        let rest = if held { smallest } else { rest };
+        let factor = (self.gamma * rest.logarithm::<FUSED>()).exponential::<FUSED>();
+        // p·log(p), 0 for what is impossible; a power that is held at its smallest base has no slope.
+        let bend = if p == T::zero() || held { T::zero() } else { self.gamma * (p * log_p) / rest };
+        [-(factor * log_p), factor * (bend - T::one()), p]
+    }
+}
+
+struct Forward<'a, T> {
+    logits: &'a [T],
+    shares: &'a [T],
+    rule: Rule<T>,
+}
+
+impl<T: Real> Vectorised for Forward<'_, T> {
+    /// The loss and the log-sum-exp.
+    type Output = [T; 2];
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> [T; 2] {
+        let Self { logits, shares, rule } = self;
+        let sum = log_sum_exp::<BLOCK, 1, T, FUSED>([logits]);
+        // A softmax of nothing is none.
+        let sum = if sum == T::of(NOTHING) { T::nan() } else { sum };
+        let loss = sum_of_both::<BLOCK, _>(logits, shares, |logit, share| {
+            let log_p = logit - sum;
+            let cost = if rule.gamma == T::zero() { -log_p } else { rule.cost::<FUSED>(log_p)[0] };
+            // Also where the cost is infinite.
+            if share == T::zero() { T::zero() } else { share * cost }
+        });
+        [T::of(loss), sum]
+    }
+}
+
+struct OfLogits<'a, T> {
+    logits: &'a [T],
+    shares: &'a [T],
+    rule: Rule<T>,
+    sum: T,
+    gradient: T,
+    output: &'a mut [T],
+}
+
+impl<T: Real> Vectorised for OfLogits<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { logits, shares, rule, sum, gradient, output } = self;
+        // By the log-probability of the class itself.
+        let slope = |logit: T, share: T| {
+            if rule.gamma == T::zero() { -share } else { share * rule.cost::<FUSED>(logit - sum)[1] }
+        };
+        let total = T::of(sum_of_both::<BLOCK, _>(logits, shares, slope));
+        for ((output, &logit), &share) in output.iter_mut().zip(logits).zip(shares) {
+            let p = (logit - sum).exponential::<FUSED>();
+            *output = gradient * (slope(logit, share) - total * p);
+        }
+    }
+}
+
+struct OfTargets<'a, T> {
+    logits: &'a [T],
+    shares: &'a [T],
+    weights: &'a [T],
+    rule: Rule<T>,
+    sum: T,
+    gradient: T,
+    output: &'a mut [T],
+}
+
+impl<T: Real> Vectorised for OfTargets<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { logits, shares, weights, rule, sum, gradient, output } = self;
+        let factor = gradient * rule.kept;
+        for (((output, &logit), &share), &weight) in output.iter_mut().zip(logits).zip(shares).zip(weights) {
+            let log_p = logit - sum;
+            let cost = if rule.gamma == T::zero() { -log_p } else { rule.cost::<FUSED>(log_p)[0] };
+            let unwanted = logit == T::neg_infinity() && share == T::zero();
+            *output = if unwanted { T::zero() } else { factor * weight * cost };
+        }
+    }
+}
