@@ -34,6 +34,20 @@ def of_classes(loss):
     return make
 
 
+def of_soft_targets(loss):
+    def make(rows, columns, _):
+        logits, targets = torch.randn(rows, columns), torch.rand(rows, columns)
+        targets /= targets.sum(1, keepdim=True)
+        return gradient_step(lambda: loss(logits, targets), logits)
+
+    return make
+
+
+def soft_focal(logits, targets, gamma=2.0):
+    log_p = F.log_softmax(logits, 1)
+    return -(targets * (1 - log_p.exp()) ** gamma * log_p).sum(1).mean()
+
+
 def of_answers(loss):
     def make(rows, columns, _):
         logits, targets = torch.randn(rows, columns), torch.bernoulli(torch.full((rows, columns), 0.1))
@@ -292,6 +306,8 @@ def metric_learning():
 PLAIN = {
     "cross-entropy": of_classes(F.cross_entropy),
     "focal": of_classes(focal),
+    "cross-entropy-soft": of_soft_targets(F.cross_entropy),
+    "focal-soft": of_soft_targets(soft_focal),
     "poly": of_classes(poly),
     "generalized-cross-entropy": of_classes(generalized_cross_entropy),
     "binary-cross-entropy": of_answers(F.binary_cross_entropy_with_logits),

@@ -11,7 +11,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::metrics::{Distance, Euclidean};
-use crate::host::{Matrix, Real, Vectorised, product, sum, vectorised};
+use crate::host::{Matrix, Real, Same, Square, Vectorised, product, sum, vectorised};
 
 /// A squared distance below this share of `|a|² + |b|²` is computed from the difference: above it, the rounding of a
 /// product in `f32` is less than `1e-4` of it.
@@ -152,7 +152,7 @@ impl<T: Real> Vectorised for Total<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> T {
-        T::of(sum::<BLOCK, _>(self.row, |number| number))
+        T::of(sum::<BLOCK, FUSED, _>(self.row, Same))
     }
 }
 
@@ -166,7 +166,7 @@ impl<T: Real> Vectorised for Squares<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> T {
-        T::of(sum::<BLOCK, _>(self.row, |number| number * number))
+        T::of(sum::<BLOCK, FUSED, _>(self.row, Square))
     }
 }
 

@@ -13,7 +13,7 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::Element;
 use super::backend::Output;
 use super::formulas::{Formula, with_formula};
-use crate::host::{Host, Key, Real, Vectorised, sum_of_both, tensor, vectorised};
+use crate::host::{Host, Key, Real, Summand, Vectorised, sum_of_both, tensor, vectorised};
 
 /// Below this many numbers a second thread is not woken.
 const WORTH_A_THREAD: usize = 1 << 15;
@@ -166,6 +166,17 @@ impl<T: Real, F: Formula<T>> Vectorised for Values<'_, T, F> {
     }
 }
 
+/// The loss of a prediction and its target.
+#[derive(Clone, Copy)]
+struct Loss<F>(F);
+
+impl<T: Real, F: Formula<T>> Summand<T, 2> for Loss<F> {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [x, y]: [T; 2]) -> T {
+        self.0.value::<FUSED>(x, y)
+    }
+}
+
 struct Sum<'a, T, F> {
     x: &'a [T],
     y: &'a [T],
@@ -177,7 +188,7 @@ impl<T: Real, F: Formula<T>> Vectorised for Sum<'_, T, F> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
-        sum_of_both::<BLOCK, _>(self.x, self.y, |x, y| self.formula.value::<FUSED>(x, y))
+        sum_of_both::<BLOCK, FUSED, _>(self.x, self.y, Loss(self.formula))
     }
 }
 

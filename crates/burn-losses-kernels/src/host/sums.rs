@@ -4,18 +4,50 @@ use crate::math::NOTHING;
 /// Numbers that are added side by side.
 const LANES: usize = 16;
 
+/// What numbers of some rows, one of each, stand for in a sum. Not a closure: of those, a compiler inlines no more than it
+/// likes, and what is not inlined has no vector instructions. To be inlined, and all that it calls.
+pub(crate) trait Summand<T, const ROWS: usize>: Copy {
+    fn of<const FUSED: bool>(self, numbers: [T; ROWS]) -> T;
+}
+
+/// The number itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Same;
+
+impl<T: Real> Summand<T, 1> for Same {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [number]: [T; 1]) -> T {
+        number
+    }
+}
+
+/// Its square.
+#[derive(Clone, Copy)]
+pub(crate) struct Square;
+
+impl<T: Real> Summand<T, 1> for Square {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [number]: [T; 1]) -> T {
+        number * number
+    }
+}
+
 /// The sum of what every number stands for. `BLOCK` of them are added in their own precision, a sixteenth of these in a
 /// row, before the sum goes into one in `f64`.
 #[inline(always)]
-pub(crate) fn sum<const BLOCK: usize, T: Real>(numbers: &[T], of: impl Fn(T) -> T) -> f64 {
+pub(crate) fn sum<const BLOCK: usize, const FUSED: bool, T: Real>(numbers: &[T], of: impl Summand<T, 1>) -> f64 {
     let mut total = 0.0;
     for block in numbers.chunks(BLOCK) {
         let mut sums = [T::zero(); LANES];
         let mut chunks = block.chunks_exact(LANES);
         for chunk in &mut chunks {
-            sums.iter_mut().zip(chunk).for_each(|(sum, &number)| *sum = *sum + of(number));
+            for (sum, &number) in sums.iter_mut().zip(chunk) {
+                *sum = *sum + of.of::<FUSED>([number]);
+            }
         }
-        sums.iter_mut().zip(chunks.remainder()).for_each(|(sum, &number)| *sum = *sum + of(number));
+        for (sum, &number) in sums.iter_mut().zip(chunks.remainder()) {
+            *sum = *sum + of.of::<FUSED>([number]);
+        }
         total += wide(sums);
     }
     total
@@ -23,7 +55,11 @@ pub(crate) fn sum<const BLOCK: usize, T: Real>(numbers: &[T], of: impl Fn(T) -> 
 
 /// The same of the numbers of two rows; where one is longer, its rest is left out.
 #[inline(always)]
-pub(crate) fn sum_of_both<const BLOCK: usize, T: Real>(first: &[T], second: &[T], of: impl Fn(T, T) -> T) -> f64 {
+pub(crate) fn sum_of_both<const BLOCK: usize, const FUSED: bool, T: Real>(
+    first: &[T],
+    second: &[T],
+    of: impl Summand<T, 2>,
+) -> f64 {
     let mut total = 0.0;
     for (first, second) in first.chunks(BLOCK).zip(second.chunks(BLOCK)) {
         let length = first.len().min(second.len());
@@ -31,15 +67,28 @@ pub(crate) fn sum_of_both<const BLOCK: usize, T: Real>(first: &[T], second: &[T]
         let (mut first, mut second) = (first[..length].chunks_exact(LANES), second[..length].chunks_exact(LANES));
         for (first, second) in (&mut first).zip(&mut second) {
             for ((sum, &first), &second) in sums.iter_mut().zip(first).zip(second) {
-                *sum = *sum + of(first, second);
+                *sum = *sum + of.of::<FUSED>([first, second]);
             }
         }
         for ((sum, &first), &second) in sums.iter_mut().zip(first.remainder()).zip(second.remainder()) {
-            *sum = *sum + of(first, second);
+            *sum = *sum + of.of::<FUSED>([first, second]);
         }
         total += wide(sums);
     }
     total
+}
+
+/// `exp(number - largest)`.
+#[derive(Clone, Copy)]
+struct Exponential<T> {
+    largest: T,
+}
+
+impl<T: Real> Summand<T, 1> for Exponential<T> {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [number]: [T; 1]) -> T {
+        (number - self.largest).exponential::<FUSED>()
+    }
 }
 
 /// `log(sum of exp)` of the numbers of all parts; [`NOTHING`] where there is none, or none but minus infinity.
@@ -64,13 +113,20 @@ pub(crate) fn log_sum_exp<const BLOCK: usize, const PARTS: usize, T: Real, const
         let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
         return if no_number { T::nan() } else { T::of(NOTHING) };
     }
-    let totals = parts.map(|part| sum::<BLOCK, _>(part, |number| (number - largest).exponential::<FUSED>()));
-    largest + T::of(totals.into_iter().sum::<f64>().ln())
+    let mut total = 0.0;
+    for part in parts {
+        total += sum::<BLOCK, FUSED, _>(part, Exponential { largest });
+    }
+    largest + T::of(total.ln())
 }
 
 #[inline(always)]
 fn wide<T: Real>(sums: [T; LANES]) -> f64 {
-    sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum()
+    let mut total = 0.0;
+    for sum in sums {
+        total += sum.to_f64().expect("a float is an f64");
+    }
+    total
 }
 
 #[cfg(test)]
@@ -78,17 +134,28 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    #[derive(Clone, Copy)]
+    struct Both;
+
+    impl Summand<f32, 2> for Both {
+        fn of<const FUSED: bool>(self, [one, other]: [f32; 2]) -> f32 {
+            one + other
+        }
+    }
+
     /// Of integers, whose sums are exact, in lengths that fill no block, no lane, and some.
     #[test]
     fn no_number_is_left_out_and_none_counts_twice() {
         for length in [0, 1, 15, 16, 17, 31, 32, 33, 64, 100] {
             let numbers: Vec<f32> = (1..=length).map(|number| number as f32).collect();
-            let expected = (length * (length + 1)) as f64;
-            assert_eq!(sum::<32, _>(&numbers, |number| number + number), expected);
+            let (once, squares) =
+                ((length * (length + 1) / 2) as f64, (length * (length + 1) * (2 * length + 1) / 6) as f64);
+            assert_eq!(sum::<32, false, _>(&numbers, Same), once);
+            assert_eq!(sum::<32, false, _>(&numbers, Square), squares);
             let mut longer = numbers.clone();
             longer.push(1000.0);
-            assert_eq!(sum_of_both::<32, _>(&numbers, &longer, |one, other| one + other), expected);
-            assert_eq!(sum_of_both::<32, _>(&longer, &numbers, |one, other| one + other), expected);
+            assert_eq!(sum_of_both::<32, false, _>(&numbers, &longer, Both), 2.0 * once);
+            assert_eq!(sum_of_both::<32, false, _>(&longer, &numbers, Both), 2.0 * once);
         }
     }
 
@@ -97,6 +164,14 @@ mod tests {
     fn sums_of_blocks_are_not_rounded_in_their_precision() {
         let mut numbers = alloc::vec![1.0_f32; 64];
         numbers[0] = 16_777_216.0;
-        assert_eq!(sum::<32, _>(&numbers, |number| number), 16_777_216.0 + 63.0);
+        assert_eq!(sum::<32, false, _>(&numbers, Same), 16_777_216.0 + 63.0);
+    }
+
+    #[test]
+    fn the_log_sum_exp_of_parts_is_that_of_all() {
+        let parts: [&[f64]; 2] = [&[0.0, 3.0_f64.ln()], &[4.0_f64.ln()]];
+        assert!((log_sum_exp::<32, 2, f64, false>(parts) - 8.0_f64.ln()).abs() < 1e-15);
+        assert_eq!(log_sum_exp::<32, 1, f64, false>([&[]]), f64::of(NOTHING));
+        assert!(log_sum_exp::<32, 1, f64, false>([&[f64::NAN]]).is_nan());
     }
 }

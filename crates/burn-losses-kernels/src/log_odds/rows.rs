@@ -9,7 +9,7 @@ use burn::tensor::{DType, Element, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use crate::host::{Host, Key, Real, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised};
+use crate::host::{Host, Key, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised};
 use crate::math::NOTHING;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
@@ -94,7 +94,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 2));
-    let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, _>(weights, |weight| weight)));
+    let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, false, _>(weights, Same)));
     let mut output = vec![T::zero(); rows * classes];
     let length = rows_per_thread(classes);
     output.par_chunks_mut(length * classes).enumerate().for_each(|(chunk, output)| {
@@ -132,16 +132,26 @@ impl<T: Real> Vectorised for Forward<'_, T> {
         // Of all: the larger and what the smaller adds.
         let (large, small) = if own < others { (others, own) } else { (own, others) };
         let all = large + (small - large).exponential::<FUSED>().log_of_one_more::<FUSED>();
-        let spread = weights.map_or(T::zero(), |weights| weighted(logits, weights, all));
+        let spread = match weights {
+            Some(weights) => T::of(sum_of_both::<BLOCK, FUSED, _>(logits, weights, Weighted { all })),
+            None => T::zero(),
+        };
 
         [log_odds, spread, others, all]
     }
 }
 
-/// `sum over j of weights[j]·(all - logits[j])`.
-#[inline(always)]
-fn weighted<T: Real>(logits: &[T], weights: &[T], all: T) -> T {
-    T::of(sum_of_both::<BLOCK, _>(logits, weights, |logit, weight| times(weight, all - logit)))
+/// `weight·(all - logit)`.
+#[derive(Clone, Copy)]
+struct Weighted<T> {
+    all: T,
+}
+
+impl<T: Real> Summand<T, 2> for Weighted<T> {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [logit, weight]: [T; 2]) -> T {
+        times(weight, self.all - logit)
+    }
 }
 
 /// The product, where a weight of 0 takes infinity out too: a class that is masked and weighs nothing.

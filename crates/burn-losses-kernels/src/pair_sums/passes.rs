@@ -199,18 +199,13 @@ impl<T: Real> Vectorised for Sums<'_, T> {
         for (distances, kinds) in self.distances.chunks(BLOCK).zip(self.kinds.chunks(BLOCK)) {
             let mut sums = [[T::zero(); LANES]; SUMS];
             let (mut distances, mut kinds) = (distances.chunks_exact(LANES), kinds.chunks_exact(LANES));
-            let mut step = |lane: usize, distance: T, kind: T| {
-                for (sums, part) in sums.iter_mut().zip(self.parts(distance, kind)) {
-                    sums[lane] = sums[lane] + part;
-                }
-            };
             for (distances, kinds) in (&mut distances).zip(&mut kinds) {
                 for lane in 0..LANES {
-                    step(lane, distances[lane], kinds[lane]);
+                    self.add(&mut sums, lane, distances[lane], kinds[lane]);
                 }
             }
             for (lane, (&distance, &kind)) in distances.remainder().iter().zip(kinds.remainder()).enumerate() {
-                step(lane, distance, kind);
+                self.add(&mut sums, lane, distance, kind);
             }
             for (total, sums) in totals.iter_mut().zip(sums) {
                 *total += sums.into_iter().map(|sum| sum.to_f64().expect("a float is an f64")).sum::<f64>();
@@ -222,21 +217,23 @@ impl<T: Real> Vectorised for Sums<'_, T> {
 
 impl<T: Real> Sums<'_, T> {
     #[inline(always)]
-    fn parts(&self, distance: T, kind: T) -> [T; SUMS] {
+    fn add(&self, sums: &mut [[T; LANES]; SUMS], lane: usize, distance: T, kind: T) {
         let [[of_positive, _], [of_negative, _]] = self.rule.of_distance(distance);
-        let inside = |inside: bool, number: T| if inside { number } else { T::zero() };
         let (positive, negative) = (kind == T::of(POSITIVE), kind == T::of(NEGATIVE));
-        let active = |loss: T| if loss == T::zero() { T::zero() } else { T::one() };
-        let (of_positive, of_negative) = (inside(positive, of_positive), inside(negative, of_negative));
         let (one, zero) = (T::one(), T::zero());
-        [
+        let of_positive = if positive { of_positive } else { zero };
+        let of_negative = if negative { of_negative } else { zero };
+        let parts = [
             of_positive,
             if positive { one } else { zero },
-            active(of_positive),
+            if of_positive == zero { zero } else { one },
             of_negative,
             if negative { one } else { zero },
-            active(of_negative),
-        ]
+            if of_negative == zero { zero } else { one },
+        ];
+        for (sums, part) in sums.iter_mut().zip(parts) {
+            sums[lane] = sums[lane] + part;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use crate::host::{Host, Real, Vectorised, sum, vectorised};
+use crate::host::{Host, Real, Square, Summand, Vectorised, sum, vectorised};
 
 /// Below this many numbers a second thread is not woken.
 const WORTH_A_THREAD: usize = 1 << 15;
@@ -69,7 +69,7 @@ impl<T: Real> Vectorised for Shorten<'_, T> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let length = length(self.row);
+        let length = length::<FUSED, _>(self.row);
         if length <= self.threshold {
             return self.row.fill(T::zero());
         }
@@ -83,8 +83,8 @@ impl<T: Real> Vectorised for Shorten<'_, T> {
 
 /// The length of a row in `f64`, also where squares would be too large or too small for their type.
 #[inline(always)]
-fn length<T: Real>(row: &[T]) -> f64 {
-    let squares = sum::<BLOCK, _>(row, |number| number * number);
+fn length<const FUSED: bool, T: Real>(row: &[T]) -> f64 {
+    let squares = sum::<BLOCK, FUSED, _>(row, Square);
     let (smallest, largest) = (T::min_positive_value() / (T::epsilon() * T::epsilon()), T::max_value());
     let wide = |number: T| number.to_f64().expect("a float is an f64");
     if squares >= wide(smallest) && squares <= wide(largest) || squares.is_nan() {
@@ -94,6 +94,19 @@ fn length<T: Real>(row: &[T]) -> f64 {
     if largest == T::zero() {
         return 0.0;
     }
-    let scaled = |number: T| number / largest * (number / largest);
-    sum::<BLOCK, _>(row, scaled).sqrt() * wide(largest)
+    sum::<BLOCK, FUSED, _>(row, ScaledSquare { largest }).sqrt() * wide(largest)
+}
+
+/// The square of the share of the largest.
+#[derive(Clone, Copy)]
+struct ScaledSquare<T> {
+    largest: T,
+}
+
+impl<T: Real> Summand<T, 1> for ScaledSquare<T> {
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, [number]: [T; 1]) -> T {
+        let share = number / self.largest;
+        share * share
+    }
 }

@@ -39,6 +39,14 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
         let loss = FocalLossConfig::new().init(device);
         of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
     }),
+    ("cross-entropy-soft", |size, device| {
+        let loss = CrossEntropyLossConfig::new().init(device);
+        of_soft_targets(size, device, move |logits, targets| loss.forward_soft(logits, targets, Reduction::Mean))
+    }),
+    ("focal-soft", |size, device| {
+        let loss = FocalLossConfig::new().init(device);
+        of_soft_targets(size, device, move |logits, targets| loss.forward_soft(logits, targets, Reduction::Mean))
+    }),
     ("poly", |size, device| {
         let loss = PolyLossConfig::new().init(device);
         of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
@@ -162,6 +170,13 @@ fn of_classes(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<1, I
     let classes = size.columns;
     let labels = labels(size.rows, |row| row * 7919 % classes, device);
     gradient_step(normal([size.rows, classes], device), move |logits| loss(logits, labels.clone()))
+}
+
+fn of_soft_targets(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1> + 'static) -> Step {
+    let shape = [size.rows, size.columns];
+    let targets = Tensor::<2>::random(shape, Distribution::Uniform(0.0, 1.0), device);
+    let targets = targets.clone() / targets.sum_dim(1).expand(shape);
+    gradient_step(normal(shape, device), move |logits| loss(logits, targets.clone()))
 }
 
 /// A tenth of the answers is yes.

@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -114,20 +115,18 @@ pub struct AnchorLosses {
 }
 
 #[derive(Clone, Debug)]
-enum Term {
-    Sums {
-        losses: Tensor<1>,
-        counts: Tensor<1>,
-        active: Tensor<1>,
-        /// The anchor of every sum; without it, sum `i` is that of anchor `i`.
-        anchor: Option<Tensor<1, Int>>,
-    },
-    Each {
-        losses: Tensor<2>,
-        counted: Tensor<2, Bool>,
-        /// The anchor of every row; without it, row `i` is that of anchor `i`.
-        anchor: Option<Tensor<1, Int>>,
-    },
+struct Term {
+    losses: Losses,
+    /// The anchor of every row; without it, row `i` is that of anchor `i`.
+    anchor: Option<Tensor<1, Int>>,
+}
+
+#[derive(Clone, Debug)]
+enum Losses {
+    /// The sums of losses, how many they are of, and how many of these are not 0.
+    Sums(Box<[Tensor<1>; 3]>),
+    /// Losses of pairs, and which of them count.
+    Each(Box<(Tensor<2>, Tensor<2, Bool>)>),
 }
 
 impl AnchorLosses {
@@ -143,8 +142,8 @@ impl AnchorLosses {
     }
 
     /// Sums of rows that are not those of the anchors in their order: losses, counts and active ones.
-    pub(super) fn listed_sums([losses, counts, active]: [Tensor<1>; 3], anchor: Option<Tensor<1, Int>>) -> Self {
-        Self { terms: vec![Term::Sums { losses, counts, active, anchor }], penalty: None }
+    pub(super) fn listed_sums(sums: [Tensor<1>; 3], anchor: Option<Tensor<1, Int>>) -> Self {
+        Self::of(Losses::Sums(Box::new(sums)), anchor)
     }
 
     /// One loss per anchor.
@@ -175,7 +174,11 @@ impl AnchorLosses {
 
     /// Losses of rows that are not those of the anchors in their order.
     pub(super) fn listed(losses: Tensor<2>, counted: Tensor<2, Bool>, anchor: Option<Tensor<1, Int>>) -> Self {
-        Self { terms: vec![Term::Each { losses, counted, anchor }], penalty: None }
+        Self::of(Losses::Each(Box::new((losses, counted))), anchor)
+    }
+
+    fn of(losses: Losses, anchor: Option<Tensor<1, Int>>) -> Self {
+        Self { terms: vec![Term { losses, anchor }], penalty: None }
     }
 
     /// These and others, each reduced by themselves and then added.
@@ -200,9 +203,15 @@ impl AnchorLosses {
     }
 
     fn reduce(self, reduction: EmbeddingReduction) -> Tensor<1> {
-        let terms = self.terms.into_iter().map(|term| match term {
-            Term::Sums { losses, counts, active, .. } => reduction.apply_sums(losses, counts, active),
-            Term::Each { losses, counted, .. } => reduction.apply_valid(flat(losses), flat_mask(counted)),
+        let terms = self.terms.into_iter().map(|term| match term.losses {
+            Losses::Sums(sums) => {
+                let [losses, counts, active] = *sums;
+                reduction.apply_sums(losses, counts, active)
+            }
+            Losses::Each(pairs) => {
+                let (losses, counted) = *pairs;
+                reduction.apply_valid(flat(losses), flat_mask(counted))
+            }
         });
         terms.chain(self.penalty).reduce(|sum, term| sum + term).expect("there is a term")
     }
@@ -211,11 +220,14 @@ impl AnchorLosses {
     #[track_caller]
     fn per_anchor(self, loss: &str, anchors: usize) -> Tensor<1> {
         let terms = self.terms.into_iter().map(|term| {
-            let (sums, anchor) = match term {
-                Term::Sums { losses, anchor, .. } => (losses, anchor),
-                Term::Each { losses, anchor, .. } => (losses.sum_dim(1).squeeze_dim::<1>(1), anchor),
+            let sums = match term.losses {
+                Losses::Sums(sums) => {
+                    let [losses, ..] = *sums;
+                    losses
+                }
+                Losses::Each(pairs) => pairs.0.sum_dim(1).squeeze_dim::<1>(1),
             };
-            match anchor {
+            match term.anchor {
                 None => sums,
                 Some(anchor) => Tensor::<1>::zeros([anchors], (&sums.device(), sums.dtype())).select_assign(
                     0,
