@@ -244,6 +244,21 @@ def arcface_step(sampled, by_rows=False, scale=64.0, margin=0.5, momentum=0.9):
     return make
 
 
+def masked(operation):
+    def make(rows, columns, _):
+        numbers, others = torch.randn(rows, columns), torch.randn(rows, columns)
+        mask = numbers < 0
+        return lambda: operation(numbers, others, mask)
+
+    return make
+
+
+def momentum(rows, columns, _):
+    weight = torch.randn(rows, columns, requires_grad=True)
+    weight.grad = torch.randn(rows, columns)
+    return torch.optim.SGD([weight], lr=0.1, momentum=0.9).step
+
+
 def uniface(rows, columns, classes, scale=64.0, margin=0.4):
     embeddings, weights = torch.randn(rows, columns), torch.randn(classes, columns) * 0.01
     labels, bias = torch.arange(rows) * 7919 % classes, torch.full((1,), 11.5)
@@ -328,6 +343,10 @@ PLAIN = {
     "arcface-step": arcface_step(sampled=False),
     "arcface-step-sampled": arcface_step(sampled=True),
     "arcface-step-rows": arcface_step(sampled=True, by_rows=True),
+    "burn-mask-fill": masked(lambda numbers, others, mask: numbers.masked_fill(mask, 0.0)),
+    "burn-mask-fill-of-column": masked(lambda numbers, others, mask: numbers.masked_fill(mask[:, :1], 0.0)),
+    "burn-mask-where": masked(lambda numbers, others, mask: torch.where(mask, others, numbers)),
+    "burn-momentum": momentum,
     "uniface": uniface,
     "sphereface2": sphereface2,
 }

@@ -61,6 +61,10 @@ TASKS = [
     ("arcface-step-rows", 256, 512, 100_000, None),
     ("uniface", 256, 512, 10_000, 0.55),
     ("sphereface2", 256, 512, 10_000, 0.55),
+    ("burn-mask-fill", 1000, 1000, 1, None),
+    ("burn-mask-fill-of-column", 1000, 1000, 1, None),
+    ("burn-mask-where", 1000, 1000, 1, None),
+    ("burn-momentum", 10_000, 1000, 1, None),
 ]
 
 

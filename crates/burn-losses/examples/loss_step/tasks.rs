@@ -138,6 +138,36 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
         head.centers.weight.val();
         of_embeddings(size, device, size.others, move |rows, labels| head.forward(rows, labels))
     }),
+    // Burn's own, which this pack goes around or tells of.
+    ("burn-mask-fill", |size, device| {
+        let device = &device.clone().inner();
+        let numbers = normal([size.rows, size.columns], device);
+        let mask = numbers.clone().lower_scalar(0.0);
+        Box::new(move || drop(numbers.clone().mask_fill(mask.clone(), 0.0)))
+    }),
+    ("burn-mask-fill-of-column", |size, device| {
+        let device = &device.clone().inner();
+        let numbers = normal([size.rows, size.columns], device);
+        let column = numbers.clone().narrow(1, 0, 1).lower_scalar(0.0);
+        Box::new(move || drop(numbers.clone().mask_fill(column.clone().expand(numbers.dims()), 0.0)))
+    }),
+    ("burn-mask-where", |size, device| {
+        let device = &device.clone().inner();
+        let [numbers, others] = [0, 1].map(|_| normal([size.rows, size.columns], device));
+        let mask = numbers.clone().lower_scalar(0.0);
+        Box::new(move || drop(numbers.clone().mask_where(mask.clone(), others.clone())))
+    }),
+    ("burn-momentum", |size, device| {
+        let weights = Weights { weight: Param::from_tensor(normal([size.rows, size.columns], device)) };
+        let id = weights.weight.id;
+        let gradient = normal([size.rows, size.columns], &device.clone().inner());
+        let (mut weights, mut optimizer) = (Some(weights), with_momentum());
+        Box::new(move || {
+            let mut gradients = GradientsParams::new();
+            gradients.register(id, gradient.clone());
+            weights = weights.take().map(|weights| optimizer.step(0.1, weights, gradients));
+        })
+    }),
 ];
 
 /// Rows of a class in a batch for a loss of pairs.

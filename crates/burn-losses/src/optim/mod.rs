@@ -3,7 +3,7 @@
 //! A head with a [sample of the classes](crate::heads::ClassCenters), or a center loss with trained centers, looks at few
 //! of its rows in a batch. The gradient that Burn makes of that is as large as all of them and 0 nearly everywhere, and an
 //! optimizer walks all of it: with a million classes that is most of a step. With [`RowGradient::Drawn`] the gradient holds
-//! the drawn rows and where they belong, and [`RowSgd`] or [`RowAdamW`] (feature `optim`) change these rows in place.
+//! the drawn rows and where they belong, and `RowSgd` or `RowAdamW` (feature `optim`) change these rows in place.
 //!
 //! They are ordinary optimizers of Burn: give them the group of the centers, and everything else to another one. State is
 //! saved and loaded with that of the others.
