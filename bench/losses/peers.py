@@ -253,10 +253,16 @@ def masked(operation):
     return make
 
 
-def momentum(rows, columns, _):
-    weight = torch.randn(rows, columns, requires_grad=True)
-    weight.grad = torch.randn(rows, columns)
-    return torch.optim.SGD([weight], lr=0.1, momentum=0.9).step
+def optimizer(make_optimizer):
+    def make(rows, columns, _):
+        weight = torch.randn(rows, columns, requires_grad=True)
+        weight.grad = torch.randn(rows, columns)
+        return make_optimizer([weight]).step
+
+    return make
+
+
+MOMENTUM = optimizer(lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9))
 
 
 def uniface(rows, columns, classes, scale=64.0, margin=0.4):
@@ -346,7 +352,9 @@ PLAIN = {
     "burn-mask-fill": masked(lambda numbers, others, mask: numbers.masked_fill(mask, 0.0)),
     "burn-mask-fill-of-column": masked(lambda numbers, others, mask: numbers.masked_fill(mask[:, :1], 0.0)),
     "burn-mask-where": masked(lambda numbers, others, mask: torch.where(mask, others, numbers)),
-    "burn-momentum": momentum,
+    "burn-momentum": MOMENTUM,
+    "momentum": MOMENTUM,
+    "adamw": optimizer(lambda weights: torch.optim.AdamW(weights, lr=0.1)),
     "uniface": uniface,
     "sphereface2": sphereface2,
 }

@@ -61,6 +61,8 @@ TASKS = [
     ("arcface-step-rows", 256, 512, 100_000, None),
     ("uniface", 256, 512, 10_000, 0.55),
     ("sphereface2", 256, 512, 10_000, 0.55),
+    ("momentum", 10_000, 1000, 1, None),
+    ("adamw", 10_000, 1000, 1, None),
     ("burn-mask-fill", 1000, 1000, 1, None),
     ("burn-mask-fill-of-column", 1000, 1000, 1, None),
     ("burn-mask-where", 1000, 1000, 1, None),

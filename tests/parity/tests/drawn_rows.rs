@@ -222,3 +222,41 @@ fn a_step_changes_no_other_tensor() {
         assert_eq!([host(weights), host(velocity)], expected, "{}", backend.name);
     }
 }
+
+/// A gradient of all rows, in place in host memory too.
+#[test]
+fn dense_gradients_move_all_rows() {
+    let [rows, dim] = [70, 600];
+    for backend in backends() {
+        let sgd = SgdRule { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
+        let adamw = AdamWRule { beta_1: 0.9, beta_2: 0.99, epsilon: 1e-6, weight_decay: 0.05 };
+        let start = || matrix(&numbers(rows * dim, 0), [rows, dim], &backend);
+        let gradient = |step: usize| matrix(&numbers(rows * dim, step + 11), [rows, dim], &backend);
+        let by_sgd = |run: fn(Tensor<2>, Tensor<2>, Tensor<2>, SgdRule, f64) -> (Tensor<2>, Tensor<2>)| {
+            let (mut weights, mut velocity) = (start(), start().zeros_like());
+            for step in 0..3 {
+                (weights, velocity) = run(weights, velocity, gradient(step), sgd, 0.1);
+            }
+            [host(weights), host(velocity)]
+        };
+        let by_adamw = |run: fn(Tensor<2>, Moments, Tensor<2>, AdamWRule, f64) -> (Tensor<2>, Moments)| {
+            let zeros = start().zeros_like();
+            let shares = zeros.clone().narrow(1, 0, 2);
+            let (mut weights, mut moments) = (start(), Moments { first: zeros.clone(), second: zeros, shares });
+            for step in 0..3 {
+                (weights, moments) = run(weights, moments, gradient(step), adamw, 0.1);
+            }
+            [host(weights), host(moments.second)]
+        };
+        let what = format!("{} {:?}", backend.name, backend.dtype);
+        let pairs =
+            [[by_sgd(sgd_step), by_sgd(sgd_step_reference)], [by_adamw(adamw_step), by_adamw(adamw_step_reference)]];
+        for [fast, slow] in pairs {
+            fast.iter().zip(&slow).for_each(|(fast, slow)| assert_close(&what, fast, slow, tolerance(&backend)));
+            assert!(
+                fast[0].iter().zip(&host(start())).all(|(after, before)| after != before),
+                "{what}: a number stayed"
+            );
+        }
+    }
+}

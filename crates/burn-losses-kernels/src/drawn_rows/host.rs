@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Element, Tensor};
+use burn::tensor::{DType, Element, Shape, Tensor};
 use bytemuck::Pod;
 
-use super::packed::{BYTES, TAIL};
+use super::packed::{BYTES, TAIL, is_packed};
 use super::{AdamWRule, Moments, SgdRule};
 use crate::host::{Host, Key, Real, Strided, Vectorised, vectorised};
 use crate::math::cast_to;
@@ -124,8 +124,8 @@ fn sgd<H: Host, T: Real + Key<T> + Element + Pod>(
     rule: SgdRule,
     learning_rate: f64,
 ) -> SgdState<H> {
-    let gradients = Gradients::<'_, T>::of::<H>(gradient, state.weights.shape()[0]);
-    let dim = gradients.dim();
+    let gradients = Gradients::<'_, T>::of::<H>(gradient, &state.weights);
+    let dim = gradients.dim;
     let [momentum, decay, rate] = [rule.momentum, rule.weight_decay, learning_rate].map(T::of);
     let mut velocity = None;
     let weights = H::changed::<T>(state.weights, |weights| {
@@ -144,8 +144,8 @@ fn adamw<H: Host, T: Real + Key<T> + Element + Pod>(
     rule: AdamWRule,
     learning_rate: f64,
 ) -> AdamWState<H> {
-    let gradients = Gradients::<'_, T>::of::<H>(gradient, state.weights.shape()[0]);
-    let dim = gradients.dim();
+    let gradients = Gradients::<'_, T>::of::<H>(gradient, &state.weights);
+    let dim = gradients.dim;
     let (mut moments, AdamWState { weights, first, second, shares }) = (None, state);
     let weights = H::changed::<T>(weights, |weights| {
         let mut others = None;
@@ -169,41 +169,27 @@ fn adamw<H: Host, T: Real + Key<T> + Element + Pod>(
     AdamWState { weights, first, second, shares: shares.expect("the second moments were changed") }
 }
 
-/// The rows of a packed gradient that count, in the order of their places.
+/// The rows of a gradient that count, in the order of their places.
 struct Gradients<'a, T: Copy> {
-    packed: Strided<'a, T>,
-    /// Of a row of the gradient with its tail.
+    /// Packed, or of all rows.
+    numbers: Strided<'a, T>,
+    dim: usize,
+    /// Of a row of the gradient, with its tail if it has one.
     width: usize,
     /// The place of a row and its number in the gradient.
     order: Vec<(usize, usize)>,
 }
 
 impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
-    fn of<H: Host>(gradient: &'a FloatTensor<H>, rows: usize) -> Self {
-        let shape = gradient.shape();
-        let (drawn, width) = (shape[0], shape[1]);
-        let packed = H::strided::<T>(gradient);
-        let (mut order, mut room) = (Vec::with_capacity(drawn), Vec::new());
-        for number in 0..drawn {
-            let row = packed.row(number, width, &mut room);
-            let (bytes, mark) = (&row[width - TAIL..width - 1], row[width - 1]);
-            let whole = mark == T::zero() || mark == T::one();
-            assert!(
-                whole,
-                "drawn_rows: gradients of drawn rows cannot be added or scaled; take a step for every batch"
-            );
-            let place: i64 = bytes.iter().zip(BYTES).map(|(&byte, factor)| integer(byte) * factor).sum();
-            if mark == T::one() {
-                let place = usize::try_from(place).ok().filter(|&place| place < rows);
-                order.push((place.expect("drawn_rows: a gradient of a row that is not there"), number));
-            }
-        }
-        order.sort_unstable();
-        Self { packed, width, order }
-    }
-
-    fn dim(&self) -> usize {
-        self.width - TAIL
+    fn of<H: Host>(gradient: &'a FloatTensor<H>, weights: &FloatTensor<H>) -> Self {
+        let ([count, width], [rows, dim]) = (of_matrix(&gradient.shape()), of_matrix(&weights.shape()));
+        let numbers = H::strided::<T>(gradient);
+        let order = if is_packed([count, width], [rows, dim]) {
+            places_in_order(&numbers, [count, width], rows)
+        } else {
+            (0..rows).map(|row| (row, row)).collect()
+        };
+        Self { numbers, dim, width, order }
     }
 
     /// Calls `step` with a row of every matrix, which is so many numbers long, and its gradient, for every row that counts.
@@ -219,7 +205,7 @@ impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
         matrices: [(&mut [T], usize); N],
         step: &(impl Fn([&mut [T]; N], &[T]) + Sync),
     ) {
-        let few = order.len() * self.dim() <= WORTH_A_THREAD;
+        let few = order.len() * self.dim <= WORTH_A_THREAD;
         let middle = order.len() / 2;
         // Between two rows of different places.
         let middle =
@@ -227,7 +213,7 @@ impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
         if few || middle == 0 {
             let (mut matrices, mut room) = (matrices, Vec::new());
             for &(place, number) in order {
-                let gradient = &self.packed.row(number, self.width, &mut room)[..self.dim()];
+                let gradient = &self.numbers.row(number, self.width, &mut room)[..self.dim];
                 let rows = matrices.each_mut().map(|(numbers, width)| {
                     let width = *width;
                     &mut numbers[(place - start) * width..][..width]
@@ -249,6 +235,32 @@ impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
             || self.walk_some(&order[middle..], boundary, second, step),
         );
     }
+}
+
+fn of_matrix(shape: &Shape) -> [usize; 2] {
+    [shape[0], shape[1]]
+}
+
+/// The places of the rows that count, and their numbers in a packed gradient.
+fn places_in_order<T: Real + Key<T>>(
+    packed: &Strided<'_, T>,
+    [drawn, width]: [usize; 2],
+    rows: usize,
+) -> Vec<(usize, usize)> {
+    let (mut order, mut room) = (Vec::with_capacity(drawn), Vec::new());
+    for number in 0..drawn {
+        let row = packed.row(number, width, &mut room);
+        let (bytes, mark) = (&row[width - TAIL..width - 1], row[width - 1]);
+        let whole = mark == T::zero() || mark == T::one();
+        assert!(whole, "drawn_rows: gradients of drawn rows cannot be added or scaled; take a step for every batch");
+        let place: i64 = bytes.iter().zip(BYTES).map(|(&byte, factor)| integer(byte) * factor).sum();
+        if mark == T::one() {
+            let place = usize::try_from(place).ok().filter(|&place| place < rows);
+            order.push((place.expect("drawn_rows: a gradient of a row that is not there"), number));
+        }
+    }
+    order.sort_unstable();
+    order
 }
 
 fn integer<T: Real>(number: T) -> i64 {

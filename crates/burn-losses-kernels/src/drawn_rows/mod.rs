@@ -21,7 +21,7 @@ mod rule;
 
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
 
-pub use packed::is_packed;
+use packed::is_packed;
 pub use rule::{AdamWRule, SgdRule};
 
 /// The rows of a matrix at some places, with a packed gradient.
@@ -53,7 +53,7 @@ pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1,
     backend::drawn_rows(weights, places, counted)
 }
 
-/// A step of gradient descent on the rows of a packed gradient. No gradient is recorded.
+/// A step of gradient descent on the rows of a packed gradient, or on all. No gradient is recorded.
 ///
 /// ```text
 /// g        = gradient + weight_decay·w
@@ -68,7 +68,7 @@ pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1,
 ///
 /// - weights: `[rows, dim]`, of any float type
 /// - velocity: as weights, in `f32` where they are in half precision; 0 before the first step
-/// - gradient: `[drawn, dim + 5]`
+/// - gradient: `[drawn, dim + 5]`, packed, or `[rows, dim]`, of all rows
 /// - output: the weights and the velocity after the step
 ///
 /// # Panics
@@ -112,7 +112,7 @@ pub struct Moments {
     pub shares: Tensor<2>,
 }
 
-/// A step of AdamW on the rows of a packed gradient. No gradient is recorded.
+/// A step of AdamW on the rows of a packed gradient, or on all. No gradient is recorded.
 ///
 /// ```text
 /// first  = beta_1·first + (1 - beta_1)·gradient
@@ -158,9 +158,12 @@ pub fn adamw_step_reference(
 fn check(weights: &Tensor<2>, state: &Tensor<2>, gradient: &Tensor<2>) {
     let [rows, dim] = weights.dims();
     assert_shape!(state, [rows, dim]);
+    let of_gradient = gradient.dims();
+    let fits = is_packed(of_gradient, [rows, dim]) || of_gradient == [rows, dim];
     assert!(
-        is_packed(gradient.dims(), [rows, dim]),
-        "drawn_rows: the gradient must be that of drawn rows, [drawn, dim + 5]"
+        fits,
+        "a gradient of shape {of_gradient:?} is none of a parameter of shape {:?}, nor of drawn rows",
+        [rows, dim]
     );
 }
 

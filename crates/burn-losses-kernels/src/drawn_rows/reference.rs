@@ -1,8 +1,8 @@
-use burn::tensor::{Bool, IndexingUpdateOp, Tensor};
+use burn::tensor::Tensor;
 
 use super::packed::Rows;
 use super::{AdamWRule, Moments, SgdRule};
-use crate::math::{cast_to, widen};
+use crate::math::widen;
 
 pub(super) fn sgd_step(
     weights: Tensor<2>,
@@ -11,8 +11,8 @@ pub(super) fn sgd_step(
     rule: SgdRule,
     learning_rate: f64,
 ) -> (Tensor<2>, Tensor<2>) {
-    let rows = Rows::of(widen(gradient), weights.dims()[0]);
-    let [old, old_velocity] = [&weights, &velocity].map(|matrix| widen(matrix.clone().select(0, rows.places.clone())));
+    let rows = Rows::of(widen(gradient), weights.dims());
+    let [old, old_velocity] = [&weights, &velocity].map(|matrix| rows.select(matrix));
     let gradient = rows.gradient.clone() + old.clone().mul_scalar(rule.weight_decay);
     let new_velocity = old_velocity.clone().mul_scalar(rule.momentum) + gradient.clone();
     let step =
@@ -28,10 +28,10 @@ pub(super) fn adamw_step(
     rule: AdamWRule,
     learning_rate: f64,
 ) -> (Tensor<2>, Moments) {
-    let rows = Rows::of(widen(gradient), weights.dims()[0]);
+    let rows = Rows::of(widen(gradient), weights.dims());
     let Moments { first, second, shares } = moments;
     let [old, old_first, old_second, old_shares] =
-        [&weights, &first, &second, &shares].map(|matrix| widen(matrix.clone().select(0, rows.places.clone())));
+        [&weights, &first, &second, &shares].map(|matrix| rows.select(matrix));
     let shape = old.dims();
     let mean = |old: &Tensor<2>, beta: f64, new: Tensor<2>| old.clone().mul_scalar(beta) + new.mul_scalar(1.0 - beta);
     let share = |column: usize, beta: f64| {
@@ -50,15 +50,4 @@ pub(super) fn adamw_step(
         shares: rows.add(shares, Tensor::cat(alloc::vec![first_share, second_share], 1) - old_shares),
     };
     (rows.add(weights, step.mul_scalar(-learning_rate)), moments)
-}
-
-impl Rows {
-    /// A matrix to whose rows at these places something is added.
-    fn add(&self, matrix: Tensor<2>, step: Tensor<2>) -> Tensor<2> {
-        let shape = step.dims();
-        let others: Tensor<2, Bool> = self.counted.clone().bool_not().expand(shape);
-        // Adding -0.0 leaves every number as it is, to the bit.
-        let step = cast_to(step.mask_fill(others, -0.0), matrix.dtype());
-        matrix.select_assign(0, self.places.clone(), step, IndexingUpdateOp::Add)
-    }
 }

@@ -12,8 +12,8 @@ use burn_losses::{
     CenterLossConfig, CenterMode, CentersConfig, CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig,
     CrossEntropyLossConfig, FocalLossConfig, GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig,
     L2PenaltyConfig, LiftedStructureLossConfig, LogCoshLossConfig, MultiSimilarityLossConfig, NPairsLossConfig,
-    PolyLossConfig, ProximalRowGroupsConfig, QuantileLossConfig, RowGradient, RowSgdConfig, SphereFace2Config,
-    SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
+    PolyLossConfig, ProximalRowGroupsConfig, QuantileLossConfig, RowAdamWConfig, RowGradient, RowSgdConfig,
+    SphereFace2Config, SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
 };
 
 /// How much of everything.
@@ -157,17 +157,9 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
         let mask = numbers.clone().lower_scalar(0.0);
         Box::new(move || drop(numbers.clone().mask_where(mask.clone(), others.clone())))
     }),
-    ("burn-momentum", |size, device| {
-        let weights = Weights { weight: Param::from_tensor(normal([size.rows, size.columns], device)) };
-        let id = weights.weight.id;
-        let gradient = normal([size.rows, size.columns], &device.clone().inner());
-        let (mut weights, mut optimizer) = (Some(weights), with_momentum());
-        Box::new(move || {
-            let mut gradients = GradientsParams::new();
-            gradients.register(id, gradient.clone());
-            weights = weights.take().map(|weights| optimizer.step(0.1, weights, gradients));
-        })
-    }),
+    ("burn-momentum", |size, device| momentum_step(size, device, with_momentum())),
+    ("momentum", |size, device| momentum_step(size, device, RowSgdConfig::new().init())),
+    ("adamw", |size, device| momentum_step(size, device, RowAdamWConfig::new().init())),
 ];
 
 /// Rows of a class in a batch for a loss of pairs.
@@ -276,6 +268,19 @@ fn trained_centers(size: &Size, device: &Device) -> CenterLoss {
 /// Burn's gradient descent as PyTorch's.
 fn with_momentum() -> ModuleOptimizer {
     SgdConfig::new().with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0))).init()
+}
+
+/// The step of an optimizer, given a gradient of all numbers.
+fn momentum_step(size: &Size, device: &Device, mut optimizer: ModuleOptimizer) -> Step {
+    let weights = Weights { weight: Param::from_tensor(normal([size.rows, size.columns], device)) };
+    let id = weights.weight.id;
+    let gradient = normal([size.rows, size.columns], &device.clone().inner());
+    let mut weights = Some(weights);
+    Box::new(move || {
+        let mut gradients = GradientsParams::new();
+        gradients.register(id, gradient.clone());
+        weights = weights.take().map(|weights| optimizer.step(0.1, weights, gradients));
+    })
 }
 
 /// A whole step of a head: loss, gradients of embeddings and centers, and the step of an optimizer.

@@ -5,6 +5,9 @@
 //! optimizer walks all of it: with a million classes that is most of a step. With [`RowGradient::Drawn`] the gradient holds
 //! the drawn rows and where they belong, and `RowSgd` or `RowAdamW` (feature `optim`) change these rows in place.
 //!
+//! They take dense gradients too, of parameters of any rank, and in host memory change these in place as well: such a step is one
+//! pass. So they can be the optimizers of a whole model.
+//!
 //! They are ordinary optimizers of Burn: give them the group of the centers, and everything else to another one. State is
 //! saved and loaded with that of the others.
 //!
@@ -51,7 +54,7 @@
 //! step, so training by `SupervisedTraining` copies the rows of all classes once in a step; a loop of your own does not.
 
 #[cfg(feature = "optim")]
-mod drawn;
+mod as_rows;
 #[cfg(feature = "optim")]
 mod record;
 #[cfg(feature = "optim")]

@@ -2,9 +2,9 @@ use burn::config::Config;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::drawn_rows::{AdamWRule, Moments, adamw_step};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::math::widen;
 
-use super::drawn::drawn;
+use super::as_rows::{as_rows, rows_of};
 use super::record::record_state;
 
 /// Settings of [`RowAdamW`]. The defaults are PyTorch's.
@@ -91,7 +91,7 @@ pub struct RowAdamWState<const D: usize> {
     pub first: Tensor<D>,
     /// The mean of their squares, as the parameter.
     pub second: Tensor<D>,
-    /// `1 - beta^steps` of both means for every row, `[2·rows, 1, ..]`.
+    /// `1 - beta^steps` of both means for every row, `[2·rows, 1, ..]`; a vector is one row.
     pub shares: Tensor<D>,
 }
 
@@ -99,7 +99,7 @@ impl<const D: usize> RowAdamWState<D> {
     fn new(weights: &Tensor<D>) -> Self {
         let zeros = widen(weights.zeros_like());
         let mut shape = [1; D];
-        shape[0] = 2 * weights.dims()[0];
+        shape[0] = 2 * rows_of(weights.dims())[0];
         let shares = Tensor::zeros(shape, (&zeros.device(), zeros.dtype()));
         Self { first: zeros.clone(), second: zeros, shares }
     }
@@ -122,19 +122,14 @@ impl Optimizer for RowAdamW {
         if shape.contains(&0) {
             return (weights, Some(state));
         }
-        let drawn = drawn(&weights, &gradient);
-        let rows = shape[0];
-        let size = [rows, weights.shape().num_elements() / rows];
+        let size = rows_of(shape);
         let moments = Moments {
             first: state.first.reshape(size),
             second: state.second.reshape(size),
-            shares: state.shares.reshape([rows, 2]),
+            shares: state.shares.reshape([size[0], 2]),
         };
-        let (weights, gradient) = (weights.reshape(size), gradient.reshape(drawn.map_or(size, |[_, packed]| packed)));
-        let (weights, moments) = match drawn {
-            Some(_) => adamw_step(weights, moments, gradient, self.rule, learning_rate),
-            None => self.dense_step(learning_rate, weights, moments, gradient),
-        };
+        let [weights, gradient] = as_rows(weights, gradient);
+        let (weights, moments) = adamw_step(weights, moments, gradient, self.rule, learning_rate);
         let Moments { first, second, shares } = moments;
         let state = RowAdamWState {
             first: first.reshape(shape),
@@ -151,32 +146,5 @@ impl Optimizer for RowAdamW {
             second: second.to_device(device),
             shares: shares.to_device(device),
         }
-    }
-}
-
-impl RowAdamW {
-    fn dense_step(
-        &self,
-        learning_rate: f64,
-        weights: Tensor<2>,
-        moments: Moments,
-        gradient: Tensor<2>,
-    ) -> (Tensor<2>, Moments) {
-        let AdamWRule { beta_1, beta_2, epsilon, weight_decay } = self.rule;
-        let (old, dtype, gradient) = (widen(weights.clone()), weights.dtype(), widen(gradient));
-        let mean = |old: Tensor<2>, beta: f64, new: Tensor<2>| old.mul_scalar(beta) + new.mul_scalar(1.0 - beta);
-        let share = |column: usize, beta: f64| {
-            let old = moments.shares.clone().narrow(1, column, 1);
-            mean(old.clone(), beta, old.ones_like())
-        };
-        let (first_share, second_share) = (share(0, beta_1), share(1, beta_2));
-        let first = mean(moments.first, beta_1, gradient.clone());
-        let second = mean(moments.second, beta_2, gradient.clone() * gradient);
-        let root = (second.clone() / second_share.clone().expand(old.dims())).sqrt().add_scalar(epsilon);
-        let direction = first.clone() / first_share.clone().expand(old.dims()) / root;
-        let step = direction + old.clone().mul_scalar(weight_decay);
-        let shares = Tensor::cat(alloc::vec![first_share, second_share], 1);
-
-        (cast_to(old - step.mul_scalar(learning_rate), dtype), Moments { first, second, shares })
     }
 }

@@ -2,9 +2,9 @@ use burn::config::Config;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 use burn_losses_kernels::drawn_rows::{SgdRule, sgd_step};
-use burn_losses_kernels::math::{cast_to, widen};
+use burn_losses_kernels::math::widen;
 
-use super::drawn::drawn;
+use super::as_rows::{as_rows, rows_of};
 use super::record::record_state;
 
 /// Settings of [`RowSgd`].
@@ -92,38 +92,18 @@ impl Optimizer for RowSgd {
         state: Option<RowSgdState<D>>,
     ) -> (Tensor<D>, Option<RowSgdState<D>>) {
         let velocity = state.map_or_else(|| widen(weights.zeros_like()), |state| state.velocity);
-        let (weights, velocity) = match drawn(&weights, &gradient) {
-            Some([size, of_gradient]) => {
-                let shape = weights.dims();
-                let (weights, velocity, gradient) =
-                    (weights.reshape(size), velocity.reshape(size), gradient.reshape(of_gradient));
-                let (weights, velocity) = sgd_step(weights, velocity, gradient, self.rule, learning_rate);
-                (weights.reshape(shape), velocity.reshape(shape))
-            }
-            None => self.dense_step(learning_rate, weights, gradient, velocity),
-        };
-        (weights, Some(RowSgdState { velocity }))
+        let shape = weights.dims();
+        if shape.contains(&0) {
+            return (weights, Some(RowSgdState { velocity }));
+        }
+        let [weights, gradient] = as_rows(weights, gradient);
+        let (weights, velocity) =
+            sgd_step(weights, velocity.reshape(rows_of(shape)), gradient, self.rule, learning_rate);
+
+        (weights.reshape(shape), Some(RowSgdState { velocity: velocity.reshape(shape) }))
     }
 
     fn to_device<const D: usize>(state: RowSgdState<D>, device: &Device) -> RowSgdState<D> {
         RowSgdState { velocity: state.velocity.to_device(device) }
-    }
-}
-
-impl RowSgd {
-    fn dense_step<const D: usize>(
-        &self,
-        learning_rate: f64,
-        weights: Tensor<D>,
-        gradient: Tensor<D>,
-        velocity: Tensor<D>,
-    ) -> (Tensor<D>, Tensor<D>) {
-        let SgdRule { momentum, nesterov, weight_decay } = self.rule;
-        let (old, dtype) = (widen(weights.clone()), weights.dtype());
-        let gradient = widen(gradient) + old.clone().mul_scalar(weight_decay);
-        let velocity = velocity.mul_scalar(momentum) + gradient.clone();
-        let step = if nesterov { gradient + velocity.clone().mul_scalar(momentum) } else { velocity.clone() };
-
-        (cast_to(old - step.mul_scalar(learning_rate), dtype), velocity)
     }
 }
