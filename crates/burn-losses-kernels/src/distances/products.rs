@@ -3,6 +3,7 @@
 //! `|a|² + |b|² - 2·<a, b>` cancels for rows that are close together and far from the origin, and overflows for long ones:
 //! such pairs are taken one by one, in value and in gradient.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -44,17 +45,17 @@ impl<T: Real> Pairs<'_, T> {
 
     /// Rows that may be multiplied with any other, and their squared lengths: 0 in place of a row that is too long or no
     /// number, whose length is none.
-    fn clean(&self, rows: &[T]) -> (Vec<T>, Vec<T>) {
-        let mut clean = rows.to_vec();
-        let lengths = clean.chunks_exact_mut(self.dim).map(|row| {
-            let length = vectorised(Squares { row });
-            if length < T::max_value() {
-                return length;
+    fn clean<'r>(&self, rows: &'r [T]) -> (Cow<'r, [T]>, Vec<T>) {
+        let mut lengths: Vec<T> = rows.chunks_exact(self.dim).map(|row| vectorised(Squares { row })).collect();
+        let mut clean = Cow::Borrowed(rows);
+        for (row, length) in lengths.iter_mut().enumerate() {
+            // In this order what is no number is left out too.
+            if *length < T::max_value() {
+                continue;
             }
-            row.fill(T::zero());
-            T::nan()
-        });
-        let lengths = lengths.collect();
+            *length = T::nan();
+            clean.to_mut()[row * self.dim..(row + 1) * self.dim].fill(T::zero());
+        }
         (clean, lengths)
     }
 
