@@ -164,7 +164,7 @@ mod tests {
     fn sums_of_blocks_are_not_rounded_in_their_precision() {
         let mut numbers = alloc::vec![1.0_f32; 64];
         numbers[0] = 16_777_216.0;
-        assert_eq!(sum::<32, false, _>(&numbers, Same), 16_777_216.0 + 63.0);
+        assert_eq!(sum::<16, false, _>(&numbers, Same), 16_777_216.0 + 63.0);
     }
 
     #[test]
