@@ -1,5 +1,6 @@
 //! The two passes on the memory of CPU backends.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -88,14 +89,14 @@ pub(super) fn backward<H: Host>(
 ) -> [Option<FloatTensor<H>>; 2] {
     match first.dtype() {
         DType::F64 => {
-            let sides = Sides::<f64>::new::<H>(first, second, distances, gradient);
+            let sides = Sides::<'_, f64>::new::<H>(first, second, distances, gradient);
             if by_products(metric, sides.counts[1]) {
                 return sides.by_products::<H>(metric, wanted, &first.device());
             }
             with_distance!(metric, f64, |distance| sides.gradients::<H>(distance, wanted, &first.device()))
         }
         _ => {
-            let sides = Sides::<f32>::new::<H>(first, second, distances, gradient);
+            let sides = Sides::<'_, f32>::new::<H>(first, second, distances, gradient);
             if by_products(metric, sides.counts[1]) {
                 return sides.by_products::<H>(metric, wanted, &first.device());
             }
@@ -104,9 +105,9 @@ pub(super) fn backward<H: Host>(
     }
 }
 
-fn rows_of<H: Host, T: Real + Key<T>>(matrix: &FloatTensor<H>) -> (Vec<T>, [usize; 2]) {
+fn rows_of<H: Host, T: Real + Key<T> + Element>(matrix: &FloatTensor<H>) -> (Cow<'_, [T]>, [usize; 2]) {
     let shape = matrix.shape();
-    (H::strided::<T>(matrix).rows(shape[0], shape[1]), [shape[0], shape[1]])
+    (H::strided::<T>(matrix).whole(shape[0], shape[1]), [shape[0], shape[1]])
 }
 
 fn forward_as<H: Host, T: Real + Key<T> + Element>(
@@ -147,22 +148,22 @@ impl<T: Real, D: Distance<T>> Vectorised for Row<'_, T, D> {
 }
 
 /// What a backward pass reads.
-struct Sides<T> {
-    first: Vec<T>,
-    second: Vec<T>,
+struct Sides<'a, T: Copy> {
+    first: Cow<'a, [T]>,
+    second: Cow<'a, [T]>,
     /// How many rows of either there are.
     counts: [usize; 2],
     dim: usize,
-    distances: Vec<T>,
-    gradient: Vec<T>,
+    distances: Cow<'a, [T]>,
+    gradient: Cow<'a, [T]>,
 }
 
-impl<T: Real + Key<T> + Element> Sides<T> {
+impl<'a, T: Real + Key<T> + Element> Sides<'a, T> {
     fn new<H: Host>(
-        first: &FloatTensor<H>,
-        second: &FloatTensor<H>,
-        distances: &FloatTensor<H>,
-        gradient: &FloatTensor<H>,
+        first: &'a FloatTensor<H>,
+        second: &'a FloatTensor<H>,
+        distances: &'a FloatTensor<H>,
+        gradient: &'a FloatTensor<H>,
     ) -> Self {
         let ((first, [rows, dim]), (second, [columns, _])) = (rows_of::<H, T>(first), rows_of::<H, T>(second));
         let (distances, gradient) = (rows_of::<H, T>(distances).0, rows_of::<H, T>(gradient).0);
@@ -210,8 +211,8 @@ impl<T: Real + Key<T> + Element> Sides<T> {
 }
 
 /// The gradient of a row, from all rows of the other side.
-struct Slopes<'a, T, D> {
-    sides: &'a Sides<T>,
+struct Slopes<'a, T: Copy, D> {
+    sides: &'a Sides<'a, T>,
     distance: D,
     a: &'a [T],
     other: &'a [T],

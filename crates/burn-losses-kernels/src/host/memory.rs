@@ -95,6 +95,20 @@ impl<E: Copy> Strided<'_, E> {
     }
 }
 
+impl<'a, E: Copy> Strided<'a, E> {
+    /// The numbers of `rows` rows one after the other: as they lie there, or copied where they lie otherwise.
+    pub(crate) fn whole(self, rows: usize, columns: usize) -> Cow<'a, [E]>
+    where
+        E: Key<E>,
+    {
+        let in_order = self.column_stride == 1 && self.row_stride == columns as isize;
+        match self.numbers {
+            Cow::Borrowed(numbers) if in_order => Cow::Borrowed(&numbers[self.offset as usize..][..rows * columns]),
+            _ => Cow::Owned(self.rows(rows, columns)),
+        }
+    }
+}
+
 /// A backend whose tensors are memory of this process.
 pub(crate) trait Host: Backend {
     /// The numbers of a matrix of type `E`. Of a vector, which must be whole and without gaps, only `numbers` has a meaning.
