@@ -9,6 +9,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Int, Tensor};
 
 use super::layout::Features;
+use super::patches::{blocks, product_with_patches};
 
 /// Features of shape `[channels, height * width * batch]`.
 #[derive(Clone)]
@@ -27,19 +28,10 @@ impl Features for BatchLast {
 
     fn convolve(self, convolution: &Conv2d, taps: &Tensor<1, Int>) -> Self {
         let Self { numbers, batch } = self;
-        let [channels_out, channels_in, kernel, _] = convolution.weight.dims();
-        let patch = channels_in * kernel * kernel;
-        let places = taps.dims()[0] / patch;
+        let features = numbers.reshape([-1, batch as i64]);
+        let weights = convolution.weight.val().flatten(1, 3);
 
-        let mut rows = numbers.reshape([-1, batch as i64]);
-        if kernel > 1 {
-            let zeros = Tensor::zeros([1, batch], (&rows.device(), rows.dtype()));
-            rows = Tensor::cat(vec![rows, zeros], 0);
-        }
-        let patches = rows.select(0, taps.clone()).reshape([patch, places * batch]);
-        let weight = convolution.weight.val().reshape([channels_out, patch]);
-
-        Self { numbers: weight.matmul(patches), batch }
+        Self { numbers: product_with_patches(features, weights, taps.clone()), batch }
     }
 
     fn normalise(self, norm: &BatchNorm) -> Self {
@@ -63,34 +55,30 @@ impl Features for BatchLast {
     }
 }
 
-/// Where the numbers that a convolution multiplies come from: row `patch * places + place` of its patches is row
-/// `taps[patch * places + place]` of the features `[channels * side * side, batch]`, or of a row of zeros after the last.
+/// Which rows of features `[channels * side * side, batch]` a convolution multiplies, as
+/// [`product_with_patches`] wants them. The padding is half the kernel.
 ///
-/// `patch` counts channel, row and column of the kernel, as the weights lie; `place` counts row and column of the output.
-/// The padding is half the kernel.
+/// A patch counts channel, row and column of the kernel, as the weights lie; places count row and column of the output.
 pub(super) fn taps(channels: usize, kernel: usize, stride: usize, side: usize) -> Vec<i64> {
     let padding = kernel / 2;
-    let places = side.div_ceil(stride);
+    let out_side = side.div_ceil(stride);
     let zeros = channels * side * side;
     // The place in the input of a place in the output, seen through one place of the kernel.
     let at = |out: usize, tap: usize| (out * stride + tap).checked_sub(padding).filter(|&place| place < side);
 
-    let mut taps = Vec::with_capacity(channels * kernel * kernel * places * places);
-    for channel in 0..channels {
-        for (tap_row, tap_column) in pairs(kernel) {
-            for (out_row, out_column) in pairs(places) {
-                let row = match (at(out_row, tap_row), at(out_column, tap_column)) {
-                    (Some(row), Some(column)) => (channel * side + row) * side + column,
-                    _ => zeros,
-                };
-                taps.push(row as i64);
+    let mut taps = Vec::with_capacity(channels * kernel * kernel * out_side * out_side);
+    for places in blocks(channels * kernel * kernel, out_side * out_side) {
+        for channel in 0..channels {
+            for (tap_row, tap_column) in (0..kernel * kernel).map(|tap| (tap / kernel, tap % kernel)) {
+                for (out_row, out_column) in places.clone().map(|place| (place / out_side, place % out_side)) {
+                    let row = match (at(out_row, tap_row), at(out_column, tap_column)) {
+                        (Some(row), Some(column)) => (channel * side + row) * side + column,
+                        _ => zeros,
+                    };
+                    taps.push(row as i64);
+                }
             }
         }
     }
     taps
-}
-
-/// Rows and columns of a square.
-fn pairs(side: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..side).flat_map(move |row| (0..side).map(move |column| (row, column)))
 }

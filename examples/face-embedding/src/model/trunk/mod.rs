@@ -7,12 +7,14 @@
 //! | `layers.rs` | a convolution with its norm, and a residual block, in any layout |
 //! | `layout.rs` | what a layout can do, and which one a device computes faster |
 //! | `batch_first.rs` | `[batch, channels, height, width]`: Burn's convolution |
-//! | `batch_last.rs` | `[channels, places * batch]`: one matrix product per convolution |
+//! | `batch_last.rs` | `[channels, places * batch]`: a convolution is a matrix product |
+//! | `patches.rs` | that product and its gradient, in blocks |
 
 mod batch_first;
 mod batch_last;
 mod layers;
 mod layout;
+mod patches;
 #[cfg(test)]
 mod tests;
 
