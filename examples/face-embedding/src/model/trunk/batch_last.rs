@@ -29,9 +29,10 @@ impl Features for BatchLast {
     fn convolve(self, convolution: &Conv2d, taps: &Tensor<1, Int>) -> Self {
         let Self { numbers, batch } = self;
         let features = numbers.reshape([-1, batch as i64]);
+        let [_, _, kernel, _] = convolution.weight.dims();
         let weights = convolution.weight.val().flatten(1, 3);
 
-        Self { numbers: product_with_patches(features, weights, taps.clone()), batch }
+        Self { numbers: product_with_patches(features, weights, taps.clone(), kernel > 1), batch }
     }
 
     fn normalise(self, norm: &BatchNorm) -> Self {

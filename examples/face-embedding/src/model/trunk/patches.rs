@@ -31,12 +31,17 @@ const PARTS_OF_SUM: usize = 4;
 ///
 /// - features: `[rows, batch]`
 /// - weights: `[channels, patch]`
-/// - taps: `[places * patch]`, which row of the features, or of a row of zeros after the last, each row of the patches is;
-///   in the order of [`blocks`], and in each of them `[patch, places]`
+/// - taps: `[places * patch]`, which row of the features each row of the patches is; in the order of [`blocks`], and in each
+///   of them `[patch, places]`. If `padded`, a row of zeros follows the last one.
 /// - output: `[channels, places * batch]`
-pub(super) fn product_with_patches(features: Tensor<2>, weights: Tensor<2>, taps: Tensor<1, Int>) -> Tensor<2> {
+pub(super) fn product_with_patches(
+    features: Tensor<2>,
+    weights: Tensor<2>,
+    taps: Tensor<1, Int>,
+    padded: bool,
+) -> Tensor<2> {
     let [features, weights] = [features.into_dispatch(), weights.into_dispatch()];
-    Tensor::from_dispatch(<Dispatch as PatchOps>::product_with_patches(features, weights, taps.into_dispatch()))
+    Tensor::from_dispatch(<Dispatch as PatchOps>::product_with_patches(features, weights, taps.into_dispatch(), padded))
 }
 
 /// The places of each block.
@@ -52,6 +57,7 @@ trait PatchOps: Backend {
         features: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         taps: IntTensor<Self>,
+        padded: bool,
     ) -> FloatTensor<Self>;
 }
 
@@ -62,10 +68,10 @@ macro_rules! on_host {
                 features: FloatTensor<Self>,
                 weights: FloatTensor<Self>,
                 taps: IntTensor<Self>,
+                padded: bool,
             ) -> FloatTensor<Self> {
                 let patch = weights.shape()[1];
-                let patches = Patches::<Self>::new(features, taps, patch);
-                patches.product(&weights)
+                Patches::<Self>::new(features, taps, patch, padded).product(&weights)
             }
         }
     };
@@ -78,18 +84,25 @@ on_host!(burn::backend::NdArray);
 
 /// The patches of features, of which there is a block at a time.
 struct Patches<B: Backend> {
-    /// With a row of zeros after the last.
+    /// `[rows, batch]`, with the row of zeros
     features: FloatTensor<B>,
     taps: IntTensor<B>,
     patch: usize,
     batch: usize,
+    /// Without the row of zeros.
+    rows: usize,
 }
 
 impl<B: Backend> Patches<B> {
-    fn new(features: FloatTensor<B>, taps: IntTensor<B>, patch: usize) -> Self {
-        let batch = features.shape()[1];
-        let zeros = B::float_zeros(Shape::new([1, batch]), &features.device(), features.dtype().into());
-        Self { features: B::float_cat(vec![features, zeros], 0), taps, patch, batch }
+    fn new(features: FloatTensor<B>, taps: IntTensor<B>, patch: usize, padded: bool) -> Self {
+        let [rows, batch] = features.shape().dims();
+        let features = if padded {
+            let zeros = B::float_zeros(Shape::new([1, batch]), &features.device(), features.dtype().into());
+            B::float_cat(vec![features, zeros], 0)
+        } else {
+            features
+        };
+        Self { features, taps, patch, batch, rows }
     }
 
     fn blocks(&self) -> Vec<Range<usize>> {
@@ -132,14 +145,14 @@ impl<B: Backend> Patches<B> {
     /// The gradient of the features, `[rows, batch]`, from that of the product.
     fn gradient_of_features(&self, weights: &FloatTensor<B>, gradient: &FloatTensor<B>) -> FloatTensor<B> {
         let weights = B::float_swap_dims(weights.clone(), 0, 1);
-        let [rows, batch] = self.features.shape().dims();
-        let zeros = B::float_zeros(Shape::new([rows, batch]), &self.features.device(), self.features.dtype().into());
+        let (shape, batch) = (self.features.shape(), self.batch);
+        let zeros = B::float_zeros(shape, &self.features.device(), self.features.dtype().into());
         let sum = self.blocks().into_iter().fold(zeros, |sum, places| {
             let patches = B::float_matmul(weights.clone(), self.columns(gradient, &places));
             let patches = B::float_reshape(patches, Shape::new([places.len() * self.patch, batch]));
             B::float_select_assign(sum, 0, self.taps(&places), patches, IndexingUpdateOp::Add)
         });
-        B::float_slice(sum, &[slice(0..rows - 1), slice(0..batch)])
+        B::float_slice(sum, &[slice(0..self.rows), slice(0..batch)])
     }
 }
 
@@ -155,18 +168,19 @@ struct State<B: Backend> {
     features: NodeId,
     weights: NodeId,
     taps: IntTensor<B>,
+    padded: bool,
 }
 
 impl<B: Backend> Backward<B, 2> for Product {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let State { features, weights, taps } = ops.state;
+        let State { features, weights, taps, padded } = ops.state;
         let gradient = grads.consume::<B>(&ops.node);
         let mut value = |node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node);
         let (features, weights) = (value(features), value(weights));
         let patch = weights.shape()[1];
-        let patches = Patches::<B>::new(features, taps, patch);
+        let patches = Patches::<B>::new(features, taps, patch, padded);
 
         let [of_features, of_weights] = ops.parents;
         let (to_features, to_weights) = rayon::join(
@@ -186,21 +200,23 @@ impl<B: PatchOps, C: CheckpointStrategy> PatchOps for Autodiff<B, C> {
         features: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         taps: IntTensor<Self>,
+        padded: bool,
     ) -> FloatTensor<Self> {
         let nodes = [features.node(), weights.node()];
+        let product = |features: FloatTensor<Self>, weights: FloatTensor<Self>, taps| {
+            B::product_with_patches(features.into_primitive(), weights.into_primitive(), taps, padded)
+        };
         match Product.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = State {
                     features: prep.checkpoint(&features),
                     weights: prep.checkpoint(&weights),
                     taps: taps.clone(),
+                    padded,
                 };
-                let product = B::product_with_patches(features.into_primitive(), weights.into_primitive(), taps);
-                prep.finish(state, product)
+                prep.finish(state, product(features, weights, taps))
             }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::product_with_patches(features.into_primitive(), weights.into_primitive(), taps))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(product(features, weights, taps)),
         }
     }
 }

@@ -1,4 +1,5 @@
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{DType, Gradients, TensorData};
 use support::close::{Tolerance, assert_close};
 
@@ -34,7 +35,8 @@ fn flex_has_the_batch_last() {
 #[test]
 fn both_layouts_are_one_network() {
     for (dtype, tolerance) in [(DType::F64, EXACT), (DType::F32, SINGLE)] {
-        for (image_size, batch) in [(16, 5), (17, 3), (33, 2)] {
+        // The last has several blocks of places.
+        for (image_size, batch) in [(16, 5), (17, 3), (33, 2), (61, 2)] {
             let case = format!("{dtype:?}, {batch} pictures of {image_size}");
             let [first, last] = [
                 Outcome::of(image_size, batch, dtype, Trunk::embed::<BatchFirst>),
@@ -51,7 +53,44 @@ fn both_layouts_are_one_network() {
     }
 }
 
+/// The file is that of a run of 5d6ad10, when there was only the ordinary layout: `train --people 6 --test-people 6 --pictures 6
+/// --image-size 16 --width 2 --embedding-size 4 --batch-size 12 --epochs 2 --seed 5`. The embeddings are those of PyTorch
+/// 2.15.0 in `f64`, by `from_burn` of bench/network/peers.py.
+#[test]
+fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
+    let device = Device::flex();
+    let record = include_bytes!("testdata/ordinary.safetensors");
+    let mut trunk = TrunkConfig::new(16, 4).with_width(2).init(&device);
+    let read = trunk.load_from(&mut SafetensorsStore::from_bytes(Some(record.to_vec()))).expect("it fits");
+    assert!(read.missing.is_empty() && read.unused.is_empty(), "{read:?}");
+
+    let pictures = wave([2, 3, 16, 16], 0.5, DType::F32, &device);
+    let expected = [
+        3.5941055331,
+        -12.8036866270,
+        1.1901098014,
+        5.3144889983, //
+        2.4594352458,
+        -14.0318928966,
+        0.6290985052,
+        4.8479907820,
+    ];
+    for embed in [Trunk::embed::<BatchFirst>, Trunk::embed::<BatchLast>] {
+        assert_close("embeddings", &numbers(embed(&trunk, pictures.clone())), &expected, Tolerance::new(1e-5, 1e-5));
+    }
+}
+
+#[test]
+fn no_digit_depends_on_the_number_of_threads() {
+    let [one, four] = [1, 4].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+        pool.install(|| Outcome::of(61, 2, DType::F32, Trunk::embed::<BatchLast>))
+    });
+    assert_eq!(one, four);
+}
+
 /// What a step of training leaves.
+#[derive(Debug, PartialEq)]
 struct Outcome {
     embeddings: Vec<f64>,
     /// The gradient of the pictures.
