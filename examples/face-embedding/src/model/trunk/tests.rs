@@ -130,10 +130,12 @@ struct Waves {
 impl ModuleMapper for Waves {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         self.phase += 1.0;
+        let trained = parameter.is_require_grad();
         parameter.map(|value| {
             // Weights are random; all other parameters begin with one number for all channels.
             let start = if D == 1 { value.clone().mean().into_scalar::<f64>() } else { 0.0 };
-            wave(value.dims(), self.phase, self.dtype, &value.device()).mul_scalar(0.3).add_scalar(start)
+            let value = wave(value.dims(), self.phase, self.dtype, &value.device()).mul_scalar(0.3).add_scalar(start);
+            value.detach().set_require_grad(trained)
         })
     }
 }
@@ -156,7 +158,8 @@ impl ModuleVisitor for Parameters<'_> {
 
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let value = parameter.val();
-        let value = if parameter.is_require_grad() { value.grad(self.gradients).expect("a gradient") } else { value };
+        let trained = !self.path.iter().any(|name| name.starts_with("running_"));
+        let value = if trained { value.grad(self.gradients).expect("a gradient") } else { value };
         self.found.push((self.path.join("."), numbers(value)));
     }
 }
