@@ -22,8 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Side length of the pictures, width, batch.
 SIZES = [(40, 16, 64), (112, 32, 64)]
-# How far losses may be apart, relatively: `f32`, sums in another order, three steps.
-TOLERANCE = 1e-4
+# How far the losses of the first steps may be apart, relatively: in `f32`, with sums in another order. Steps make errors grow.
+TOLERANCES = [1e-5, 1e-4, 1e-3]
 
 
 def measure(command, threads):
@@ -35,8 +35,8 @@ def measure(command, threads):
 
 
 def compare(ours, peer):
-    for one, other in zip(ours["losses"], peer["losses"], strict=True):
-        if not abs(one - other) <= TOLERANCE * abs(other):
+    for one, other, tolerance in zip(ours["losses"], peer["losses"], TOLERANCES, strict=True):
+        if not abs(one - other) <= tolerance * abs(other):
             sys.exit(f"not the same network: losses {ours['losses']}, and {peer['losses']} by {peer['by']}")
 
 
