@@ -27,3 +27,8 @@ bench-heads:
 bench-losses:
     cargo build --release -p burn-losses --example loss_step --features flex,optim
     ${PYTHON:-python3} bench/losses/run.py --threads 1
+
+# A step of the tool's network beside the same network in PyTorch, one thread each. Needs bench/heads/requirements.txt.
+bench-network:
+    cargo build --release -p face-embedding --example trunk_step
+    ${PYTHON:-python3} bench/network/run.py --threads 1

@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use face_embedding::cli::Arguments;
 
+/// A training allocates the same large tensors in every step; this one keeps their memory for the next.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match face_embedding::run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
