@@ -2,7 +2,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses_kernels::pair_sums::{
-    PairCost, PairRule, PairSums, kinds_of_labels, kinds_of_labels_reference, pair_sums, pair_sums_reference,
+    PairCost, PairRule, PairSums, kinds_of_labels, kinds_of_labels_reference, masks_of_labels, pair_sums,
+    pair_sums_reference,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -60,6 +61,12 @@ fn kinds_are_those_of_the_labels() {
                 assert_eq!(kinds.dims(), [anchors, references]);
                 assert_eq!(kinds.dtype(), backend.dtype);
                 assert_eq!(host(kinds), expected, "{anchors} {references} {in_batch} on {}", backend.name);
+            }
+            let masks = masks_of_labels(ints(&of_anchors, &backend), ints(&of_references, &backend), in_batch);
+            for (mask, kind) in masks.into_iter().zip([1.0, -1.0]) {
+                let mask = mask.try_into_vec_as::<bool>().unwrap();
+                let expected: Vec<bool> = expected.iter().map(|&other| other == kind).collect();
+                assert_eq!(mask, expected, "{anchors} {references} {in_batch} on {}", backend.name);
             }
         }
     }

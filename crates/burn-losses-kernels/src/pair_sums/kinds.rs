@@ -35,21 +35,44 @@ pub fn kinds_of_labels_reference(
     in_batch: bool,
     dtype: DType,
 ) -> Tensor<2> {
+    let [positives, negatives] = compared(labels, reference_labels, in_batch);
+    kinds_of_masks(positives, negatives, dtype)
+}
+
+/// Which references are a positive of an anchor, and which a negative, by the rule of [`kinds_of_labels`].
+///
+/// # Shapes
+///
+/// - labels: `[anchors]`, at least one
+/// - reference_labels: `[references]`, at least one; the labels where they are `in_batch`
+/// - output: `[anchors, references]` each
+pub fn masks_of_labels(
+    labels: Tensor<1, Int>,
+    reference_labels: Tensor<1, Int>,
+    in_batch: bool,
+) -> [Tensor<2, Bool>; 2] {
+    #[cfg(feature = "cpu-path")]
+    if crate::host::is_host(&labels.device()) {
+        return masks(kinds_of_labels(labels, reference_labels, in_batch, DType::F32));
+    }
+    compared(labels, reference_labels, in_batch)
+}
+
+fn compared(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>, in_batch: bool) -> [Tensor<2, Bool>; 2] {
     let (labels, references) = comparable(labels, reference_labels);
     let shape @ [anchors, _] = [labels.dims()[0], references.dims()[0]];
     let column = labels.unsqueeze_dim::<2>(1).expand(shape);
     let row = references.unsqueeze_dim::<2>(0).expand(shape);
     let same = column.clone().equal(row.clone());
-    let nobody = column.lower_scalar(0).bool_or(row.lower_scalar(0));
-    let nobody = if in_batch {
-        let places = Tensor::<1, Int>::arange(0..anchors as i64, &same.device());
-        let places = |dim: usize| places.clone().unsqueeze_dim::<2>(dim).expand(shape);
-        nobody.bool_or(places(0).equal(places(1)))
-    } else {
-        nobody
-    };
-    let positive = same.clone().bool_and(nobody.clone().bool_not());
-    kinds_of_masks(positive, same.bool_or(nobody).bool_not(), dtype)
+    let both = column.greater_equal_scalar(0).bool_and(row.greater_equal_scalar(0));
+    let negatives = both.clone().bool_and(same.clone().bool_not());
+    let positives = both.bool_and(same);
+    if !in_batch {
+        return [positives, negatives];
+    }
+    let places = Tensor::<1, Int>::arange(0..anchors as i64, &positives.device());
+    let places = |dim: usize| places.clone().unsqueeze_dim::<2>(dim).expand(shape);
+    [positives.bool_and(places(0).equal(places(1)).bool_not()), negatives]
 }
 
 /// 1 for a positive and -1 for a negative.

@@ -23,7 +23,7 @@ use burn::tensor::{Tensor, assert_shape};
 
 #[cfg(feature = "cpu-path")]
 pub(crate) use kinds::{NEGATIVE, POSITIVE};
-pub use kinds::{kinds_of_labels, kinds_of_labels_reference, kinds_of_masks};
+pub use kinds::{kinds_of_labels, kinds_of_labels_reference, kinds_of_masks, masks_of_labels};
 pub use rule::{PairCost, PairRule};
 
 /// What the pairs of one kind cost. Each `[anchors]`.

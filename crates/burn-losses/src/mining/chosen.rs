@@ -1,5 +1,5 @@
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
-use burn_losses_kernels::math::comparable;
+use burn_losses_kernels::pair_sums::masks_of_labels;
 
 /// Which anchors and references are a pair, as two masks of `[anchors, references]`.
 ///
@@ -29,16 +29,7 @@ impl PairMasks {
     /// assert_eq!((count(pairs.positive), count(pairs.negative)), (2, 4));
     /// ```
     pub fn in_batch(labels: Tensor<1, Int>) -> Self {
-        let [batch] = labels.dims();
-        let Self { positive, negative } = Self::between(labels.clone(), labels);
-        if batch == 0 {
-            return Self { positive, negative };
-        }
-        let rows = Tensor::<1, Int>::arange(0..batch as i64, &positive.device());
-        let column = rows.clone().unsqueeze_dim::<2>(1).expand([batch, batch]);
-        let itself = column.equal(rows.unsqueeze_dim::<2>(0).expand([batch, batch]));
-
-        Self { positive: positive.bool_and(itself.bool_not()), negative }
+        Self::by_labels(labels.clone(), labels, true)
     }
 
     /// All pairs of a batch with other rows, such as those of a memory.
@@ -49,19 +40,17 @@ impl PairMasks {
     /// - reference_labels: `[references]`, likewise
     /// - masks: `[anchors, references]`
     pub fn between(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>) -> Self {
-        let ([anchors], [references]) = (labels.dims(), reference_labels.dims());
-        let shape = [anchors, references];
-        if anchors == 0 || references == 0 {
+        Self::by_labels(labels, reference_labels, false)
+    }
+
+    fn by_labels(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>, in_batch: bool) -> Self {
+        let shape = [labels.dims()[0], reference_labels.dims()[0]];
+        if shape.contains(&0) {
             let nothing = Tensor::<2, Bool>::empty(shape, &labels.device());
             return Self { positive: nothing.clone(), negative: nothing };
         }
-        let (labels, references) = comparable(labels, reference_labels);
-        let labels = labels.unsqueeze_dim::<2>(1).expand(shape);
-        let references = references.unsqueeze_dim::<2>(0).expand(shape);
-        let both = labels.clone().greater_equal_scalar(0).bool_and(references.clone().greater_equal_scalar(0));
-        let same = labels.equal(references);
-
-        Self { positive: both.clone().bool_and(same.clone()), negative: both.bool_and(same.bool_not()) }
+        let [positive, negative] = masks_of_labels(labels, reference_labels, in_batch);
+        Self { positive, negative }
     }
 
     /// Every triplet: an anchor with each of its positives and each of its negatives.
