@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLossConfig, CenterMode};
+use burn_losses::optim::RowGradient;
 
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::naive;
@@ -25,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     samples: &[
         Sample::but(r#"{"mode": "Updated"}"#, BREAKS),
         Sample::but(r#"{"mode": "Trained", "update_rate": 0.3, "initializer": "Ones"}"#, BREAKS),
+        Sample::but(r#"{"mode": "Trained", "gradient": "Drawn"}"#, BREAKS),
     ],
     run: center,
     naive: naive::center::losses,
@@ -48,11 +50,13 @@ fn center(call: &Call<'_>) -> Run {
     } else {
         loss.forward_no_reduction(embeddings.clone(), call.labels())
     };
-    match config.mode {
-        CenterMode::Trained => {
+    match (config.mode, config.gradient) {
+        (CenterMode::Trained, RowGradient::Dense) => {
             leaves.insert("centers", loss.centers());
         }
-        CenterMode::Updated => {
+        // For an optimizer of rows alone; see `optim.rs` of the parity tests.
+        (CenterMode::Trained, RowGradient::Drawn) => {}
+        (CenterMode::Updated, _) => {
             outputs.insert("centers", loss.centers());
             let _ = loss.forward_no_reduction(embeddings.detach(), call.labels());
             outputs.insert("centers_after_two", loss.centers());
