@@ -128,15 +128,12 @@ fn trained_centers_of_a_center_loss_follow_the_rule() {
             .with_labels(LabelPolicy::new().with_on_bad_label(OnBadLabel::Ignore));
         let mut loss = config.clone().with_gradient(RowGradient::Drawn).init(&backend.device);
         let twin = config.init(&backend.device);
-        let mut plain = Plain {
-            group: 1,
-            weights: vec![0.0; CLASSES * DIM],
-            velocity: vec![0.0; CLASSES * DIM],
-            momentum: 0.9,
-            decay: 0.0,
-        };
-        loss = loss.with_centers(Tensor::zeros([CLASSES, DIM], (&backend.device, backend.dtype)));
-        let mut optimizer = RowSgdConfig::new().init();
+        let start: Vec<f64> = (0..CLASSES * DIM).map(|place| ((place * 17 % 101) as f64 - 50.3) / 40.0).collect();
+        let velocity = vec![0.0; CLASSES * DIM];
+        let mut plain = Plain { group: 1, weights: start.clone(), velocity, momentum: 0.9, decay: 0.1 };
+        let centers = TensorData::new(start.clone(), [CLASSES, DIM]);
+        loss = loss.with_centers(Tensor::from_data(centers, (&backend.device, backend.dtype)));
+        let mut optimizer = RowSgdConfig::new().with_weight_decay(0.1).init();
         for step in 0..4 {
             // Class 0 is in the batch as a bad label only.
             let labels = Tensor::<1, Int>::from_data([3, -7, 3, 10 + step as i64], &backend.device);
@@ -151,7 +148,7 @@ fn trained_centers_of_a_center_loss_follow_the_rule() {
             plain.step(0.5, &host(twin.centers().grad(&expected.backward()).expect("a gradient")));
             loss = optimizer.step(0.5, loss.clone(), GradientsParams::from_grads(actual.backward(), &loss));
             assert_close(&what, &host(loss.centers()), &plain.weights, tolerance(backend));
-            assert!(plain.weights[3 * DIM] != 0.0 && host(loss.centers())[0] == 0.0, "{what}");
+            assert!(plain.weights[3 * DIM] != start[3 * DIM] && plain.weights[0] == start[0], "{what}");
         }
     }
 }
