@@ -2,7 +2,9 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use burn::tensor::{Int, Tensor};
-use burn_losses_kernels::math::{on_cubecl, signed};
+use burn_losses_kernels::math::on_cubecl;
+#[cfg(feature = "std")]
+use burn_losses_kernels::math::signed;
 
 use super::{LabelPolicy, OnBadLabel, SafeLabels, count_bad};
 
