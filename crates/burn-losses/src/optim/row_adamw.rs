@@ -67,7 +67,7 @@ impl RowAdamWConfig {
 /// [`RowGradient::Drawn`](super::RowGradient::Drawn) all rows that were not drawn, and their means, stay as they are to the
 /// bit. With a dense gradient of any rank every number takes the step, and this is PyTorch's `AdamW`.
 ///
-/// The means are twice as large as the parameter. In host memory of most systems, what was never drawn takes none of that.
+/// The means are twice as large as the parameter.
 ///
 /// See [the module](super) for how to use it beside another optimizer.
 ///

@@ -59,7 +59,7 @@ impl RowSgdConfig {
 /// [`RowGradient::Drawn`](super::RowGradient::Drawn) all rows that were not drawn, and their velocity, stay as they are to
 /// the bit: Partial FC's rule. With a dense gradient of any rank every number takes the step.
 ///
-/// The velocity is as large as the parameter. In host memory of most systems, what was never drawn takes none of it.
+/// The velocity is as large as the parameter.
 ///
 /// See [the module](super) for how to use it beside another optimizer.
 ///
