@@ -56,11 +56,12 @@ fn what_is_drawn_are_the_rows_and_their_gradient_says_where_they_are() {
         let packed = packed(&weights, &PLACES, &COUNTED, &matrix(&gradient, [5, 3], &backend));
         let expected: Vec<f64> = (0..5)
             .flat_map(|row| {
-                let mark = f64::from(u8::from(COUNTED[row]));
-                gradient[row * 3..][..3].iter().copied().chain([PLACES[row] as f64, 0.0, 0.0, 0.0, mark])
+                let (place, mark) = (PLACES[row] as f64, if COUNTED[row] { 0.75 } else { 0.5 });
+                let tail = [place, 0.0, 0.0, 0.0, place * place].map(|byte| byte / 256.0);
+                gradient[row * 3..][..3].iter().copied().chain(tail).chain([mark])
             })
             .collect();
-        assert_eq!(packed.dims(), [5, 8]);
+        assert_eq!(packed.dims(), [5, 9]);
         assert_close(&backend.name, &host(packed), &expected, tolerance(&backend));
     }
 }
@@ -188,21 +189,35 @@ fn rows_of_a_large_matrix_are_found() {
     }
 }
 
-/// Added up or scaled, a packed gradient is none: a panic in host memory, NaN elsewhere.
+/// Added up, scaled, clipped or averaged, a packed gradient is none: a panic in host memory, NaN elsewhere.
 #[test]
 fn a_sum_of_gradients_of_drawn_rows_is_not_taken_for_one() {
     for backend in backends() {
         let weights = matrix(&numbers(21, 0), [7, 3], &backend);
         let packed = packed(&weights, &PLACES, &COUNTED, &matrix(&gradient(3, 0), [5, 3], &backend));
-        for wrong in [packed.clone() + packed.clone(), packed.mul_scalar(0.5)] {
+        let other = self::packed(&weights, &[1, 5, 3, 0, 6], &[true; 5], &matrix(&gradient(3, 1), [5, 3], &backend));
+        // Of two rows that a sum could take for one that counts.
+        let seconds =
+            |counted: [bool; 5]| self::packed(&weights, &PLACES, &counted, &matrix(&gradient(3, 0), [5, 3], &backend));
+        let halves = seconds([true, false, true, false, true]) + seconds([false, true, false, true, false]);
+        let wrongs = [
+            packed.clone() + packed.clone(),
+            (packed.clone() + other).mul_scalar(0.5),
+            packed.clone().clamp(-0.6, 0.6),
+            halves,
+            packed.mul_scalar(0.5),
+        ];
+        for wrong in wrongs {
             let (weights, what) = (weights.clone(), &backend.name);
             let rule = SgdRule { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+            let (by_reference, _) = sgd_step_reference(weights.clone(), weights.zeros_like(), wrong.clone(), rule, 0.1);
+            assert!(host(by_reference).iter().any(|number| number.is_nan()), "{what}: the reference");
             let step = move || sgd_step(weights.clone(), weights.zeros_like(), wrong, rule, 0.1);
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)) {
                 Ok((weights, _)) => assert!(host(weights).iter().any(|number| number.is_nan()), "{what}"),
                 Err(message) => {
                     let message = message.downcast_ref::<&str>().copied().unwrap_or_default();
-                    assert!(message.contains("cannot be added or scaled"), "{what}: {message}");
+                    assert!(message.contains("cannot be added, clipped or scaled"), "{what}: {message}");
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Optimizers of drawn rows: heads and center loss trained with them beside the same rule written in plain `f64` loops.
 
+use burn::grad_clipping::GradientClipping;
 use burn::module::{Module, Param, ParamGroup};
 use burn::optim::{
     AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig, momentum::MomentumConfig,
@@ -247,8 +248,30 @@ fn gradients_of_drawn_rows_are_never_silently_misread() {
             Ok(weights) => assert!(weights.iter().any(|weight| weight.is_nan()), "{}", backend.name),
             Err(message) => {
                 let message = message.downcast_ref::<&str>().copied().unwrap_or_default();
-                assert!(message.contains("cannot be added or scaled"), "{}: {message}", backend.name);
+                assert!(message.contains("cannot be added, clipped or scaled"), "{}: {message}", backend.name);
             }
+        }
+    }
+}
+
+/// No number of what stands behind a gradient is above 1, so clipping by more finds the same rows.
+#[test]
+fn clipping_by_value_leaves_the_rows_what_they_are() {
+    for backend in &backends() {
+        let step = |clipping: Option<GradientClipping>| {
+            let model = head(backend, RowGradient::Drawn);
+            let before = host(model.centers.weight.val());
+            let group = ParamGroup::from_predicate("centers.weight");
+            let mut optimizer = AdamWConfig::new().init().with_group(group, RowSgdConfig::new().build(), clipping);
+            let gradients = gradients(&model, backend, 0);
+            let after = host(optimizer.step(0.1, model, gradients).centers.weight.val());
+            let moved = |row: usize| before[row * DIM..][..DIM] != after[row * DIM..][..DIM];
+            (0..CLASSES).filter(|&row| moved(row)).collect::<Vec<_>>()
+        };
+        let expected = step(None);
+        assert!(expected.len() >= 12, "{}: {expected:?}", backend.name);
+        for most in [1.0, 5.0, 1000.0] {
+            assert_eq!(step(Some(GradientClipping::Value(most))), expected, "{most} on {}", backend.name);
         }
     }
 }

@@ -9,7 +9,7 @@ use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_ex
 use burn::tensor::{DType, Element, Shape, Tensor};
 use bytemuck::Pod;
 
-use super::packed::{BYTES, TAIL, is_packed};
+use super::packed::{BASE, BYTES, CHECK, COUNTS, SECOND, TAIL, is_packed};
 use super::{AdamWRule, Moments, SgdRule};
 use crate::host::{Host, Key, Real, Strided, Vectorised, vectorised};
 use crate::math::cast_to;
@@ -250,21 +250,32 @@ fn places_in_order<T: Real + Key<T>>(
     let (mut order, mut room) = (Vec::with_capacity(drawn), Vec::new());
     for number in 0..drawn {
         let row = packed.row(number, width, &mut room);
-        let (bytes, mark) = (&row[width - TAIL..width - 1], row[width - 1]);
-        let whole = mark == T::zero() || mark == T::one();
-        assert!(whole, "drawn_rows: gradients of drawn rows cannot be added or scaled; take a step for every batch");
-        let place: i64 = bytes.iter().zip(BYTES).map(|(&byte, factor)| integer(byte) * factor).sum();
-        if mark == T::one() {
-            let place = usize::try_from(place).ok().filter(|&place| place < rows);
-            order.push((place.expect("drawn_rows: a gradient of a row that is not there"), number));
+        let Some((place, counts)) = place_of(&row[width - TAIL..]) else {
+            panic!(
+                "drawn_rows: gradients of drawn rows cannot be added, clipped or scaled; take a step for every batch"
+            );
+        };
+        assert!(place < rows, "drawn_rows: a gradient of row {place}, of which there are {rows}");
+        if counts {
+            order.push((place, number));
         }
     }
     order.sort_unstable();
     order
 }
 
-fn integer<T: Real>(number: T) -> i64 {
-    number.to_i64().unwrap_or(-1)
+/// The place of a row and whether it counts, if its tail is as it was made.
+fn place_of<T: Real>(tail: &[T]) -> Option<(usize, bool)> {
+    let mark = tail[TAIL - 1];
+    let (mut place, mut check) = (0, 0);
+    for byte in 0..BYTES {
+        let number = (tail[byte] * T::of(BASE)).to_i64().filter(|&number| T::of(number as f64 / BASE) == tail[byte])?;
+        place += usize::try_from(number).ok()? << (8 * byte);
+        check += CHECK[byte] * number * number;
+    }
+    let right = tail[BYTES] == T::of((check & 255) as f64 / BASE);
+    let known = mark == T::of(COUNTS) || mark == T::of(SECOND);
+    (right && known).then_some((place, mark == T::of(COUNTS)))
 }
 
 struct Sgd<'a, T> {

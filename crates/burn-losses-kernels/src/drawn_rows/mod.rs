@@ -30,8 +30,8 @@ pub use rule::{AdamWRule, SgdRule};
 /// output[i] = weights[places[i]]
 /// ```
 ///
-/// The gradient of the weights is `[drawn, dim + 5]`: that of every row of the output, the four bytes of its place, and 1
-/// where it counts. No ordinary optimizer takes such a gradient. Where this crate does not know the backend, the gradient
+/// The gradient of the weights is `[drawn, dim + 6]`: that of every row of the output, the four bytes of its place with a
+/// check of them, and whether it counts. No ordinary optimizer takes such a gradient. Where this crate does not know the backend, the gradient
 /// is that of Burn's selection, `[rows, dim]`.
 ///
 /// # Shapes
@@ -68,12 +68,12 @@ pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1,
 ///
 /// - weights: `[rows, dim]`, of any float type
 /// - velocity: as weights, in `f32` where they are in half precision; 0 before the first step
-/// - gradient: `[drawn, dim + 5]`, packed, or `[rows, dim]`, of all rows
+/// - gradient: `[drawn, dim + 6]`, packed, or `[rows, dim]`, of all rows
 /// - output: the weights and the velocity after the step
 ///
 /// # Panics
 ///
-/// If the shapes do not agree. If the gradient is the sum of several or was scaled; on a GPU its rows become NaN then.
+/// If the shapes do not agree. If the gradient is the sum or mean of several, or was clipped or scaled; on a GPU its rows become NaN then.
 pub fn sgd_step(
     weights: Tensor<2>,
     velocity: Tensor<2>,

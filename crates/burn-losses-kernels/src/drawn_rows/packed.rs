@@ -1,14 +1,22 @@
-//! What stands behind the gradient of a row: its place, in four bytes that every float type holds exactly, and whether it
-//! counts. A gradient that is the sum of several, or was scaled, no longer has marks of 0 and 1.
+//! What stands behind the gradient of a row: its place, in four bytes that every float type holds exactly, a check of them, and
+//! whether it counts. Nothing of it is above 1. No sum of several marks is a mark, nor is one that was scaled; the check is not
+//! linear in the bytes, so that it does not fit their means; and what clips a number changes one of these or none.
 
 use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor};
 
 use crate::math::{cast_to, widen};
 
-/// Four bytes, the lowest first, and the mark.
-pub(super) const TAIL: usize = 5;
-/// What the value of a byte is multiplied with.
-pub(super) const BYTES: [i64; TAIL - 1] = [1, 1 << 8, 1 << 16, 1 << 24];
+/// Four bytes, the lowest first, their check, and the mark.
+pub(super) const TAIL: usize = BYTES + 2;
+pub(super) const BYTES: usize = 4;
+/// What a byte is divided by.
+pub(super) const BASE: f64 = 256.0;
+/// The mark of a row that counts.
+pub(super) const COUNTS: f64 = 0.75;
+/// That of a row that is there a second time.
+pub(super) const SECOND: f64 = 0.5;
+/// The check is the sum of the squares of the bytes, times these, modulo 256.
+pub(super) const CHECK: [i64; BYTES] = [1, 3, 5, 7];
 
 /// Whether a gradient of this shape is a packed one of weights of that.
 pub(super) fn is_packed(gradient: [usize; 2], [_, dim]: [usize; 2]) -> bool {
@@ -18,13 +26,20 @@ pub(super) fn is_packed(gradient: [usize; 2], [_, dim]: [usize; 2]) -> bool {
 /// `[drawn, TAIL]` in a float type.
 pub(super) fn tail(places: Tensor<1, Int>, counted: Tensor<1, Bool>, dtype: DType) -> Tensor<2> {
     let [drawn] = places.dims();
-    let byte = |shift: usize| {
-        let byte = places.clone().bitwise_right_shift_scalar(8 * shift as i64).bitwise_and_scalar(255);
-        byte.float().cast(dtype).reshape([drawn, 1])
-    };
-    let mark = Tensor::<2>::zeros([drawn, 1], (&places.device(), dtype));
-    let mark = mark.mask_fill(counted.reshape([drawn, 1]), 1.0);
-    Tensor::cat(alloc::vec![byte(0), byte(1), byte(2), byte(3), mark], 1)
+    let column = |byte: Tensor<1, Int>| byte.float().cast(dtype).mul_scalar(1.0 / BASE).reshape([drawn, 1]);
+    let bytes: [_; BYTES] =
+        core::array::from_fn(|byte| places.clone().bitwise_right_shift_scalar(8 * byte as i64).bitwise_and_scalar(255));
+    let mark = Tensor::<2>::full([drawn, 1], SECOND, (&places.device(), dtype));
+    let mark = mark.mask_fill(counted.reshape([drawn, 1]), COUNTS);
+    let check = check(&bytes);
+    let columns = bytes.into_iter().chain([check]).map(column).chain([mark]);
+
+    Tensor::cat(columns.collect(), 1)
+}
+
+fn check<const D: usize>(bytes: &[Tensor<D, Int>; BYTES]) -> Tensor<D, Int> {
+    let squares = bytes.iter().zip(CHECK).map(|(byte, factor)| (byte.clone() * byte.clone()).mul_scalar(factor));
+    squares.reduce(|sum, square| sum + square).expect("there are four").bitwise_and_scalar(255)
 }
 
 /// A gradient taken apart.
@@ -51,14 +66,22 @@ impl Rows {
         }
         let [drawn, _] = gradient.dims();
         let column = |place: usize| gradient.clone().narrow(1, dim + place, 1);
-        let bytes = BYTES.iter().enumerate().map(|(place, &factor)| column(place).int().mul_scalar(factor));
-        let places = bytes.reduce(|sum, byte| sum + byte).expect("there are four").reshape([drawn]);
+        let scaled: [Tensor<2>; BYTES + 1] = core::array::from_fn(|byte| column(byte).mul_scalar(BASE));
+        let bytes: [Tensor<2, Int>; BYTES] = core::array::from_fn(|byte| scaled[byte].clone().clamp(0.0, 255.0).int());
         let mark = column(TAIL - 1);
-        let nothing = mark.clone().equal_scalar(0.0);
-        let wrong = mark.not_equal_scalar(1.0).bool_and(nothing.clone().bool_not()).expand([drawn, dim]);
-        let drawn = Drawn { places: places.clamp(0, rows as i64 - 1), others: nothing };
+        let second = mark.clone().equal_scalar(SECOND);
+        let known = mark.equal_scalar(COUNTS).bool_or(second.clone());
+        let same = |number: &Tensor<2>, byte: Tensor<2, Int>| number.clone().equal(byte.float().cast(number.dtype()));
+        let whole = bytes.iter().zip(&scaled).map(|(byte, number)| same(number, byte.clone()));
+        let right = whole.chain([same(&scaled[BYTES], check(&bytes))]).fold(known, Tensor::bool_and);
+        let wrong = right.bool_not();
+        let second = second.bool_and(wrong.clone().bool_not());
+        let places = bytes.into_iter().enumerate().map(|(byte, number)| number.mul_scalar(1_i64 << (8 * byte)));
+        let places = places.reduce(|sum, byte| sum + byte).expect("there are four").reshape([drawn]);
+        let gradient = gradient.narrow(1, 0, dim).mask_fill(wrong.expand([drawn, dim]), f64::NAN);
+        let drawn = Drawn { places: places.clamp(0, rows as i64 - 1), others: second };
 
-        Self { gradient: gradient.narrow(1, 0, dim).mask_fill(wrong, f64::NAN), drawn: Some(drawn) }
+        Self { gradient, drawn: Some(drawn) }
     }
 
     /// The rows of a matrix, in `f32` or `f64`.

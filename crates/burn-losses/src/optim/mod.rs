@@ -44,9 +44,10 @@
 //!
 //! # What a packed gradient is not
 //!
-//! It is `[drawn, dim + 5]`, so other optimizers panic, and it is the gradient of one batch: gradients of several cannot be
-//! added (Burn's `GradientsAccumulator`, or two losses of one head in one backward), nor clipped or scaled. The optimizers
-//! here see most of that and panic (not clipping by a value of 1 to 255, nor a mean of two), or, on a GPU, where looking would wait, fill the rows with NaN. No other term of the loss may
+//! It is `[drawn, dim + 6]`, so other optimizers panic, and it is the gradient of one batch: gradients of several cannot be
+//! added (Burn's `GradientsAccumulator`, or two losses of one head in one backward), nor clipped or scaled (but by a value of at least 1, above
+//! which nothing beside the gradients is). The optimizers
+//! here see that and panic, or, on a GPU, where looking would wait, fill the rows with NaN. No other term of the loss may
 //! have a gradient in the same rows, such as a [penalty on parameters](crate::regularization): decay is a setting of the
 //! optimizers.
 //!

@@ -97,11 +97,12 @@ pub struct RowAdamWState<const D: usize> {
 
 impl<const D: usize> RowAdamWState<D> {
     fn new(weights: &Tensor<D>) -> Self {
-        let zeros = widen(weights.zeros_like());
+        let zeros = || widen(weights.zeros_like());
+        let (first, second) = (zeros(), zeros());
         let mut shape = [1; D];
         shape[0] = 2 * rows_of(weights.dims())[0];
-        let shares = Tensor::zeros(shape, (&zeros.device(), zeros.dtype()));
-        Self { first: zeros.clone(), second: zeros, shares }
+        let shares = Tensor::zeros(shape, (&first.device(), first.dtype()));
+        Self { first, second, shares }
     }
 }
 
