@@ -138,3 +138,21 @@ fn extreme_logits_are_what_they_are() {
         assert_eq!(log_odds[2], -2e4, "{}", backend.name);
     }
 }
+
+/// Numbers that are the same in every type with the offset: a softmax knows nothing of it.
+#[test]
+fn a_common_offset_changes_nothing() {
+    for backend in backends() {
+        let labels = || Tensor::<1, Int>::from_data([1, 2], &backend.device);
+        let weights = || vector(&[1.0, 0.5, 2.0, 1.0], &backend);
+        for run in [log_odds, log_odds_reference] {
+            let of = |offset: f64| {
+                let logits = [0.0, 8.0, -16.0, 8.0, 8.0, 0.0, 16.0, -8.0].map(|logit| logit + offset);
+                outcome(matrix(&logits, [2, 4], &backend), |logits| run(logits, labels(), Some(weights())), &backend)
+            };
+            for (actual, expected) in of(f64::from(1 << 26)).iter().zip(&of(0.0)) {
+                assert_close(&backend.name, actual, expected, Tolerance::new(1e-6, 1e-7));
+            }
+        }
+    }
+}

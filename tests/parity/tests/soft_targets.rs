@@ -155,3 +155,24 @@ fn views_have_the_results_of_their_copies() {
         assert_close(&backend.name, &host(actual), &host(expected), Tolerance::new(1e-6, 1e-7));
     }
 }
+
+/// Numbers that are the same in every type with the offset: a softmax knows nothing of it.
+#[test]
+fn a_common_offset_changes_nothing() {
+    let logits = [0.0, 8.0, -16.0, 8.0];
+    let targets = [0.1, 0.2, 0.3, 0.4];
+    for backend in backends() {
+        for rule in rules() {
+            for run in [soft_losses, soft_losses_reference] {
+                let of = |offset: f64| {
+                    let logits = logits.map(|logit| logit + offset);
+                    outcome(run, [&logits, &targets], None, rule, 1, &backend)
+                };
+                for (actual, expected) in of(f64::from(1 << 26)).iter().zip(&of(0.0)) {
+                    let what = format!("{rule:?} on {} {:?}", backend.name, backend.dtype);
+                    assert_close(&what, actual, expected, Tolerance::new(1e-6, 1e-7));
+                }
+            }
+        }
+    }
+}

@@ -91,11 +91,39 @@ impl<T: Real> Summand<T, 1> for Exponential<T> {
     }
 }
 
-/// `log(sum of exp)` of the numbers of all parts; [`NOTHING`] where there is none, or none but minus infinity.
+/// `log(sum of exp)` as two numbers, of which the sum would have no digits where all numbers are large.
+#[derive(Clone, Copy)]
+pub(crate) struct LogSumExp<T> {
+    /// The largest number.
+    pub(crate) largest: T,
+    /// `log(sum of exp(number - largest))`.
+    pub(crate) rest: T,
+}
+
+impl<T: Real> LogSumExp<T> {
+    /// That of no numbers.
+    #[inline(always)]
+    pub(crate) fn nothing() -> Self {
+        Self { largest: T::of(NOTHING), rest: T::zero() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_nothing(self) -> bool {
+        self.largest == T::of(NOTHING)
+    }
+
+    /// How far a number is above it: the logarithm of its share.
+    #[inline(always)]
+    pub(crate) fn log_share(self, number: T) -> T {
+        (number - self.largest) - self.rest
+    }
+}
+
+/// `log(sum of exp)` of the numbers of all parts; nothing where there is none, or none but minus infinity.
 #[inline(always)]
 pub(crate) fn log_sum_exp<const BLOCK: usize, const PARTS: usize, T: Real, const FUSED: bool>(
     parts: [&[T]; PARTS],
-) -> T {
+) -> LogSumExp<T> {
     let mut largest = [T::neg_infinity(); LANES];
     for part in parts {
         let mut chunks = part.chunks_exact(LANES);
@@ -111,13 +139,14 @@ pub(crate) fn log_sum_exp<const BLOCK: usize, const PARTS: usize, T: Real, const
     let largest = largest.into_iter().fold(T::neg_infinity(), |a, b| if b > a { b } else { a });
     if largest == T::neg_infinity() {
         let no_number = parts.iter().any(|part| part.iter().any(|number| number.is_nan()));
-        return if no_number { T::nan() } else { T::of(NOTHING) };
+        let nothing = LogSumExp::nothing();
+        return if no_number { LogSumExp { largest: T::nan(), ..nothing } } else { nothing };
     }
     let mut total = 0.0;
     for part in parts {
         total += sum::<BLOCK, FUSED, _>(part, Exponential { largest });
     }
-    largest + T::of(total.ln())
+    LogSumExp { largest, rest: T::of(total.ln()) }
 }
 
 #[inline(always)]
@@ -170,8 +199,10 @@ mod tests {
     #[test]
     fn the_log_sum_exp_of_parts_is_that_of_all() {
         let parts: [&[f64]; 2] = [&[0.0, 3.0_f64.ln()], &[4.0_f64.ln()]];
-        assert!((log_sum_exp::<32, 2, f64, false>(parts) - 8.0_f64.ln()).abs() < 1e-15);
-        assert_eq!(log_sum_exp::<32, 1, f64, false>([&[]]), f64::of(NOTHING));
-        assert!(log_sum_exp::<32, 1, f64, false>([&[f64::NAN]]).is_nan());
+        let sum = log_sum_exp::<32, 2, f64, false>(parts);
+        assert!((sum.largest + sum.rest - 8.0_f64.ln()).abs() < 1e-15);
+        assert!((sum.log_share(0.0) + 8.0_f64.ln()).abs() < 1e-15);
+        assert!(log_sum_exp::<32, 1, f64, false>([&[]]).is_nothing());
+        assert!(log_sum_exp::<32, 1, f64, false>([&[f64::NAN]]).log_share(0.0).is_nan());
     }
 }

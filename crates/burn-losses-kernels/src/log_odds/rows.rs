@@ -9,8 +9,9 @@ use burn::tensor::{DType, Element, TensorData};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use crate::host::{Host, Key, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised};
-use crate::math::NOTHING;
+use crate::host::{
+    Host, Key, LogSumExp, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised,
+};
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
 const WORTH_A_THREAD: usize = 1 << 15;
@@ -21,7 +22,7 @@ const BLOCK: usize = 1024;
 pub(super) struct Passed<B: Backend> {
     /// `[rows, 2]`, the log-odds and the spread.
     pub(super) output: FloatTensor<B>,
-    /// `[rows, 2]`, the log-sum-exp of the other classes and of all.
+    /// `[rows, 4]`, the log-sum-exp of the other classes and of all, two numbers each.
     pub(super) sums: FloatTensor<B>,
 }
 
@@ -66,7 +67,7 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     let shape = logits.shape();
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
-    let mut found = vec![[T::zero(); 4]; rows];
+    let mut found = vec![[T::zero(); 6]; rows];
     found.par_chunks_mut(rows_per_thread(classes)).enumerate().for_each(|(chunk, found)| {
         let mut room = Vec::new();
         for (place, found) in found.iter_mut().enumerate() {
@@ -76,11 +77,11 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
             *found = vectorised(Forward { logits, target, weights: weights.as_deref() });
         }
     });
-    let part = |first: usize| {
-        let numbers: Vec<T> = found.iter().flat_map(|found| [found[first], found[first + 1]]).collect();
-        tensor::<H, _>(numbers, [rows, 2], &logits.device())
+    let part = |places: core::ops::Range<usize>| {
+        let numbers: Vec<T> = found.iter().flat_map(|found| found[places.clone()].iter().copied()).collect();
+        tensor::<H, _>(numbers, [rows, places.len()], &logits.device())
     };
-    Passed { output: part(0), sums: part(2) }
+    Passed { output: part(0..2), sums: part(2..6) }
 }
 
 fn backward_as<H: Host, T: Real + Key<T> + Element>(
@@ -93,7 +94,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let shape = logits.shape();
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
-    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 2));
+    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 4), H::strided::<T>(gradient).rows(rows, 2));
     let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, false, _>(weights, Same)));
     let mut output = vec![T::zero(); rows * classes];
     let length = rows_per_thread(classes);
@@ -103,7 +104,8 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
             let row = chunk * length + place;
             let Ok(target) = usize::try_from(labels[row]) else { continue };
             let logits = matrix.row(row, classes, &mut room);
-            let [others, all] = [sums[2 * row], sums[2 * row + 1]];
+            let sum = |first: usize| LogSumExp { largest: sums[4 * row + first], rest: sums[4 * row + first + 1] };
+            let (others, all) = (sum(0), sum(2));
             let [log_odds, spread] = [gradient[2 * row], gradient[2 * row + 1]];
             let weights = weights.as_deref();
             vectorised(Backward { logits, target, weights, others, all, log_odds, spread, total, output });
@@ -120,37 +122,40 @@ struct Forward<'a, T> {
 }
 
 impl<T: Real> Vectorised for Forward<'_, T> {
-    type Output = [T; 4];
+    type Output = [T; 6];
 
     #[inline(always)]
-    fn run<const FUSED: bool>(self) -> [T; 4] {
+    fn run<const FUSED: bool>(self) -> [T; 6] {
         let Self { logits, target, weights } = self;
         let own = logits[target];
         let parts = [&logits[..target], &logits[target + 1..]];
         let others = log_sum_exp::<BLOCK, 2, T, FUSED>(parts);
-        let log_odds = own - others;
+        let log_odds = others.log_share(own);
         // Of all: the larger and what the smaller adds.
-        let (large, small) = if own < others { (others, own) } else { (own, others) };
+        let largest = if own < others.largest { others.largest } else { own };
+        let (own, rest) = (own - largest, (others.largest - largest) + others.rest);
+        let (large, small) = if own < rest { (rest, own) } else { (own, rest) };
         let all = large + (small - large).exponential::<FUSED>().log_of_one_more::<FUSED>();
+        let all = LogSumExp { largest, rest: all };
         let spread = match weights {
             Some(weights) => T::of(sum_of_both::<BLOCK, FUSED, _>(logits, weights, Weighted { all })),
             None => T::zero(),
         };
 
-        [log_odds, spread, others, all]
+        [log_odds, spread, others.largest, others.rest, all.largest, all.rest]
     }
 }
 
 /// `weight·(all - logit)`.
 #[derive(Clone, Copy)]
 struct Weighted<T> {
-    all: T,
+    all: LogSumExp<T>,
 }
 
 impl<T: Real> Summand<T, 2> for Weighted<T> {
     #[inline(always)]
     fn of<const FUSED: bool>(self, [logit, weight]: [T; 2]) -> T {
-        times(weight, self.all - logit)
+        times(weight, -self.all.log_share(logit))
     }
 }
 
@@ -165,8 +170,8 @@ struct Backward<'a, T> {
     logits: &'a [T],
     target: usize,
     weights: Option<&'a [T]>,
-    others: T,
-    all: T,
+    others: LogSumExp<T>,
+    all: LogSumExp<T>,
     /// The gradients of the two results.
     log_odds: T,
     spread: T,
@@ -182,17 +187,17 @@ impl<T: Real> Vectorised for Backward<'_, T> {
     fn run<const FUSED: bool>(self) {
         let Self { logits, target, weights, others, all, log_odds, spread, total, output } = self;
         // Where there is no other class, nothing depends on one.
-        if others == T::of(NOTHING) {
+        if others.is_nothing() {
             output[target] = log_odds;
             return;
         }
         for (output, &logit) in output.iter_mut().zip(logits) {
-            *output = -log_odds * (logit - others).exponential::<FUSED>();
+            *output = -log_odds * others.log_share(logit).exponential::<FUSED>();
         }
         output[target] = log_odds;
         if let Some(weights) = weights {
             for ((output, &logit), &weight) in output.iter_mut().zip(logits).zip(weights) {
-                *output = *output + spread * (total * (logit - all).exponential::<FUSED>() - weight);
+                *output = *output + spread * (total * all.log_share(logit).exponential::<FUSED>() - weight);
             }
         }
     }

@@ -56,7 +56,7 @@ struct Rows;
 struct State<B: Backend> {
     inputs: [NodeId; 2],
     weights: FloatTensor<B>,
-    /// The log-sum-exp of every row.
+    /// What the forward pass found of every row.
     sums: FloatTensor<B>,
     rule: SoftRule,
 }

@@ -11,9 +11,8 @@ use rayon::slice::ParallelSliceMut;
 
 use super::{SMALLEST_REST, SoftRule};
 use crate::host::{
-    self, Host, Key, Real, Same, Strided, Summand, Vectorised, log_sum_exp, sum_of_both, tensor, vectorised,
+    self, Host, Key, LogSumExp, Real, Same, Strided, Summand, Vectorised, log_sum_exp, sum_of_both, tensor, vectorised,
 };
-use crate::math::NOTHING;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 20 µs.
 const WORTH_A_THREAD: usize = 1 << 14;
@@ -24,7 +23,7 @@ const BLOCK: usize = 1024;
 pub(super) struct Passed<B: Backend> {
     /// `[rows, 1]`.
     pub(super) losses: FloatTensor<B>,
-    /// The log-sum-exp of every row, `[rows, 1]`.
+    /// The log-sum-exp of every row, `[rows, 2]`: the largest logit and the rest.
     pub(super) sums: FloatTensor<B>,
 }
 
@@ -101,17 +100,17 @@ impl<'a, T: Real + Key<T> + Element> Batch<'a, T> {
 
 fn forward_as<H: Host, T: Real + Key<T> + Element>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
     let (rows, batch) = (inputs[0].shape()[0], Batch::<T>::of::<H>(inputs, rule));
-    let mut found = vec![[T::zero(); 2]; rows];
+    let mut found = vec![[T::zero(); 3]; rows];
     let each = found.par_iter_mut().with_min_len(batch.rows_per_thread()).enumerate();
     each.for_each_init(Room::default, |room, (row, found)| {
         let (logits, shares) = batch.row(row, room);
         *found = vectorised(Forward { logits, shares, rule: batch.rule });
     });
-    let column = |place: usize| {
-        let numbers: Vec<T> = found.iter().map(|found| found[place]).collect();
-        tensor::<H, _>(numbers, [rows, 1], &inputs[0].device())
+    let columns = |places: core::ops::Range<usize>| {
+        let numbers: Vec<T> = found.iter().flat_map(|found| found[places.clone()].iter().copied()).collect();
+        tensor::<H, _>(numbers, [rows, places.len()], &inputs[0].device())
     };
-    Passed { losses: column(0), sums: column(1) }
+    Passed { losses: columns(0..1), sums: columns(1..3) }
 }
 
 fn backward_as<H: Host, T: Real + Key<T> + Element, const LOGITS: bool>(
@@ -119,13 +118,14 @@ fn backward_as<H: Host, T: Real + Key<T> + Element, const LOGITS: bool>(
     rule: SoftRule,
 ) -> FloatTensor<H> {
     let (rows, batch) = (logits.shape()[0], Batch::<T>::of::<H>([logits, targets, weights], rule));
-    let [sums, gradient] = [sums, gradient].map(|column| H::strided::<T>(column).rows(rows, 1));
+    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 1));
     let classes = batch.classes;
     let mut output = vec![T::zero(); rows * classes];
     let each = output.par_chunks_exact_mut(classes).with_min_len(batch.rows_per_thread()).enumerate();
     each.for_each_init(Room::default, |room, (row, output)| {
         let (logits, shares) = batch.row(row, room);
-        let (rule, sum, gradient) = (batch.rule, sums[row], gradient[row]);
+        let sum = LogSumExp { largest: sums[2 * row], rest: sums[2 * row + 1] };
+        let (rule, gradient) = (batch.rule, gradient[row]);
         if LOGITS {
             vectorised(OfLogits { logits, shares, rule, sum, gradient, output });
         } else {
@@ -173,16 +173,18 @@ struct Forward<'a, T> {
 
 impl<T: Real> Vectorised for Forward<'_, T> {
     /// The loss and the log-sum-exp.
-    type Output = [T; 2];
+    type Output = [T; 3];
 
     #[inline(always)]
-    fn run<const FUSED: bool>(self) -> [T; 2] {
+    fn run<const FUSED: bool>(self) -> [T; 3] {
         let Self { logits, shares, rule } = self;
         let sum = log_sum_exp::<BLOCK, 1, T, FUSED>([logits]);
         // A softmax of nothing is none.
-        let sum = if sum == T::of(NOTHING) { T::nan() } else { sum };
+        let sum = if sum.is_nothing() { LogSumExp { largest: T::nan(), ..sum } } else { sum };
         let loss = sum_of_both::<BLOCK, FUSED, _>(logits, shares, Cost { rule, sum });
-        [T::of(loss), sum]
+        // Nor is there a loss where a logit is no number, whatever is wanted.
+        let loss = if (sum.largest + sum.rest).is_nan() { T::nan() } else { T::of(loss) };
+        [loss, sum.largest, sum.rest]
     }
 }
 
@@ -190,13 +192,13 @@ impl<T: Real> Vectorised for Forward<'_, T> {
 #[derive(Clone, Copy)]
 struct Cost<T> {
     rule: Rule<T>,
-    sum: T,
+    sum: LogSumExp<T>,
 }
 
 impl<T: Real> Summand<T, 2> for Cost<T> {
     #[inline(always)]
     fn of<const FUSED: bool>(self, [logit, share]: [T; 2]) -> T {
-        let log_p = logit - self.sum;
+        let log_p = self.sum.log_share(logit);
         let cost = if self.rule.gamma == T::zero() { -log_p } else { self.rule.cost::<FUSED>(log_p)[0] };
         // Also where the cost is infinite.
         if share == T::zero() { T::zero() } else { share * cost }
@@ -207,7 +209,7 @@ struct OfLogits<'a, T> {
     logits: &'a [T],
     shares: &'a [T],
     rule: Rule<T>,
-    sum: T,
+    sum: LogSumExp<T>,
     gradient: T,
     output: &'a mut [T],
 }
@@ -220,12 +222,12 @@ impl<T: Real> Vectorised for OfLogits<'_, T> {
         let Self { logits, shares, rule, sum, gradient, output } = self;
         // The slope by the log-probability of every class.
         for ((output, &logit), &share) in output.iter_mut().zip(logits).zip(shares) {
-            let slope = if rule.gamma == T::zero() { -T::one() } else { rule.cost::<FUSED>(logit - sum)[1] };
+            let slope = if rule.gamma == T::zero() { -T::one() } else { rule.cost::<FUSED>(sum.log_share(logit))[1] };
             *output = share * slope;
         }
         let total = T::of(host::sum::<BLOCK, FUSED, _>(output, Same));
         for (output, &logit) in output.iter_mut().zip(logits) {
-            let p = (logit - sum).exponential::<FUSED>();
+            let p = sum.log_share(logit).exponential::<FUSED>();
             *output = gradient * (*output - total * p);
         }
     }
@@ -236,7 +238,7 @@ struct OfTargets<'a, T> {
     shares: &'a [T],
     weights: &'a [T],
     rule: Rule<T>,
-    sum: T,
+    sum: LogSumExp<T>,
     gradient: T,
     output: &'a mut [T],
 }
@@ -249,7 +251,7 @@ impl<T: Real> Vectorised for OfTargets<'_, T> {
         let Self { logits, shares, weights, rule, sum, gradient, output } = self;
         let factor = gradient * rule.kept;
         for (((output, &logit), &share), &weight) in output.iter_mut().zip(logits).zip(shares).zip(weights) {
-            let log_p = logit - sum;
+            let log_p = sum.log_share(logit);
             let cost = if rule.gamma == T::zero() { -log_p } else { rule.cost::<FUSED>(log_p)[0] };
             let unwanted = logit == T::neg_infinity() && share == T::zero();
             *output = if unwanted { T::zero() } else { factor * weight * cost };
