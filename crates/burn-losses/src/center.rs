@@ -48,7 +48,7 @@ pub struct CenterLossConfig {
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// What the gradient of trained centers is: for any optimizer, or for one of [`optim`](crate::optim), which costs in
-    /// proportion to the batch.
+    /// proportion to the batch, and one integer per class.
     #[config(default = "RowGradient::Dense")]
     pub gradient: RowGradient,
 }

@@ -233,7 +233,11 @@ fn a_step_changes_no_other_tensor() {
         let packed = packed(&weights, &PLACES, &COUNTED, &matrix(&gradient(3, 0), [5, 3], &backend));
         let expected = [host(weights.clone()), host(velocity.clone())];
         let rule = SgdRule { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
-        sgd_step(weights.clone(), velocity.clone(), packed, rule, 0.1);
+        let (moved, _) = sgd_step(weights.clone(), velocity.clone(), packed.clone(), rule, 0.1);
+        // On an autodiff device too, without a gradient.
+        let [of_weights, of_velocity, of_gradient] = [&weights, &velocity, &packed].map(|part| part.clone().autodiff());
+        let (same, _) = sgd_step(of_weights.require_grad(), of_velocity, of_gradient, rule, 0.1);
+        assert!(!same.is_require_grad() && host(same) == host(moved), "{}", backend.name);
         assert_eq!([host(weights), host(velocity)], expected, "{}", backend.name);
     }
 }

@@ -145,6 +145,11 @@ fn what_is_no_pair_reaches_nothing() {
                         assert_close(&what, actual, clean, Tolerance::new(1e-5, 1e-6));
                     }
                 }
+                // Infinitely far, a negative has no loss and no slope.
+                let mut numbers = distances();
+                numbers.iter_mut().zip(&kinds).filter(|(_, kind)| **kind < 0.0).for_each(|(n, _)| *n = f64::INFINITY);
+                let far = outcome(run, &numbers, matrix(&kinds, &backend), rule, &backend);
+                far.iter().for_each(|numbers| assert_finite(&backend.name, numbers));
                 for kind in [1.0, -1.0] {
                     let mut numbers = distances();
                     let place = kinds.iter().position(|&other| other == kind).expect("there is one");

@@ -55,6 +55,8 @@ fn huge_and_tiny_rows_keep_their_direction_and_what_is_no_number_is_not_hidden()
         let actual = host(shortened_rows(rows, 0.6));
         assert!(actual[..2].iter().all(|number| number.is_nan()), "{}: {actual:?}", backend.name);
         assert!(actual[2..].iter().all(|number| number.to_bits() == 0), "{}: {actual:?}", backend.name);
+        let kept = host(shortened_rows(tensor(&[-0.0, 3.0], [1, 2], &backend), 1.0));
+        assert_eq!(kept[0].to_bits(), 0, "{}: the sign of a zero", backend.name);
         let infinite = host(shortened_rows(tensor(&[f64::INFINITY, 1.0], [1, 2], &backend), 0.5));
         assert!(infinite[0].is_nan(), "{}: {infinite:?}", backend.name);
     }

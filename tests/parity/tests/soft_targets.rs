@@ -78,6 +78,18 @@ fn the_passes_of_a_backend_are_the_reference() {
     }
 }
 
+/// Where `1 - p` is held at its smallest, its power has no slope; that of a small power would be seen.
+#[test]
+fn a_sure_class_has_the_slope_of_the_reference() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        let rule = SoftRule { smoothing: 0.0, gamma: 0.1 };
+        let of = |run: Run| outcome(run, [&[17.0, 0.0], &[1.0, 0.0]], None, rule, 1, backend);
+        for (fast, slow) in of(soft_losses).iter().zip(&of(soft_losses_reference)) {
+            assert_close(&backend.name, fast, slow, Tolerance::new(1e-6, 1e-20));
+        }
+    }
+}
+
 /// By the formula in the docs.
 #[test]
 fn the_reference_is_the_formula() {

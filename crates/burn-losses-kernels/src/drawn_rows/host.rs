@@ -4,8 +4,9 @@
 
 use alloc::vec::Vec;
 
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Element, Shape, Tensor};
 use bytemuck::Pod;
 
@@ -34,7 +35,7 @@ pub(crate) struct SgdState<B: Backend> {
 }
 
 /// All tensors are in the same type, `f32` or `f64`.
-#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"))]
+#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"), Autodiff)]
 pub(crate) trait StepOps: Backend {
     fn sgd(
         #[extension_type] state: SgdState<Self>,
@@ -85,6 +86,29 @@ macro_rules! on_host {
 on_host!(burn::backend::Flex);
 #[cfg(feature = "ndarray")]
 on_host!(burn::backend::NdArray);
+
+/// A step has no gradient.
+impl<B: StepOps, C: CheckpointStrategy> StepOps for Autodiff<B, C> {
+    fn sgd(state: SgdState<Self>, gradient: FloatTensor<Self>, rule: SgdRule, learning_rate: f64) -> SgdState<Self> {
+        let state = SgdState { weights: Self::inner(state.weights), velocity: Self::inner(state.velocity) };
+        let SgdState { weights, velocity } = B::sgd(state, Self::inner(gradient), rule, learning_rate);
+        SgdState { weights: Self::from_inner(weights), velocity: Self::from_inner(velocity) }
+    }
+
+    fn adamw(
+        state: AdamWState<Self>,
+        gradient: FloatTensor<Self>,
+        rule: AdamWRule,
+        learning_rate: f64,
+    ) -> AdamWState<Self> {
+        let AdamWState { weights, first, second, shares } = state;
+        let [weights, first, second, shares] = [weights, first, second, shares].map(Self::inner);
+        let state = AdamWState { weights, first, second, shares };
+        let AdamWState { weights, first, second, shares } = B::adamw(state, Self::inner(gradient), rule, learning_rate);
+        let [weights, first, second, shares] = [weights, first, second, shares].map(Self::from_inner);
+        AdamWState { weights, first, second, shares }
+    }
+}
 
 pub(super) fn sgd_step(
     weights: Tensor<2>,

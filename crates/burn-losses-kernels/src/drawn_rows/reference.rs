@@ -11,6 +11,7 @@ pub(super) fn sgd_step(
     rule: SgdRule,
     learning_rate: f64,
 ) -> (Tensor<2>, Tensor<2>) {
+    let [weights, velocity, gradient] = [weights, velocity, gradient].map(Tensor::detach);
     let rows = Rows::of(widen(gradient), weights.dims());
     let [old, old_velocity] = [&weights, &velocity].map(|matrix| rows.select(matrix));
     let gradient = rows.gradient.clone() + old.clone().mul_scalar(rule.weight_decay);
@@ -28,8 +29,9 @@ pub(super) fn adamw_step(
     rule: AdamWRule,
     learning_rate: f64,
 ) -> (Tensor<2>, Moments) {
+    let (weights, gradient) = (weights.detach(), gradient.detach());
     let rows = Rows::of(widen(gradient), weights.dims());
-    let Moments { first, second, shares } = moments;
+    let [first, second, shares] = [moments.first, moments.second, moments.shares].map(Tensor::detach);
     let [old, old_first, old_second, old_shares] =
         [&weights, &first, &second, &shares].map(|matrix| rows.select(matrix));
     let shape = old.dims();

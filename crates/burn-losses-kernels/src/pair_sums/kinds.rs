@@ -15,12 +15,17 @@ pub(crate) const NEGATIVE: f64 = -1.0;
 /// - labels: `[anchors]`, at least one
 /// - reference_labels: `[references]`, at least one; the labels where they are `in_batch`
 /// - output: `[anchors, references]`, in `dtype`, which is `f32` or `f64`
+///
+/// # Panics
+///
+/// If there are no labels or no references.
 pub fn kinds_of_labels(
     labels: Tensor<1, Int>,
     reference_labels: Tensor<1, Int>,
     in_batch: bool,
     dtype: DType,
 ) -> Tensor<2> {
+    check_labels(&labels, &reference_labels);
     #[cfg(feature = "cpu-path")]
     if crate::host::is_host(&labels.device()) {
         return super::backend::kinds_of_labels(labels, reference_labels, in_batch, dtype);
@@ -35,6 +40,7 @@ pub fn kinds_of_labels_reference(
     in_batch: bool,
     dtype: DType,
 ) -> Tensor<2> {
+    check_labels(&labels, &reference_labels);
     let [positives, negatives] = compared(labels, reference_labels, in_batch);
     kinds_of_masks(positives, negatives, dtype)
 }
@@ -46,16 +52,26 @@ pub fn kinds_of_labels_reference(
 /// - labels: `[anchors]`, at least one
 /// - reference_labels: `[references]`, at least one; the labels where they are `in_batch`
 /// - output: `[anchors, references]` each
+///
+/// # Panics
+///
+/// If there are no labels or no references.
 pub fn masks_of_labels(
     labels: Tensor<1, Int>,
     reference_labels: Tensor<1, Int>,
     in_batch: bool,
 ) -> [Tensor<2, Bool>; 2] {
+    check_labels(&labels, &reference_labels);
     #[cfg(feature = "cpu-path")]
     if crate::host::is_host(&labels.device()) {
         return masks(kinds_of_labels(labels, reference_labels, in_batch, DType::F32));
     }
     compared(labels, reference_labels, in_batch)
+}
+
+fn check_labels(labels: &Tensor<1, Int>, reference_labels: &Tensor<1, Int>) {
+    let some = labels.dims()[0] >= 1 && reference_labels.dims()[0] >= 1;
+    assert!(some, "kinds of pairs: there must be an anchor and a reference");
 }
 
 fn compared(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>, in_batch: bool) -> [Tensor<2, Bool>; 2] {
@@ -80,7 +96,7 @@ fn compared(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>, in_batch: 
 /// # Shapes
 ///
 /// - positives: `[anchors, references]`
-/// - negatives: the same; no reference is both
+/// - negatives: the same; a reference that is both counts as a negative
 /// - output: the same, in `dtype`
 pub fn kinds_of_masks(positives: Tensor<2, Bool>, negatives: Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
     let kinds = Tensor::<2>::zeros(positives.dims(), (&positives.device(), dtype));

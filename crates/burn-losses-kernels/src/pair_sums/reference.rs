@@ -2,7 +2,6 @@ use burn::tensor::{Bool, Tensor};
 
 use super::kinds::masks;
 use super::{PairCost, PairRule, PairSums, PairTotals};
-use crate::math::hinge;
 
 pub(super) fn pair_sums(distances: Tensor<2>, kinds: Tensor<2>, rule: PairRule) -> PairSums {
     let [positive, negative] = masks(kinds);
@@ -23,9 +22,11 @@ fn totals(
     cost: PairCost,
 ) -> PairTotals {
     let outside = mask.bool_not();
-    let excess = hinge(excess(distances.clone().mask_fill(outside.clone(), 0.0)));
-    let losses = if cost.squared { excess.clone() * excess } else { excess };
-    let losses = losses.mul_scalar(cost.factor).mask_fill(outside.clone(), 0.0);
+    // A pair without a loss has no slope, however far it is.
+    let free = excess(distances.clone().detach()).lower_equal_scalar(0.0).bool_or(outside.clone());
+    let excess = excess(distances.clone().mask_fill(free.clone(), 0.0));
+    let scaled = excess.clone().mul_scalar(cost.factor);
+    let losses = if cost.squared { scaled * excess } else { scaled }.mask_fill(free, 0.0);
     let ones = distances.detach().ones_like();
     let none = losses.clone().detach().equal_scalar(0.0);
     let sum = |numbers: Tensor<2>| numbers.sum_dim(1).squeeze_dim(1);

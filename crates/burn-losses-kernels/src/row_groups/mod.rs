@@ -30,7 +30,7 @@ use burn::tensor::Tensor;
 ///
 /// # Panics
 ///
-/// If the threshold is negative or NaN.
+/// If the threshold is negative or NaN, or there is no number.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -41,7 +41,7 @@ use burn::tensor::Tensor;
 /// assert_eq!(shortened, [1.5, -2.0, 0.0, 0.0]);
 /// ```
 pub fn shortened_rows(rows: Tensor<2>, threshold: f64) -> Tensor<2> {
-    check(threshold);
+    check(&rows, threshold);
     #[cfg(feature = "cpu-path")]
     if crate::host::is_host(&rows.device()) {
         return host::shortened_rows(rows, threshold);
@@ -51,10 +51,11 @@ pub fn shortened_rows(rows: Tensor<2>, threshold: f64) -> Tensor<2> {
 
 /// [`shortened_rows`] from ordinary tensor operations: the definition of correct.
 pub fn shortened_rows_reference(rows: Tensor<2>, threshold: f64) -> Tensor<2> {
-    check(threshold);
+    check(&rows, threshold);
     reference::shortened_rows(rows.detach(), threshold)
 }
 
-fn check(threshold: f64) {
+fn check(rows: &Tensor<2>, threshold: f64) {
+    assert!(!rows.dims().contains(&0), "shortened_rows: there must be a number, got {:?}", rows.dims());
     assert!(threshold >= 0.0, "shortened_rows: threshold must be >= 0, got {threshold}");
 }

@@ -107,7 +107,7 @@ pub fn all_triplets_reference(
 /// negative[a, p] = argmin over n of distances[a, n], where distances[a, n] > distances[a, p]
 /// ```
 ///
-/// A distance that is infinite or not a number is in no triplet.
+/// A negative whose distance is infinite or no number is in no triplet, and neither is a positive whose distance is none.
 ///
 /// # Shapes
 ///
@@ -119,6 +119,10 @@ pub fn all_triplets_reference(
 /// # Panics
 ///
 /// If the shapes do not agree.
+///
+/// # Source
+///
+/// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.2, equation 4.
 ///
 /// ```
 /// use burn::tensor::{Bool, Device, Tensor};

@@ -8,7 +8,7 @@ use burn_losses_kernels::pair_sums::masks_of_labels;
 pub struct PairMasks {
     /// Where anchor and reference have the same identity and are not the same row.
     pub positive: Tensor<2, Bool>,
-    /// Where they have different identities.
+    /// Where they have different identities. What is in both masks is a negative pair to the contrastive loss.
     pub negative: Tensor<2, Bool>,
 }
 
