@@ -56,8 +56,8 @@ pub fn command(flags: &EvalFlags) -> Result<Metrics> {
 /// The trunk that a run with this configuration begins with.
 pub(crate) fn untrained_trunk(config: &TrainConfig, device: &Device) -> Trunk {
     device.seed(config.seed);
-    // Burn draws a weight when it is first used; all at once keeps the order, and so the weights.
-    trunk_config(config).init(device).materialize()
+    // Burn draws a weight when it is first used: with the first pictures, in the order of the network.
+    trunk_config(config).init(device)
 }
 
 /// The figures of a trunk on a set of people.

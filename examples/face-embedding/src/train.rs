@@ -124,8 +124,8 @@ fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: Face
 
     let training_device = device.clone().autodiff();
     device.seed(config.seed);
-    // Burn draws a weight when it is first used; all at once keeps the order, and so the weights.
-    let model = FaceModel::new(config, people, &training_device).materialize();
+    // Burn draws a weight when it is first used: in the first step, in the order of the network.
+    let model = FaceModel::new(config, people, &training_device);
 
     let batches = TrainBatches::new(Arc::new(faces), config.batch_size, config.seed, epochs_done, &training_device);
     let steps_per_epoch = batches.batches();
