@@ -71,6 +71,11 @@ pub enum EvalError {
         /// Number of values.
         values: usize,
     },
+    /// No query has a reference with its label, so nothing can be found.
+    NoRelevantReference {
+        /// Number of queries.
+        queries: usize,
+    },
     /// A pair needs two rows.
     TooFewRows {
         /// Number of rows.
@@ -106,6 +111,9 @@ impl fmt::Display for EvalError {
             ),
             Self::InvalidDim { dim, values } => {
                 write!(f, "{values} values do not divide into rows of {dim}")
+            }
+            Self::NoRelevantReference { queries } => {
+                write!(f, "0 of {queries} queries have a reference with their label, at least 1 is needed")
             }
             Self::TooFewRows { rows } => write!(f, "a pair needs at least 2 rows, got {rows}"),
         }

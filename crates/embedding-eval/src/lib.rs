@@ -1,4 +1,4 @@
-//! Verification metrics for embeddings, on plain slices and without dependencies.
+//! Verification and retrieval metrics for embeddings, on plain slices and without dependencies.
 //!
 //! A *pair* is two samples, with a score (**higher = more similar**) and a flag: `true` for a
 //! genuine pair (the same person), `false` for an impostor pair. One rule decides everywhere:
@@ -18,6 +18,7 @@
 //! | one number over all thresholds? | [`Roc::area`], [`Roc::equal_error_rate`] |
 //! | how many are recognised at one false accept in a thousand? | [`Roc::tar_at_far`] |
 //! | the LFW protocol? | [`contiguous_folds`], [`k_fold_accuracy`] |
+//! | do the nearest neighbours have the same label: recall@k, R-precision, MAP@R? | [`retrieval`], [`retrieval_among`] |
 //!
 //! ```
 //! use embedding_eval::{ScoredPairs, contiguous_folds, k_fold_accuracy, roc};
@@ -51,6 +52,7 @@ mod accuracy;
 mod error;
 mod folds;
 mod pairs;
+mod retrieval;
 mod roc;
 mod similarity;
 mod verification;
@@ -59,6 +61,7 @@ pub use accuracy::{FoldAccuracy, KFoldAccuracy, k_fold_accuracy};
 pub use error::EvalError;
 pub use folds::contiguous_folds;
 pub use pairs::ScoredPairs;
+pub use retrieval::{LabelledRows, QueryRetrieval, Retrieval, retrieval, retrieval_among};
 pub use roc::{Roc, RocPoint, roc};
-pub use similarity::{AllPairs, all_pairs, cosine_similarity, identical_rows};
+pub use similarity::{AllPairs, Nearness, all_pairs, cosine_similarity, identical_rows};
 pub use verification::{EqualErrorRate, ImpostorSupport, TarAtFar};

@@ -2,6 +2,15 @@ use std::cmp::Ordering;
 
 use crate::{EvalError, ScoredPairs};
 
+/// Which of two rows is nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearness {
+    /// That with the larger [`cosine_similarity`].
+    Cosine,
+    /// That with the shorter difference.
+    Euclidean,
+}
+
 /// Scores and flags of all pairs of rows; made by [`all_pairs`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllPairs {
@@ -126,7 +135,7 @@ pub fn identical_rows(embeddings: &[f32], dim: usize) -> Result<Vec<Vec<usize>>,
     Ok(groups)
 }
 
-fn split_rows(embeddings: &[f32], dim: usize) -> Result<Vec<&[f32]>, EvalError> {
+pub(crate) fn split_rows(embeddings: &[f32], dim: usize) -> Result<Vec<&[f32]>, EvalError> {
     if dim == 0 || !embeddings.len().is_multiple_of(dim) {
         return Err(EvalError::InvalidDim { dim, values: embeddings.len() });
     }
@@ -143,7 +152,7 @@ fn require_finite(what: &'static str, values: &[f32]) -> Result<(), EvalError> {
 }
 
 /// `product / sqrt(squared_norm_a * squared_norm_b)`, or 0 for a zero vector.
-fn cosine(product: f64, squared_norm_a: f64, squared_norm_b: f64) -> f64 {
+pub(crate) fn cosine(product: f64, squared_norm_a: f64, squared_norm_b: f64) -> f64 {
     // One root of the product, not two roots: the root of an f64 squared is that f64 again.
     let norms = (squared_norm_a * squared_norm_b).sqrt();
     if norms == 0.0 {
@@ -152,8 +161,18 @@ fn cosine(product: f64, squared_norm_a: f64, squared_norm_b: f64) -> f64 {
     (product / norms).clamp(-1.0, 1.0)
 }
 
-/// Sum of products; in eight partial sums, which the processor can add side by side.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+/// The sum of products.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    sum_of_both(a, b, |a, b| a * b)
+}
+
+/// The square of the length of the difference.
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    sum_of_both(a, b, |a, b| (a - b) * (a - b))
+}
+
+/// In eight partial sums, which the processor can add side by side.
+fn sum_of_both(a: &[f32], b: &[f32], of: impl Fn(f64, f64) -> f64) -> f64 {
     const LANES: usize = 8;
 
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
@@ -161,11 +180,11 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut lanes = [0.0_f64; LANES];
     for (a_block, b_block) in a_blocks.iter().zip(b_blocks) {
         for lane in 0..LANES {
-            lanes[lane] += f64::from(a_block[lane]) * f64::from(b_block[lane]);
+            lanes[lane] += of(f64::from(a_block[lane]), f64::from(b_block[lane]));
         }
     }
     let rest = a_rest.iter().zip(b_rest);
-    let rest: f64 = rest.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    let rest: f64 = rest.map(|(&a, &b)| of(f64::from(a), f64::from(b))).sum();
 
     lanes.iter().sum::<f64>() + rest
 }
