@@ -25,7 +25,7 @@ bench-heads:
 # A step of every other loss in processor and wall time, beside PyTorch and pytorch-metric-learning, one thread each. Needs
 # bench/heads/requirements.txt.
 bench-losses:
-    cargo build --release -p burn-losses --example loss_step --features flex,optim
+    cargo build --release -p bench-steps --features flex
     ${PYTHON:-python3} bench/losses/run.py --threads 1
 
 # A step of the tool's network beside the same network in PyTorch, one thread each. Needs bench/heads/requirements.txt.

@@ -1,6 +1,6 @@
-"""One measurement of one training step in PyTorch: what head_step.rs of burn-losses is compared with.
+"""One measurement of one training step in PyTorch: what head_step.rs is compared with.
 
-Prints one line of JSON with the fields of head_step.rs.
+Prints one line of JSON with the fields of head_step.
 
     python peers.py --peer torch-arcface --batch 256 --dim 512 --classes 100000 --repeats 5
 

@@ -3,7 +3,7 @@
 # measurement; everything of a size in turn, ROUNDS times, so that a busy moment of the machine hits all alike. Prints a
 # Markdown table of medians.
 #
-#   FEATURES  what the example is built with              (flex,ndarray,wgpu)
+#   FEATURES  what the binary is built with               (flex,ndarray,wgpu)
 #   BACKENDS  which parts of the grid run                 (flex ndarray wgpu)
 #   ROUNDS    how often; wgpu runs once                   (3)
 #   PYTHON    an interpreter with requirements.txt        (python3)
@@ -21,10 +21,10 @@ results=${RESULTS-$scratch/results.jsonl}
 # wgpu looks for a display first and complains on stderr when this is not set.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR-$scratch}
 
-cargo build --release -p burn-losses --example head_step --features "$features" >&2
+cargo build --release -p bench-steps --features "$features" >&2
 # A copy, which a build in the meantime does not change.
-example=$scratch/head_step
-cp "${CARGO_TARGET_DIR-target}/release/examples/head_step" "$example"
+step=$scratch/head_step
+cp "${CARGO_TARGET_DIR-target}/release/head_step" "$step"
 
 # A measurement that fails (too little memory, a buffer the driver does not allow) is left out of the table.
 measure() {
@@ -42,7 +42,7 @@ ours() {
     shift 2
     runs_on "$backend" || return 0
     for path in $paths; do
-        measure "$example" --backend "$backend" --path "$path" "$@"
+        measure "$step" --backend "$backend" --path "$path" "$@"
     done
 }
 

@@ -1,4 +1,4 @@
-"""One measurement of one step of a loss in PyTorch or pytorch-metric-learning: what loss_step of burn-losses is compared
+"""One measurement of one step of a loss in PyTorch or pytorch-metric-learning: what loss_step is compared
 with. Prints one line of JSON with the same fields.
 
     python peers.py --loss cross-entropy --rows 256 --columns 1000 --threads 2

@@ -2,7 +2,7 @@
 of medians over the rounds: milliseconds of processor time (of all steps together) and of wall time (the median step), and
 the ratios; nan where a peer has no such loss.
 
-    cargo build --release -p burn-losses --example loss_step --features flex,optim
+    cargo build --release -p bench-steps --features flex
     .venv/bin/python bench/losses/run.py --rounds 5 --threads 1
 
 `--only` takes some of the losses, `--backend` another backend of the build, `--threads` how many threads both may use.
@@ -82,7 +82,7 @@ def measure(command, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target")
-    parser.add_argument("--example", default=str(Path(target) / "release/examples/loss_step"))
+    parser.add_argument("--step", default=str(Path(target) / "release/loss_step"))
     parser.add_argument("--backend", default="flex")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
@@ -99,7 +99,7 @@ def main():
         ours, peer = [], []
         for number in range(options.rounds):
             for results, command in [
-                (ours, [options.example, "--backend", options.backend, *size]),
+                (ours, [options.step, "--backend", options.backend, *size]),
                 (peer, [sys.executable, str(HERE / "peers.py"), "--threads", str(options.threads), *size]),
             ][:: 1 if number % 2 == 0 else -1]:
                 results.append(measure(command, options.threads))

@@ -1,4 +1,4 @@
-//! The engine under [`burn-losses`](https://crates.io/crates/burn-losses): operations that Burn's tensor operations could
+//! The engine under `burn-losses`: operations that Burn's tensor operations could
 //! only do with far more memory, each in a folder of its own, with the same results on every backend.
 //!
 //! - [`scores`]: the scores of queries and keys, added up for every query: the log-sum-exp of softmax heads and contrastive

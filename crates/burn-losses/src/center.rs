@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor};
 use crate::EmbeddingLoss;
 use crate::identities::one_of_each;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
+use crate::module::inherent_forward;
 use crate::optim::RowGradient;
 use crate::reduction::{EmbeddingReduction, zero_of};
 use crate::shape::check_shape;
@@ -137,6 +138,8 @@ pub struct CenterLoss {
     #[module(skip)]
     gradient: RowGradient,
 }
+
+inherent_forward!(CenterLoss);
 
 impl EmbeddingLoss for CenterLoss {
     /// Of the rows that have a class, 0 when none has; then moves the centers, if in training.

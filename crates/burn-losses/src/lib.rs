@@ -45,6 +45,24 @@
 //! assert!(model.head.centers.weight.val().grad(&gradients).is_some());
 //! ```
 //!
+//! # Which loss do I take?
+//!
+//! | your data | start with | then |
+//! | --- | --- | --- |
+//! | identities, many samples each (faces, products) | [`ArcFace`] | [`CosFace`] if it does not start to learn; [`AdaFace`] or [`MagFace`] where quality varies; [`SphereFace2`], [`UniFace`] for verification at a fixed threshold |
+//! | identities with wrong labels | [`SubCenterArcFace`] and its [`outliers`] | [`CurricularFace`] once they are clean |
+//! | 100 000 classes and more | any head with [`CentersConfig::sample_rate`] below 1 (Partial FC) | [`RowGradient::Drawn`] with the optimizers of [`optim`]; [`ShardedHead`] over devices |
+//! | identities, few samples each, or new ones all the time | [`SupConLoss`], [`MultiSimilarityLoss`] | [`TripletLoss`] with a miner of [`mining`]; [`ProxyAnchorLoss`] if classes are known |
+//! | pairs that are alike or not | [`ContrastiveLoss`] on [`Pairs::given`] | [`MarginLoss`] with [`DistanceWeightedMiner`] |
+//! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
+//! | image and text, query and document | [`InfoNceLoss`] on [`Pairs::aligned`] | a learned [`Temperature`] |
+//! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
+//! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |
+//! | classes with wrong labels | [`GeneralizedCrossEntropyLoss`] | a smaller `q` for cleaner labels |
+//! | numbers with outliers | [`HuberLoss`], [`LogCoshLoss`], [`CharbonnierLoss`] | [`QuantileLoss`] for intervals |
+//! | counts | [`PoissonNllLoss`] | |
+//! | weights that should be exact zeros | [`ProximalL1`], [`ProximalRowGroups`] after the optimizer | [`L1Penalty`], [`ElasticNetPenalty`] in the loss |
+//!
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.
@@ -58,6 +76,8 @@
 //!   on here too.
 
 #![cfg_attr(not(feature = "std"), no_std)]
+// Names the feature beside what needs one, where the documentation is built with this.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -127,5 +147,5 @@ pub mod prelude {
 
 // Compiles the example of the README.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

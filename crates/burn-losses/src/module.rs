@@ -22,4 +22,24 @@ macro_rules! one_line {
     )+};
 }
 
-pub(crate) use {default_is_new, one_line};
+/// What a loss of embeddings does, without a trait that has to be imported.
+macro_rules! inherent_forward {
+    ($($loss:ty),+ $(,)?) => {$(
+        impl $loss {
+            /// The loss of a batch as one number, as [`EmbeddingLoss::forward`](crate::EmbeddingLoss::forward) says.
+            #[track_caller]
+            pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+                crate::EmbeddingLoss::forward(self, embeddings, labels)
+            }
+
+            /// The loss of every row, as
+            /// [`EmbeddingLoss::forward_no_reduction`](crate::EmbeddingLoss::forward_no_reduction) says.
+            #[track_caller]
+            pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+                crate::EmbeddingLoss::forward_no_reduction(self, embeddings, labels)
+            }
+        }
+    )+};
+}
+
+pub(crate) use {default_is_new, inherent_forward, one_line};

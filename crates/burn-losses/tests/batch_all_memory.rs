@@ -3,7 +3,6 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::EmbeddingLoss;
 use burn_losses::pairs::{NegativeDistance, TripletLossConfig, TripletShape};
 
 const BATCH: usize = 256;

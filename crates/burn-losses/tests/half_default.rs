@@ -3,7 +3,6 @@
 //! One test, alone in its file, because the default of a device belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
-use burn_losses::EmbeddingLoss;
 use burn_losses::pairs::InfoNceLossConfig;
 use burn_losses::reduction::EmbeddingReduction;
 

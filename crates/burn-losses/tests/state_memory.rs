@@ -3,7 +3,6 @@
 //! One test, alone in its file, because peak memory belongs to the whole process.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::memory::{CrossBatchMemory, CrossBatchMemoryConfig};
 

@@ -65,3 +65,8 @@ pub use retrieval::{LabelledRows, QueryRetrieval, Retrieval, retrieval, retrieva
 pub use roc::{Roc, RocPoint, roc};
 pub use similarity::{AllPairs, Nearness, all_pairs, cosine_similarity, identical_rows};
 pub use verification::{EqualErrorRate, ImpostorSupport, TarAtFar};
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

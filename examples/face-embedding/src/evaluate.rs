@@ -1,7 +1,6 @@
 //! `eval`, and what it shares with `train`: measuring a trunk on people it has never seen.
 
 use anyhow::Result;
-use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::augment::Change;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use burn::data::dataloader::DataLoader;
-use burn::module::{Module, ParamGroup, ParamGroupError};
+use burn::module::{ParamGroup, ParamGroupError};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::momentum::MomentumConfig;

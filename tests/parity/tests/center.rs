@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLoss, CenterLossConfig, CenterMode};
 use burn_losses::reduction::EmbeddingReduction;
 use parity::{Backend, backends};

@@ -3,7 +3,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use burn_losses::EmbeddingLoss;
 use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
 use burn_losses::heads::ArcFaceConfig;
 use burn_losses::labels::{LabelPolicy, OnBadLabel, count_bad};

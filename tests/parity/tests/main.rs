@@ -6,6 +6,7 @@
 mod any_head;
 mod center;
 mod classification;
+mod coming_from;
 mod config;
 mod diagnostics;
 mod distances;

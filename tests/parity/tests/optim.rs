@@ -7,7 +7,6 @@ use burn::optim::{
 };
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::optim::{RowAdamWConfig, RowGradient, RowSgdConfig};
-use burn_losses::prelude::*;
 use burn_losses::{
     ArcFace, ArcFaceConfig, CenterLossConfig, CenterMode, CentersConfig, CurricularFaceConfig, LabelPolicy, OnBadLabel,
     SubCenterArcFaceConfig,

@@ -2,7 +2,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_losses::EmbeddingLoss;
 use burn_losses::heads::NormFaceConfig;
 use burn_losses::proxy::{
     NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,

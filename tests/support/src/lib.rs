@@ -13,3 +13,8 @@ pub mod golden;
 pub mod gradient;
 pub mod naive;
 pub mod table;
+
+// Compiles the example of the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

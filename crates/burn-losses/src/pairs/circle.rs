@@ -118,7 +118,6 @@ impl CircleLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::TensorData;
 
     #[test]

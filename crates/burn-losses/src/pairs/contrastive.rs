@@ -162,7 +162,6 @@ impl ContrastiveLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::{Bool, Int, Tensor};
 
     fn explicit(config: ContrastiveLossConfig) -> alloc::vec::Vec<f32> {

@@ -146,7 +146,6 @@ impl InfoNceLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::{Int, Tensor, TensorData};
 
     fn loss(temperature: f64) -> InfoNceLoss {

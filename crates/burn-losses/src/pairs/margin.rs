@@ -165,7 +165,6 @@ impl MarginLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::Int;
 
     fn batch(device: &Device) -> (Tensor<2>, Tensor<1, Int>) {

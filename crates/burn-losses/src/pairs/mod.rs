@@ -23,7 +23,9 @@ mod sup_con;
 mod temperature;
 mod triplet;
 
-use crate::module::default_is_new;
+use burn::tensor::{Int, Tensor};
+
+use crate::module::{default_is_new, inherent_forward};
 
 pub use burn_losses_kernels::triplets::{NegativeDistance, TripletShape};
 
@@ -51,4 +53,47 @@ default_is_new!(
     NPairsLossConfig,
     SupConLossConfig,
     TripletLossConfig,
+);
+
+inherent_forward!(
+    CircleLoss,
+    ContrastiveLoss,
+    InfoNceLoss,
+    LiftedStructureLoss,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NPairsLoss,
+    SupConLoss,
+    TripletLoss,
+);
+
+/// The same for what the pairs are given in.
+macro_rules! inherent_forward_pairs {
+    ($($loss:ty),+ $(,)?) => {$(
+        impl $loss {
+            /// The reduced loss of these pairs, as [`PairLoss::forward_pairs`] says.
+            #[track_caller]
+            pub fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
+                PairLoss::forward_pairs(self, pairs)
+            }
+
+            /// The loss of every anchor, as [`PairLoss::forward_pairs_no_reduction`] says.
+            #[track_caller]
+            pub fn forward_pairs_no_reduction(&self, pairs: &Pairs) -> Tensor<1> {
+                PairLoss::forward_pairs_no_reduction(self, pairs)
+            }
+        }
+    )+};
+}
+
+inherent_forward_pairs!(
+    CircleLoss,
+    ContrastiveLoss,
+    InfoNceLoss,
+    LiftedStructureLoss,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NPairsLoss,
+    SupConLoss,
+    TripletLoss,
 );

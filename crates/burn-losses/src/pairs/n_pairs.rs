@@ -185,7 +185,6 @@ fn behind(rows: OnePositive) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::TensorData;
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {

@@ -127,7 +127,6 @@ fn mean_of_positives(rows: &Labelled) -> (Tensor<1>, Tensor<1>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use burn::tensor::TensorData;
 
     fn run(labels: &[i64]) -> alloc::vec::Vec<f32> {

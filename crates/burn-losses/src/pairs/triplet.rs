@@ -180,7 +180,6 @@ impl TripletLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EmbeddingLoss;
     use alloc::vec::Vec;
     use burn::tensor::{Int, Tensor};
 

@@ -7,7 +7,6 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
-//! use burn_losses::EmbeddingLoss;
 //! use burn_losses::proxy::ProxyAnchorLossConfig;
 //!
 //! let device = Device::default().autodiff();
@@ -24,7 +23,13 @@ mod normalized_softmax;
 mod soft_triple;
 mod softmax;
 
+use burn::tensor::{Int, Tensor};
+
+use crate::module::inherent_forward;
+
 pub use anchor::{ProxyAnchorLoss, ProxyAnchorLossConfig};
 pub use nca::{Denominator, ProxyNcaLoss, ProxyNcaLossConfig};
 pub use normalized_softmax::{NormalizedSoftmaxLoss, NormalizedSoftmaxLossConfig};
 pub use soft_triple::{SoftTripleLoss, SoftTripleLossConfig};
+
+inherent_forward!(NormalizedSoftmaxLoss, ProxyAnchorLoss, ProxyNcaLoss, SoftTripleLoss);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use burn_losses::EmbeddingLoss;
 use burn_losses::center::{CenterLossConfig, CenterMode};
 use burn_losses::optim::RowGradient;
 

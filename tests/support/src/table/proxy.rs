@@ -1,7 +1,6 @@
 //! Losses of embeddings and trained proxies.
 
 use burn::module::Param;
-use burn_losses::EmbeddingLoss;
 use burn_losses::proxy::{
     NormalizedSoftmaxLossConfig, ProxyAnchorLossConfig, ProxyNcaLossConfig, SoftTripleLossConfig,
 };

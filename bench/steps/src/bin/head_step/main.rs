@@ -2,7 +2,7 @@
 //! embeddings and class weights. Prints one line of JSON; `bench/heads/run.sh` calls it once per measurement and makes a table.
 //!
 //! ```sh
-//! cargo run --release -p burn-losses --example head_step --features flex -- \
+//! cargo run --release -p bench-steps --bin head_step --features flex -- \
 //!     --backend flex --head arcface --batch 256 --dim 512 --classes 100000 --path engine --repeats 5
 //! ```
 //!

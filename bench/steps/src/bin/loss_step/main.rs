@@ -3,7 +3,7 @@
 //! its peers and makes a table.
 //!
 //! ```sh
-//! cargo run --release -p burn-losses --example loss_step --features flex,optim -- --loss cross-entropy --rows 256 --columns 1000
+//! cargo run --release -p bench-steps --bin loss_step --features flex -- --loss cross-entropy --rows 256 --columns 1000
 //! ```
 //!
 //! Without `--loss` it lists what it can measure.
