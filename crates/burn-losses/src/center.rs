@@ -34,22 +34,28 @@ pub struct CenterLossConfig {
     pub embedding_dim: usize,
     /// How far the centers move in one update (the paper's alpha); in `[0, 1]`. Independent of the learning rate and
     /// of the weight this loss has beside others.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub update_rate: f64,
     /// How the centers move.
+    /// Default: `CenterMode::Updated`.
     #[config(default = "CenterMode::Updated")]
     pub mode: CenterMode,
     /// How the centers start.
+    /// Default: `Initializer::Zeros`.
     #[config(default = "Initializer::Zeros")]
     pub initializer: Initializer,
     /// How the losses of a batch become one number. The paper sums them; a mean does not depend on the batch size.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
     /// Which labels are ignored, and whether bad ones panic.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// What the gradient of trained centers is: for any optimizer, or for one of [`optim`](crate::optim), which costs in
     /// proportion to the batch, and one integer per class.
+    /// Default: `RowGradient::Dense`.
     #[config(default = "RowGradient::Dense")]
     pub gradient: RowGradient,
 }

@@ -63,6 +63,8 @@
 //! | counts | [`PoissonNllLoss`] | |
 //! | weights that should be exact zeros | [`ProximalL1`], [`ProximalRowGroups`] after the optimizer | [`L1Penalty`], [`ElasticNetPenalty`] in the loss |
 //!
+#![cfg_attr(doc, doc = include_str!("../pictures/losses.svg"))]
+//!
 //! # Features
 //!
 //! - `std` (default): Burn with the standard library.

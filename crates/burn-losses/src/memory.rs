@@ -12,6 +12,7 @@ use crate::state::{State, StateValue, TensorMapper};
 #[derive(Config, Debug)]
 pub struct CrossBatchMemoryConfig {
     /// How many rows are remembered; `>= 1`.
+    /// Default: `1024`.
     #[config(default = 1024)]
     pub capacity: usize,
     /// The length of an embedding; `>= 1`.

@@ -12,6 +12,32 @@ pub enum Axis {
     Logarithmic,
 }
 
+/// Colors that differ in brightness, too (Okabe and Ito 2008, and two more).
+const COLORS: [(u8, u8, u8); 10] = [
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 0, 0),
+    (140, 86, 75),
+    (128, 128, 0),
+    (120, 60, 180),
+];
+
+impl Ink {
+    fn color(self) -> RGBColor {
+        match self {
+            Self::Bright(place) => {
+                let (red, green, blue) = COLORS[place % COLORS.len()];
+                RGBColor(red, green, blue)
+            }
+            Self::Grey => RGBColor(150, 150, 150),
+        }
+    }
+}
+
 /// What a series is drawn in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
@@ -45,8 +71,10 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-const WIDTH: u32 = 460;
-const HEIGHT: u32 = 380;
+/// Of a plot, and of what stands right of it.
+const WIDTH: u32 = 430;
+const LEGEND: u32 = 150;
+const HEIGHT: u32 = 360;
 
 /// The charts beside each other.
 ///
@@ -54,16 +82,76 @@ const HEIGHT: u32 = 380;
 ///
 /// If a chart has nothing to draw, or a number that is not finite.
 pub fn svg(charts: &[Chart]) -> Result<String> {
+    svg_in_columns(charts, charts.len())
+}
+
+/// The charts in rows of `columns`.
+///
+/// # Errors
+///
+/// As [`svg`].
+pub fn svg_in_columns(charts: &[Chart], columns: usize) -> Result<String> {
+    let (columns, rows) = (columns.max(1), charts.len().div_ceil(columns.max(1)));
     let mut text = String::new();
     {
-        let area = SVGBackend::with_string(&mut text, (WIDTH * charts.len() as u32, HEIGHT)).into_drawing_area();
+        let size = ((WIDTH + LEGEND) * columns as u32, HEIGHT * rows as u32);
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        // A card of its own, legible before a dark page too.
         area.fill(&WHITE).map_err(drawing)?;
-        for (chart, part) in charts.iter().zip(area.split_evenly((1, charts.len()))) {
-            draw(chart, &part)?;
+        for (chart, part) in charts.iter().zip(area.split_evenly((rows, columns))) {
+            let (plot, legend) = part.split_horizontally(WIDTH);
+            draw(chart, &plot)?;
+            explain(chart, &legend)?;
         }
         area.present().map_err(drawing)?;
     }
     Ok(text)
+}
+
+/// Numbers beside 1, a bar each, from the first down.
+///
+/// # Errors
+///
+/// If there is none, or one that is not finite and larger than 0.
+pub fn bars(title: &str, rows: &[(String, f64)]) -> Result<String> {
+    const ROW: i32 = 17;
+    const TOP: i32 = 44;
+    const NAMES: i32 = 250;
+    let length = f64::from((WIDTH + LEGEND) as i32 - NAMES - 60);
+    let most = rows.iter().map(|row| row.1).fold(1.0, f64::max);
+    anyhow::ensure!(!rows.is_empty(), "{title:?} has nothing to draw");
+    anyhow::ensure!(rows.iter().all(|row| row.1.is_finite() && row.1 > 0.0), "{title:?} has a number that is no ratio");
+    let mut text = String::new();
+    {
+        let height = (TOP + ROW * rows.len() as i32 + 12) as u32;
+        let area = SVGBackend::with_string(&mut text, (WIDTH + LEGEND, height)).into_drawing_area();
+        area.fill(&WHITE).map_err(drawing)?;
+        area.draw(&Text::new(title.to_owned(), (8, 10), ("sans-serif", 16))).map_err(drawing)?;
+        let end = |number: f64| NAMES + (length * number / most).round() as i32;
+        for (place, (name, number)) in rows.iter().enumerate() {
+            let y = TOP + ROW * place as i32;
+            let color = if *number <= 1.0 { Ink::Bright(0) } else { Ink::Bright(1) }.color();
+            area.draw(&Text::new(name.clone(), (8, y), ("sans-serif", 12))).map_err(drawing)?;
+            area.draw(&Rectangle::new([(NAMES, y), (end(*number), y + ROW - 5)], color.filled())).map_err(drawing)?;
+            area.draw(&Text::new(short(*number), (end(*number) + 5, y), ("sans-serif", 12))).map_err(drawing)?;
+        }
+        let foot = TOP + ROW * rows.len() as i32;
+        area.draw(&PathElement::new(vec![(end(1.0), TOP - 6), (end(1.0), foot)], BLACK.stroke_width(1)))
+            .map_err(drawing)?;
+        area.present().map_err(drawing)?;
+    }
+    Ok(text)
+}
+
+/// What the series are, beside the plot, so that nothing lies over the data.
+fn explain(chart: &Chart, area: &Area<'_>) -> Result<()> {
+    let named = chart.series.iter().filter(|series| !series.name.is_empty());
+    for (place, series) in named.enumerate() {
+        let y = 44 + 20 * place as i32;
+        area.draw(&Rectangle::new([(0, y - 4), (14, y + 4)], series.ink.color().filled())).map_err(drawing)?;
+        area.draw(&Text::new(series.name.clone(), (20, y - 7), ("sans-serif", 13))).map_err(drawing)?;
+    }
+    Ok(())
 }
 
 fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
@@ -115,28 +203,14 @@ fn draw(chart: &Chart, area: &Area<'_>) -> Result<()> {
         .draw()
         .map_err(drawing)?;
     for series in &chart.series {
-        let color = match series.ink {
-            Ink::Bright(place) => Palette99::pick(place).to_rgba(),
-            Ink::Grey => RGBColor(190, 190, 190).to_rgba(),
-        };
+        let color = series.ink.color();
         let points = placed(series);
-        let drawn = if series.joined {
-            context.draw_series(LineSeries::new(points, color.stroke_width(2))).map_err(drawing)?
+        if series.joined {
+            context.draw_series(LineSeries::new(points, color.stroke_width(2))).map_err(drawing)?;
         } else {
-            let dots = points.into_iter().map(|point| Circle::new(point, 2, color.filled()));
-            context.draw_series(dots).map_err(drawing)?
-        };
-        if !series.name.is_empty() {
-            let mark = move |(x, y)| Rectangle::new([(x, y - 4), (x + 14, y + 4)], color.filled());
-            drawn.label(&series.name).legend(mark);
+            let dots = points.into_iter().map(|point| Circle::new(point, 3, color.filled()));
+            context.draw_series(dots).map_err(drawing)?;
         }
-    }
-    if chart.series.iter().any(|series| !series.name.is_empty()) {
-        // Where these charts are empty: curves fall to the right, and lines rise.
-        let falls = chart.axes[1] == Axis::Logarithmic;
-        let mut labels = context.configure_series_labels();
-        labels.position(if falls { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight });
-        labels.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw().map_err(drawing)?;
     }
     Ok(())
 }
@@ -169,6 +243,13 @@ mod tests {
     fn a_chart_is_an_svg_with_its_words() {
         let text = svg(&[chart(vec![(1.0, 2.0), (2.0, 3.0)], Axis::Logarithmic)]).expect("an SVG");
         assert!(text.starts_with("<svg") && text.contains("title") && text.contains("a &amp; b"), "{text}");
+    }
+
+    #[test]
+    fn bars_name_their_rows() {
+        let text = bars("title", &[("first".to_owned(), 0.5), ("second".to_owned(), 2.0)]).expect("an SVG");
+        assert!(text.contains("first") && text.contains("0.5") && text.contains("second"), "{text}");
+        assert!(bars("title", &[]).is_err() && bars("title", &[(String::new(), f64::NAN)]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chart;
+pub mod circle;
 pub mod denoising;
 pub mod robust;
 pub mod sparse;

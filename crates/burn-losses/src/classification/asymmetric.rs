@@ -11,15 +11,19 @@ const NAME: &str = "AsymmetricLoss";
 #[derive(Config, Debug)]
 pub struct AsymmetricLossConfig {
     /// How fast easy negatives fade; in `[0, 100]`.
+    /// Default: `4.0`.
     #[config(default = 4.0)]
     pub gamma_negative: f64,
     /// How fast easy positives fade; in `[0, 100]`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub gamma_positive: f64,
     /// Negatives of a smaller probability cost nothing; in `[0, 0.99]`.
+    /// Default: `0.05`.
     #[config(default = 0.05)]
     pub clip: f64,
     /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    /// Default: `None`.
     #[config(default = "None")]
     pub ignore_target: Option<f64>,
 }
@@ -57,10 +61,28 @@ impl AsymmetricLossConfig {
 ///
 /// Logits are finite.
 ///
+/// # When to take it
+///
+/// For many labels per sample, of which few are there: easy negatives fade faster than positives.
+///
 /// # Source
 ///
 /// Ridnik et al.: [Asymmetric Loss for Multi-Label Classification](https://arxiv.org/abs/2009.14119), 2020, section 2.3,
 /// equation 7.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::classification::{AsymmetricLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let logits = Tensor::<2>::from_data([[0.0]], &device);
+/// let targets = Tensor::<2>::from_data([[1.0]], &device);
+/// let loss = AsymmetricLossConfig::new().init(&device).forward(logits, targets, Reduction::Mean);
+/// // A logit of 0 is a probability of 1/2, and `gamma_positive` is 1.
+/// assert!((loss.into_scalar::<f32>() - 0.5 * 2.0_f32.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct AsymmetricLoss {

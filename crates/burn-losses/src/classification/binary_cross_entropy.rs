@@ -13,12 +13,15 @@ const NAME: &str = "BinaryCrossEntropyLoss";
 pub struct BinaryCrossEntropyLossConfig {
     /// How much a positive target counts, in `[0, 1e6]`: one number for all classes, or one each. `None` is 1. With
     /// `negatives / positives` of a class both sides of it count the same.
+    /// Default: `None`.
     #[config(default = "None")]
     pub positive_weights: Option<ClassWeight>,
     /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    /// Default: `None`.
     #[config(default = "None")]
     pub ignore_target: Option<f64>,
     /// Which axis is that of the classes, where each has a number; a negative one counts from the end.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -48,9 +51,28 @@ impl BinaryCrossEntropyLossConfig {
 ///
 /// For classes that can be present together. Targets are probabilities, not only 0 and 1. Logits are finite.
 ///
+/// # When to take it
+///
+/// For several yes-or-no questions per sample. Where nearly all answers are no, take [`AsymmetricLoss`](super::AsymmetricLoss) or
+/// [`BinaryFocalLoss`](super::BinaryFocalLoss).
+///
 /// # Source
 ///
 /// The likelihood of logistic regression; the same as `binary_cross_entropy_with_logits` of PyTorch.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::classification::{BinaryCrossEntropyLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let logits = Tensor::<2>::from_data([[0.0]], &device);
+/// let targets = Tensor::<2>::from_data([[1.0]], &device);
+/// let loss = BinaryCrossEntropyLossConfig::new().init(&device).forward(logits, targets, Reduction::Mean);
+/// // A logit of 0 is a probability of 1/2.
+/// assert!((loss.into_scalar::<f32>() - 2.0_f32.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct BinaryCrossEntropyLoss {

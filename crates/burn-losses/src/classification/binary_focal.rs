@@ -12,16 +12,20 @@ const NAME: &str = "BinaryFocalLoss";
 #[derive(Config, Debug)]
 pub struct BinaryFocalLossConfig {
     /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
+    /// Default: `2.0`.
     #[config(default = 2.0)]
     pub gamma: f64,
     /// What a positive target counts, in `[0, 1]`: one number for all classes, or one each; a negative counts `1 - alpha`.
     /// `None` is 1 for both; the paper uses 0.25.
+    /// Default: `None`.
     #[config(default = "None")]
     pub alpha: Option<ClassWeight>,
     /// A target that does not count: its loss and gradient are 0, and it is in no mean. Outside `[0, 1]`, such as -1.
+    /// Default: `None`.
     #[config(default = "None")]
     pub ignore_target: Option<f64>,
     /// Which axis is that of the classes, where each has a number; a negative one counts from the end.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -57,9 +61,27 @@ impl BinaryFocalLossConfig {
 ///
 /// Logits are finite.
 ///
+/// # When to take it
+///
+/// For detection: few objects before much background.
+///
 /// # Source
 ///
 /// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, equation 5.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::classification::{BinaryFocalLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let logits = Tensor::<2>::from_data([[0.0]], &device);
+/// let targets = Tensor::<2>::from_data([[1.0]], &device);
+/// let loss = BinaryFocalLossConfig::new().init(&device).forward(logits, targets, Reduction::Mean);
+/// // A logit of 0 is a probability of 1/2, whose rest is squared.
+/// assert!((loss.into_scalar::<f32>() - 0.25 * 2.0_f32.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct BinaryFocalLoss {

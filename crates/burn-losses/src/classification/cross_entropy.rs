@@ -17,16 +17,20 @@ const NAME: &str = "CrossEntropyLoss";
 #[derive(Config, Debug)]
 pub struct CrossEntropyLossConfig {
     /// How much every class counts, in `[0, 1e6]`: one number for all, or one each. `None` is 1.
+    /// Default: `None`.
     #[config(default = "None")]
     pub class_weights: Option<ClassWeight>,
     /// The share of the target that is spread over all classes; in `[0, 1]`.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub label_smoothing: f64,
     /// Which labels mean "no class", and what is done about bad ones.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -62,9 +66,28 @@ impl CrossEntropyLossConfig {
 /// rows. Both means are PyTorch's. Logits of -infinity (classes that are masked out) are allowed where the target is 0,
 /// as long as another logit of the row is finite; with label smoothing their loss is infinite.
 ///
+/// # When to take it
+///
+/// The loss of classes. For classes with a long tail give it weights, or take [`FocalLoss`](super::FocalLoss); for wrong labels
+/// [`GeneralizedCrossEntropyLoss`](super::GeneralizedCrossEntropyLoss).
+///
 /// # Source
 ///
 /// Smoothing: Szegedy et al.: [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), 2015, section 7.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::classification::{CrossEntropyLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// // A softmax of 1/4 and 3/4.
+/// let logits = Tensor::<2>::from_data([[0.0, 3.0_f64.ln()]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([1], &device);
+/// let loss = CrossEntropyLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - -0.75_f32.ln()).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct CrossEntropyLoss {

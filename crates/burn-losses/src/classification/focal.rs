@@ -15,16 +15,20 @@ const NAME: &str = "FocalLoss";
 #[derive(Config, Debug)]
 pub struct FocalLossConfig {
     /// How fast well-classified samples fade; in `[0, 100]`. 0 is cross-entropy.
+    /// Default: `2.0`.
     #[config(default = 2.0)]
     pub gamma: f64,
     /// What every class counts, in `[0, 1e6]`: one number for all, or one each. `None` is 1.
+    /// Default: `None`.
     #[config(default = "None")]
     pub alpha: Option<ClassWeight>,
     /// Which labels mean "no class", and what is done about bad ones.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -57,9 +61,28 @@ impl FocalLossConfig {
 /// Classes from labels are computed from log-odds, exact to the last digits of `1 - p`; of soft targets a `1 - p` below
 /// `1e-7` counts as `1e-7`.
 ///
+/// # When to take it
+///
+/// Where most samples are easy and drown the others. On balanced classes it is no better than cross-entropy, and its probabilities
+/// are less sharp.
+///
 /// # Source
 ///
 /// Lin et al.: [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002), 2017, section 3.2, with a softmax.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::classification::{FocalLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// // A softmax of 1/4 and 3/4.
+/// let logits = Tensor::<2>::from_data([[0.0, 3.0_f64.ln()]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([1], &device);
+/// let loss = FocalLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - -0.25_f32.powi(2) * 0.75_f32.ln()).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct FocalLoss {

@@ -14,13 +14,16 @@ const NAME: &str = "GeneralizedCrossEntropyLoss";
 pub struct GeneralizedCrossEntropyLossConfig {
     /// Between cross-entropy, near 0, and the absolute error, at 1; in `[0.01, 1]`. The larger, the less a wrong label
     /// pulls, and the slower the training.
+    /// Default: `0.7`.
     #[config(default = 0.7)]
     pub q: f64,
     /// Which labels mean "no class", and what is done about bad ones.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -50,9 +53,28 @@ impl GeneralizedCrossEntropyLossConfig {
 /// A sample on which the model is sure and the label disagrees has a gradient that goes to 0 as `p^q`, where that of
 /// cross-entropy is largest. In `f32` a loss is exact to about `1e-7 / q`.
 ///
+/// # When to take it
+///
+/// Take it where labels are wrong. On clean labels with many classes it learns slowly: begin with a small `q`, or with
+/// [`CrossEntropyLoss`](super::CrossEntropyLoss).
+///
 /// # Source
 ///
 /// Zhang, Sabuncu: [Generalized Cross Entropy Loss](https://arxiv.org/abs/1805.07836), 2018, section 3.2, equation 6.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::classification::{GeneralizedCrossEntropyLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// // A softmax of 1/4 and 3/4.
+/// let logits = Tensor::<2>::from_data([[0.0, 3.0_f64.ln()]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([1], &device);
+/// let loss = GeneralizedCrossEntropyLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - (1.0 - 0.75_f32.powf(0.7)) / 0.7).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct GeneralizedCrossEntropyLoss {

@@ -19,6 +19,7 @@ const NAME: &str = "JensenShannonLoss";
 pub struct JensenShannonLossConfig {
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -43,9 +44,27 @@ impl JensenShannonLossConfig {
 /// Logits are finite. Deviation: the paper's code floors the mixture at `1e-7` under the logarithm; here the logarithm is
 /// of a log-sum-exp and needs no floor.
 ///
+/// # When to take it
+///
+/// Beside a cross-entropy, for views of one picture that should be told alike (AugMix).
+///
 /// # Source
 ///
 /// Hendrycks et al.: [AugMix](https://arxiv.org/abs/1912.02781), 2019, section 3, equation 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::classification::{JensenShannonLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let loss = JensenShannonLossConfig::new().init(&device);
+/// let views = [[[50.0, 0.0]], [[0.0, 50.0]]].map(|logits| Tensor::<2>::from_data(logits, &device));
+/// // One view is sure of the first class, the other of the second.
+/// let loss = loss.forward(views.to_vec(), Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - 2.0_f32.ln()).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct JensenShannonLoss {

@@ -21,16 +21,20 @@ pub enum HingePower {
 #[derive(Config, Debug)]
 pub struct MulticlassHingeLossConfig {
     /// By how much the logit of the target should be above every other; in `[0, 1e6]`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub margin: f64,
     /// What a violated margin costs.
+    /// Default: `HingePower::Linear`.
     #[config(default = "HingePower::Linear")]
     pub power: HingePower,
     /// Which labels mean "no class", and what is done about bad ones.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -60,9 +64,27 @@ impl MulticlassHingeLossConfig {
 /// The same value as PyTorch's and Burn's `MultiMarginLoss`, with labels that can be ignored. At `violation = 0` the
 /// gradient is 0.
 ///
+/// # When to take it
+///
+/// Where only the margin between classes matters and no probabilities are needed.
+///
 /// # Source
 ///
 /// Weston, Watkins: Support Vector Machines for Multi-Class Pattern Recognition, ESANN 1999, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::classification::{MulticlassHingeLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let logits = Tensor::<2>::from_data([[1.0, 0.5]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// let loss = MulticlassHingeLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
+/// // Half a margin is missing, of one of two classes.
+/// assert_eq!(loss.into_scalar::<f32>(), 0.25);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct MulticlassHingeLoss {

@@ -13,13 +13,16 @@ const NAME: &str = "PolyLoss";
 #[derive(Config, Debug)]
 pub struct PolyLossConfig {
     /// What is added to the slope at a sure sample; in `[-1, 1000]`. 0 is cross-entropy.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub epsilon: f64,
     /// Which labels mean "no class", and what is done about bad ones.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// Which axis of the logits is that of the classes; a negative number counts from the end. 1 is PyTorch's
     /// `[batch, classes, ...]`, -1 is `[..., classes]`.
+    /// Default: `1`.
     #[config(default = 1)]
     pub class_dim: isize,
 }
@@ -49,9 +52,27 @@ impl PolyLossConfig {
 /// The paper's Poly-1. Positive `epsilon` pulls harder on samples that are almost right, negative less. The paper finds
 /// the best value by a search between -1 and 8 (2 for ImageNet).
 ///
+/// # When to take it
+///
+/// A cross-entropy with one more number to tune; a larger `epsilon` keeps the pull on samples that are nearly right.
+///
 /// # Source
 ///
 /// Leng et al.: [PolyLoss](https://arxiv.org/abs/2204.12511), 2022, section 4.3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::classification::{PolyLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// // A softmax of 1/4 and 3/4.
+/// let logits = Tensor::<2>::from_data([[0.0, 3.0_f64.ln()]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([1], &device);
+/// let loss = PolyLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
+/// assert!((loss.into_scalar::<f32>() - (0.25 - 0.75_f32.ln())).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct PolyLoss {

@@ -30,12 +30,15 @@ pub struct AdaCosConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// How the scale is found.
+    /// Default: `AdaCosScale::Dynamic`.
     #[config(default = "AdaCosScale::Dynamic")]
     pub scale: AdaCosScale,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -73,9 +76,29 @@ impl AdaCosConfig {
 /// classes, which is right for the softmax over them and lower than that of all classes. The median is the lower one, and its cosine is used, so no angle
 /// is computed. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Take it when there is no time to search for a scale. It has no margin; with one, [`ArcFace`](super::ArcFace) is more accurate.
+///
 /// # Source
 ///
 /// Zhang, Zhao, Qiao, Wang, Li: [AdaCos](https://arxiv.org/abs/1905.00292), 2019, section 4.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::AdaCosConfig;
+///
+/// let device = Device::default();
+/// let mut head = AdaCosConfig::new(3, 2).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type AdaCos = Head<AdaCosRule>;
 
 /// The rule of [`AdaCos`].
@@ -210,6 +233,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "AdaCos: classes must be >= 3, got 2")]
     fn too_few_classes_are_rejected() {
-        AdaCosConfig::new(2, 2).init(&Device::flex());
+        AdaCosConfig::new(3, 2).init(&Device::flex());
     }
 }

@@ -22,23 +22,29 @@ pub struct AdaFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// The size of the margin, in radians and of the cosine; in `[0, 1.5]`.
+    /// Default: `0.4`.
     #[config(default = 0.4)]
     pub margin: f64,
     /// How many deviations from the average a length must be to count as the best or the worst: its reciprocal (the
     /// paper's h); in `[0, 1000]`. 0 leaves the length out: every row is of middling quality, which is CosFace.
+    /// Default: `0.333`.
     #[config(default = 0.333)]
     pub concentration: f64,
     /// How much of the averages is that of the latest batch (the paper's alpha); in `[0, 1]`.
+    /// Default: `0.01`.
     #[config(default = 0.01)]
     pub momentum: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -78,9 +84,29 @@ impl AdaFaceConfig {
 /// deviation as it is (the authors' becomes NaN for good). Beyond pi the cosine goes on falling, folded as in SphereFace; the
 /// authors' stays flat. With a `margin` of 0 it is `NormFace`. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Take it for pictures of mixed quality, such as faces from surveillance; batches must be large enough for a mean length.
+///
 /// # Source
 ///
 /// Kim, Jain, Liu: [AdaFace](https://arxiv.org/abs/2204.00964), 2022, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::AdaFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = AdaFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type AdaFace = Head<AdaFaceRule>;
 
 /// The rule of [`AdaFace`].

@@ -43,22 +43,28 @@ pub struct ArcFaceConfig {
     pub embedding_dim: usize,
     /// What is added to the target angle, in radians; `>= 0` and at most what `large_angle` allows:
     /// 2.33 for `LinearFall`, pi for `Fold`, pi/2 for `EasyMargin`.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// What happens where `angle + margin` would pass pi.
+    /// Default: `LargeAngle::LinearFall`.
     #[config(default = "LargeAngle::LinearFall")]
     pub large_angle: LargeAngle,
     /// Whether the gradient goes through the margin.
+    /// Default: `GradientMode::Exact`.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -88,9 +94,31 @@ impl ArcFaceConfig {
 /// The field's standard head. `large_angle` says what happens beyond pi, `gradient` whether the margin has a gradient
 /// of its own. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Take it first for identities with many samples each. With few classes, lower the scale; where it does not begin to learn, begin with a
+/// smaller margin, or take [`CosFace`](super::CosFace).
+///
 /// # Source
 ///
 /// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.2, equation 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::ArcFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = ArcFaceConfig::new(2, 2).with_margin(0.5).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8. The margin goes on the angle of the first.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (0.6_f32.acos() + 0.5).cos()).abs() < 1e-5);
+/// ```
 pub type ArcFace = Head<ArcFaceRule>;
 
 /// The rule of [`ArcFace`].

@@ -31,23 +31,29 @@ use crate::shape::check_shape;
 #[derive(Config, Debug)]
 pub struct CentersConfig {
     /// How the centers start.
+    /// Default: `Initializer::Normal { mean: 0.0, std: 0.01 }`.
     #[config(default = "Initializer::Normal { mean: 0.0, std: 0.01 }")]
     pub initializer: Initializer,
     /// Which labels are ignored, and whether bad ones panic.
+    /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
     pub labels: LabelPolicy,
     /// The share of the classes that a batch is compared with in training, besides those of its labels; in `(0, 1]`. Below 1 this is
     /// Partial FC, see [`ClassCenters`].
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub sample_rate: f64,
     /// What the classes of a sample follow from, together with the number of draws before.
+    /// Default: `0`.
     #[config(default = 0)]
     pub seed: u64,
     /// How the comparison with the classes trades memory for time. It changes no result.
+    /// Default: `Streaming::new()`.
     #[config(default = "Streaming::new()")]
     pub streaming: Streaming,
     /// What the gradient of the centers is where a sample of them is drawn: for any optimizer, or for one of
     /// [`optim`](crate::optim), which costs in proportion to the sample.
+    /// Default: `RowGradient::Dense`.
     #[config(default = "RowGradient::Dense")]
     pub gradient: RowGradient,
 }

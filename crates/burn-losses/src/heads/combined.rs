@@ -15,25 +15,32 @@ pub struct CombinedMarginConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What the target angle is multiplied with (`m1`, SphereFace's margin); in `(0, 1000]`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub angle_factor: f64,
     /// What is then added to it, in radians (`m2`, ArcFace's margin); in `[-1000, 1000]`.
+    /// Default: `0.3`.
     #[config(default = 0.3)]
     pub angle_margin: f64,
     /// What is taken off its cosine (`m3`, CosFace's margin); in `[-1000, 1000]`.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub cosine_margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// Whether the gradient goes through the margin.
+    /// Default: `GradientMode::Exact`.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -66,10 +73,31 @@ impl CombinedMarginConfig {
 /// the margins are. (Public code either leaves the cosine unfolded or uses one of the margins and drops the others.) See
 /// [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// For margins between those of [`ArcFace`](super::ArcFace) and [`CosFace`](super::CosFace), as InsightFace's recipes have them.
+///
 /// # Source
 ///
 /// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 2.3, equation 4; the fold is
 /// that of Liu et al.: [SphereFace](https://arxiv.org/abs/1704.08063), 2017, section 3.2.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::CombinedMarginConfig;
+///
+/// let device = Device::default();
+/// let mut head = CombinedMarginConfig::new(2, 2).with_angle_margin(0.3).with_cosine_margin(0.2).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * ((0.6_f32.acos() + 0.3).cos() - 0.2)).abs() < 1e-5);
+/// ```
 pub type CombinedMargin = Head<CombinedMarginRule>;
 
 /// The rule of [`CombinedMargin`].

@@ -15,16 +15,20 @@ pub struct CosFaceConfig {
     pub embedding_dim: usize,
     /// What is taken off the target cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins
     /// help when the classes to tell apart later are not those trained on.
+    /// Default: `0.35`.
     #[config(default = 0.35)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -53,10 +57,31 @@ impl CosFaceConfig {
 /// Simple and robust; the margin has slope 1, so the exact and the detached gradient are the same. See [`Head`] for the
 /// loss.
 ///
+/// # When to take it
+///
+/// Take it where [`ArcFace`](super::ArcFace) does not begin to learn: its margin never bends the gradient.
+///
 /// # Source
 ///
 /// Wang et al.: [CosFace](https://arxiv.org/abs/1801.09414), 2018, section 3.1, equation 4; the same as AM-Softmax,
 /// [Wang et al. 2018](https://arxiv.org/abs/1801.05599).
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::CosFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = CosFaceConfig::new(2, 2).with_margin(0.5).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8. The margin comes off the first.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (0.6 - 0.5)).abs() < 1e-5);
+/// ```
 pub type CosFace = Head<CosFaceRule>;
 
 /// The rule of [`CosFace`].

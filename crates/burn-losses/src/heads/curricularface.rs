@@ -16,19 +16,24 @@ pub struct CurricularFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What is added to the target angle, in radians; in `[0, 2.33]`.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How much of the average target cosine is that of the latest batch; in `[0, 1]`.
+    /// Default: `0.01`.
     #[config(default = 0.01)]
     pub momentum: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -64,9 +69,29 @@ impl CurricularFaceConfig {
 /// too). Which classes are hard, and the average, are constants of the gradient. Rows without a class, without a direction
 /// or with a number that is not finite do not count in the average. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Where hard classes should count more as training goes on. Labels should be clean: a wrong one looks hard.
+///
 /// # Source
 ///
 /// Huang et al.: [CurricularFace](https://arxiv.org/abs/2004.00288), 2020, section 3.2.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::CurricularFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = CurricularFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type CurricularFace = Head<CurricularFaceRule>;
 
 /// The rule of [`CurricularFace`].

@@ -36,30 +36,38 @@ pub struct ElasticFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What the margin is of.
+    /// Default: `ElasticMargin::Angle`.
     #[config(default = "ElasticMargin::Angle")]
     pub margin_kind: ElasticMargin,
     /// The mean margin; in `[-1000, 1000]`, or `[0, pi]` radians for an angle. The paper has 0.5 for angles and 0.35 for
     /// cosines.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub margin: f64,
     /// The standard deviation of the margins; in `[0, 10]`. The paper has 0.05 for both, and 0.0175 and 0.02 with
     /// `FarthestLargest`.
+    /// Default: `0.05`.
     #[config(default = 0.05)]
     pub deviation: f64,
     /// Which row gets which margin.
+    /// Default: `ElasticOrder::Drawn`.
     #[config(default = "ElasticOrder::Drawn")]
     pub order: ElasticOrder,
     /// What the margins follow from, together with the number of draws before.
+    /// Default: `0`.
     #[config(default = 0)]
     pub seed: u64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -95,9 +103,31 @@ impl ElasticFaceConfig {
 /// with the module, and repeats after 2^24 draws. `margin_logits` has the margins of the latest forward. Margins of both signs can be drawn where the deviation is large. With a
 /// `deviation` of 0 it is `ArcFace` with `LargeAngle::Fold`, or `CosFace`. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Where one fixed margin is too strict for some classes and too loose for others; it has the cost of
+/// [`ArcFace`](super::ArcFace).
+///
 /// # Source
 ///
 /// Boutros, Damer, Kirchbuchner, Kuijper: [ElasticFace](https://arxiv.org/abs/2109.09416), 2022, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::ElasticFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = ElasticFaceConfig::new(2, 2).with_margin(0.5).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8. Not in training, all rows have the mean margin.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (0.6_f32.acos() + 0.5).cos()).abs() < 1e-5);
+/// ```
 pub type ElasticFace = Head<ElasticFaceRule>;
 
 /// The rule of [`ElasticFace`].

@@ -14,30 +14,38 @@ pub struct MagFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// The length of an embedding that has the smallest margin; in `[1e-6, 1e6]`. Shorter ones count as this long.
+    /// Default: `10.0`.
     #[config(default = 10.0)]
     pub shortest: f64,
     /// The length of an embedding that has the largest margin; above `shortest` and at most 1e6. Longer ones count as this long.
+    /// Default: `110.0`.
     #[config(default = 110.0)]
     pub longest: f64,
     /// The margin at the shortest length, in radians; in `[0, pi]`.
+    /// Default: `0.45`.
     #[config(default = 0.45)]
     pub smallest_margin: f64,
     /// The margin at the longest length, in radians; in `[smallest_margin, pi]`.
+    /// Default: `0.8`.
     #[config(default = 0.8)]
     pub largest_margin: f64,
     /// What the penalty of short embeddings is multiplied with (the paper's lambda_g); at least
     /// `scale·slope·longest²·shortest² / (longest² - shortest²)` with `slope` that of the margin, 22.6 with the other
     /// defaults: below it the loss has no best length.
+    /// Default: `35.0`.
     #[config(default = 35.0)]
     pub length_weight: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -72,9 +80,31 @@ impl MagFaceConfig {
 /// and `longest` around what they are. The folded cosine goes on falling beyond pi; the authors' default leaves the margin
 /// out beyond 90° instead. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Take it where the length of an embedding should tell how good a picture is; for recognition alone,
+/// [`AdaFace`](super::AdaFace) needs no penalty on lengths.
+///
 /// # Source
 ///
 /// Meng, Zhao, Huang, Zhou: [MagFace](https://arxiv.org/abs/2103.06627), 2021, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::MagFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = MagFaceConfig::new(2, 2).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[6.0, 8.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8, and the embedding is as long as the shortest, which has the smallest margin.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (0.6_f32.acos() + 0.45).cos()).abs() < 1e-5);
+/// ```
 pub type MagFace = Head<MagFaceRule>;
 
 /// The rule of [`MagFace`].

@@ -5,6 +5,8 @@
 //! cross-entropy of the scaled cosines. What it trains is the embedding: after training the head is thrown away and
 //! two pictures are compared by the cosine of their embeddings.
 //!
+#![cfg_attr(doc, doc = include_str!("../../pictures/heads.svg"))]
+//!
 //! | head | target cosine becomes | source |
 //! | --- | --- | --- |
 //! | [`NormFace`] | `cosine` | Wang et al. 2017, NormFace |

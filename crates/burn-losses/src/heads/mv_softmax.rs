@@ -32,24 +32,31 @@ pub struct MvSoftmaxConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// Which margin it is.
+    /// Default: `MvMargin::Cosine`.
     #[config(default = "MvMargin::Cosine")]
     pub margin_kind: MvMargin,
     /// The margin; in `[-1000, 1000]`, or `[0, 2.33]` radians for an angle.
+    /// Default: `0.35`.
     #[config(default = 0.35)]
     pub margin: f64,
     /// How the cosine of a hard class is raised.
+    /// Default: `MvWeighting::Adaptive`.
     #[config(default = "MvWeighting::Adaptive")]
     pub weighting: MvWeighting,
     /// By how much (the paper's t; public code often calls `1 + t` by this name); in `[0, 1000]`.
+    /// Default: `0.12`.
     #[config(default = 0.12)]
     pub weight: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`.
+    /// Default: `32.0`.
     #[config(default = 32.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -80,10 +87,30 @@ impl MvSoftmaxConfig {
 /// Which classes are hard is a constant of the gradient. With a `weight` of 0 it is `CosFace` or `ArcFace`. Public code
 /// leaves the margin out where the target cosine is below it; this follows the paper. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Where some classes are easily taken for each other. Labels should be clean: a wrong one looks hard.
+///
 /// # Source
 ///
 /// Wang, Zhang, Wang, Fu, Shi, Mei: [Mis-classified Vector Guided Softmax Loss for Face
 /// Recognition](https://arxiv.org/abs/1912.00833), 2020, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::MvSoftmaxConfig;
+///
+/// let device = Device::default();
+/// let mut head = MvSoftmaxConfig::new(2, 2).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type MvSoftmax = Head<MvSoftmaxRule>;
 
 /// The rule of [`MvSoftmax`].

@@ -14,12 +14,15 @@ pub struct NormFaceConfig {
     pub embedding_dim: usize,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. The paper uses 10 to 40; its bound for a loss that can come
     /// near 0 grows with the logarithm of the number of classes.
+    /// Default: `30.0`.
     #[config(default = 30.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -48,9 +51,30 @@ impl NormFaceConfig {
 /// The baseline of the family, and the loss to start with when a margin does not converge. `scale` is the reciprocal
 /// of what others call the temperature. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// A baseline without a margin, and what a head with a margin can be warmed up by.
+///
 /// # Source
 ///
 /// Wang, Xiang, Cheng, Yuille: [NormFace](https://arxiv.org/abs/1704.06369), 2017, section 3.3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::NormFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = NormFaceConfig::new(2, 2).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * 0.6).abs() < 1e-5);
+/// ```
 pub type NormFace = Head<NormFaceRule>;
 
 /// The rule of [`NormFace`].

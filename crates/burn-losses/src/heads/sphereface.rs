@@ -15,19 +15,24 @@ pub struct SphereFaceConfig {
     pub embedding_dim: usize,
     /// What the target angle is multiplied with, any real number in `[1, 1000]`; the first paper's 4 is a whole
     /// one and needs a schedule to train.
+    /// Default: `1.7`.
     #[config(default = 1.7)]
     pub multiplier: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `30.0`.
     #[config(default = 30.0)]
     pub scale: f64,
     /// Whether the gradient goes through the margin.
+    /// Default: `GradientMode::Exact`.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -58,10 +63,31 @@ impl SphereFaceConfig {
 /// With the fixed scale of SphereFace-R in place of the first paper's lengths of embeddings, and with its straight-through
 /// gradient as [`GradientMode::Detached`]. A `multiplier` of 1 is `NormFace`. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// For comparison with older work; [`ArcFace`](super::ArcFace) has the same margin at every angle and is easier to train.
+///
 /// # Source
 ///
 /// Liu, Wen, Yu, Li, Raj, Song: [SphereFace](https://arxiv.org/abs/1704.08063), 2017, section 3.2; Liu, Wen, Raj, Singh,
 /// Weller: [SphereFace Revived](https://arxiv.org/abs/2109.05565), 2021.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::SphereFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = SphereFaceConfig::new(2, 2).with_multiplier(1.5).with_scale(2.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8. The angle of the first is multiplied.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (1.5 * 0.6_f32.acos()).cos()).abs() < 1e-5);
+/// ```
 pub type SphereFace = Head<SphereFaceRule>;
 
 /// The rule of [`SphereFace`].

@@ -15,24 +15,31 @@ pub struct SphereFace2Config {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What is taken off the target similarity and added to those of the negatives; in `[-1000, 1000]`.
+    /// Default: `0.4`.
     #[config(default = 0.4)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. The paper's r.
+    /// Default: `40.0`.
     #[config(default = 40.0)]
     pub scale: f64,
     /// The share of the class of the label in the loss (the paper's lambda); in `(0, 1)`.
+    /// Default: `0.7`.
     #[config(default = 0.7)]
     pub balance: f64,
     /// How much cosines are bent into similarities (the paper's t); in `[1, 100]`, 1 leaves them straight.
+    /// Default: `3.0`.
     #[config(default = 3.0)]
     pub exponent: f64,
     /// Whether the gradient goes through the bend; the authors' code uses `Detached`.
+    /// Default: `GradientMode::Exact`.
     #[config(default = "GradientMode::Exact")]
     pub gradient: GradientMode,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -89,9 +96,29 @@ impl SphereFace2Config {
 /// says something about every class. See [`Head`] for what is around it. The public code multiplies the loss with a
 /// number of its own on top; weigh it yourself.
 ///
+/// # When to take it
+///
+/// Take it for verification, or where labels are noisy: classes do not compete in a softmax.
+///
 /// # Source
 ///
 /// Wen, Liu, Weller, Raj, Singh: [SphereFace2](https://arxiv.org/abs/2108.01513), 2022, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::SphereFace2Config;
+///
+/// let device = Device::default();
+/// let mut head = SphereFace2Config::new(2, 2).with_scale(8.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type SphereFace2 = Head<SphereFace2Rule>;
 
 /// The rule of [`SphereFace2`].

@@ -20,19 +20,24 @@ pub struct SubCenterArcFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// How many centers a class has; `>= 1`.
+    /// Default: `3`.
     #[config(default = 3)]
     pub sub_centers: usize,
     /// What is added to the target angle, in radians; in `[0, 2.33]`.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`. 64 is for tens of thousands of classes; use 16 to 32 for
     /// hundreds.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

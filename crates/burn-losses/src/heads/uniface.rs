@@ -15,18 +15,23 @@ pub struct UniFaceConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What is taken off the target cosine; in `[-1000, 1000]`.
+    /// Default: `0.4`.
     #[config(default = 0.4)]
     pub margin: f64,
     /// What the cosines are multiplied with; in `[1e-6, 1e6]`.
+    /// Default: `64.0`.
     #[config(default = 64.0)]
     pub scale: f64,
     /// What the sum over the other classes is multiplied with; in `[0, 1e6]`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub balance: f64,
     /// How the class centers start, which labels count, and what a batch is compared with.
+    /// Default: `CentersConfig::new()`.
     #[config(default = "CentersConfig::new()")]
     pub centers: CentersConfig,
     /// How the losses of a batch become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -60,11 +65,31 @@ impl UniFaceConfig {
 /// what is around it. Public code clamps the exponents, which stops the gradient of what is most wrong;
 /// here it goes on.
 ///
+/// # When to take it
+///
+/// Take it for verification at one threshold for all people, which its bias is trained to be.
+///
 /// # Source
 ///
 /// Zhou, Jia, Li, Shen, Duan: [UniFace: Unified Cross-Entropy Loss for Deep Face
 /// Recognition](https://openaccess.thecvf.com/content/ICCV2023/papers/Zhou_UniFace_Unified_Cross-Entropy_Loss_for_Deep_Face_Recognition_ICCV_2023_paper.pdf),
 /// 2023, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::UniFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = UniFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
+/// // Embeddings cost less with the label of their nearest center.
+/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
+/// assert!(loss([0, 1]) < loss([1, 0]));
+/// ```
 pub type UniFace = Head<UniFaceRule>;
 
 /// The rule of [`UniFace`].

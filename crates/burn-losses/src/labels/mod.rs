@@ -61,9 +61,11 @@ pub enum OnBadLabel {
 pub struct LabelPolicy {
     /// A label that means "no class": its row has loss 0, gradient 0, and does not count in a mean. It wins over a class of
     /// the same number. `None`: every row must have a class.
+    /// Default: `Some(-1)`.
     #[config(default = "Some(-1)")]
     pub ignore_label: Option<i64>,
     /// What a loss does about a label that is neither a class nor the ignored one.
+    /// Default: `OnBadLabel::Panic`.
     #[config(default = "OnBadLabel::Panic")]
     pub on_bad_label: OnBadLabel,
 }

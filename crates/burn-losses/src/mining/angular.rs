@@ -13,6 +13,7 @@ use crate::pairs::Pairs;
 #[derive(Config, Debug)]
 pub struct AngularMinerConfig {
     /// Triplets with a larger angle are taken, in radians; in `(0, pi/2)`. The default is 20 degrees.
+    /// Default: `20.0_f64.to_radians()`.
     #[config(default = "20.0_f64.to_radians()")]
     pub angle: f64,
 }
@@ -46,10 +47,30 @@ impl AngularMinerConfig {
 /// same triplets when they have length 1. All `anchors·references²` combinations are marked, see [`mining`](super) for
 /// what that takes.
 ///
+/// # When to take it
+///
+/// Where distances differ in scale between classes: an angle does not.
+///
 /// # Source
 ///
 /// Wang et al.: [Deep Metric Learning with Angular Loss](https://arxiv.org/abs/1708.01682), 2017, section 3.2,
 /// equation 4.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{AngularMinerConfig, Miner};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.98, 0.2], [-1.0, 0.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
+/// // Seen from the negative, half the angle between the positives is atan(0.1 / 1.99), 0.05 rad: not worth a triplet.
+/// let chosen = AngularMinerConfig::new().with_angle(0.2).init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// let loss = TripletLossConfig::new().with_margin(2.0).init(&device).forward_pairs(&chosen);
+/// assert_eq!(loss.into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Module, Debug)]
 pub struct AngularMiner {
     angle: f64,

@@ -25,18 +25,23 @@ pub enum Strategy {
 #[derive(Config, Debug)]
 pub struct BatchEasyHardMinerConfig {
     /// Which positives.
+    /// Default: `Strategy::Easy`.
     #[config(default = "Strategy::Easy")]
     pub positive: Strategy,
     /// Which negatives. Not both may be `SemiHard`, and `SemiHard` goes with `All` on neither side.
+    /// Default: `Strategy::SemiHard`.
     #[config(default = "Strategy::SemiHard")]
     pub negative: Strategy,
     /// Positives at another distance are not taken; `[least, most]`, any `least <= most`. Not used by `All`.
+    /// Default: `None`.
     #[config(default = "None")]
     pub positive_range: Option<[f64; 2]>,
     /// Likewise for negatives.
+    /// Default: `None`.
     #[config(default = "None")]
     pub negative_range: Option<[f64; 2]>,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
 }
@@ -74,6 +79,26 @@ impl BatchEasyHardMinerConfig {
 ///
 /// An anchor that finds no positive or no negative is in no pair, but for a side that takes `All`: its pairs do not
 /// depend on the other side's.
+///
+/// # When to take it
+///
+/// Easy positives keep the spread within a class that [`BatchHardMiner`](super::BatchHardMiner) would pull together.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{Miner, BatchEasyHardMinerConfig, Strategy};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.25]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
+/// let chosen = BatchEasyHardMinerConfig::new().with_negative(Strategy::Hard).init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// // From 0 the easiest positive is 1 away and the hardest negative 2.25, from 1 they are 1 and 1.25 away: losses of 0 and 0.25.
+/// let loss = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs(&chosen).into_scalar::<f32>();
+/// assert!((loss - 0.125).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct BatchEasyHardMiner {
     #[module(skip)]

@@ -11,6 +11,7 @@ use crate::pairs::Pairs;
 #[derive(Config, Debug)]
 pub struct BatchHardMinerConfig {
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
 }

@@ -17,12 +17,15 @@ pub struct DistanceWeightedMinerConfig {
     pub embedding_dim: usize,
     /// Closer negatives are weighed as if they were this far, so that a few noisy ones are not drawn always; in
     /// `(0, 2)`.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub cutoff: f64,
     /// Negatives that are as far or farther are not drawn, since they have no loss; in `(cutoff, 2]`.
+    /// Default: `1.4`.
     #[config(default = 1.4)]
     pub nonzero_loss_cutoff: f64,
     /// What the draws follow from, together with the number of draws before.
+    /// Default: `0`.
     #[config(default = 0)]
     pub seed: u64,
 }

@@ -11,9 +11,11 @@ use crate::pairs::Pairs;
 #[derive(Config, Debug)]
 pub struct MultiSimilarityMinerConfig {
     /// By how much a pair may miss the hardest of the other kind and still be taken; any number, `>= 0` as a rule.
+    /// Default: `0.1`.
     #[config(default = 0.1)]
     pub epsilon: f64,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Cosine`.
     #[config(default = "Distance::Cosine")]
     pub distance: Distance,
 }

@@ -11,12 +11,15 @@ use crate::pairs::Pairs;
 #[derive(Config, Debug)]
 pub struct PairMarginMinerConfig {
     /// Positives that are farther are taken; any distance.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub positive_margin: f64,
     /// Negatives that are closer are taken; any distance.
+    /// Default: `0.8`.
     #[config(default = 0.8)]
     pub negative_margin: f64,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
 }
@@ -45,9 +48,29 @@ impl PairMarginMinerConfig {
 /// negatives: distance < negative_margin
 /// ```
 ///
+/// # When to take it
+///
+/// Before a [`ContrastiveLoss`](crate::pairs::ContrastiveLoss) or another loss of pairs, where easy pairs are many.
+///
 /// # Source
 ///
 /// pytorch-metric-learning, `PairMarginMiner`.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{Miner, PairMarginMinerConfig};
+/// use burn_losses::pairs::Pairs;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[0.0], [0.1], [0.5], [3.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0, 0, 1], &device);
+/// let chosen = PairMarginMinerConfig::new().init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// // Of three positive pairs, seen from both sides, one is closer than 0.2; all negative ones are far.
+/// assert_eq!(chosen.masks().positive.int().sum().into_scalar::<i64>(), 4);
+/// assert_eq!(chosen.masks().negative.int().sum().into_scalar::<i64>(), 0);
+/// ```
 #[derive(Module, Debug)]
 pub struct PairMarginMiner {
     #[module(skip)]

@@ -13,9 +13,11 @@ use crate::pairs::Pairs;
 pub struct SemiHardMinerConfig {
     /// A negative farther than the positive by more than this trains nothing and is not taken; `> 0`, as the margin of
     /// the loss.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub margin: f64,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
 }
@@ -45,9 +47,29 @@ impl SemiHardMinerConfig {
 /// then, which is wrong by itself: FaceNet's argument against the hardest negatives is against it too.) The distances
 /// of FaceNet are squared Euclidean ones of unit rows.
 ///
+/// # When to take it
+///
+/// Before a [`TripletLoss`](crate::pairs::TripletLoss) that [`BatchHardMiner`](super::BatchHardMiner) would make collapse.
+///
 /// # Source
 ///
 /// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.2, equation 4.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{Miner, SemiHardMinerConfig};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.25]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
+/// let chosen = SemiHardMinerConfig::new().with_margin(3.0).init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// // From 0 the positive is 1 away and the negative 2.25, from 1 they are 1 and 1.25 away: losses of 0 and 0.25.
+/// let loss = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs(&chosen).into_scalar::<f32>();
+/// assert!((loss - 0.125).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct SemiHardMiner {
     #[module(skip)]

@@ -24,12 +24,15 @@ pub enum TripletKind {
 #[derive(Config, Debug)]
 pub struct TripletMarginMinerConfig {
     /// How much farther a negative should be than a positive; `>= 0`.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub margin: f64,
     /// Which triplets.
+    /// Default: `TripletKind::All`.
     #[config(default = "TripletKind::All")]
     pub kind: TripletKind,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
 }
@@ -53,9 +56,29 @@ impl TripletMarginMinerConfig {
 ///
 /// It marks all `anchors·references²` combinations, see [`mining`](super) for what that takes.
 ///
+/// # When to take it
+///
+/// Where the triplets of a loss should be chosen by the margin; lists all of them, so batches are small.
+///
 /// # Source
 ///
 /// pytorch-metric-learning, `TripletMarginMiner`.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::mining::{Miner, TripletMarginMinerConfig};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.25]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
+/// let chosen = TripletMarginMinerConfig::new().with_margin(0.5).init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// // From 0 the positive is 1 and the negative 2.25 away: kept apart. From 1 they are 1 and 1.25 away: a loss of 0.25.
+/// let loss = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs(&chosen).into_scalar::<f32>();
+/// assert!((loss - 0.25).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct TripletMarginMiner {
     #[module(skip)]

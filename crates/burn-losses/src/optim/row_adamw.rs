@@ -11,16 +11,20 @@ use super::record::record_state;
 #[derive(Config, Debug)]
 pub struct RowAdamWConfig {
     /// How much of the mean of the gradients stays; in `[0, 1)`.
+    /// Default: `0.9`.
     #[config(default = 0.9)]
     pub beta_1: f64,
     /// How much of the mean of their squares stays; in `[0, 1)`.
+    /// Default: `0.999`.
     #[config(default = 0.999)]
     pub beta_2: f64,
     /// What is added to the root of the mean of the squares; finite and `> 0`.
+    /// Default: `1e-8`.
     #[config(default = 1e-8)]
     pub epsilon: f64,
     /// How much of a drawn row is taken off, times the learning rate; finite and `>= 0`. Rows that are not drawn do not
     /// decay.
+    /// Default: `0.01`.
     #[config(default = 0.01)]
     pub weight_decay: f64,
 }
@@ -76,9 +80,26 @@ impl RowAdamWConfig {
 /// InsightFace's `PartialFCAdamW` has one count of steps for all rows: a row that is first drawn late takes steps that are
 /// too small by `1 - beta_1` and too large by the root of `1 - beta_2`, three times too large in all with its defaults.
 ///
+/// # When to take it
+///
+/// For centers with [`RowGradient::Drawn`](super::RowGradient::Drawn) where the trunk has AdamW, too; its state is twice as large
+/// as that of [`RowSgd`](super::RowSgd).
+///
 /// # Source
 ///
 /// Loshchilov, Hutter: [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101), 2019, algorithm 2.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::ParamGroup;
+/// use burn::optim::AdamWConfig;
+/// use burn_losses::optim::RowAdamWConfig;
+///
+/// // The centers of a head have it, everything else another optimizer.
+/// let centers = ParamGroup::from_predicate("head.centers.weight");
+/// let optimizer = AdamWConfig::new().init().with_group(centers, RowAdamWConfig::new().build(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RowAdamW {
     rule: AdamWRule,

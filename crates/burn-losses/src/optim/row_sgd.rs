@@ -11,12 +11,15 @@ use super::record::record_state;
 #[derive(Config, Debug)]
 pub struct RowSgdConfig {
     /// How much of the velocity stays; in `[0, 1)`.
+    /// Default: `0.9`.
     #[config(default = 0.9)]
     pub momentum: f64,
     /// Whether the step looks ahead by one more momentum.
+    /// Default: `false`.
     #[config(default = false)]
     pub nesterov: bool,
     /// How much of a drawn row is added to its gradient; finite and `>= 0`. Rows that are not drawn do not decay.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub weight_decay: f64,
 }
@@ -63,10 +66,26 @@ impl RowSgdConfig {
 ///
 /// See [the module](super) for how to use it beside another optimizer.
 ///
+/// # When to take it
+///
+/// For centers with [`RowGradient::Drawn`](super::RowGradient::Drawn), the rule of InsightFace's PartialFC.
+///
 /// # Source
 ///
 /// An et al.: [Partial FC](https://arxiv.org/abs/2010.05222), 2020, and its code, `PartialFC` of InsightFace, which cuts the
 /// velocity of the drawn rows out and puts it back.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::ParamGroup;
+/// use burn::optim::AdamWConfig;
+/// use burn_losses::optim::RowSgdConfig;
+///
+/// // The centers of a head have it, everything else another optimizer.
+/// let centers = ParamGroup::from_predicate("head.centers.weight");
+/// let optimizer = AdamWConfig::new().init().with_group(centers, RowSgdConfig::new().build(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RowSgd {
     rule: SgdRule,

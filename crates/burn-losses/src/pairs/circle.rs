@@ -15,13 +15,16 @@ use crate::reduction::EmbeddingReduction;
 pub struct CircleLossConfig {
     /// How far from perfect a pair may be (the paper's m); in `[0, 1)`. The paper: 0.4 for fine-grained retrieval, 0.25
     /// for faces and people.
+    /// Default: `0.4`.
     #[config(default = 0.4)]
     pub margin: f64,
     /// What similarities are multiplied with (the paper's gamma); in `[1e-6, 1e6]`. The paper: 80, for faces 256, for
     /// people 128.
+    /// Default: `80.0`.
     #[config(default = 80.0)]
     pub scale: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

@@ -39,21 +39,27 @@ pub enum PairBalance {
 #[derive(Config, Debug)]
 pub struct ContrastiveLossConfig {
     /// Positive pairs that are nearer have loss 0; `>= 0`. On the squared distance in the form `SquaredDistance`.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub positive_margin: f64,
     /// Negative pairs that are farther have loss 0; finite. On the squared distance in the form `SquaredDistance`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub negative_margin: f64,
     /// Which of the published forms.
+    /// Default: `ContrastiveForm::Squared`.
     #[config(default = "ContrastiveForm::Squared")]
     pub form: ContrastiveForm,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
     /// How positive and negative pairs share one reduction.
+    /// Default: `PairBalance::Separate`.
     #[config(default = "PairBalance::Separate")]
     pub balance: PairBalance,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

@@ -15,12 +15,15 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct InfoNceLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`. MoCo and CLIP use 0.07, SimCLR 0.1 to 0.5.
+    /// Default: `0.07`.
     #[config(default = 0.07)]
     pub temperature: f64,
     /// Whether the temperature is trained.
+    /// Default: `TemperatureMode::Fixed`.
     #[config(default = "TemperatureMode::Fixed")]
     pub temperature_mode: TemperatureMode,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

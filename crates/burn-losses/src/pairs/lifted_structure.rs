@@ -14,15 +14,19 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct LiftedStructureLossConfig {
     /// What the distances of positives are lessened by; finite.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub positive_margin: f64,
     /// How far negatives should be; finite.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub negative_margin: f64,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

@@ -16,26 +16,33 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct MarginLossConfig {
     /// How far on its own side of the boundary a pair should be (the paper's alpha); finite and `>= 0`.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub margin: f64,
     /// Where the boundary between positives and negatives starts; finite.
+    /// Default: `1.2`.
     #[config(default = 1.2)]
     pub beta: f64,
     /// With a number, every class of anchors has a boundary of its own, and labels are classes in `0..classes`; `>= 1`.
     /// Without, there is one boundary, and labels are any identities. A row with a negative label is in no pair.
+    /// Default: `None`.
     #[config(default = "None")]
     pub classes: Option<usize>,
     /// What is done about a label from `classes` on.
+    /// Default: `OnBadLabel::Panic`.
     #[config(default = "OnBadLabel::Panic")]
     pub on_bad_label: OnBadLabel,
     /// The weight of the mean boundary as a loss of its own (the paper's nu); finite and `>= 0`.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub nu: f64,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
     /// How the losses of the pairs become one number. The paper and pytorch-metric-learning:
     /// [`EmbeddingReduction::MeanNonZero`].
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

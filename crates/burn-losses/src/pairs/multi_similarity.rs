@@ -14,16 +14,20 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct MultiSimilarityLossConfig {
     /// How sharply the farthest positive is weighted; in `[1e-6, 1e6]`.
+    /// Default: `2.0`.
     #[config(default = 2.0)]
     pub alpha: f64,
     /// How sharply the nearest negative is weighted; in `[1e-6, 1e6]`.
+    /// Default: `50.0`.
     #[config(default = 50.0)]
     pub beta: f64,
     /// The cosine that separates positives from negatives (the paper's lambda); in `[-1, 1]`. The authors' code uses
     /// 0.5, the paper 1.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub base: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

@@ -25,9 +25,11 @@ pub enum PairScore {
 #[derive(Config, Debug)]
 pub struct NPairsLossConfig {
     /// What an anchor and a positive are compared by.
+    /// Default: `PairScore::Product`.
     #[config(default = "PairScore::Product")]
     pub score: PairScore,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

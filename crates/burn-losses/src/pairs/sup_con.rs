@@ -16,9 +16,11 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct SupConLossConfig {
     /// What cosines are divided by; in `[1e-6, 1e6]`. The paper uses 0.1, its public code 0.07.
+    /// Default: `0.1`.
     #[config(default = 0.1)]
     pub temperature: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

@@ -16,21 +16,27 @@ use crate::reduction::EmbeddingReduction;
 pub struct TripletLossConfig {
     /// By how much a negative should be farther than the positive; finite. FaceNet uses 0.2 on squared distances of unit
     /// embeddings, PyTorch 1, the soft margin 0.
+    /// Default: `0.2`.
     #[config(default = 0.2)]
     pub margin: f64,
     /// How the loss grows with what is missing of the margin.
+    /// Default: `TripletShape::Hinge`.
     #[config(default = "TripletShape::Hinge")]
     pub shape: TripletShape,
     /// Which triplets of a batch count.
+    /// Default: `TripletMining::All`.
     #[config(default = "TripletMining::All")]
     pub mining: TripletMining,
     /// Which distance a negative is held to: the anchor swap.
+    /// Default: `NegativeDistance::FromAnchor`.
     #[config(default = "NegativeDistance::FromAnchor")]
     pub negative_distance: NegativeDistance,
     /// How far apart two embeddings are.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub distance: Distance,
     /// How the losses of the triplets become one number. pytorch-metric-learning: [`EmbeddingReduction::MeanNonZero`].
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }

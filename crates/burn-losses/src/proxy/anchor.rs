@@ -20,15 +20,19 @@ pub struct ProxyAnchorLossConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// How far a positive must be above and a negative below the cosine 0 (the paper's delta); in `[-1, 1]`.
+    /// Default: `0.1`.
     #[config(default = 0.1)]
     pub margin: f64,
     /// What cosines are multiplied with; in `[1e-6, 1e6]`.
+    /// Default: `32.0`.
     #[config(default = 32.0)]
     pub alpha: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start, which labels count, and what a batch is compared with.
+    /// How the proxies start (drawn around 0 with deviation 0.1), which labels count, and what a batch is compared with.
+    /// Default: `proxies()`.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
 }
@@ -70,10 +74,30 @@ impl ProxyAnchorLossConfig {
 ///
 /// Memory is `O((batch + classes)·dim + batch²)`: the cosines of a batch with all classes are streamed.
 ///
+/// # When to take it
+///
+/// Take it first for retrieval with known classes; the proxies want a learning rate of a hundred times that of the model.
+///
 /// # Source
 ///
 /// Kim et al.: [Proxy Anchor Loss for Deep Metric Learning](https://arxiv.org/abs/2003.13911), 2020, section 3.2,
 /// equation 4.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::proxy::ProxyAnchorLossConfig;
+///
+/// let device = Device::default();
+/// let mut loss = ProxyAnchorLossConfig::new(2, 2).with_alpha(1.0).with_margin(0.5).init(&device);
+/// loss.proxies.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [-1.0, 0.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// // A positive at a cosine of 1 from its proxy, and for the mean over two proxies one negative at -1.
+/// let loss = loss.forward(embeddings, Tensor::<1, Int>::from_ints([0], &device)).into_scalar::<f32>();
+/// assert!((loss - (-0.5_f32).exp().ln_1p() * 1.5).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct ProxyAnchorLoss {
     /// The trained proxies.

@@ -28,15 +28,19 @@ pub struct ProxyNcaLossConfig {
     pub embedding_dim: usize,
     /// What squared distances are multiplied with; in `[1e-6, 1e6]`. The paper has 1; a probability of unit vectors is
     /// flat then, and ProxyNCA++ uses 9.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub scale: f64,
     /// Which proxies the denominator adds up.
+    /// Default: `Denominator::AllProxies`.
     #[config(default = "Denominator::AllProxies")]
     pub denominator: Denominator,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start, which labels count, and what a batch is compared with.
+    /// How the proxies start (drawn around 0 with deviation 0.1), which labels count, and what a batch is compared with.
+    /// Default: `proxies()`.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
 }
@@ -77,10 +81,30 @@ impl ProxyNcaLossConfig {
 /// The paper's sum leaves the own proxy out; the default here has it, as every public implementation that is in use:
 /// set [`Denominator::OtherProxies`] for the paper's.
 ///
+/// # When to take it
+///
+/// Where classes are known and pairs converge too slowly.
+///
 /// # Source
 ///
 /// Movshovitz-Attias et al.: [No Fuss Distance Metric Learning using Proxies](https://arxiv.org/abs/1703.07464), 2017,
 /// section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::proxy::ProxyNcaLossConfig;
+///
+/// let device = Device::default();
+/// let mut loss = ProxyNcaLossConfig::new(2, 2).init(&device);
+/// loss.proxies.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [-1.0, 0.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// // On its own proxy, and a squared distance of 4 from the other.
+/// let loss = loss.forward(embeddings, Tensor::<1, Int>::from_ints([0], &device)).into_scalar::<f32>();
+/// assert!((loss - (-4.0_f32).exp().ln_1p()).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct ProxyNcaLoss {
     /// The trained proxies.

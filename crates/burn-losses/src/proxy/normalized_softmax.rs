@@ -17,12 +17,15 @@ pub struct NormalizedSoftmaxLossConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// What cosines are divided by; in `[1e-6, 1e6]`.
+    /// Default: `0.05`.
     #[config(default = 0.05)]
     pub temperature: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
-    /// How the proxies start, which labels count, and what a batch is compared with.
+    /// How the proxies start (drawn around 0 with deviation 0.1), which labels count, and what a batch is compared with.
+    /// Default: `proxies()`.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
 }
@@ -62,10 +65,30 @@ impl NormalizedSoftmaxLossConfig {
 ///
 /// The paper puts a layer norm before the embedding is divided by its length; that belongs to the model.
 ///
+/// # When to take it
+///
+/// A strong baseline for retrieval; it is [`NormFace`](crate::heads::NormFace) with a temperature.
+///
 /// # Source
 ///
 /// Zhai, Wu: [Classification is a Strong Baseline for Deep Metric Learning](https://arxiv.org/abs/1811.12649), 2018,
 /// section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::proxy::NormalizedSoftmaxLossConfig;
+///
+/// let device = Device::default();
+/// let mut loss = NormalizedSoftmaxLossConfig::new(2, 2).with_temperature(0.5).init(&device);
+/// loss.proxies.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [-1.0, 0.0]], &device));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// // Cosines of 1 and -1, divided by 0.5.
+/// let loss = loss.forward(embeddings, Tensor::<1, Int>::from_ints([0], &device)).into_scalar::<f32>();
+/// assert!((loss - (-4.0_f32).exp().ln_1p()).abs() < 1e-5, "{loss}");
+/// ```
 #[derive(Module, Debug)]
 pub struct NormalizedSoftmaxLoss {
     /// The trained proxies.

@@ -18,24 +18,31 @@ pub struct SoftTripleLossConfig {
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
     /// How many centers a class has (the paper's K); `>= 1`.
+    /// Default: `10`.
     #[config(default = 10)]
     pub centers_per_class: usize,
     /// What similarities are multiplied with (the paper's lambda); in `[1e-6, 1e6]`.
+    /// Default: `20.0`.
     #[config(default = 20.0)]
     pub scale: f64,
     /// How softly a class chooses among its centers (the paper's gamma); in `[1e-6, 1e6]`.
+    /// Default: `0.1`.
     #[config(default = 0.1)]
     pub gamma: f64,
     /// What is taken off the similarity to the own class (the paper's delta); in `[-1, 1]`.
+    /// Default: `0.01`.
     #[config(default = 0.01)]
     pub margin: f64,
     /// The weight of the center regularizer in `forward` (the paper's tau, which uses 0.2); in `[0, 1e6]`.
+    /// Default: `0.0`.
     #[config(default = 0.0)]
     pub regularizer_weight: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
     /// How the centers start, which labels count, and what a batch is compared with.
+    /// Default: `proxies()`.
     #[config(default = "proxies()")]
     pub centers: CentersConfig,
 }
@@ -82,10 +89,28 @@ impl SoftTripleLossConfig {
 ///
 /// With many centers per class, [`center_regularizer`](Self::center_regularizer) merges those that are not needed.
 ///
+/// # When to take it
+///
+/// Where classes have several kinds of samples. With one center it is a [`CosFace`](crate::heads::CosFace).
+///
 /// # Source
 ///
 /// Qian et al.: [SoftTriple Loss: Deep Metric Learning Without Triplet Sampling](https://arxiv.org/abs/1909.05235),
 /// 2019, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::proxy::SoftTripleLossConfig;
+///
+/// let device = Device::default().autodiff();
+/// let loss = SoftTripleLossConfig::new(3, 4).with_centers_per_class(2).init(&device);
+/// let embeddings = Tensor::<2>::from_data([[1.0, 0.5, 0.0, 0.2]], &device);
+/// let value = loss.forward(embeddings, Tensor::<1, Int>::from_ints([2], &device));
+/// // The centers are parameters of the loss.
+/// assert!(loss.centers.weight.val().grad(&value.backward()).is_some());
+/// ```
 #[derive(Module, Debug)]
 pub struct SoftTripleLoss {
     /// The trained centers, those of a class one after the other: `[classes·centers_per_class, embedding_dim]`.

@@ -10,6 +10,7 @@ use super::elementwise::{each, each_reduced};
 #[derive(Config, Debug)]
 pub struct CharbonnierLossConfig {
     /// Below which error the loss is round; in `[1e-12, 1e6]`.
+    /// Default: `1e-3`.
     #[config(default = 1e-3)]
     pub epsilon: f64,
 }
@@ -38,10 +39,28 @@ impl CharbonnierLossConfig {
 /// Common in image restoration. The loss of error 0 is `epsilon`. The larger of the two numbers is taken out of the root,
 /// so that no square overflows.
 ///
+/// # When to take it
+///
+/// For images and numbers with outliers: nearly L1, with a slope that is smooth at 0.
+///
 /// # Source
 ///
 /// Charbonnier et al.: Two deterministic half-quadratic regularization algorithms for computed imaging, ICIP 1994; in this
 /// form Lai et al.: [LapSRN](https://arxiv.org/abs/1704.03915), 2017, section 3.3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{CharbonnierLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([3.0], &device);
+/// let targets = Tensor::<1>::from_data([0.0], &device);
+/// let loss = CharbonnierLossConfig::new().with_epsilon(4.0).init(&device).forward(predictions, targets, Reduction::Mean);
+/// // The root of 3² + 4².
+/// assert!((loss.into_scalar::<f32>() - 5.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct CharbonnierLoss {

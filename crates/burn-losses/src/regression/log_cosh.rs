@@ -28,9 +28,27 @@ impl LogCoshLossConfig {
 /// Huber with `delta = 1` and all derivatives. The second form does not overflow. In `f32` a loss is exact to about
 /// `1e-7`, so errors below `1e-3` have few digits; their gradient has all.
 ///
+/// # When to take it
+///
+/// For numbers with outliers: L2 near 0 and L1 far from it, as [`HuberLoss`](super::HuberLoss), but without a corner to place.
+///
 /// # Source
 ///
 /// Saleh, Saleh: [Statistical Properties of the log-cosh Loss Function](https://arxiv.org/abs/2208.04564), 2022, section 2.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{LogCoshLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([1.0], &device);
+/// let targets = Tensor::<1>::from_data([0.0], &device);
+/// let loss = LogCoshLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// // Of an error of 1.
+/// assert!((loss.into_scalar::<f32>() - 1.0_f32.cosh().ln()).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LogCoshLoss {}

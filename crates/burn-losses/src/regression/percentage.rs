@@ -9,6 +9,7 @@ use super::elementwise::{elementwise, reduced};
 #[derive(Config, Debug)]
 pub struct MeanAbsolutePercentageErrorLossConfig {
     /// Targets nearer to 0 count as this far away; in `[1e-12, 1e12]`.
+    /// Default: `1e-7`.
     #[config(default = 1e-7)]
     pub epsilon: f64,
 }
@@ -40,9 +41,28 @@ impl MeanAbsolutePercentageErrorLossConfig {
 /// error; raise epsilon if there are such targets. The mean of the name is that of [`forward`](Self::forward) with
 /// `Reduction::Mean`. At error 0 the gradient is 0.
 ///
+/// # When to take it
+///
+/// For positive targets of very different sizes that are never near 0. It favours predictions that are too low; the logarithms of
+/// [`MeanSquaredLogarithmicErrorLoss`](super::MeanSquaredLogarithmicErrorLoss) do not.
+///
 /// # Source
 ///
 /// The formula of Keras' `MeanAbsolutePercentageError`, whose epsilon is `1e-7` too.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{MeanAbsolutePercentageErrorLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([90.0], &device);
+/// let targets = Tensor::<1>::from_data([100.0], &device);
+/// let loss = MeanAbsolutePercentageErrorLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// // In percent.
+/// assert!((loss.into_scalar::<f32>() - 10.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct MeanAbsolutePercentageErrorLoss {

@@ -28,12 +28,15 @@ pub enum TargetTerm {
 #[derive(Config, Debug)]
 pub struct PoissonNllLossConfig {
     /// What the predictions are.
+    /// Default: `PoissonInput::LogRate`.
     #[config(default = "PoissonInput::LogRate")]
     pub input: PoissonInput,
     /// What is added that depends on the targets only.
+    /// Default: `TargetTerm::Omitted`.
     #[config(default = "TargetTerm::Omitted")]
     pub target_term: TargetTerm,
     /// Added to a rate under the logarithm; in `[1e-12, 1]`.
+    /// Default: `1e-8`.
     #[config(default = 1e-8)]
     pub epsilon: f64,
 }
@@ -63,9 +66,27 @@ impl PoissonNllLossConfig {
 /// Burn's `PoissonNllLoss` has the same values, but reads its targets back from the device in every forward, to check
 /// them; this one looks at them only where they lie in host memory. In `f32` the logarithm of a rate must be below 88.
 ///
+/// # When to take it
+///
+/// For counts.
+///
 /// # Source
 ///
 /// The likelihood of Poisson regression; the same as `poisson_nll_loss` of PyTorch.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{PoissonNllLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([0.0], &device);
+/// let targets = Tensor::<1>::from_data([2.0], &device);
+/// let loss = PoissonNllLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// // A rate of exp(0), and nothing for the logarithm of it.
+/// assert!((loss.into_scalar::<f32>() - 1.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct PoissonNllLoss {

@@ -10,6 +10,7 @@ use super::elementwise::{each, each_reduced};
 #[derive(Config, Debug)]
 pub struct QuantileLossConfig {
     /// The share of targets that should be below the prediction; in `[0, 1]`. 0.5 is half the absolute error.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub quantile: f64,
 }
@@ -40,6 +41,20 @@ impl QuantileLossConfig {
 /// # Source
 ///
 /// Koenker, Bassett: Regression Quantiles, Econometrica 46, 1978, equation 3.1.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{QuantileLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([0.0], &device);
+/// let targets = Tensor::<1>::from_data([2.0], &device);
+/// let loss = QuantileLossConfig::new().with_quantile(0.9).init(&device).forward(predictions, targets, Reduction::Mean);
+/// // Too low by 2.
+/// assert!((loss.into_scalar::<f32>() - 0.9 * 2.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct QuantileLoss {

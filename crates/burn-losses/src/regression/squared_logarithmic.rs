@@ -26,9 +26,27 @@ impl MeanSquaredLogarithmicErrorLossConfig {
 /// A prediction below 0 counts as 0 and has gradient 0: end the model with a softplus. The mean of the name is that of
 /// [`forward`](Self::forward) with `Reduction::Mean`.
 ///
+/// # When to take it
+///
+/// For targets of 0 and more over several orders of magnitude.
+///
 /// # Source
 ///
 /// The formula of Keras' `MeanSquaredLogarithmicError`.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regression::{MeanSquaredLogarithmicErrorLossConfig, Reduction};
+///
+/// let device = Device::default();
+/// let predictions = Tensor::<1>::from_data([1.0_f64.exp() - 1.0], &device);
+/// let targets = Tensor::<1>::from_data([0.0], &device);
+/// let loss = MeanSquaredLogarithmicErrorLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// // The logarithms of 1 + each are 1 and 0.
+/// assert!((loss.into_scalar::<f32>() - 1.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct MeanSquaredLogarithmicErrorLoss {}

@@ -13,6 +13,7 @@ const LARGEST_SQUARE: f64 = 1e15;
 #[derive(Config, Debug)]
 pub struct CenterInvariantRegularizerConfig {
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -36,10 +37,27 @@ impl CenterInvariantRegularizerConfig {
 /// rare ones. A margin head compares directions and does not need it. A single class has loss 0. A square above `1e15`
 /// counts as `1e15` and has no gradient.
 ///
+/// # When to take it
+///
+/// On the centers of a head whose classes have very different numbers of samples.
+///
 /// # Source
 ///
 /// Wu, Liu, Li, Fu: Deep Face Recognition with Center Invariant Loss, 2017, section 3, as
 /// `CenterInvariantRegularizer` of pytorch-metric-learning has it.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::CenterInvariantRegularizerConfig;
+///
+/// let device = Device::default();
+/// let centers = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 3.0_f64.sqrt()]], &device);
+/// let loss = CenterInvariantRegularizerConfig::new().init(&device).forward(centers);
+/// // Squared lengths of 1 and 3, each 1 from their mean.
+/// assert!((loss.into_scalar::<f32>() - 0.25).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct CenterInvariantRegularizer {

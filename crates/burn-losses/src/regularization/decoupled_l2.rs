@@ -12,6 +12,7 @@ pub struct DecoupledL2Config {
     /// learning rate must not be above 1.
     pub strength: f64,
     /// Which parameters are shrunk.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -38,10 +39,33 @@ impl DecoupledL2Config {
 /// AdamW shrinks the weights before its step and this one after it; the two differ by
 /// `learning_rate·strength` times the change of that step. Any optimizer will do here.
 ///
+/// # When to take it
+///
+/// Weight decay for an optimizer that has none of its own; Burn's AdamW has.
+///
 /// # Source
 ///
 /// Loshchilov, Hutter: [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101), 2019, section 2,
 /// equation 1, with the learning rate in the product, as PyTorch's AdamW has it.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{DecoupledL2Config, ShrinkageStep};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 2).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[2.0, -1.0], [0.2, 0.0]], &device));
+/// // After the step of the optimizer, with its learning rate.
+/// let layer = DecoupledL2Config::new(0.5).init(&device).step(0.1, layer);
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// // A twentieth is gone.
+/// let expected: [f32; 4] = [1.9, -0.95, 0.19, 0.0];
+/// assert!(weights.iter().zip(expected).all(|(weight, expected)| (weight - expected).abs() < 1e-6), "{weights:?}");
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct DecoupledL2 {

@@ -11,9 +11,11 @@ pub struct ElasticNetPenaltyConfig {
     /// What the sum is multiplied with; in `[0, 1e30]`. The `alpha` of scikit-learn.
     pub strength: f64,
     /// How much of the strength is on the absolute values; in `[0, 1]`. As in scikit-learn.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub l1_ratio: f64,
     /// Which parameters are penalised.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -43,10 +45,31 @@ impl ElasticNetPenaltyConfig {
 /// Of weights that can replace each other, an L1 penalty keeps one and an elastic net keeps them together. Where zeros
 /// are wanted, take [`ProximalElasticNet`](super::ProximalElasticNet).
 ///
+/// # When to take it
+///
+/// Where weights of inputs that go together should stay or go together; exact zeros need the step
+/// [`ProximalElasticNet`](super::ProximalElasticNet).
+///
 /// # Source
 ///
 /// Zou, Hastie: Regularization and Variable Selection via the Elastic Net, 2005, section 2.1, in the form of
 /// scikit-learn's `ElasticNet`.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{ElasticNetPenaltyConfig, ParameterPenalty};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 1).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[3.0], [-4.0]], &device));
+/// let penalty = ElasticNetPenaltyConfig::new(0.1).init(&device).forward(&layer);
+/// // Half of the strength on each part; the bias is left out.
+/// assert!((penalty.into_scalar::<f32>() - 0.1 * (0.5 * 7.0 + 0.25 * 25.0)).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct ElasticNetPenalty {

@@ -11,6 +11,7 @@ pub struct L1PenaltyConfig {
     /// What the sum is multiplied with; in `[0, 1e30]`.
     pub strength: f64,
     /// Which parameters are penalised.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -38,9 +39,29 @@ impl L1PenaltyConfig {
 /// are wanted, take [`ProximalL1`](super::ProximalL1). It is the negative logarithm of a Laplace density of scale
 /// `1 / strength`, up to a constant.
 ///
+/// # When to take it
+///
+/// For small and few weights; those that should be exactly 0 need the step [`ProximalL1`](super::ProximalL1) instead.
+///
 /// # Source
 ///
 /// Tibshirani: Regression Shrinkage and Selection via the Lasso, 1996, section 2; the prior in section 5.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{L1PenaltyConfig, ParameterPenalty};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 1).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[3.0], [-4.0]], &device));
+/// let penalty = L1PenaltyConfig::new(0.1).init(&device).forward(&layer);
+/// // The bias is left out.
+/// assert!((penalty.into_scalar::<f32>() - 0.1 * 7.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct L1Penalty {

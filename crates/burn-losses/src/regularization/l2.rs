@@ -11,6 +11,7 @@ pub struct L2PenaltyConfig {
     /// What half the sum of squares is multiplied with; in `[0, 1e30]`.
     pub strength: f64,
     /// Which parameters are penalised.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -38,10 +39,30 @@ impl L2PenaltyConfig {
 /// then pulled too little: [`DecoupledL2`](super::DecoupledL2) is not divided. It is the negative logarithm of a normal
 /// density of variance `1 / strength`, up to a constant.
 ///
+/// # When to take it
+///
+/// For small weights with plain gradient descent; with an adaptive optimizer take the step [`DecoupledL2`](super::DecoupledL2).
+///
 /// # Source
 ///
 /// Hoerl, Kennard: Ridge Regression, 1970, section 2; with the factor 1/2 of Krogh, Hertz: A Simple Weight Decay Can
 /// Improve Generalization, 1991.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{L2PenaltyConfig, ParameterPenalty};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 1).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[3.0], [-4.0]], &device));
+/// let penalty = L2PenaltyConfig::new(0.1).init(&device).forward(&layer);
+/// // The bias is left out.
+/// assert!((penalty.into_scalar::<f32>() - 0.1 / 2.0 * 25.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct L2Penalty {

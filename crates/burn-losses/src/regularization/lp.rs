@@ -11,12 +11,15 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct LpRegularizerConfig {
     /// The norm, as the distance from the zero row: `Distance::lp(p)` for any p, or `SquaredEuclidean`; not `Cosine`.
+    /// Default: `Distance::Euclidean`.
     #[config(default = "Distance::Euclidean")]
     pub norm: Distance,
     /// The power that the norm is raised to; in `[0.1, 100]`.
+    /// Default: `1.0`.
     #[config(default = 1.0)]
     pub power: f64,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -47,9 +50,26 @@ impl LpRegularizerConfig {
 /// Beside a loss that compares dot products or distances, which embeddings can satisfy by growing. A zero row has loss 0
 /// and gradient 0. With a power above 1, embeddings whose power overflows have an infinite loss.
 ///
+/// # When to take it
+///
+/// Keeps embeddings short beside a loss that sees their length; one of cosines does not need it.
+///
 /// # Source
 ///
 /// `LpRegularizer` of pytorch-metric-learning.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::LpRegularizerConfig;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let loss = LpRegularizerConfig::new().init(&device).forward(embeddings);
+/// // Its length.
+/// assert!((loss.into_scalar::<f32>() - 5.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LpRegularizer {

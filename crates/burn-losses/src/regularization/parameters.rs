@@ -28,9 +28,11 @@ pub enum BiasesAndNorms {
 #[derive(Config, Debug)]
 pub struct ParameterChoice {
     /// The paths, such as `ParamGroup::from_predicate("encoder")` or `ParamGroup::from_regex(r"^head\.")`.
+    /// Default: `ParamGroup::all()`.
     #[config(default = "ParamGroup::all()")]
     pub group: ParamGroup,
     /// Whether biases and the parameters of normalization layers are among them.
+    /// Default: `BiasesAndNorms::LeftOut`.
     #[config(default = "BiasesAndNorms::LeftOut")]
     pub biases_and_norms: BiasesAndNorms,
 }

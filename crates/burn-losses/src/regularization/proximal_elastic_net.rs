@@ -12,9 +12,11 @@ pub struct ProximalElasticNetConfig {
     /// What the elastic net penalty would be multiplied with in the loss; in `[0, 1e30]`.
     pub strength: f64,
     /// How much of the strength is on the absolute values; in `[0, 1]`.
+    /// Default: `0.5`.
     #[config(default = 0.5)]
     pub l1_ratio: f64,
     /// Which parameters are shrunk.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -45,9 +47,32 @@ impl ProximalElasticNetConfig {
 /// [`ElasticNetPenalty`](super::ElasticNetPenalty) of the same numbers. With an `l1_ratio` of 0 it is the proximal step of
 /// the L2 penalty.
 ///
+/// # When to take it
+///
+/// For weights of which many should be exactly 0 and the others small, with any optimizer.
+///
 /// # Source
 ///
 /// Parikh, Boyd: Proximal Algorithms, 2014, section 6.5.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{ProximalElasticNetConfig, ShrinkageStep};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 2).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[2.15, -1.1], [0.04, -0.04]], &device));
+/// // After the step of the optimizer, with its learning rate.
+/// let layer = ProximalElasticNetConfig::new(1.0).with_l1_ratio(0.5).init(&device).step(0.1, layer);
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// // Each comes nearer to 0 by 0.05, and is divided by 1.05.
+/// let expected: [f32; 4] = [2.0, -1.0, 0.0, 0.0];
+/// assert!(weights.iter().zip(expected).all(|(weight, expected)| (weight - expected).abs() < 1e-6), "{weights:?}");
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct ProximalElasticNet {

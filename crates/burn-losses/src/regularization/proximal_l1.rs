@@ -12,6 +12,7 @@ pub struct ProximalL1Config {
     /// What the L1 penalty would be multiplied with in the loss; in `[0, 1e30]`.
     pub strength: f64,
     /// Which parameters are shrunk.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -39,10 +40,33 @@ impl ProximalL1Config {
 /// the lasso. With an adaptive optimizer the threshold is the same for every weight, while the step of the optimizer is
 /// not: the zeros are exact all the same, and the minimum is that of a weighted L1 penalty.
 ///
+/// # When to take it
+///
+/// For weights that should be exactly 0, with any optimizer.
+///
 /// # Source
 ///
 /// Daubechies, Defrise, De Mol: An Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity
 /// Constraint, 2004; Parikh, Boyd: Proximal Algorithms, 2014, sections 4.2 and 6.5.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{ProximalL1Config, ShrinkageStep};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 2).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[3.0, -2.0], [0.04, -0.04]], &device));
+/// // After the step of the optimizer, with its learning rate.
+/// let layer = ProximalL1Config::new(0.5).init(&device).step(0.1, layer);
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// // Each comes nearer to 0 by 0.05, and not beyond.
+/// let expected: [f32; 4] = [2.95, -1.95, 0.0, 0.0];
+/// assert!(weights.iter().zip(expected).all(|(weight, expected)| (weight - expected).abs() < 1e-6), "{weights:?}");
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct ProximalL1 {

@@ -13,6 +13,7 @@ pub struct ProximalRowGroupsConfig {
     /// multiply it with the root of the length of a row, so that long rows get no advantage.
     pub strength: f64,
     /// Which parameters are shrunk.
+    /// Default: `ParameterChoice::new()`.
     #[config(default = "ParameterChoice::new()")]
     pub parameters: ParameterChoice,
 }
@@ -41,10 +42,33 @@ impl ProximalRowGroupsConfig {
 /// plain gradient descent on the whole data this converges to the minimum of
 /// `data_loss + strength·sum over rows of length(row)`, the group lasso.
 ///
+/// # When to take it
+///
+/// For inputs, channels or tokens that should go as a whole, with any optimizer.
+///
 /// # Source
 ///
 /// Yuan, Lin: Model Selection and Estimation in Regression with Grouped Variables, 2006, section 2; Parikh, Boyd:
 /// Proximal Algorithms, 2014, section 6.5.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::{ProximalRowGroupsConfig, ShrinkageStep};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 2).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[3.0, 4.0], [0.3, 0.4]], &device));
+/// // After the step of the optimizer, with its learning rate.
+/// let layer = ProximalRowGroupsConfig::new(10.0).init(&device).step(0.1, layer);
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// // The first row is 1 shorter, the second was not as long as that.
+/// let expected: [f32; 4] = [2.4, 3.2, 0.0, 0.0];
+/// assert!(weights.iter().zip(expected).all(|(weight, expected)| (weight - expected).abs() < 1e-6), "{weights:?}");
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct ProximalRowGroups {

@@ -16,6 +16,7 @@ const COSINES: usize = 1 << 24;
 #[derive(Config, Debug)]
 pub struct RegularFaceRegularizerConfig {
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -40,10 +41,27 @@ impl RegularFaceRegularizerConfig {
 /// those of one class; the gradient flows through the cosine with that class only. A single class has loss 0, and the
 /// cosine with a zero row is 0.
 ///
+/// # When to take it
+///
+/// On the centers of a head, to spread them; its time grows with the square of the classes.
+///
 /// # Source
 ///
 /// Zhao, Xu, Cheng: [RegularFace](https://openaccess.thecvf.com/content_CVPR_2019/html/Zhao_RegularFace_Deep_Face_Recognition_via_Exclusive_Regularization_CVPR_2019_paper.html),
 /// 2019, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::RegularFaceRegularizerConfig;
+///
+/// let device = Device::default();
+/// let centers = Tensor::<2>::from_data([[1.0, 0.0], [3.0, 4.0]], &device);
+/// let loss = RegularFaceRegularizerConfig::new().init(&device).forward(centers);
+/// // The cosine of each with its nearest.
+/// assert!((loss.into_scalar::<f32>() - 0.6).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct RegularFaceRegularizer {

@@ -16,6 +16,7 @@ pub struct SparseCentersRegularizerConfig {
     /// How many centers a class has; `>= 2`.
     pub centers_per_class: usize,
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -47,9 +48,26 @@ impl SparseCentersRegularizerConfig {
 /// per class, such as SoftTripleLoss. Two equal centers have loss 0 and gradient 0; a zero row has loss 1/2 with every
 /// direction.
 ///
+/// # When to take it
+///
+/// On the centers of a [`SoftTripleLoss`](crate::proxy::SoftTripleLoss), so that those that are not needed fall together.
+///
 /// # Source
 ///
 /// Qian, Shang, Sun, Hu, Li, Jin: [SoftTripleLoss Loss](https://arxiv.org/abs/1909.05235), 2019, section 3.3.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::SparseCentersRegularizerConfig;
+///
+/// let device = Device::default();
+/// let centers = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 2.0]], &device);
+/// let loss = SparseCentersRegularizerConfig::new(1, 2).init(&device).forward(centers);
+/// // Half the distance of their directions.
+/// assert!((loss.into_scalar::<f32>() - 0.5 * 2.0_f32.sqrt()).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct SparseCentersRegularizer {

@@ -10,6 +10,7 @@ use crate::reduction::EmbeddingReduction;
 #[derive(Config, Debug)]
 pub struct ZeroMeanRegularizerConfig {
     /// How the losses become one number.
+    /// Default: `EmbeddingReduction::Mean`.
     #[config(default = "EmbeddingReduction::Mean")]
     pub reduction: EmbeddingReduction,
 }
@@ -34,6 +35,19 @@ impl ZeroMeanRegularizerConfig {
 /// # Source
 ///
 /// `ZeroMeanRegularizer` of pytorch-metric-learning.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses::regularization::ZeroMeanRegularizerConfig;
+///
+/// let device = Device::default();
+/// let embeddings = Tensor::<2>::from_data([[1.0, -3.0]], &device);
+/// let loss = ZeroMeanRegularizerConfig::new().init(&device).forward(embeddings);
+/// // The magnitude of the sum.
+/// assert!((loss.into_scalar::<f32>() - 2.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct ZeroMeanRegularizer {

@@ -13,9 +13,11 @@ pub struct ClassBalancedConfig {
     /// How many samples of each (K); `>= 1`, and 2 or more for positives.
     pub samples_per_class: usize,
     /// How many batches an epoch has; `>= 1`. By default as many as fit into the number of samples, but one at least.
+    /// Default: `None`.
     #[config(default = "None")]
     pub batches_per_epoch: Option<usize>,
     /// What the order follows from, together with the number of the epoch.
+    /// Default: `0`.
     #[config(default = 0)]
     pub seed: u64,
 }

@@ -22,12 +22,15 @@ pub struct HierarchicalConfig {
     /// How many samples of a class.
     pub samples_per_class: SamplesPerClass,
     /// How many batches every combination of super-classes has in an epoch; `>= 1`.
+    /// Default: `4`.
     #[config(default = 4)]
     pub batches_per_combination: usize,
     /// How many super-classes share a batch, in equal parts; `>= 1`.
+    /// Default: `2`.
     #[config(default = 2)]
     pub super_classes_per_batch: usize,
     /// What the order follows from, together with the number of the epoch.
+    /// Default: `0`.
     #[config(default = 0)]
     pub seed: u64,
 }
@@ -107,10 +110,26 @@ impl HierarchicalConfig {
 /// pytorch-metric-learning makes a smaller batch where a super-class has too few classes; here that is an error when the
 /// plan is made.
 ///
+/// # When to take it
+///
+/// For classes in groups (models of cars in makes), where negatives of the same group are the hard ones.
+///
 /// # Source
 ///
 /// pytorch-metric-learning, `HierarchicalSampler`; the batches of Cakir et al.:
 /// [Deep Metric Learning to Rank](https://cs-people.bu.edu/fcakir/papers/fastap_cvpr2019.pdf), 2019, section 4.3.
+///
+/// # Example
+///
+/// ```
+/// use burn_losses::sampling::{BatchPlan, HierarchicalConfig, SamplesPerClass};
+///
+/// // Four classes of two samples, in two super-classes.
+/// let (classes, super_classes) = ([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 0, 0, 1, 1, 1, 1]);
+/// let plan = HierarchicalConfig::new(8, SamplesPerClass::Count(2)).init(&classes, &super_classes)?;
+/// assert!(plan.epoch(0).iter().all(|batch| batch.len() == 8));
+/// # Ok::<(), burn_losses::sampling::SamplingError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Hierarchical {
     /// Super-class, class, sample.
