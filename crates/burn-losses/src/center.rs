@@ -112,6 +112,10 @@ enum Centers {
 /// Threads may train clones at the same time: the update of each is added in full, computed from the centers that its
 /// forward has seen.
 ///
+/// # When to take it
+///
+/// Beside a cross-entropy, for classes that should be tight as well as apart. A head with a margin does both by itself.
+///
 /// # Source
 ///
 /// Wen, Zhang, Li, Qiao: [A Discriminative Feature Learning Approach for Deep Face

@@ -62,6 +62,10 @@ impl CrossBatchMemoryConfig {
 /// capacity, unless the references of a step are still held (by a loss whose backward is to come): then the memory is
 /// copied once, so put a batch in after the backward. Threads may share a memory; a row is never mixed with another.
 ///
+/// # When to take it
+///
+/// For losses of pairs whose batches are too small to hold enough negatives. Embeddings must move slowly: fill it after some epochs.
+///
 /// # Source
 ///
 /// Wang et al.: [Cross-Batch Memory for Embedding Learning](https://arxiv.org/abs/1912.06798), 2020, section 3. The

@@ -63,8 +63,8 @@ impl FocalLossConfig {
 ///
 /// # When to take it
 ///
-/// Where most samples are easy and drown the others. On balanced classes it is no better than cross-entropy, and its probabilities
-/// are less sharp.
+/// Where most samples are easy and drown the others. For balanced classes take
+/// [`CrossEntropyLoss`](super::CrossEntropyLoss).
 ///
 /// # Source
 ///

@@ -78,7 +78,8 @@ impl AdaCosConfig {
 ///
 /// # When to take it
 ///
-/// Take it when there is no time to search for a scale. It has no margin; with one, [`ArcFace`](super::ArcFace) is more accurate.
+/// Take it when there is no time to search for a scale. It has no margin: to tell apart people who were not in training, take
+/// [`ArcFace`](super::ArcFace).
 ///
 /// # Source
 ///

@@ -70,6 +70,11 @@ impl SubCenterArcFaceConfig {
 /// from it is mostly mislabelled: [`center_cosines`](Self::center_cosines) and [`outliers`] find it. Drop those samples
 /// and train on with one center. With `sub_centers` of 1 it is `ArcFace`. See [`Head`] for the loss.
 ///
+/// # When to take it
+///
+/// Take it where labels are wrong or a class has several looks: train with it, drop what [`outliers`] names, train again with
+/// [`ArcFace`](super::ArcFace).
+///
 /// # Source
 ///
 /// Deng, Guo, Liu, Gong, Zafeiriou: [Sub-center ArcFace](https://ibug.doc.ic.ac.uk/media/uploads/documents/eccv_1445.pdf),

@@ -35,6 +35,10 @@ impl BatchHardMinerConfig {
 /// model that starts from nothing it tends to collapse (the loss then equals the margin): begin with every triplet or
 /// with [`SemiHardMiner`](super::SemiHardMiner).
 ///
+/// # When to take it
+///
+/// Before a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings that are partly trained; wrong labels are hard, and chosen.
+///
 /// # Source
 ///
 /// Hermans, Beyer, Leibe: [In Defense of the Triplet Loss](https://arxiv.org/abs/1703.07737), 2017, section 2,

@@ -67,6 +67,11 @@ impl DistanceWeightedMinerConfig {
 /// computed again. An anchor whose negatives are all too far is in no triplet (pytorch-metric-learning draws one of
 /// them evenly then).
 ///
+/// # When to take it
+///
+/// Before a [`MarginLoss`](crate::pairs::MarginLoss) or a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings of length 1, for negatives of every
+/// distance.
+///
 /// # Source
 ///
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),

@@ -56,6 +56,11 @@ impl CircleLossConfig {
 /// it. Rows without a positive or without a negative have loss 0 and no part in a mean. Memory is
 /// `O((batch + references)·dim)`: the sums are streamed, but for pairs that a miner has chosen, which are a matrix.
 ///
+/// # When to take it
+///
+/// As [`MultiSimilarityLoss`](super::MultiSimilarityLoss); each pair is weighted by how far it is from where it should be. A smaller scale
+/// where it does not begin to learn.
+///
 /// # Source
 ///
 /// Sun et al.: [Circle Loss](https://arxiv.org/abs/2002.10857), 2020, sections 3.2 and 3.3.

@@ -97,6 +97,11 @@ impl ContrastiveLossConfig {
 /// Where `d` is 0 for two rows that are equal, its slope is taken as 0: such a negative pair has a loss and no gradient.
 /// In the squared forms `d²` overflows for rows beyond `1e19` in `f32`, as `SquaredEuclidean` does.
 ///
+/// # When to take it
+///
+/// For data of pairs, or a start with few settings. The margins must fit the distance: divide embeddings by their length, or choose
+/// `negative_margin` by looking at the distances. With labels, [`MultiSimilarityLoss`](super::MultiSimilarityLoss) learns more from a batch.
+///
 /// # Source
 ///
 /// Hadsell, Chopra, LeCun: [Dimensionality Reduction by Learning an Invariant

@@ -70,6 +70,11 @@ impl InfoNceLossConfig {
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
 ///
+/// # When to take it
+///
+/// For two views of a sample, image and text, query and document: one positive, many negatives. With several positives per row,
+/// [`SupConLoss`](super::SupConLoss).
+///
 /// # Source
 ///
 /// van den Oord, Li, Vinyals: [Representation Learning with Contrastive Predictive

@@ -64,6 +64,10 @@ impl LiftedStructureLossConfig {
 /// anchor have a gradient. An anchor without a positive or without a negative has loss 0, the limit of the formula, and
 /// does not count in a mean; pytorch-metric-learning keeps the half that is there, and counts every anchor.
 ///
+/// # When to take it
+///
+/// Where a batch holds several samples of each class and all negatives should count, the near ones most.
+///
 /// # Source
 ///
 /// Hermans, Beyer, Leibe: [In Defense of the Triplet Loss for Person Re-Identification](https://arxiv.org/abs/1703.07737),

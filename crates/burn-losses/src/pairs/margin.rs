@@ -82,6 +82,10 @@ impl MarginLossConfig {
 /// ([`DistanceWeightedMiner`](crate::mining::DistanceWeightedMiner)), and divides by the number of pairs with a loss:
 /// [`EmbeddingReduction::MeanNonZero`]. To keep the boundary as it is, freeze the module or give it learning rate 0.
 ///
+/// # When to take it
+///
+/// With [`DistanceWeightedMiner`](crate::mining::DistanceWeightedMiner), where the distance that separates pairs should be learned.
+///
 /// # Deviations
 ///
 /// pytorch-metric-learning's `MarginLoss` makes all triplets of a batch, so that a pair counts once per triplet it is in.

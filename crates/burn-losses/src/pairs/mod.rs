@@ -4,6 +4,20 @@
 //! [`forward_pairs`](PairLoss::forward_pairs) takes [`Pairs`]: with references, with a memory, two views, given row by row,
 //! of a matrix of distances, or as a [miner](crate::mining) has chosen them. A loss that has no use for such pairs panics.
 //!
+//! | loss | takes | memory beside the gradients |
+//! | --- | --- | --- |
+//! | [`ContrastiveLoss`] | pairs by their distance | `batch·references` distances |
+//! | [`TripletLoss`] | triplets: given, mined, all, hard, semi-hard | `batch·references` distances |
+//! | [`LiftedStructureLoss`] | all positives and all negatives of an anchor | `batch·references` distances |
+//! | [`MarginLoss`] | pairs against a trained distance | `batch·references` distances |
+//! | [`InfoNceLoss`] | one positive among negatives, by cosine | streamed |
+//! | [`SupConLoss`] | all positives at once among all others | streamed |
+//! | [`NPairsLoss`] | one positive among those of other classes, by product | streamed |
+//! | [`MultiSimilarityLoss`] | weighted positives and negatives | streamed |
+//! | [`CircleLoss`] | positives and negatives weighted by their own distance from where they should be | streamed |
+//!
+//! What is streamed keeps up to 32 MiB of scores, and beyond that no number per pair.
+//!
 //! Labels are identities here: only whether two are equal matters, and a row with a negative label is in no pair.
 
 mod argument;

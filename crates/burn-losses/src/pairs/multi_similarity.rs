@@ -62,6 +62,11 @@ impl MultiSimilarityLossConfig {
 /// [`MultiSimilarityMiner`](crate::mining::MultiSimilarityMiner); what a miner has chosen keeps a few matrices of
 /// `[batch, references]`.
 ///
+/// # When to take it
+///
+/// Take it first for retrieval by labelled batches (P classes, K samples each), with
+/// [`MultiSimilarityMiner`](crate::mining::MultiSimilarityMiner).
+///
 /// # Source
 ///
 /// Wang et al.: [Multi-Similarity Loss with General Pair Weighting](https://arxiv.org/abs/1904.06627), 2019,

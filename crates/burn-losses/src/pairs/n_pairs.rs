@@ -56,6 +56,11 @@ impl NPairsLossConfig {
 /// pairs of a miner. In host memory only anchors and positives are compared; on other devices, which rows these are is not
 /// known without waiting, so all rows are, and those that are not do not count.
 ///
+/// # When to take it
+///
+/// For batches of two samples of each class. Its products grow with the length of embeddings: keep that in check, or use
+/// [`PairScore::Cosine`](super::PairScore::Cosine).
+///
 /// # Deviations
 ///
 /// The paper adds a penalty on the squared lengths of the embeddings, which is a loss of its own here.

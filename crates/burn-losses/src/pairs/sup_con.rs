@@ -54,6 +54,10 @@ impl SupConLossConfig {
 /// The denominator is streamed, and the scores of the positives are one product with the sum of the rows of a label. Memory
 /// is `O((batch + references)·dim)`, and up to 32 MiB of scores that are kept for the backward pass.
 ///
+/// # When to take it
+///
+/// For labelled batches with several samples of each class; large batches help.
+///
 /// # Deviations
 ///
 /// pytorch-metric-learning's loss is 0 for a batch without a single negative; this is the paper's formula there. Its

@@ -88,6 +88,11 @@ impl TripletLossConfig {
 /// gradient for an anchor that equals its positive or its negative, and so for every weight before it, because its root
 /// has no floor under it. PyTorch's adds 1e-6 to every difference instead; this loss equals PyTorch's with `eps` 0.
 ///
+/// # When to take it
+///
+/// For ranking, and for data of triplets. All triplets or semi-hard ones to begin with; [`TripletMining::Hard`](super::TripletMining::Hard) from the
+/// start can pull everything to one point ([`Collapse`](crate::diagnostics::Collapse) sees it).
+///
 /// # Source
 ///
 /// Schroff, Kalenichenko, Philbin: [FaceNet](https://arxiv.org/abs/1503.03832), 2015, section 3.1, and 3.2 for

@@ -1,5 +1,14 @@
 //! Losses that compare embeddings with a few trained vectors per class, the proxies, instead of with each other.
 //!
+//! | loss | takes |
+//! | --- | --- |
+//! | [`NormalizedSoftmaxLoss`] | one proxy per class, a softmax of cosines |
+//! | [`ProxyNcaLoss`] | one proxy per class, a softmax of squared distances |
+//! | [`ProxyAnchorLoss`] | one proxy per class, each pulling at its samples and pushing the others of the batch |
+//! | [`SoftTripleLoss`] | several proxies per class, softly chosen |
+//!
+//! None makes a number per sample and proxy: they are streamed as the heads are.
+//!
 //! The proxies are parameters of the loss: make it a field of the model, or nothing trains them. Proxies often want a
 //! larger learning rate than the model, by a parameter group such as `^loss\.proxies`.
 //!

@@ -60,6 +60,10 @@ impl ClassBalancedConfig {
 /// `samples / (classes_per_batch·samples_per_class)` rounded down: with classes of equal size an epoch then uses nearly
 /// every sample once, with unequal ones the small classes are used more often than the large, which is the purpose.
 ///
+/// # When to take it
+///
+/// For every loss of pairs and triplets: in a batch drawn at random most anchors have no positive.
+///
 /// # Source
 ///
 /// Hermans, Beyer, Leibe: [In Defense of the Triplet Loss](https://arxiv.org/abs/1703.07737), 2017, section 2, the
