@@ -1,4 +1,4 @@
-//! What the three stories share: charts, the command line, and numbers that are the same on every run.
+//! What the stories share: charts, the command line, and numbers that are the same on every run.
 //!
 //! The stories themselves are in `src/bin`, one file each.
 
@@ -6,7 +6,6 @@
 
 pub mod chart;
 pub mod circle;
-pub mod denoising;
 pub mod robust;
 pub mod sparse;
 

@@ -109,7 +109,7 @@ fn charts<'a>(
     ];
     vec![
         chart("the lines", ["x", "y"], [Axis::Linear; 2], lines),
-        chart("the loss of L1", ["step", "mean loss"], [Axis::Linear, Axis::Logarithmic], l1),
+        chart("the loss of L1", ["step", "mean loss"], [Axis::Linear; 2], l1),
         chart("the last steps, above the least loss", ["step", "mean loss"], [Axis::Linear; 2], ends),
     ]
 }
