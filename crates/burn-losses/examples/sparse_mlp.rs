@@ -8,6 +8,7 @@
 
 use burn::module::{Module, ParamGroup};
 use burn::nn::{Linear, LinearConfig, Tanh};
+use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_losses::regression::{MseLoss, Reduction};
@@ -52,8 +53,9 @@ fn main() {
 
     // A row of the first layer is all that one input does. The step after the optimizer's shortens it, down to nothing.
     let rows = ParameterChoice::new().with_group(ParamGroup::from_predicate("first"));
-    let shrink = ProximalRowGroupsConfig::new(0.07).with_parameters(rows).init(&training_device);
-    let mut optimizer = SgdConfig::new().init();
+    let shrink = ProximalRowGroupsConfig::new(0.05).with_parameters(rows).init(&training_device);
+    // Without decay the second layer grows by what the first one loses.
+    let mut optimizer = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new(1e-2))).init();
     let learning_rate = 0.1;
     for step in 1..=1500 {
         let loss = MseLoss::new().forward(network.forward(inputs.clone()), targets.clone(), Reduction::Mean);
