@@ -6,7 +6,8 @@
 //! spread of the embeddings, bad labels.
 //! [`Collapse`] says whether the model tells anything apart, and [`fixed_scale`] and [`least_scale`] choose the scale of
 //! a head from the number of classes. With crate feature `train`, `EmbeddingOutput` is what a step hands to
-//! Burn's training loop, and `DiagnosticMetric` shows them there.
+//! Burn's training loop, and `DiagnosticMetric` shows them there; `RetrievalMetric` says how well the embeddings of a split find
+//! others of their label.
 
 mod collapse;
 mod cosines;
@@ -16,6 +17,8 @@ mod figures;
 mod metric;
 #[cfg(feature = "train")]
 mod output;
+#[cfg(feature = "train")]
+mod retrieval;
 mod scale;
 
 pub use collapse::{Collapse, Plateau};
@@ -26,4 +29,6 @@ pub use figures::{Figures, Reading};
 pub use metric::{Diagnostic, DiagnosticMetric};
 #[cfg(feature = "train")]
 pub use output::{EmbeddingOutput, ReadOutput};
+#[cfg(feature = "train")]
+pub use retrieval::{RetrievalFigure, RetrievalInput, RetrievalMetric};
 pub use scale::{fixed_scale, least_loss, least_scale};
