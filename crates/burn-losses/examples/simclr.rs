@@ -1,4 +1,4 @@
-//! Embeddings without labels: two views of every sample, compared with all others of the batch.
+//! Embeddings without labels: two views of every sample, told apart from those of a small batch and of a memory of past batches.
 //!
 //! ```sh
 //! cargo run -p burn-losses --example simclr --features flex,optim
@@ -11,6 +11,7 @@ use burn::nn::{Linear, LinearConfig, Relu};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_losses::InfoNceLossConfig;
+use burn_losses::memory::CrossBatchMemoryConfig;
 use burn_losses::prelude::*;
 use embedding_eval::{LabelledRows, Nearness, retrieval_among};
 
@@ -65,17 +66,20 @@ fn main() {
     let before = recall(&model.valid(), probes.clone(), &classes);
 
     let loss = InfoNceLossConfig::new().with_temperature(0.1).init(&training_device);
+    // Negatives from the last 8 batches. Shorter than an epoch, so no sample meets an older view of itself there.
+    let memory = CrossBatchMemoryConfig::new(16).with_capacity(512).init(&training_device);
     let mut optimizer = AdamConfig::new().init();
     for epoch in 0..8 {
         let (mut sum, mut steps) = (0.0, 0.0);
-        for batch in (0..2048).step_by(256) {
-            let places = Tensor::<1, Int>::arange(batch..batch + 256, &device);
+        for batch in (0..2048).step_by(64) {
+            let places = Tensor::<1, Int>::arange(batch..batch + 64, &device);
             let samples = samples.clone().select(0, places);
-            // Row i of one view is the positive of row i of the other; all other rows of both are negatives.
+            // Row i of one view is the positive of row i of the other. `Pairs::views(first, second)` is SimCLR without a memory.
             let [first, second] = [view(&samples), view(&samples)].map(|view| model.embed(Tensor::from_inner(view)));
-            let value = loss.forward_pairs(&Pairs::views(first, second));
+            let value = loss.forward_pairs(&Pairs::queue(first, second.clone(), memory.references()));
             let gradients = GradientsParams::from_grads(value.backward(), &model);
             model = optimizer.step(3e-3, model, gradients);
+            memory.enqueue(second, Tensor::arange(batch..batch + 64, &training_device));
             sum += value.into_scalar::<f64>();
             steps += 1.0;
         }
