@@ -69,22 +69,11 @@ default_is_new!(
     TripletLossConfig,
 );
 
-inherent_forward!(
-    CircleLoss,
-    ContrastiveLoss,
-    InfoNceLoss,
-    LiftedStructureLoss,
-    MarginLoss,
-    MultiSimilarityLoss,
-    NPairsLoss,
-    SupConLoss,
-    TripletLoss,
-);
-
-/// The same for what the pairs are given in.
+/// What a loss of pairs does, without a trait that has to be imported.
 macro_rules! inherent_forward_pairs {
-    ($($loss:ty),+ $(,)?) => {$(
-        impl $loss {
+    ($($loss:ty),+ $(,)?) => {
+        inherent_forward!($($loss),+);
+        $(impl $loss {
             /// The reduced loss of these pairs, as [`PairLoss::forward_pairs`] says.
             #[track_caller]
             pub fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
@@ -96,8 +85,8 @@ macro_rules! inherent_forward_pairs {
             pub fn forward_pairs_no_reduction(&self, pairs: &Pairs) -> Tensor<1> {
                 PairLoss::forward_pairs_no_reduction(self, pairs)
             }
-        }
-    )+};
+        })+
+    };
 }
 
 inherent_forward_pairs!(

@@ -23,6 +23,7 @@ mod products;
 
 use std::time::{Duration, Instant};
 
+use bench_steps::Backend;
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
 use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
@@ -66,16 +67,6 @@ struct Options {
     /// Time the forward and the backward pass apart; a GPU then waits between them.
     #[arg(long)]
     profile: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Backend {
-    Flex,
-    #[value(name = "ndarray")]
-    NdArray,
-    Wgpu,
-    Cuda,
-    Vulkan,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -174,32 +165,6 @@ impl Options {
             Path::Stream => Streaming::new().with_kept_bytes(0),
             _ => Streaming::new(),
         }
-    }
-}
-
-impl Backend {
-    /// `None` if its feature is off.
-    fn device(self) -> Option<Device> {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Flex => Some(Device::flex()),
-            #[cfg(feature = "ndarray")]
-            #[expect(deprecated, reason = "Burn deprecates ndarray in favour of flex; this project supports both")]
-            Self::NdArray => Some(Device::ndarray()),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Some(Device::wgpu(Default::default())),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Some(Device::cuda(0)),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Some(Device::vulkan(Default::default())),
-            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
-            _ => None,
-        }
-    }
-
-    /// Whether its tensors are memory of this process, which the processor computes with.
-    fn is_host(self) -> bool {
-        matches!(self, Self::Flex | Self::NdArray)
     }
 }
 

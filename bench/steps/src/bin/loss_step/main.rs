@@ -12,7 +12,7 @@ mod tasks;
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
+use bench_steps::Backend;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 
@@ -36,37 +36,6 @@ struct Options {
     /// The least number of measured steps, after one that warms up; more where they are quick.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Backend {
-    Flex,
-    #[value(name = "ndarray")]
-    NdArray,
-    Wgpu,
-    Cuda,
-    Vulkan,
-}
-
-impl Backend {
-    /// `None` if its feature is off.
-    fn device(self) -> Option<Device> {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Flex => Some(Device::flex()),
-            #[cfg(feature = "ndarray")]
-            #[expect(deprecated, reason = "Burn deprecates ndarray in favour of flex; this project supports both")]
-            Self::NdArray => Some(Device::ndarray()),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Some(Device::wgpu(Default::default())),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Some(Device::cuda(0)),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Some(Device::vulkan(Default::default())),
-            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
-            _ => None,
-        }
-    }
 }
 
 /// Quick steps are repeated for as long as this.
