@@ -234,6 +234,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "AdaCos: classes must be >= 3, got 2")]
     fn too_few_classes_are_rejected() {
-        AdaCosConfig::new(3, 2).init(&Device::flex());
+        AdaCosConfig::new(2, 2).init(&Device::flex());
     }
 }
