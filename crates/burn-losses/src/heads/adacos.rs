@@ -89,16 +89,15 @@ impl AdaCosConfig {
 ///
 /// ```
 /// use burn::module::Param;
-/// use burn::tensor::{Device, Int, Tensor};
+/// use burn::tensor::{Device, Tensor};
 /// use burn_losses::heads::AdaCosConfig;
 ///
 /// let device = Device::default();
 /// let mut head = AdaCosConfig::new(3, 2).init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], &device));
-/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
-/// // Embeddings cost less with the label of their nearest center.
-/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
-/// assert!(loss([0, 1]) < loss([1, 0]));
+/// // The scale starts at sqrt(2)·ln(3 - 1), and the first cosine is 0.6.
+/// let logits = head.logits(Tensor::<2>::from_data([[3.0, 4.0]], &device)).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0_f32.sqrt() * 2.0_f32.ln() * 0.6).abs() < 1e-5);
 /// ```
 pub type AdaCos = Head<AdaCosRule>;
 

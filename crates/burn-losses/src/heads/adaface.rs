@@ -76,17 +76,19 @@ impl AdaFaceConfig {
 /// average        = momentum·mean(lengths of the batch) + (1 - momentum)·average;  deviation likewise
 /// ```
 ///
-/// Good pictures (`quality` 1) have a margin of the cosine, bad ones (-1) one of the angle. The average and the deviation
-/// start at 20 and 100. They are state: saved and loaded with the module, and updated, before they are used, by every
-/// forward on an autodiff device; never in evaluation, nor when the module is frozen (the authors'
-/// code updates them in evaluation too). Lengths count as no shorter than 0.001 and no longer than 100, and are constants
-/// of the gradient. Rows without a class or with a number that is not finite do not count; a batch of one leaves the
-/// deviation as it is (the authors' becomes NaN for good). Beyond pi the cosine goes on falling, folded as in SphereFace; the
-/// authors' stays flat. With a `margin` of 0 it is `NormFace`. See [`Head`] for the loss.
+/// A bad picture (`quality` -1) has the margin of ArcFace, a middling one (0) that of CosFace, and a good one (1) twice
+/// that of CosFace with a negative one of the angle. The average and the deviation start at 20 and 100. They are state:
+/// saved and loaded with the module, and updated, before they are used, by every forward on an autodiff device; never
+/// in evaluation, nor when the module is frozen (the authors' code updates them in evaluation too). Lengths count as no
+/// shorter than 0.001 and no longer than 100, and are constants of the gradient. Rows without a class or with a number
+/// that is not finite do not count; a batch of one leaves the deviation as it is (the authors' becomes NaN for good).
+/// Beyond pi the cosine goes on falling, folded as in SphereFace; the authors' stays flat. With a `margin` of 0 it is
+/// `NormFace`. See [`Head`] for the loss.
 ///
 /// # When to take it
 ///
-/// Take it for pictures of mixed quality, such as faces from surveillance; batches must be large enough for a mean length.
+/// Take it for pictures of mixed quality, such as faces from surveillance. Batches must be large enough for a mean
+/// length, and the model must not divide embeddings by their length; otherwise take [`ArcFace`](super::ArcFace).
 ///
 /// # Source
 ///
@@ -100,12 +102,16 @@ impl AdaFaceConfig {
 /// use burn_losses::heads::AdaFaceConfig;
 ///
 /// let device = Device::default();
-/// let mut head = AdaFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// let mut head = AdaFaceConfig::new(2, 2).with_concentration(1000.0).with_scale(2.0).init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
-/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
-/// // Embeddings cost less with the label of their nearest center.
-/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
-/// assert!(loss([0, 1]) < loss([1, 0]));
+/// let embeddings = Tensor::<2>::from_data([[60.0, 80.0], [0.6, 0.8]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0, 0], &device);
+/// // Both have the cosines 0.6 and 0.8. The average length starts at 20: the first counts as the best picture, and the
+/// // second as the worst.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// let angle = 0.6_f32.acos();
+/// assert!((logits[0] - 2.0 * ((angle - 0.4).cos() - 0.8)).abs() < 1e-5);
+/// assert!((logits[2] - 2.0 * (angle + 0.4).cos()).abs() < 1e-5);
 /// ```
 pub type AdaFace = Head<AdaFaceRule>;
 

@@ -96,8 +96,9 @@ impl ArcFaceConfig {
 ///
 /// # When to take it
 ///
-/// Take it first for identities with many samples each. With few classes, lower the scale; where it does not begin to learn, begin with a
-/// smaller margin, or take [`CosFace`](super::CosFace).
+/// Take it first for identities with many samples each. With few classes, lower the scale; where it does not begin to
+/// learn, begin with a smaller margin, or take [`CosFace`](super::CosFace). For wrong labels there is
+/// [`SubCenterArcFace`](super::SubCenterArcFace).
 ///
 /// # Source
 ///

@@ -19,6 +19,13 @@ use crate::shape::check_shape;
 /// Settings of [`ClassCenters`], the same in every head: how the centers start, which labels count, and what a batch is
 /// compared with.
 ///
+/// # When to take it
+///
+/// Only to change one of these; every head has them by default. Where classes are too many to compare with all of them,
+/// take a `sample_rate` below 1; otherwise keep 1, which leaves nothing out.
+///
+/// # Example
+///
 /// ```
 /// use burn::tensor::Device;
 /// use burn_losses::heads::{ArcFaceConfig, CentersConfig};
@@ -124,8 +131,8 @@ impl CentersConfig {
 /// negatives[i] = log(sum over j in sample, j != labels[i], of exp(scale·<x[i], w[j]>))
 /// ```
 ///
-/// The margin and the loss stay those of the head. With hundreds of thousands of classes a tenth of them trains as well,
-/// in a tenth of the time. The gradient of a class that is not in the sample is 0. By default it is dense, so every
+/// The margin and the loss stay those of the head. The paper finds no loss of accuracy with a tenth of the classes; the
+/// comparison then costs a tenth. The gradient of a class that is not in the sample is 0. By default it is dense, so every
 /// optimizer works; but one with momentum or weight decay moves such a class all the same, and every one walks all classes,
 /// which is then most of a step. [`RowGradient::Drawn`] and the optimizers of [`optim`](crate::optim) do neither.
 ///

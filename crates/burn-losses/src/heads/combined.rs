@@ -75,7 +75,8 @@ impl CombinedMarginConfig {
 ///
 /// # When to take it
 ///
-/// For margins between those of [`ArcFace`](super::ArcFace) and [`CosFace`](super::CosFace), as InsightFace's recipes have them.
+/// For margins between those of [`ArcFace`](super::ArcFace) and [`CosFace`](super::CosFace), as InsightFace's recipes
+/// have them. It has three numbers to choose: begin with one of the two.
 ///
 /// # Source
 ///
@@ -90,7 +91,8 @@ impl CombinedMarginConfig {
 /// use burn_losses::heads::CombinedMarginConfig;
 ///
 /// let device = Device::default();
-/// let mut head = CombinedMarginConfig::new(2, 2).with_angle_margin(0.3).with_cosine_margin(0.2).with_scale(2.0).init(&device);
+/// let config = CombinedMarginConfig::new(2, 2).with_angle_margin(0.3).with_cosine_margin(0.2).with_scale(2.0);
+/// let mut head = config.init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
 /// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0], &device);

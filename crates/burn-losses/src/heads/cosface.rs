@@ -13,8 +13,8 @@ pub struct CosFaceConfig {
     pub classes: usize,
     /// The length of an embedding; `>= 1`.
     pub embedding_dim: usize,
-    /// What is taken off the target cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; negative margins
-    /// help when the classes to tell apart later are not those trained on.
+    /// What is taken off the target cosine; in `[-1000, 1000]`. The paper uses 0.35, InsightFace 0.4; for few-shot
+    /// classification a negative one can be better ([Liu et al. 2020](https://arxiv.org/abs/2003.12060)).
     /// Default: `0.35`.
     #[config(default = 0.35)]
     pub margin: f64,
@@ -59,7 +59,8 @@ impl CosFaceConfig {
 ///
 /// # When to take it
 ///
-/// Take it where [`ArcFace`](super::ArcFace) does not begin to learn: its margin never bends the gradient.
+/// Take it where [`ArcFace`](super::ArcFace) does not begin to learn: its margin never bends the gradient. Where
+/// pictures are of mixed quality, take [`AdaFace`](super::AdaFace).
 ///
 /// # Source
 ///

@@ -71,7 +71,8 @@ impl CurricularFaceConfig {
 ///
 /// # When to take it
 ///
-/// Where hard classes should count more as training goes on. Labels should be clean: a wrong one looks hard.
+/// Where hard classes should count more as training goes on. Labels should be clean, since a wrong one looks hard; else
+/// take [`SubCenterArcFace`](super::SubCenterArcFace) first.
 ///
 /// # Source
 ///
@@ -85,12 +86,14 @@ impl CurricularFaceConfig {
 /// use burn_losses::heads::CurricularFaceConfig;
 ///
 /// let device = Device::default();
-/// let mut head = CurricularFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// let mut head = CurricularFaceConfig::new(2, 2).with_margin(0.5).with_scale(1.0).init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
-/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
-/// // Embeddings cost less with the label of their nearest center.
-/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
-/// assert!(loss([0, 1]) < loss([1, 0]));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 0.6 and 0.8. The other class is hard; before training the average is 0, so it counts as 0.8·0.8.
+/// let loss = head.forward(embeddings, labels).into_scalar::<f32>();
+/// let (target, hard) = ((0.6_f32.acos() + 0.5).cos(), 0.8 * 0.8);
+/// assert!((loss - (hard - target).exp().ln_1p()).abs() < 1e-5);
 /// ```
 pub type CurricularFace = Head<CurricularFaceRule>;
 

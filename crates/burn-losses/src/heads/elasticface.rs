@@ -106,7 +106,7 @@ impl ElasticFaceConfig {
 /// # When to take it
 ///
 /// Where one fixed margin is too strict for some classes and too loose for others; it has the cost of
-/// [`ArcFace`](super::ArcFace).
+/// [`ArcFace`](super::ArcFace), and a noisier loss. Where one margin suits all classes, take that.
 ///
 /// # Source
 ///

@@ -31,7 +31,7 @@ pub struct MagFaceConfig {
     pub largest_margin: f64,
     /// What the penalty of short embeddings is multiplied with (the paper's lambda_g); at least
     /// `scale·slope·longest²·shortest² / (longest² - shortest²)` with `slope` that of the margin, 22.6 with the other
-    /// defaults: below it the loss has no best length.
+    /// defaults, and at most 1e9: below the least the loss has no best length.
     /// Default: `35.0`.
     #[config(default = 35.0)]
     pub length_weight: f64,

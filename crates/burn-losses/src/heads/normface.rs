@@ -53,7 +53,8 @@ impl NormFaceConfig {
 ///
 /// # When to take it
 ///
-/// A baseline without a margin, and what a head with a margin can be warmed up by.
+/// As a baseline, and to warm up a head with a margin. It has no margin itself: to tell apart people who were not in
+/// training, take [`CosFace`](super::CosFace) or [`ArcFace`](super::ArcFace).
 ///
 /// # Source
 ///

@@ -98,7 +98,8 @@ impl SphereFace2Config {
 ///
 /// # When to take it
 ///
-/// Take it for verification, or where labels are noisy: classes do not compete in a softmax.
+/// Take it for verification, or where labels are noisy: classes do not compete in a softmax. To tell which class of
+/// those in training a sample is of, take [`ArcFace`](super::ArcFace).
 ///
 /// # Source
 ///
@@ -112,12 +113,15 @@ impl SphereFace2Config {
 /// use burn_losses::heads::SphereFace2Config;
 ///
 /// let device = Device::default();
-/// let mut head = SphereFace2Config::new(2, 2).with_scale(8.0).init(&device);
+/// let mut head = SphereFace2Config::new(2, 2).with_exponent(1.0).with_scale(1.0).init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
-/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
-/// // Embeddings cost less with the label of their nearest center.
-/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
-/// assert!(loss([0, 1]) < loss([1, 0]));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// head.rule.bias = Param::from_tensor(Tensor::zeros([1], &device));
+/// // The cosines are 1 and 0: the first should be above the margin of 0.4, the second below -0.4.
+/// let loss = head.forward(embeddings, labels).into_scalar::<f32>();
+/// let (own, other) = ((-0.6_f32).exp().ln_1p(), 0.4_f32.exp().ln_1p());
+/// assert!((loss - (0.7 * own + 0.3 * other)).abs() < 1e-5);
 /// ```
 pub type SphereFace2 = Head<SphereFace2Rule>;
 

@@ -72,13 +72,31 @@ impl SubCenterArcFaceConfig {
 ///
 /// # When to take it
 ///
-/// Take it where labels are wrong or a class has several looks: train with it, drop what [`outliers`] names, train again with
-/// [`ArcFace`](super::ArcFace).
+/// Take it where labels are wrong or a class has several looks: train with it, drop what [`outliers`] names, train
+/// again with [`ArcFace`](super::ArcFace). With clean labels take that at once: this has several times its centers.
 ///
 /// # Source
 ///
 /// Deng, Guo, Liu, Gong, Zafeiriou: [Sub-center ArcFace](https://ibug.doc.ic.ac.uk/media/uploads/documents/eccv_1445.pdf),
 /// 2020, section 3.
+///
+/// # Example
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::SubCenterArcFaceConfig;
+///
+/// let device = Device::default();
+/// let mut head = SubCenterArcFaceConfig::new(2, 2).with_sub_centers(2).with_scale(2.0).init(&device);
+/// let centers = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]];
+/// head.centers.weight = Param::from_tensor(Tensor::from_data(centers, &device));
+/// let embeddings = Tensor::<2>::from_data([[3.0, 4.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The centers of class 0 have the cosines 0.6 and 0.8. The margin goes on the angle with the nearer one.
+/// let logits = head.margin_logits(embeddings, labels).try_into_vec_as::<f32>().unwrap();
+/// assert!((logits[0] - 2.0 * (0.8_f32.acos() + 0.5).cos()).abs() < 1e-5);
+/// ```
 pub type SubCenterArcFace = Head<SubCenterArcFaceRule>;
 
 /// The rule of [`SubCenterArcFace`].

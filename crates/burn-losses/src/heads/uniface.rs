@@ -67,7 +67,8 @@ impl UniFaceConfig {
 ///
 /// # When to take it
 ///
-/// Take it for verification at one threshold for all people, which its bias is trained to be.
+/// Take it for verification at one threshold for all people, which its bias is trained to be. For ranking alone, where
+/// no threshold is needed, take [`ArcFace`](super::ArcFace).
 ///
 /// # Source
 ///
@@ -83,12 +84,14 @@ impl UniFaceConfig {
 /// use burn_losses::heads::UniFaceConfig;
 ///
 /// let device = Device::default();
-/// let mut head = UniFaceConfig::new(2, 2).with_scale(8.0).init(&device);
+/// let mut head = UniFaceConfig::new(2, 2).with_margin(0.4).with_scale(1.0).init(&device);
 /// head.centers.weight = Param::from_tensor(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device));
-/// let embeddings = Tensor::<2>::from_data([[0.9, 0.1], [0.2, 0.8]], &device);
-/// // Embeddings cost less with the label of their nearest center.
-/// let loss = |labels| head.forward(embeddings.clone(), Tensor::<1, Int>::from_ints(labels, &device)).into_scalar::<f32>();
-/// assert!(loss([0, 1]) < loss([1, 0]));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// let labels = Tensor::<1, Int>::from_ints([0], &device);
+/// // The cosines are 1 and 0, and the bias starts at ln(10·2).
+/// let loss = head.forward(embeddings, labels).into_scalar::<f32>();
+/// let (own, other) = ((1.0 + 20.0 * (-0.6_f32).exp()).ln(), (1.0 + 1.0 / 20.0_f32).ln());
+/// assert!((loss - (own + other)).abs() < 1e-5);
 /// ```
 pub type UniFace = Head<UniFaceRule>;
 
