@@ -114,16 +114,18 @@ enum Centers {
 ///
 /// # When to take it
 ///
-/// Beside a cross-entropy, for classes that should be tight as well as apart. A head with a margin does both by itself.
+/// Beside a cross-entropy, for classes that should be tight as well as apart. A head with a margin, such as
+/// [`ArcFace`](crate::heads::ArcFace), does both by itself.
 ///
 /// # Source
 ///
 /// Wen, Zhang, Li, Qiao: [A Discriminative Feature Learning Approach for Deep Face
 /// Recognition](https://ydwen.github.io/papers/WenECCV16.pdf), 2016, section 3.2, equations 2 to 4.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::center::CenterLossConfig;
 ///
 /// let device = Device::default().autodiff();

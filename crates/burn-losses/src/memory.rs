@@ -64,17 +64,20 @@ impl CrossBatchMemoryConfig {
 ///
 /// # When to take it
 ///
-/// For losses of pairs whose batches are too small to hold enough negatives. Embeddings must move slowly: fill it after some epochs.
+/// For losses of pairs whose batches are too small to hold enough negatives. Embeddings must move slowly: fill it after
+/// some epochs. Where a batch can hold the negatives, a larger batch is simpler.
 ///
 /// # Source
 ///
 /// Wang et al.: [Cross-Batch Memory for Embedding Learning](https://arxiv.org/abs/1912.06798), 2020, section 3. The
 /// paper puts a batch in before it is compared and so compares it with itself; here that is a loss of its own.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::memory::CrossBatchMemoryConfig;
-/// use burn_losses::pairs::{InfoNceLossConfig, PairLoss, Pairs};
+/// use burn_losses::pairs::{InfoNceLossConfig, Pairs};
 ///
 /// let device = Device::default().autodiff();
 /// let memory = CrossBatchMemoryConfig::new(2).with_capacity(3).init(&device);

@@ -49,7 +49,8 @@ impl AngularMinerConfig {
 ///
 /// # When to take it
 ///
-/// Where distances differ in scale between classes: an angle does not.
+/// Where distances differ in scale between classes: an angle does not. It lists all triplets: for large batches take
+/// [`SemiHardMiner`](super::SemiHardMiner).
 ///
 /// # Source
 ///

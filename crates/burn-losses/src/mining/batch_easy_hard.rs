@@ -83,19 +83,22 @@ impl BatchEasyHardMinerConfig {
 /// # When to take it
 ///
 /// Easy positives keep the spread within a class that [`BatchHardMiner`](super::BatchHardMiner) would pull together.
+/// For classes that should be tight take that.
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, BatchEasyHardMinerConfig, Strategy};
+/// use burn_losses::mining::{BatchEasyHardMinerConfig, Miner, Strategy};
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.25]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
-/// let chosen = BatchEasyHardMinerConfig::new().with_negative(Strategy::Hard).init(&device).mine(&Pairs::in_batch(embeddings, labels));
-/// // From 0 the easiest positive is 1 away and the hardest negative 2.25, from 1 they are 1 and 1.25 away: losses of 0 and 0.25.
+/// let miner = BatchEasyHardMinerConfig::new().with_negative(Strategy::Hard).init(&device);
+/// let chosen = miner.mine(&Pairs::in_batch(embeddings, labels));
+/// // From 0 the easiest positive is 1 away and the hardest negative 2.25, from 1 they are 1 and 1.25 away: losses of 0
+/// // and 0.25.
 /// let loss = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs(&chosen).into_scalar::<f32>();
 /// assert!((loss - 0.125).abs() < 1e-5, "{loss}");
 /// ```

@@ -37,17 +37,20 @@ impl BatchHardMinerConfig {
 ///
 /// # When to take it
 ///
-/// Before a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings that are partly trained; wrong labels are hard, and chosen.
+/// Before a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings that are partly trained. Not at the start, nor
+/// with labels that are wrong, since those look hard and are chosen: take [`SemiHardMiner`](super::SemiHardMiner).
 ///
 /// # Source
 ///
 /// Hermans, Beyer, Leibe: [In Defense of the Triplet Loss](https://arxiv.org/abs/1703.07737), 2017, section 2,
 /// equation 5.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::mining::{BatchHardMinerConfig, Miner};
-/// use burn_losses::pairs::{PairLoss, Pairs, TripletLossConfig};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [4.0], [6.0]], &device);

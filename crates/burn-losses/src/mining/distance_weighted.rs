@@ -69,18 +69,21 @@ impl DistanceWeightedMinerConfig {
 ///
 /// # When to take it
 ///
-/// Before a [`MarginLoss`](crate::pairs::MarginLoss) or a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings of length 1, for negatives of every
-/// distance.
+/// Before a [`MarginLoss`](crate::pairs::MarginLoss) or a [`TripletLoss`](crate::pairs::TripletLoss) on embeddings of
+/// length 1, for negatives of every distance. For embeddings of any length take
+/// [`SemiHardMiner`](super::SemiHardMiner).
 ///
 /// # Source
 ///
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
 /// 2017, section 4.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::mining::{DistanceWeightedMinerConfig, Miner};
-/// use burn_losses::pairs::{MarginLossConfig, PairLoss, Pairs};
+/// use burn_losses::pairs::{MarginLossConfig, Pairs};
 /// use burn_losses::reduction::EmbeddingReduction;
 ///
 /// let device = Device::default();

@@ -5,7 +5,7 @@ use crate::pairs::Pairs;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::mining::{BatchHardMinerConfig, Miner};
-/// use burn_losses::pairs::{PairLoss, Pairs, TripletLossConfig};
+/// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();
 /// let (miner, loss) = (BatchHardMinerConfig::new().init(&device), TripletLossConfig::new().init(&device));

@@ -45,17 +45,26 @@ impl MultiSimilarityMinerConfig {
 /// Made for the multi-similarity loss, with [`Distance::Cosine`](crate::distance::Distance::Cosine), where it is the
 /// paper's rule on cosines. An anchor without a positive or without a negative is in no pair.
 ///
+/// # When to take it
+///
+/// Before a [`MultiSimilarityLoss`](crate::pairs::MultiSimilarityLoss), or another loss of cosines, to leave out what
+/// is easy. One wrong label moves what counts as hard for its anchors: where labels are wrong take
+/// [`PairMarginMiner`](super::PairMarginMiner), whose bounds do not depend on the batch.
+///
 /// # Source
 ///
 /// Wang et al.: [Multi-Similarity Loss](https://arxiv.org/abs/1904.06627), 2019, section 4.1, equations 6 and 7.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::mining::{Miner, MultiSimilarityMinerConfig};
-/// use burn_losses::pairs::{MultiSimilarityLossConfig, PairLoss, Pairs};
+/// use burn_losses::pairs::{MultiSimilarityLossConfig, Pairs};
 ///
 /// let device = Device::default();
-/// let (miner, loss) = (MultiSimilarityMinerConfig::new().init(&device), MultiSimilarityLossConfig::new().init(&device));
+/// let miner = MultiSimilarityMinerConfig::new().init(&device);
+/// let loss = MultiSimilarityLossConfig::new().init(&device);
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
 /// let pairs = miner.mine(&Pairs::in_batch(embeddings, labels));

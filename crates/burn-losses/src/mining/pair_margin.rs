@@ -50,7 +50,9 @@ impl PairMarginMinerConfig {
 ///
 /// # When to take it
 ///
-/// Before a [`ContrastiveLoss`](crate::pairs::ContrastiveLoss) or another loss of pairs, where easy pairs are many.
+/// Before a [`ContrastiveLoss`](crate::pairs::ContrastiveLoss) or another loss of pairs, where easy pairs are many. Its
+/// bounds are fixed and must fit the distance: where they cannot be known, take
+/// [`MultiSimilarityMiner`](super::MultiSimilarityMiner).
 ///
 /// # Source
 ///

@@ -49,7 +49,8 @@ impl SemiHardMinerConfig {
 ///
 /// # When to take it
 ///
-/// Before a [`TripletLoss`](crate::pairs::TripletLoss) that [`BatchHardMiner`](super::BatchHardMiner) would make collapse.
+/// Before a [`TripletLoss`](crate::pairs::TripletLoss) that [`BatchHardMiner`](super::BatchHardMiner) would make
+/// collapse. Once it finds hardly a triplet, go on with that.
 ///
 /// # Source
 ///

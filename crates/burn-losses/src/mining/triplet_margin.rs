@@ -58,7 +58,8 @@ impl TripletMarginMinerConfig {
 ///
 /// # When to take it
 ///
-/// Where the triplets of a loss should be chosen by the margin; lists all of them, so batches are small.
+/// Where the triplets of a loss should be chosen by the margin. It lists all of them: for batches of more than a few
+/// hundred rows take [`SemiHardMiner`](super::SemiHardMiner).
 ///
 /// # Source
 ///
@@ -74,7 +75,8 @@ impl TripletMarginMinerConfig {
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[0.0], [1.0], [2.25]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([0, 0, 1], &device);
-/// let chosen = TripletMarginMinerConfig::new().with_margin(0.5).init(&device).mine(&Pairs::in_batch(embeddings, labels));
+/// let miner = TripletMarginMinerConfig::new().with_margin(0.5).init(&device);
+/// let chosen = miner.mine(&Pairs::in_batch(embeddings, labels));
 /// // From 0 the positive is 1 and the negative 2.25 away: kept apart. From 1 they are 1 and 1.25 away: a loss of 0.25.
 /// let loss = TripletLossConfig::new().with_margin(0.5).init(&device).forward_pairs(&chosen).into_scalar::<f32>();
 /// assert!((loss - 0.25).abs() < 1e-5, "{loss}");

@@ -31,10 +31,11 @@ use crate::shape::check_shape;
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::mining::{Miner, MultiSimilarityMinerConfig};
-/// use burn_losses::pairs::{MultiSimilarityLossConfig, PairLoss, Pairs};
+/// use burn_losses::pairs::{MultiSimilarityLossConfig, Pairs};
 ///
 /// let device = Device::default();
-/// let (loss, miner) = (MultiSimilarityLossConfig::new().init(&device), MultiSimilarityMinerConfig::new().init(&device));
+/// let miner = MultiSimilarityMinerConfig::new().init(&device);
+/// let loss = MultiSimilarityLossConfig::new().init(&device);
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5, 6], &device);
 ///
@@ -133,7 +134,7 @@ impl Pairs {
     /// ```
     /// use burn::tensor::{Device, Int, Tensor};
     /// use burn_losses::memory::CrossBatchMemoryConfig;
-    /// use burn_losses::pairs::{PairLoss, Pairs, TripletLossConfig};
+    /// use burn_losses::pairs::{Pairs, TripletLossConfig};
     ///
     /// let device = Device::default().autodiff();
     /// let memory = CrossBatchMemoryConfig::new(1).with_capacity(3).init(&device);

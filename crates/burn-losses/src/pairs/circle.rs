@@ -65,9 +65,10 @@ impl CircleLossConfig {
 ///
 /// Sun et al.: [Circle Loss](https://arxiv.org/abs/2002.10857), 2020, sections 3.2 and 3.3.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::CircleLossConfig;
 ///
 /// let device = Device::default();

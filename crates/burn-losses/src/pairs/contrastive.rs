@@ -107,9 +107,10 @@ impl ContrastiveLossConfig {
 /// Hadsell, Chopra, LeCun: [Dimensionality Reduction by Learning an Invariant
 /// Mapping](http://yann.lecun.com/exdb/publis/pdf/hadsell-chopra-lecun-06.pdf), 2006, section 2.1, equation 4.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::ContrastiveLossConfig;
 ///
 /// let device = Device::default();

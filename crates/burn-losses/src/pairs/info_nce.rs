@@ -82,9 +82,10 @@ impl InfoNceLossConfig {
 /// [SimCLR](https://arxiv.org/abs/2002.05709), 2020, equation 1; He et al.: [MoCo](https://arxiv.org/abs/1911.05722),
 /// 2020, equation 1; Radford et al.: [CLIP](https://arxiv.org/abs/2103.00020), 2021, section 2.3.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::InfoNceLossConfig;
 ///
 /// let device = Device::default();

@@ -66,7 +66,8 @@ impl LiftedStructureLossConfig {
 ///
 /// # When to take it
 ///
-/// Where a batch holds several samples of each class and all negatives should count, the near ones most.
+/// Where a batch holds several samples of each class and all negatives should count, the near ones most. It orders
+/// distances and sets no threshold: for one take [`MarginLoss`](super::MarginLoss).
 ///
 /// # Source
 ///
@@ -74,9 +75,10 @@ impl LiftedStructureLossConfig {
 /// 2017, section 2, `L_LG`; generalised from Song et al.: [Deep Metric Learning via Lifted Structured Feature
 /// Embedding](https://arxiv.org/abs/1511.06452), 2016.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::LiftedStructureLossConfig;
 ///
 /// let device = Device::default();

@@ -84,7 +84,8 @@ impl MarginLossConfig {
 ///
 /// # When to take it
 ///
-/// With [`DistanceWeightedMiner`](crate::mining::DistanceWeightedMiner), where the distance that separates pairs should be learned.
+/// With [`DistanceWeightedMiner`](crate::mining::DistanceWeightedMiner), where the distance that separates pairs should
+/// be learned. Where only the order counts, take [`TripletLoss`](super::TripletLoss).
 ///
 /// # Deviations
 ///
@@ -99,9 +100,10 @@ impl MarginLossConfig {
 /// Wu, Manmatha, Smola, Krähenbühl: [Sampling Matters in Deep Embedding Learning](https://arxiv.org/abs/1706.07567),
 /// 2017, section 4, margin based loss; the boundary per image is left out.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::MarginLossConfig;
 /// use burn_losses::reduction::EmbeddingReduction;
 ///

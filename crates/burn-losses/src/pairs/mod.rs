@@ -4,17 +4,17 @@
 //! [`forward_pairs`](PairLoss::forward_pairs) takes [`Pairs`]: with references, with a memory, two views, given row by row,
 //! of a matrix of distances, or as a [miner](crate::mining) has chosen them. A loss that has no use for such pairs panics.
 //!
-//! | loss | takes | memory beside the gradients |
-//! | --- | --- | --- |
-//! | [`ContrastiveLoss`] | pairs by their distance | `batch·references` distances |
-//! | [`TripletLoss`] | triplets: given, mined, all, hard, semi-hard | `batch·references` distances |
-//! | [`LiftedStructureLoss`] | all positives and all negatives of an anchor | `batch·references` distances |
-//! | [`MarginLoss`] | pairs against a trained distance | `batch·references` distances |
-//! | [`InfoNceLoss`] | one positive among negatives, by cosine | streamed |
-//! | [`SupConLoss`] | all positives at once among all others | streamed |
-//! | [`NPairsLoss`] | one positive among those of other classes, by product | streamed |
-//! | [`MultiSimilarityLoss`] | weighted positives and negatives | streamed |
-//! | [`CircleLoss`] | positives and negatives weighted by their own distance from where they should be | streamed |
+//! | loss | takes | for | memory beside the gradients |
+//! | --- | --- | --- | --- |
+//! | [`ContrastiveLoss`] | pairs by their distance | data that comes as pairs | `batch·references` distances |
+//! | [`TripletLoss`] | triplets: given, mined, all, hard, semi-hard | ranking; data that comes as triplets | `batch·references` distances |
+//! | [`LiftedStructureLoss`] | all positives and all negatives of an anchor | hard triplets without jumps | `batch·references` distances |
+//! | [`MarginLoss`] | pairs against a trained distance | one threshold for all pairs | `batch·references` distances |
+//! | [`InfoNceLoss`] | one positive among negatives, by cosine | two views, image and text, query and document | streamed |
+//! | [`SupConLoss`] | all positives at once among all others | labels, several samples of each class | streamed |
+//! | [`NPairsLoss`] | one positive among those of other classes, by product | labels, two samples of each class | streamed |
+//! | [`MultiSimilarityLoss`] | weighted positives and negatives | retrieval by labelled batches | streamed |
+//! | [`CircleLoss`] | positives and negatives weighted by their own distance from where they should be | the same | streamed |
 //!
 //! What is streamed keeps up to 32 MiB of scores, and beyond that no number per pair.
 //!

@@ -65,22 +65,25 @@ impl MultiSimilarityLossConfig {
 /// # When to take it
 ///
 /// Take it first for retrieval by labelled batches (P classes, K samples each), with
-/// [`MultiSimilarityMiner`](crate::mining::MultiSimilarityMiner).
+/// [`MultiSimilarityMiner`](crate::mining::MultiSimilarityMiner). For one positive per row take
+/// [`InfoNceLoss`](super::InfoNceLoss).
 ///
 /// # Source
 ///
 /// Wang et al.: [Multi-Similarity Loss with General Pair Weighting](https://arxiv.org/abs/1904.06627), 2019,
 /// equation 15.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::MultiSimilarityLossConfig;
 ///
 /// let device = Device::default();
 /// let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.6, 0.8]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([5, 5], &device);
 /// let loss = MultiSimilarityLossConfig::new().init(&device).forward(embeddings, labels);
+/// // One positive each, with a cosine of 0.6, and no negative.
 /// assert!((loss.into_scalar::<f32>() - 0.5 * (1.0 + (-0.2_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]

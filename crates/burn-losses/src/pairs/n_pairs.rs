@@ -58,7 +58,8 @@ impl NPairsLossConfig {
 ///
 /// # When to take it
 ///
-/// For batches of two samples of each class. Its products grow with the length of embeddings: keep that in check, or use
+/// For batches of two samples of each class; of more it uses two, and [`SupConLoss`](super::SupConLoss) all. Its
+/// products grow with the length of embeddings: keep that in check, or use
 /// [`PairScore::Cosine`](super::PairScore::Cosine).
 ///
 /// # Deviations
@@ -71,14 +72,17 @@ impl NPairsLossConfig {
 /// Objective](https://papers.nips.cc/paper/6200-improved-deep-metric-learning-with-multi-class-n-pair-loss-objective),
 /// 2016, section 3.2.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::pairs::{NPairsLossConfig, PairLoss, Pairs};
+/// use burn_losses::pairs::{NPairsLossConfig, Pairs};
 ///
 /// let device = Device::default();
 /// let anchors = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
 /// let positives = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 2.0]], &device);
 /// let loss = NPairsLossConfig::new().init(&device).forward_pairs(&Pairs::aligned(anchors, positives));
+/// // The product with the own positive is 2, with the other one 0.
 /// assert!((loss.into_scalar::<f32>() - (1.0 + (-2.0_f32).exp()).ln()).abs() < 1e-6);
 /// ```
 #[derive(Module, Debug)]

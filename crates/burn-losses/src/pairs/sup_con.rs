@@ -56,7 +56,8 @@ impl SupConLossConfig {
 ///
 /// # When to take it
 ///
-/// For labelled batches with several samples of each class; large batches help.
+/// For labelled batches with several samples of each class; large batches help. For pairs without labels take
+/// [`InfoNceLoss`](super::InfoNceLoss).
 ///
 /// # Deviations
 ///
@@ -68,9 +69,10 @@ impl SupConLossConfig {
 ///
 /// Khosla et al.: [Supervised Contrastive Learning](https://arxiv.org/abs/2004.11362), 2020, section 3.2.2, equation 2.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::SupConLossConfig;
 ///
 /// let device = Device::default();

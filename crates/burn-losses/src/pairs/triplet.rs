@@ -90,8 +90,10 @@ impl TripletLossConfig {
 ///
 /// # When to take it
 ///
-/// For ranking, and for data of triplets. All triplets or semi-hard ones to begin with; [`TripletMining::Hard`](super::TripletMining::Hard) from the
-/// start can pull everything to one point ([`Collapse`](crate::diagnostics::Collapse) sees it).
+/// For ranking, and for data of triplets. All triplets or semi-hard ones to begin with;
+/// [`TripletMining::Hard`](super::TripletMining::Hard) from the start, or with a high learning rate, can pull
+/// everything to one point ([`Collapse`](crate::diagnostics::Collapse) sees it). For one threshold take
+/// [`MarginLoss`](super::MarginLoss).
 ///
 /// # Source
 ///
@@ -101,9 +103,10 @@ impl TripletLossConfig {
 /// Balntas et al.: [Learning local feature descriptors with triplets and shallow convolutional neural
 /// networks](https://bmva-archive.org.uk/bmvc/2016/papers/paper119/index.html), 2016, for the anchor swap.
 ///
+/// # Example
+///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::EmbeddingLoss;
 /// use burn_losses::pairs::TripletLossConfig;
 /// use burn_losses::reduction::EmbeddingReduction;
 ///
