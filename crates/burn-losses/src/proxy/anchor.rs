@@ -76,7 +76,9 @@ impl ProxyAnchorLossConfig {
 ///
 /// # When to take it
 ///
-/// Take it first for retrieval with known classes; the proxies want a learning rate of a hundred times that of the model.
+/// Take it first for retrieval with known classes. The paper gives the proxies a learning rate of a hundred times that
+/// of the model. Where there are new classes all the time, take
+/// [`MultiSimilarityLoss`](crate::pairs::MultiSimilarityLoss).
 ///
 /// # Source
 ///

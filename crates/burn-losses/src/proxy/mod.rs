@@ -1,11 +1,11 @@
 //! Losses that compare embeddings with a few trained vectors per class, the proxies, instead of with each other.
 //!
-//! | loss | takes |
-//! | --- | --- |
-//! | [`NormalizedSoftmaxLoss`] | one proxy per class, a softmax of cosines |
-//! | [`ProxyNcaLoss`] | one proxy per class, a softmax of squared distances |
-//! | [`ProxyAnchorLoss`] | one proxy per class, each pulling at its samples and pushing the others of the batch |
-//! | [`SoftTripleLoss`] | several proxies per class, softly chosen |
+//! | loss | takes | for | memory |
+//! | --- | --- | --- | --- |
+//! | [`NormalizedSoftmaxLoss`] | one proxy per class, a softmax of cosines | a baseline | `classes` proxies |
+//! | [`ProxyNcaLoss`] | one proxy per class, a softmax of squared distances | pairs that converge too slowly | `classes` proxies |
+//! | [`ProxyAnchorLoss`] | one proxy per class, each pulling at its samples and pushing the others of the batch | retrieval with known classes | `classes` proxies and `batch²` numbers |
+//! | [`SoftTripleLoss`] | several proxies per class, softly chosen | classes with several kinds of samples | `classes·centers_per_class` proxies |
 //!
 //! None makes a number per sample and proxy: they are streamed as the heads are.
 //!

@@ -83,7 +83,8 @@ impl ProxyNcaLossConfig {
 ///
 /// # When to take it
 ///
-/// Where classes are known and pairs converge too slowly.
+/// Where classes are known and pairs converge too slowly. Each row is seen by itself: with
+/// [`ProxyAnchorLoss`](super::ProxyAnchorLoss) the hardest rows of a batch count most.
 ///
 /// # Source
 ///

@@ -67,7 +67,8 @@ impl NormalizedSoftmaxLossConfig {
 ///
 /// # When to take it
 ///
-/// A strong baseline for retrieval; it is [`NormFace`](crate::heads::NormFace) with a temperature.
+/// A strong baseline for retrieval; it is [`NormFace`](crate::heads::NormFace) with a temperature. For a margin between
+/// classes take [`ArcFace`](crate::heads::ArcFace).
 ///
 /// # Source
 ///

@@ -91,7 +91,8 @@ impl SoftTripleLossConfig {
 ///
 /// # When to take it
 ///
-/// Where classes have several kinds of samples. With one center it is a [`CosFace`](crate::heads::CosFace).
+/// Where classes have several kinds of samples. With one center it is a [`CosFace`](crate::heads::CosFace): take that
+/// where classes are of one kind.
 ///
 /// # Source
 ///
@@ -101,15 +102,21 @@ impl SoftTripleLossConfig {
 /// # Example
 ///
 /// ```
+/// use burn::module::Param;
 /// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::proxy::SoftTripleLossConfig;
 ///
-/// let device = Device::default().autodiff();
-/// let loss = SoftTripleLossConfig::new(3, 4).with_centers_per_class(2).init(&device);
-/// let embeddings = Tensor::<2>::from_data([[1.0, 0.5, 0.0, 0.2]], &device);
-/// let value = loss.forward(embeddings, Tensor::<1, Int>::from_ints([2], &device));
-/// // The centers are parameters of the loss.
-/// assert!(loss.centers.weight.val().grad(&value.backward()).is_some());
+/// let device = Device::default();
+/// let config = SoftTripleLossConfig::new(2, 2).with_centers_per_class(2).with_gamma(1.0).with_scale(1.0);
+/// let mut loss = config.init(&device);
+/// let centers = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [-1.0, 0.0]];
+/// loss.centers.weight = Param::from_tensor(Tensor::from_data(centers, &device));
+/// let embeddings = Tensor::<2>::from_data([[5.0, 0.0]], &device);
+/// let loss = loss.forward(embeddings, Tensor::<1, Int>::from_ints([0], &device)).into_scalar::<f32>();
+/// // Of the own cosines 1 and 0 the softmax chooses the first with e / (e + 1); a margin of 0.01 comes off. Those with the
+/// // other class are -1.
+/// let own = 1.0_f32.exp() / (1.0_f32.exp() + 1.0) - 0.01;
+/// assert!((loss - (-1.0 - own).exp().ln_1p()).abs() < 1e-5, "{loss}");
 /// ```
 #[derive(Module, Debug)]
 pub struct SoftTripleLoss {
