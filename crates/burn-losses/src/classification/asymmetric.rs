@@ -63,7 +63,8 @@ impl AsymmetricLossConfig {
 ///
 /// # When to take it
 ///
-/// For many labels per sample, of which few are there: easy negatives fade faster than positives.
+/// For many labels per sample, of which few are there: easy negatives fade faster than positives. Where about as many
+/// are there as not, take [`BinaryCrossEntropyLoss`](super::BinaryCrossEntropyLoss).
 ///
 /// # Source
 ///

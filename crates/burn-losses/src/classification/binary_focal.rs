@@ -63,7 +63,8 @@ impl BinaryFocalLossConfig {
 ///
 /// # When to take it
 ///
-/// For detection: few objects before much background.
+/// For detection: few objects before much background. Where positives are not rare, take
+/// [`BinaryCrossEntropyLoss`](super::BinaryCrossEntropyLoss).
 ///
 /// # Source
 ///

@@ -81,7 +81,8 @@ impl FocalLossConfig {
 /// let logits = Tensor::<2>::from_data([[0.0, 3.0_f64.ln()]], &device);
 /// let labels = Tensor::<1, Int>::from_ints([1], &device);
 /// let loss = FocalLossConfig::new().init(&device).forward(logits, labels, Reduction::Mean);
-/// assert!((loss.into_scalar::<f32>() - -0.25_f32.powi(2) * 0.75_f32.ln()).abs() < 1e-5);
+/// let expected = -0.75_f32.ln() * 0.25_f32.powi(2);
+/// assert!((loss.into_scalar::<f32>() - expected).abs() < 1e-5);
 /// ```
 #[derive(Module, Debug)]
 #[module(custom_display)]

@@ -46,7 +46,9 @@ impl JensenShannonLossConfig {
 ///
 /// # When to take it
 ///
-/// Beside a cross-entropy, for views of one picture that should be told alike (AugMix).
+/// Beside a cross-entropy, for views of one picture that should be told alike (AugMix). Never alone: it knows no
+/// labels, and is 0 where all samples get the same answer. For a teacher and a student take
+/// [`KLDivLoss`](super::KLDivLoss).
 ///
 /// # Source
 ///

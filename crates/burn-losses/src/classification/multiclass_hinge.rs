@@ -66,7 +66,7 @@ impl MulticlassHingeLossConfig {
 ///
 /// # When to take it
 ///
-/// Where only the margin between classes matters and no probabilities are needed.
+/// Where only the margin between classes matters. For probabilities take [`CrossEntropyLoss`](super::CrossEntropyLoss).
 ///
 /// # Source
 ///

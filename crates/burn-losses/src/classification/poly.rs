@@ -55,6 +55,7 @@ impl PolyLossConfig {
 /// # When to take it
 ///
 /// A cross-entropy with one more number to tune; a larger `epsilon` keeps the pull on samples that are nearly right.
+/// Where there is no time to tune it, take [`CrossEntropyLoss`](super::CrossEntropyLoss).
 ///
 /// # Source
 ///

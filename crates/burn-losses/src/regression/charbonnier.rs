@@ -41,7 +41,8 @@ impl CharbonnierLossConfig {
 ///
 /// # When to take it
 ///
-/// For images and numbers with outliers: nearly L1, with a slope that is smooth at 0.
+/// For images and numbers with outliers: nearly L1, with a slope that is smooth at 0. Where large errors should count
+/// more than in proportion, take [`MseLoss`](super::MseLoss).
 ///
 /// # Source
 ///
@@ -57,7 +58,8 @@ impl CharbonnierLossConfig {
 /// let device = Device::default();
 /// let predictions = Tensor::<1>::from_data([3.0], &device);
 /// let targets = Tensor::<1>::from_data([0.0], &device);
-/// let loss = CharbonnierLossConfig::new().with_epsilon(4.0).init(&device).forward(predictions, targets, Reduction::Mean);
+/// let loss = CharbonnierLossConfig::new().with_epsilon(4.0).init(&device);
+/// let loss = loss.forward(predictions, targets, Reduction::Mean);
 /// // The root of 3² + 4².
 /// assert!((loss.into_scalar::<f32>() - 5.0).abs() < 1e-5);
 /// ```

@@ -30,7 +30,9 @@ impl LogCoshLossConfig {
 ///
 /// # When to take it
 ///
-/// For numbers with outliers: L2 near 0 and L1 far from it, as [`HuberLoss`](super::HuberLoss), but without a corner to place.
+/// For numbers with outliers: L2 near 0 and L1 far from it, as [`HuberLoss`](super::HuberLoss), but smooth and with
+/// nothing to set. It turns at errors of about 1: bring targets to that scale, or take [`HuberLoss`](super::HuberLoss),
+/// which turns at its `delta`.
 ///
 /// # Source
 ///

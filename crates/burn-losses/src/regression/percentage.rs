@@ -59,7 +59,8 @@ impl MeanAbsolutePercentageErrorLossConfig {
 /// let device = Device::default();
 /// let predictions = Tensor::<1>::from_data([90.0], &device);
 /// let targets = Tensor::<1>::from_data([100.0], &device);
-/// let loss = MeanAbsolutePercentageErrorLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// let loss = MeanAbsolutePercentageErrorLossConfig::new().init(&device);
+/// let loss = loss.forward(predictions, targets, Reduction::Mean);
 /// // In percent.
 /// assert!((loss.into_scalar::<f32>() - 10.0).abs() < 1e-5);
 /// ```

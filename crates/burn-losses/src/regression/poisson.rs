@@ -68,7 +68,8 @@ impl PoissonNllLossConfig {
 ///
 /// # When to take it
 ///
-/// For counts.
+/// For counts, which have their mean as variance in this model. For numbers of 0 and more that are no counts, take
+/// [`MeanSquaredLogarithmicErrorLoss`](super::MeanSquaredLogarithmicErrorLoss).
 ///
 /// # Source
 ///

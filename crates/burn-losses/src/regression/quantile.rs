@@ -36,7 +36,12 @@ impl QuantileLossConfig {
 /// loss      = max(quantile·shortfall, (quantile - 1)·shortfall)
 /// ```
 ///
-/// For intervals: train one output with 0.05 and one with 0.95. At shortfall 0 the gradient is 0.
+/// At shortfall 0 the gradient is 0.
+///
+/// # When to take it
+///
+/// For intervals: train one output with 0.05 and one with 0.95. With 0.5 it gives the median, which outliers hardly
+/// move; for the mean take [`MseLoss`](super::MseLoss).
 ///
 /// # Source
 ///
@@ -51,7 +56,8 @@ impl QuantileLossConfig {
 /// let device = Device::default();
 /// let predictions = Tensor::<1>::from_data([0.0], &device);
 /// let targets = Tensor::<1>::from_data([2.0], &device);
-/// let loss = QuantileLossConfig::new().with_quantile(0.9).init(&device).forward(predictions, targets, Reduction::Mean);
+/// let loss = QuantileLossConfig::new().with_quantile(0.9).init(&device);
+/// let loss = loss.forward(predictions, targets, Reduction::Mean);
 /// // Too low by 2.
 /// assert!((loss.into_scalar::<f32>() - 0.9 * 2.0).abs() < 1e-5);
 /// ```

@@ -28,7 +28,8 @@ impl MeanSquaredLogarithmicErrorLossConfig {
 ///
 /// # When to take it
 ///
-/// For targets of 0 and more over several orders of magnitude.
+/// For targets of 0 and more over several orders of magnitude. Where an error counts the same for small and large
+/// targets, take [`MseLoss`](super::MseLoss).
 ///
 /// # Source
 ///
@@ -43,7 +44,8 @@ impl MeanSquaredLogarithmicErrorLossConfig {
 /// let device = Device::default();
 /// let predictions = Tensor::<1>::from_data([1.0_f64.exp() - 1.0], &device);
 /// let targets = Tensor::<1>::from_data([0.0], &device);
-/// let loss = MeanSquaredLogarithmicErrorLossConfig::new().init(&device).forward(predictions, targets, Reduction::Mean);
+/// let loss = MeanSquaredLogarithmicErrorLossConfig::new().init(&device);
+/// let loss = loss.forward(predictions, targets, Reduction::Mean);
 /// // The logarithms of 1 + each are 1 and 0.
 /// assert!((loss.into_scalar::<f32>() - 1.0).abs() < 1e-5);
 /// ```
