@@ -39,7 +39,8 @@ impl CenterInvariantRegularizerConfig {
 ///
 /// # When to take it
 ///
-/// On the centers of a head whose classes have very different numbers of samples.
+/// On the class weights of a linear classifier whose classes have very different numbers of samples. A head of
+/// [`heads`](crate::heads) does not need it: it divides its centers by their length.
 ///
 /// # Source
 ///

@@ -41,7 +41,8 @@ impl DecoupledL2Config {
 ///
 /// # When to take it
 ///
-/// Weight decay for an optimizer that has none of its own; Burn's AdamW has.
+/// Weight decay for an optimizer that has none of its own. With Burn's AdamW take its `weight_decay`; for weights that
+/// should be exactly 0 take [`ProximalL1`](super::ProximalL1).
 ///
 /// # Source
 ///

@@ -52,7 +52,8 @@ impl LpRegularizerConfig {
 ///
 /// # When to take it
 ///
-/// Keeps embeddings short beside a loss that sees their length; one of cosines does not need it.
+/// Beside a loss that sees the length of embeddings, such as [`NPairsLoss`](crate::pairs::NPairsLoss), to keep them
+/// short. One of cosines does not need it.
 ///
 /// # Source
 ///

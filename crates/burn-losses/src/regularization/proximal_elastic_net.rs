@@ -49,7 +49,8 @@ impl ProximalElasticNetConfig {
 ///
 /// # When to take it
 ///
-/// For weights of which many should be exactly 0 and the others small, with any optimizer.
+/// For weights of which many should be exactly 0 and the others small, with any optimizer. Where no zeros are needed,
+/// take [`ElasticNetPenalty`](super::ElasticNetPenalty).
 ///
 /// # Source
 ///

@@ -42,7 +42,9 @@ impl ProximalL1Config {
 ///
 /// # When to take it
 ///
-/// For weights that should be exactly 0, with any optimizer.
+/// For weights that should be exactly 0, with any optimizer. Where whole inputs should go, take
+/// [`ProximalRowGroups`](super::ProximalRowGroups); where inputs that go together should stay together,
+/// [`ProximalElasticNet`](super::ProximalElasticNet).
 ///
 /// # Source
 ///

@@ -44,7 +44,8 @@ impl ProximalRowGroupsConfig {
 ///
 /// # When to take it
 ///
-/// For inputs, channels or tokens that should go as a whole, with any optimizer.
+/// For inputs, channels or tokens that should go as a whole, with any optimizer. For single weights take
+/// [`ProximalL1`](super::ProximalL1).
 ///
 /// # Source
 ///

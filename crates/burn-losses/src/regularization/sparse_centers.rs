@@ -50,7 +50,8 @@ impl SparseCentersRegularizerConfig {
 ///
 /// # When to take it
 ///
-/// On the centers of a [`SoftTripleLoss`](crate::proxy::SoftTripleLoss), so that those that are not needed fall together.
+/// On several centers per class, so that those that are not needed fall together. A
+/// [`SoftTripleLoss`](crate::proxy::SoftTripleLoss) has it already: set its `regularizer_weight`.
 ///
 /// # Source
 ///

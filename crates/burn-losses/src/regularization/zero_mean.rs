@@ -32,6 +32,11 @@ impl ZeroMeanRegularizerConfig {
 /// Beside a loss that compares angles, it keeps embeddings from sharing a large common part. The gradient is the sign of
 /// the sum, and 0 where the sum is 0.
 ///
+/// # When to take it
+///
+/// Beside a loss that compares angles, where embeddings share a large common part. A loss of Euclidean distances does
+/// not see such a part and does not need it; to keep embeddings short take [`LpRegularizer`](super::LpRegularizer).
+///
 /// # Source
 ///
 /// `ZeroMeanRegularizer` of pytorch-metric-learning.
