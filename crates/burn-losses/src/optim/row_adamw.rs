@@ -92,13 +92,21 @@ impl RowAdamWConfig {
 /// # Example
 ///
 /// ```
-/// use burn::module::ParamGroup;
-/// use burn::optim::AdamWConfig;
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Tensor};
 /// use burn_losses::optim::RowAdamWConfig;
 ///
-/// // The centers of a head have it, everything else another optimizer.
-/// let centers = ParamGroup::from_predicate("head.centers.weight");
-/// let optimizer = AdamWConfig::new().init().with_group(centers, RowAdamWConfig::new().build(), None);
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 1).with_bias(false).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[1.0], [2.0]], &device));
+/// let loss = layer.forward(Tensor::<2>::ones([1, 2], &device)).sum();
+/// let gradients = GradientsParams::from_grads(loss.backward(), &layer);
+/// let layer = RowAdamWConfig::new().with_weight_decay(0.0).init().step(0.1, layer, gradients);
+/// // The gradients are 1; the first step is as large as the learning rate, whatever they are.
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// assert!((weights[0] - 0.9).abs() < 1e-6 && (weights[1] - 1.9).abs() < 1e-6, "{weights:?}");
 /// ```
 #[derive(Clone, Debug)]
 pub struct RowAdamW {

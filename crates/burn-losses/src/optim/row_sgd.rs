@@ -68,7 +68,8 @@ impl RowSgdConfig {
 ///
 /// # When to take it
 ///
-/// For centers with [`RowGradient::Drawn`](super::RowGradient::Drawn), the rule of InsightFace's PartialFC.
+/// For centers with [`RowGradient::Drawn`](super::RowGradient::Drawn), the rule of InsightFace's PartialFC. Where all
+/// classes are compared with, any optimizer of Burn will do.
 ///
 /// # Source
 ///
@@ -78,13 +79,21 @@ impl RowSgdConfig {
 /// # Example
 ///
 /// ```
-/// use burn::module::ParamGroup;
-/// use burn::optim::AdamWConfig;
+/// use burn::module::Param;
+/// use burn::nn::LinearConfig;
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Tensor};
 /// use burn_losses::optim::RowSgdConfig;
 ///
-/// // The centers of a head have it, everything else another optimizer.
-/// let centers = ParamGroup::from_predicate("head.centers.weight");
-/// let optimizer = AdamWConfig::new().init().with_group(centers, RowSgdConfig::new().build(), None);
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(2, 1).with_bias(false).init(&device);
+/// layer.weight = Param::from_tensor(Tensor::from_data([[1.0], [2.0]], &device));
+/// let loss = layer.forward(Tensor::<2>::ones([1, 2], &device)).sum();
+/// let gradients = GradientsParams::from_grads(loss.backward(), &layer);
+/// let layer = RowSgdConfig::new().init().step(0.1, layer, gradients);
+/// // Every gradient is 1, and so is the first velocity.
+/// let weights = layer.weight.val().try_into_vec_as::<f32>().unwrap();
+/// assert!((weights[0] - 0.9).abs() < 1e-6 && (weights[1] - 1.9).abs() < 1e-6, "{weights:?}");
 /// ```
 #[derive(Clone, Debug)]
 pub struct RowSgd {

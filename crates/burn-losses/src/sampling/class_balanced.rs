@@ -62,12 +62,15 @@ impl ClassBalancedConfig {
 ///
 /// # When to take it
 ///
-/// For every loss of pairs and triplets: in a batch drawn at random most anchors have no positive.
+/// For every loss of pairs and triplets: in a batch drawn at random most anchors have no positive. A head or a loss of
+/// proxies does not need it: shuffle there. For groups of classes take [`Hierarchical`](super::Hierarchical).
 ///
 /// # Source
 ///
 /// Hermans, Beyer, Leibe: [In Defense of the Triplet Loss](https://arxiv.org/abs/1703.07737), 2017, section 2, the
 /// PK batches.
+///
+/// # Example
 ///
 /// ```
 /// use burn_losses::sampling::{BatchPlan, ClassBalancedConfig};

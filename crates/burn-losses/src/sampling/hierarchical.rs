@@ -112,7 +112,8 @@ impl HierarchicalConfig {
 ///
 /// # When to take it
 ///
-/// For classes in groups (models of cars in makes), where negatives of the same group are the hard ones.
+/// For classes in groups (models of cars in makes), where negatives of the same group are the hard ones. Without groups
+/// take [`ClassBalanced`](super::ClassBalanced).
 ///
 /// # Source
 ///
