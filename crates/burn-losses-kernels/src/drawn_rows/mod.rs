@@ -44,6 +44,18 @@ pub use rule::{AdamWRule, SgdRule};
 /// # Panics
 ///
 /// If the shapes do not agree.
+///
+/// ```
+/// use burn::tensor::{Bool, Device, Int, Tensor};
+/// use burn_losses_kernels::drawn_rows::drawn_rows;
+///
+/// let device = Device::default();
+/// let weights = Tensor::<2>::from_data([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], &device);
+/// let places = Tensor::<1, Int>::from_ints([2, 0], &device);
+/// let counted = Tensor::<1, Bool>::from_data([true, true], &device);
+/// let rows = drawn_rows(weights, places, counted).try_into_vec_as::<f32>().unwrap();
+/// assert_eq!(rows, [3.0, 3.0, 1.0, 1.0]);
+/// ```
 pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1, Bool>) -> Tensor<2> {
     let [drawn] = places.dims();
     assert_shape!(counted, [drawn]);
@@ -69,11 +81,30 @@ pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1,
 /// - weights: `[rows, dim]`, of any float type
 /// - velocity: as weights, in `f32` where they are in half precision; 0 before the first step
 /// - gradient: `[drawn, dim + 6]`, packed, or `[rows, dim]`, of all rows
+/// - learning_rate: finite and at least 0, which is not checked
 /// - output: the weights and the velocity after the step
 ///
 /// # Panics
 ///
 /// If the shapes do not agree. If the gradient is the sum or mean of several, or was clipped or scaled; on a GPU its rows become NaN then.
+///
+/// ```
+/// use burn::tensor::{Bool, Device, Int, Tensor};
+/// use burn_losses_kernels::drawn_rows::{SgdRule, drawn_rows, sgd_step};
+///
+/// let device = Device::default().autodiff();
+/// let weights = Tensor::<2>::from_data([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], &device).require_grad();
+/// let places = Tensor::<1, Int>::from_ints([2], &device);
+/// let counted = Tensor::<1, Bool>::from_data([true], &device);
+/// // Of the drawn row every gradient is 1.
+/// let gradients = drawn_rows(weights.clone(), places, counted).sum().backward();
+/// let gradient = weights.grad(&gradients).unwrap();
+/// let weights = weights.inner();
+/// let rule = SgdRule { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+/// let (weights, velocity) = sgd_step(weights.clone(), weights.zeros_like(), gradient, rule, 0.5);
+/// assert_eq!(weights.try_into_vec_as::<f32>().unwrap(), [1.0, 1.0, 2.0, 2.0, 2.5, 2.5]);
+/// assert_eq!(velocity.try_into_vec_as::<f32>().unwrap(), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+/// ```
 pub fn sgd_step(
     weights: Tensor<2>,
     velocity: Tensor<2>,
@@ -102,6 +133,16 @@ pub fn sgd_step_reference(
 }
 
 /// What AdamW knows of every row; 0 before the first step.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses_kernels::drawn_rows::Moments;
+///
+/// // Before the first step of a matrix of 5 rows of 3 numbers.
+/// let zeros = |columns| Tensor::<2>::zeros([5, columns], &Device::default());
+/// let moments = Moments { first: zeros(3), second: zeros(3), shares: zeros(2) };
+/// assert_eq!(moments.shares.dims(), [5, 2]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// The mean of the gradients, as the weights.
@@ -123,11 +164,27 @@ pub struct Moments {
 ///
 /// `steps` counts those in which the row was drawn, this one with them: a mean knows nothing of others.
 ///
-/// Everything else is as in [`sgd_step`].
+/// Everything else is as in [`sgd_step`], the learning rate too.
 ///
 /// # Panics
 ///
 /// As [`sgd_step`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_losses_kernels::drawn_rows::{AdamWRule, Moments, adamw_step};
+///
+/// let device = Device::default();
+/// // A gradient of all rows. The first step is as large as the learning rate, whatever the gradient is.
+/// let weights = Tensor::<2>::from_data([[1.0, 2.0]], &device);
+/// let gradient = Tensor::<2>::from_data([[3.0, -0.5]], &device);
+/// let zeros = || Tensor::<2>::zeros([1, 2], &device);
+/// let moments = Moments { first: zeros(), second: zeros(), shares: zeros() };
+/// let rule = AdamWRule { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+/// let (weights, _) = adamw_step(weights, moments, gradient, rule, 0.1);
+/// let weights = weights.try_into_vec_as::<f32>().unwrap();
+/// assert!((weights[0] - 0.9).abs() < 1e-6 && (weights[1] - 2.1).abs() < 1e-6, "{weights:?}");
+/// ```
 pub fn adamw_step(
     weights: Tensor<2>,
     moments: Moments,

@@ -19,6 +19,17 @@ pub(crate) const NEGATIVE: f64 = -1.0;
 /// # Panics
 ///
 /// If there are no labels or no references.
+///
+/// ```
+/// use burn::tensor::{DType, Device, Int, Tensor};
+/// use burn_losses_kernels::pair_sums::kinds_of_labels;
+///
+/// // Two rows of label 7, one of label 4, and one without a label.
+/// let labels = Tensor::<1, Int>::from_ints([7, 7, 4, -1], &Device::default());
+/// let kinds = kinds_of_labels(labels.clone(), labels, true, DType::F32).try_into_vec_as::<f32>().unwrap();
+/// assert_eq!(kinds[..4], [0.0, 1.0, -1.0, 0.0]);
+/// assert_eq!(kinds[12..], [0.0; 4]);
+/// ```
 pub fn kinds_of_labels(
     labels: Tensor<1, Int>,
     reference_labels: Tensor<1, Int>,
@@ -98,6 +109,15 @@ fn compared(labels: Tensor<1, Int>, reference_labels: Tensor<1, Int>, in_batch: 
 /// - positives: `[anchors, references]`
 /// - negatives: the same; a reference that is both counts as a negative
 /// - output: the same, in `dtype`
+///
+/// ```
+/// use burn::tensor::{Bool, DType, Device, Tensor};
+/// use burn_losses_kernels::pair_sums::kinds_of_masks;
+///
+/// let mask = |mask| Tensor::<2, Bool>::from_data(mask, &Device::default());
+/// let kinds = kinds_of_masks(mask([[true, false, false]]), mask([[false, true, false]]), DType::F32);
+/// assert_eq!(kinds.try_into_vec_as::<f32>().unwrap(), [1.0, -1.0, 0.0]);
+/// ```
 pub fn kinds_of_masks(positives: Tensor<2, Bool>, negatives: Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
     let kinds = Tensor::<2>::zeros(positives.dims(), (&positives.device(), dtype));
     cast_to(kinds.mask_fill(positives, POSITIVE).mask_fill(negatives, NEGATIVE), dtype)

@@ -23,9 +23,9 @@ const SMALLEST_REST: f64 = 1e-7;
 /// What the loss makes of targets and probabilities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftRule {
-    /// The share of every target that is spread over all classes, in `[0, 1]`.
+    /// The share of every target that is spread over all classes; in `[0, 1]`, which is not checked.
     pub smoothing: f64,
-    /// How much less a class costs that is sure already; 0 for cross-entropy.
+    /// How much less a class costs that is sure already; finite and at least 0, which is not checked. 0 is cross-entropy.
     pub gamma: f64,
 }
 
