@@ -1,4 +1,5 @@
-//! Every configured type has an example, and every field of a config says its default.
+//! Every configured type has an example that asserts something and says when to take it, and every field of a config says
+//! its default.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,10 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether the documentation has a block of Rust.
-fn has_example(source: &str) -> bool {
-    let fences = source.lines().filter_map(|line| line.trim_start().strip_prefix("/// ```"));
-    // Every second one closes a block; a block that names another language is no example.
-    fences.step_by(2).any(str::is_empty)
+/// The blocks of Rust in the documentation.
+fn examples(source: &str) -> Vec<&str> {
+    // Every second fence closes a block; a block that names another language is no example.
+    source.split("/// ```").skip(1).step_by(2).filter(|block| block.starts_with('\n')).collect()
 }
 
 #[test]
@@ -29,11 +29,19 @@ fn configured_types_have_an_example_and_defaults_are_told() {
     for file in files {
         let source = fs::read_to_string(&file).expect("a source can be read");
         let source = source.split("#[cfg(test)]\nmod tests").next().expect("a split has a part");
-        let names = source.lines().filter_map(|line| line.strip_prefix("pub struct ")?.split_once("Config {"));
-        let names: Vec<&str> = names.map(|(name, _)| name).collect();
-        configs += names.len();
-        if !names.is_empty() && !has_example(source) {
-            missing.push(format!("{}: an example of {}", file.display(), names.join(", ")));
+        let (file, examples) = (file.display(), examples(source));
+        for line in source.lines() {
+            let Some((name, _)) = line.strip_prefix("pub struct ").and_then(|rest| rest.split_once("Config {")) else {
+                continue;
+            };
+            configs += 1;
+            let config = format!("{name}Config::new(");
+            if !examples.iter().any(|example| example.contains(&config) && example.contains("assert")) {
+                missing.push(format!("{file}: an example that makes a {name} and asserts something"));
+            }
+            if !source.contains("/// # When to take it\n") {
+                missing.push(format!("{file}: when to take {name}"));
+            }
         }
         let lines: Vec<&str> = source.lines().map(str::trim).collect();
         for pair in lines.windows(2) {
@@ -41,7 +49,7 @@ fn configured_types_have_an_example_and_defaults_are_told() {
             if let Some(default) = default.map(|default| default.trim_matches('"'))
                 && pair[0] != format!("/// Default: `{default}`.")
             {
-                missing.push(format!("{}: the default {default} of a field, in its last line", file.display()));
+                missing.push(format!("{file}: the default {default} of a field, in its last line"));
             }
         }
     }
