@@ -48,6 +48,7 @@ pub enum OnBadLabel {
 /// Which label means "no class", and what the losses do about labels that mean nothing.
 ///
 /// ```
+/// use burn::tensor::{Device, Int, Tensor};
 /// use burn_losses::heads::{ArcFaceConfig, CentersConfig};
 /// use burn_losses::labels::{LabelPolicy, OnBadLabel};
 ///
@@ -56,6 +57,10 @@ pub enum OnBadLabel {
 /// // Rows whose label is no class at all are left out without a word.
 /// let policy = policy.with_on_bad_label(OnBadLabel::Ignore);
 /// let config = ArcFaceConfig::new(10, 4).with_centers(CentersConfig::new().with_labels(policy));
+///
+/// let device = Device::default();
+/// let labels = Tensor::<1, Int>::from_ints([-100, 10], &device);
+/// assert_eq!(config.init(&device).forward(Tensor::ones([2, 4], &device), labels).into_scalar::<f32>(), 0.0);
 /// ```
 #[derive(Config, Debug, PartialEq, Eq)]
 pub struct LabelPolicy {

@@ -38,7 +38,13 @@
 //! let labels = Tensor::<1, Int>::from_ints([0, 999, 4], &device);
 //! let loss = model.head.forward(model.trunk.forward(Tensor::ones([3, 8], &device)), labels);
 //! let gradients = GradientsParams::from_grads(loss.backward(), &model);
+//! let before = model.head.centers.weight.val();
 //! model = optimizer.step(0.1, model, gradients);
+//!
+//! // A hundred classes are drawn beside those of the labels. All others stay where they are.
+//! let change = (model.head.centers.weight.val() - before).abs().sum_dim(1);
+//! let moved = change.greater_scalar(0.0).int().sum().into_scalar::<i64>();
+//! assert!((1..=103).contains(&moved), "{moved}");
 //! # }
 //! ```
 //!

@@ -76,8 +76,8 @@ impl ProxyAnchorLossConfig {
 ///
 /// # When to take it
 ///
-/// Take it first for retrieval with known classes. The paper gives the proxies a learning rate of a hundred times that
-/// of the model. Where there are new classes all the time, take
+/// Take it first for retrieval with known classes. The authors' code gives the proxies a learning rate of a hundred times
+/// that of the model. Where there are new classes all the time, take
 /// [`MultiSimilarityLoss`](crate::pairs::MultiSimilarityLoss).
 ///
 /// # Source
