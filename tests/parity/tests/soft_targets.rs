@@ -1,7 +1,7 @@
 //! Losses of logits against a probability for every class: the passes of a backend against ordinary operations and against
 //! plain `f64`.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_losses_kernels::soft_targets::{SoftRule, soft_losses, soft_losses_reference};
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -187,4 +187,11 @@ fn a_common_offset_changes_nothing() {
             }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "soft_losses: gamma must be finite and at least 0, got -1")]
+fn a_negative_gamma_is_rejected() {
+    let logits = Tensor::<2>::zeros([1, 2], &Device::default());
+    let _ = soft_losses(logits.clone(), logits, None, SoftRule { smoothing: 0.0, gamma: -1.0 });
 }

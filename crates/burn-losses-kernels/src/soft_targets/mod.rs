@@ -23,9 +23,9 @@ const SMALLEST_REST: f64 = 1e-7;
 /// What the loss makes of targets and probabilities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftRule {
-    /// The share of every target that is spread over all classes; in `[0, 1]`, which is not checked.
+    /// The share of every target that is spread over all classes; in `[0, 1]`.
     pub smoothing: f64,
-    /// How much less a class costs that is sure already; finite and at least 0, which is not checked. 0 is cross-entropy.
+    /// How much less a class costs that is sure already; finite and at least 0. 0 is cross-entropy.
     pub gamma: f64,
 }
 
@@ -49,7 +49,7 @@ pub struct SoftRule {
 ///
 /// # Panics
 ///
-/// If the shapes do not agree.
+/// If the shapes do not agree, or a number of the rule is out of its range.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -64,7 +64,7 @@ pub struct SoftRule {
 /// assert!((loss - 0.5 * 2.0_f32.ln()).abs() < 1e-6);
 /// ```
 pub fn soft_losses(logits: Tensor<2>, targets: Tensor<2>, weights: Option<Tensor<1>>, rule: SoftRule) -> Tensor<1> {
-    check(&logits, &targets, weights.as_ref());
+    check(&logits, &targets, weights.as_ref(), rule);
     #[cfg(feature = "cpu-path")]
     if crate::host::is_host(&logits.device()) {
         return backend::soft_losses(logits, targets, weights, rule);
@@ -79,13 +79,20 @@ pub fn soft_losses_reference(
     weights: Option<Tensor<1>>,
     rule: SoftRule,
 ) -> Tensor<1> {
-    check(&logits, &targets, weights.as_ref());
+    check(&logits, &targets, weights.as_ref(), rule);
     reference::soft_losses(logits, targets, weights, rule)
 }
 
-fn check(logits: &Tensor<2>, targets: &Tensor<2>, weights: Option<&Tensor<1>>) {
+fn check(
+    logits: &Tensor<2>,
+    targets: &Tensor<2>,
+    weights: Option<&Tensor<1>>,
+    SoftRule { smoothing, gamma }: SoftRule,
+) {
     let [rows, classes] = logits.dims();
     assert!(rows >= 1 && classes >= 1, "soft_losses: there must be a row and a class");
+    assert!((0.0..=1.0).contains(&smoothing), "soft_losses: smoothing must be in [0, 1], got {smoothing}");
+    assert!((0.0..f64::INFINITY).contains(&gamma), "soft_losses: gamma must be finite and at least 0, got {gamma}");
     assert_shape!(targets, [rows, classes]);
     if let Some(weights) = weights {
         assert_shape!(weights, [classes]);
