@@ -42,4 +42,58 @@ macro_rules! inherent_forward {
     )+};
 }
 
-pub(crate) use {default_is_new, inherent_forward, one_line};
+/// What a miner does, without a trait that has to be imported.
+macro_rules! inherent_mine {
+    ($($miner:ty),+ $(,)?) => {$(
+        impl $miner {
+            /// The same rows, of which fewer pairs count, or triplets: as [`Miner::mine`](crate::mining::Miner::mine) says.
+            #[track_caller]
+            pub fn mine(&self, pairs: &crate::pairs::Pairs) -> crate::pairs::Pairs {
+                crate::mining::Miner::mine(self, pairs)
+            }
+        }
+    )+};
+}
+
+/// What a penalty of parameters does, without a trait that has to be imported.
+macro_rules! inherent_penalty {
+    ($($penalty:ty),+ $(,)?) => {$(
+        impl $penalty {
+            /// The penalty of all chosen parameters of a module, as
+            /// [`ParameterPenalty::forward`](crate::regularization::ParameterPenalty::forward) says.
+            pub fn forward<M: burn::module::Module>(&self, module: &M) -> burn::tensor::Tensor<1> {
+                crate::regularization::ParameterPenalty::forward(self, module)
+            }
+        }
+    )+};
+}
+
+/// What a step of shrinkage does, without a trait that has to be imported.
+macro_rules! inherent_step {
+    ($($step:ty),+ $(,)?) => {$(
+        impl $step {
+            /// The module with its chosen parameters shrunk, as
+            /// [`ShrinkageStep::step`](crate::regularization::ShrinkageStep::step) says.
+            #[must_use]
+            pub fn step<M: burn::module::Module>(&self, learning_rate: f64, module: M) -> M {
+                crate::regularization::ShrinkageStep::step(self, learning_rate, module)
+            }
+        }
+    )+};
+}
+
+/// What a plan of batches does, without a trait that has to be imported.
+macro_rules! inherent_epoch {
+    ($($plan:ty),+ $(,)?) => {$(
+        impl $plan {
+            /// The batches of an epoch, as [`BatchPlan::epoch`](crate::sampling::BatchPlan::epoch) says.
+            pub fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+                crate::sampling::BatchPlan::epoch(self, epoch)
+            }
+        }
+    )+};
+}
+
+pub(crate) use {
+    default_is_new, inherent_epoch, inherent_forward, inherent_mine, inherent_penalty, inherent_step, one_line,
+};

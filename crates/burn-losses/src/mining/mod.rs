@@ -43,7 +43,7 @@ mod triplet_margin;
 
 pub(crate) use choice::beyond_all;
 
-use crate::module::default_is_new;
+use crate::module::{default_is_new, inherent_mine};
 
 pub use angular::{AngularMiner, AngularMinerConfig};
 pub use batch_easy_hard::{BatchEasyHardMiner, BatchEasyHardMinerConfig, Strategy};
@@ -64,4 +64,14 @@ default_is_new!(
     PairMarginMinerConfig,
     SemiHardMinerConfig,
     TripletMarginMinerConfig,
+);
+inherent_mine!(
+    AngularMiner,
+    BatchEasyHardMiner,
+    BatchHardMiner,
+    DistanceWeightedMiner,
+    MultiSimilarityMiner,
+    PairMarginMiner,
+    SemiHardMiner,
+    TripletMarginMiner,
 );

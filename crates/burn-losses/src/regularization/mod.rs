@@ -98,7 +98,7 @@ mod regular_face;
 mod sparse_centers;
 mod zero_mean;
 
-use crate::module::{default_is_new, one_line};
+use crate::module::{default_is_new, inherent_penalty, inherent_step, one_line};
 
 pub use center_invariant::{CenterInvariantRegularizer, CenterInvariantRegularizerConfig};
 pub use decoupled_l2::{DecoupledL2, DecoupledL2Config};
@@ -136,3 +136,5 @@ one_line!(
     SparseCentersRegularizer,
     ZeroMeanRegularizer,
 );
+inherent_penalty!(ElasticNetPenalty, L1Penalty, L2Penalty);
+inherent_step!(DecoupledL2, ProximalElasticNet, ProximalL1, ProximalRowGroups);

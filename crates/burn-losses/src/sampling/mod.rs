@@ -21,6 +21,8 @@ pub use loader::SampledLoader;
 
 use alloc::vec::Vec;
 
+use crate::module::inherent_epoch;
+
 /// A plan of the batches of every epoch.
 pub trait BatchPlan: Send + Sync {
     /// The batches of an epoch, as sample numbers; the same whenever it is asked for.
@@ -29,3 +31,5 @@ pub trait BatchPlan: Send + Sync {
     /// How many samples the plan is of; its numbers are below.
     fn samples(&self) -> usize;
 }
+
+inherent_epoch!(ClassBalanced, Hierarchical);

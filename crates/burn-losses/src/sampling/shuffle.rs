@@ -6,7 +6,8 @@ use crate::random::split_mix;
 
 use super::SamplingError;
 
-/// Random numbers that follow from a seed and an epoch.
+/// Random numbers that follow from a seed and an epoch. Not by `rand`, whose shuffle may draw otherwise in a new version:
+/// a training that is continued with one has to meet the batches it would have met.
 pub(super) struct Random {
     state: u64,
 }

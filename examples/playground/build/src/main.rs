@@ -1,0 +1,144 @@
+//! `cargo playground` builds the page, `cargo playground serve` builds it and serves it on this machine.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use tiny_http::{Header, Response, Server};
+use wasm_bindgen_cli_support::Bindgen;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// The files of the page, beside what is made of the library.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../page");
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../..");
+
+/// Builds the page of the playground: a folder of files for any web server.
+#[derive(Parser)]
+struct Arguments {
+    /// Where the page is written to [default: playground, in the target directory].
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Leaves out the module for WebGPU, which takes longest to build.
+    #[arg(long)]
+    no_webgpu: bool,
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Serves the page on this machine until it is stopped.
+    Serve {
+        /// The port to listen on.
+        #[arg(long, default_value_t = 8000)]
+        port: u16,
+    },
+}
+
+fn main() -> Result<()> {
+    let Arguments { output, no_webgpu, command } = Arguments::parse();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from);
+    let output = output.unwrap_or_else(|| target.join("playground"));
+    build(&target, &output, !no_webgpu)?;
+    println!("the page is in {}", output.display());
+    match command {
+        Some(Action::Serve { port }) => serve(&output, port),
+        None => Ok(()),
+    }
+}
+
+fn build(target: &Path, output: &Path, webgpu: bool) -> Result<()> {
+    add_target()?;
+    fs::create_dir_all(output).with_context(|| format!("{} cannot be made", output.display()))?;
+    for entry in fs::read_dir(PAGE)? {
+        let entry = entry?;
+        fs::copy(entry.path(), output.join(entry.file_name()))?;
+    }
+    module(target, &output.join("flex"), &[])?;
+    if webgpu {
+        module(target, &output.join("webgpu"), &["--features", "webgpu"])?;
+    }
+    // What the page can offer.
+    let backends = if webgpu { r#"["flex", "webgpu"]"# } else { r#"["flex"]"# };
+    fs::write(output.join("backends.json"), backends)?;
+    Ok(())
+}
+
+/// The library for one backend: compiled, and with the script that loads it.
+fn module(target: &Path, output: &Path, features: &[&str]) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let status = Command::new(cargo)
+        .current_dir(WORKSPACE)
+        .args(["build", "--locked", "--package", "playground", "--lib", "--profile", "page", "--target", TARGET])
+        .args(features)
+        .arg("--target-dir")
+        .arg(target)
+        // Every browser of today has it; relaxed SIMD some have not.
+        .env("RUSTFLAGS", "-C target-feature=+simd128")
+        .status()
+        .context("cargo cannot be run")?;
+    ensure!(status.success(), "cargo could not build the library for {TARGET}");
+    let library = target.join(TARGET).join("page").join("playground.wasm");
+    Bindgen::new()
+        .input_path(&library)
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(false)
+        .remove_name_section(false)
+        .remove_producers_section(true)
+        .generate(output)
+        .with_context(|| format!("bindings of {} cannot be made", library.display()))
+}
+
+/// The standard library for browsers, where it is not there yet.
+fn add_target() -> Result<()> {
+    let root = Command::new("rustc").args(["--print", "sysroot"]).output().context("rustc cannot be run")?;
+    let root = PathBuf::from(String::from_utf8(root.stdout)?.trim());
+    if root.join("lib/rustlib").join(TARGET).exists() {
+        return Ok(());
+    }
+    let status = Command::new("rustup").args(["target", "add", TARGET]).status();
+    let status = status.with_context(|| format!("the target {TARGET} is missing, and rustup, too"))?;
+    ensure!(status.success(), "rustup could not add the target {TARGET}");
+    Ok(())
+}
+
+fn serve(page: &Path, port: u16) -> Result<()> {
+    let server = Server::http(("127.0.0.1", port));
+    let server = server.map_err(|error| anyhow::anyhow!("port {port} cannot be listened on: {error}"))?;
+    println!("open http://{}/ (Ctrl-C stops)", server.server_addr());
+    for request in server.incoming_requests() {
+        let path = request.url().split('?').next().unwrap_or_default().trim_start_matches('/');
+        let path = if path.is_empty() { "index.html" } else { path }.to_owned();
+        let answered = match file(page, &path) {
+            Some(bytes) => request.respond(Response::from_data(bytes).with_header(media_type(&path))),
+            None => request.respond(Response::from_string("not found").with_status_code(404)),
+        };
+        if let Err(error) = answered {
+            eprintln!("{path}: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// What lies in the page's folder, and nothing outside.
+fn file(page: &Path, path: &str) -> Option<Vec<u8>> {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    inside.then(|| fs::read(page.join(path)).ok()).flatten()
+}
+
+fn media_type(path: &str) -> Header {
+    let value = match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript",
+        Some("json") => "application/json",
+        Some("css") => "text/css",
+        Some("wasm") => "application/wasm",
+        _ => "application/octet-stream",
+    };
+    Header::from_bytes("Content-Type", value).expect("header of plain letters")
+}

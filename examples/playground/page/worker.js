@@ -1,0 +1,91 @@
+// Trains beside the page, which stays free to draw: `begin` with settings, `run`, `relabel` come in; states go out.
+
+let code; // The library, for one backend.
+let memory; // Its memory, once it runs.
+let playground;
+let running = false;
+let steps = 0;
+let limit = Infinity;
+let spent = 0; // Milliseconds in steps.
+
+// A panic of the library stops its module for good: the page begins another worker.
+function fail(error) {
+  const said = memory && code.lastPanic();
+  postMessage({ error: said || String(error?.message ?? error) });
+}
+addEventListener('error', (event) => { event.preventDefault(); fail(event.error ?? event); });
+addEventListener('unhandledrejection', (event) => { event.preventDefault(); fail(event.reason); });
+
+// Gives a message that waits its turn; a timer would cost four milliseconds.
+const { port1, port2 } = new MessageChannel();
+const turns = [];
+port1.onmessage = () => turns.shift()();
+const turn = () => new Promise((resolve) => { turns.push(resolve); port2.postMessage(0); });
+
+async function show(loss) {
+  const embeddings = await playground.embeddings();
+  const places = await playground.classPlaces();
+  const labels = playground.labels;
+  postMessage({ state: { embeddings, places, labels, loss, steps, spent } });
+}
+
+let waiting = false;
+async function train() {
+  if (waiting) return;
+  waiting = true;
+  let round = 1; // Steps between two pictures.
+  while (running && steps < limit) {
+    const count = Math.min(round, limit - steps);
+    const before = performance.now();
+    const loss = await playground.train(count);
+    const took = performance.now() - before;
+    spent += took;
+    steps += count;
+    round = Math.max(1, Math.min(2 * round, Math.floor(count * 15 / Math.max(took, 0.1))));
+    await show(loss);
+    await turn();
+  }
+  waiting = false;
+}
+
+const jobs = {
+  async load(backend) {
+    code = await import(`./${backend}/playground.js`);
+    ({ memory } = await code.default());
+    postMessage({ loaded: { two: JSON.parse(code.losses(2)), three: JSON.parse(code.losses(3)) } });
+  },
+  async begin({ settings, stop }) {
+    running = false;
+    while (waiting) await turn();
+    playground?.free();
+    playground = undefined;
+    playground = await code.Playground.begin(JSON.stringify(settings));
+    steps = 0;
+    spent = 0;
+    limit = stop ?? Infinity;
+    const { device, classes, angular, directions } = playground;
+    postMessage({ begun: { device, classes, angular, directions } });
+    await show(NaN);
+  },
+  async run(on) {
+    running = on;
+    if (on) train().catch(fail);
+  },
+  async relabel(sample) {
+    if (!playground) return;
+    // Not while a step borrows it.
+    const was = running;
+    running = false;
+    while (waiting) await turn();
+    playground.relabel(sample);
+    await show(NaN);
+    running = was;
+    if (was) train().catch(fail);
+  },
+};
+
+// One after another.
+let last = Promise.resolve();
+addEventListener('message', ({ data: [job, argument] }) => {
+  last = last.then(() => jobs[job](argument)).catch(fail);
+});

@@ -1,0 +1,139 @@
+//! What the page's script calls. Everything that may wait for a GPU is a promise.
+
+use std::cell::RefCell;
+use std::panic;
+
+use burn::tensor::{Device, Tensor};
+use burn_losses::heads::streams_on;
+use wasm_bindgen::prelude::*;
+
+use crate::{CLASSES, Objective, Settings, Training};
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs once, when the module is loaded.
+#[wasm_bindgen(start)]
+fn start() {
+    panic::set_hook(Box::new(|panic| {
+        LAST_PANIC.set(panic.payload_as_str().unwrap_or("an error without a message").to_owned())
+    }));
+}
+
+/// What the last panic said: a loss that is given a setting out of its range says it there.
+#[wasm_bindgen(js_name = lastPanic)]
+pub fn last_panic() -> String {
+    LAST_PANIC.take()
+}
+
+/// Every loss with its settings, as JSON.
+#[wasm_bindgen]
+pub fn losses(dimensions: usize) -> String {
+    serde_json::Value::Object(Objective::all(dimensions)).to_string()
+}
+
+/// See [`Training`].
+#[wasm_bindgen]
+pub struct Playground {
+    training: Training,
+    fast_path: bool,
+}
+
+#[wasm_bindgen]
+impl Playground {
+    /// Begins with [`Settings`] in JSON.
+    pub async fn begin(settings: String) -> Result<Playground, JsError> {
+        let settings: Settings = serde_json::from_str(&settings)?;
+        let device = device().await?;
+        let training = Training::new(&settings, &device).map_err(|error| JsError::new(&format!("{error:#}")))?;
+        Ok(Self { training, fast_path: streams_on(&device) })
+    }
+
+    /// Where it trains.
+    #[wasm_bindgen(getter)]
+    pub fn device(&self) -> String {
+        let device = if cfg!(feature = "webgpu") { "WebGPU" } else { "flex (processor)" };
+        let path = if self.fast_path { "fast path" } else { "ordinary operations" };
+        format!("{device}, {path}")
+    }
+
+    /// How many classes there are.
+    #[wasm_bindgen(getter)]
+    pub fn classes(&self) -> usize {
+        CLASSES
+    }
+
+    /// Whether the length of an embedding means nothing.
+    #[wasm_bindgen(getter)]
+    pub fn angular(&self) -> bool {
+        self.training.is_angular()
+    }
+
+    /// Whether the places of the classes are directions, too.
+    #[wasm_bindgen(getter)]
+    pub fn directions(&self) -> bool {
+        self.training.places_are_directions()
+    }
+
+    /// Trains that many steps; the loss before the last of them.
+    pub async fn train(&mut self, steps: usize) -> Result<f32, JsError> {
+        let mut loss = None;
+        for _ in 0..steps {
+            loss = Some(self.training.step());
+        }
+        match loss {
+            Some(loss) => Ok(loss.into_scalar_async::<f32>().await?),
+            None => Ok(f32::NAN),
+        }
+    }
+
+    /// Where the samples are, row after row.
+    pub async fn embeddings(&self) -> Result<Vec<f32>, JsError> {
+        numbers(self.training.embeddings()).await
+    }
+
+    /// Where the classes are, row after row; nothing where the loss has no places for them.
+    #[wasm_bindgen(js_name = classPlaces)]
+    pub async fn class_places(&self) -> Result<Vec<f32>, JsError> {
+        match self.training.class_places() {
+            Some(places) => numbers(places).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The class that each sample is said to have.
+    #[wasm_bindgen(getter)]
+    pub fn labels(&self) -> Vec<usize> {
+        self.training.labels().to_vec()
+    }
+
+    /// Gives a sample the next class.
+    pub fn relabel(&mut self, sample: usize) {
+        self.training.relabel(sample);
+    }
+}
+
+async fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>, JsError> {
+    let data = tensor.into_data_async().await?;
+    Ok(data.try_to_vec_as::<f32>()?)
+}
+
+#[cfg(not(feature = "webgpu"))]
+async fn device() -> Result<Device, JsError> {
+    Ok(Device::flex().autodiff())
+}
+
+/// A browser hands out its GPU only to those who wait for it, and Burn asks once.
+#[cfg(feature = "webgpu")]
+async fn device() -> Result<Device, JsError> {
+    thread_local! {
+        static DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
+    }
+    if let Some(device) = DEVICE.with_borrow(Clone::clone) {
+        return Ok(device);
+    }
+    let device = burn::wgpu::WgpuOptions::default().init_async().await?.autodiff();
+    DEVICE.set(Some(device.clone()));
+    Ok(device)
+}

@@ -1,0 +1,105 @@
+"""Builds the page, serves it, and uses it as a person would, in a headless Chromium without a network.
+
+python3 page.py [SCREENSHOT.png]; `--webgpu` builds and tries the module for WebGPU, too. cargo, chromium, chromedriver and node are on
+the path."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+from browser import Browser, colours
+
+HERE = pathlib.Path(__file__).parent
+STEPS = 200
+# Of page/drawing.js.
+CLASSES = [(0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (140, 107, 177), (138, 143, 152)]
+
+
+def serve(*arguments):
+    command = ["cargo", "playground", *arguments, "serve", "--port", "0"]
+    server = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
+    folder = address = None
+    for line in server.stdout:
+        print(line, end="", flush=True)
+        folder = folder or (found := re.match("the page is in (.*)", line)) and found[1]
+        if found := re.match("open (http://[^ ]*)", line):
+            return server, folder, found[1]
+    sys.exit(f"{' '.join(command)}: {server.wait()}")
+
+
+def trained(browser, address, query):
+    """Opens the page, waits until it has trained, and gives its report; nothing may have been written to the console."""
+    browser.open(f"{address}?steps={STEPS}&{query}")
+    end = browser.wait(lambda: browser.title() in ("done", "failed") and browser.title(), query, 120)
+    assert end == "done", browser.run("return document.getElementById('error').textContent")
+    report = browser.run("return window.report")
+    print(query, report, flush=True)
+    assert report["steps"] == STEPS
+    assert report["loss"] < 0.5 * report["first"], report
+    console = browser.console()
+    assert not console, console
+    return report
+
+
+def test(browser, folder, address, screenshot):
+    report = trained(browser, address, "loss=ArcFace")
+    assert report["accuracy"] > 0.9, report
+    # The same sums in the same order: the same number to its last digit.
+    in_node = subprocess.run(["node", HERE / "node.mjs", folder, str(STEPS)], check=True, capture_output=True, text=True)
+    assert float(in_node.stdout) == report["loss"], (in_node.stdout, report["loss"])
+
+    picture = browser.screenshot()
+    if screenshot:
+        pathlib.Path(screenshot).write_bytes(picture)
+    found = colours(picture)
+    for colour in CLASSES:
+        # Samples are drawn a little transparent, so they are near their colour on a white page; the rays are, too.
+        near = sum(count for other, count in found.items() if max(abs(a - b) for a, b in zip(colour, other)) <= 45)
+        assert near > 100, f"{colour} is seen in {near} pixels"
+
+    # A click on a sample gives it the next class; the page shows it with a ring, and trains on.
+    clicked = """
+        const canvas = document.getElementById('embeddings'), box = canvas.getBoundingClientRect();
+        for (const kind of ['pointerdown', 'pointerup']) canvas.dispatchEvent(new PointerEvent(kind, {
+            pointerId: 1, clientX: box.left + window.samplePlaces()[5].x / 560 * box.width, clientY: box.top + window.samplePlaces()[5].y / 560 * box.height,
+        }));"""
+    wrong = "return window.wrongLabels()"
+    assert browser.run(wrong) == 0
+    browser.run("HTMLElement.prototype.setPointerCapture = () => {};" + clicked)
+    browser.wait(lambda: browser.run(wrong) == 1, "a wrong label", 10)
+
+    # A setting out of its range is named, and the page goes on with the next.
+    change = """
+        const field = document.querySelector('#loss-settings input[name=margin]');
+        field.value = '%s'; field.dispatchEvent(new Event('change', { bubbles: true }));"""
+    browser.run(change % "9")
+    browser.wait(lambda: browser.title() == "failed", "an error", 10)
+    said = browser.run("return document.getElementById('error').textContent")
+    assert "margin" in said and "9" in said, said
+    print("a margin of 9:", said)
+    browser.run(change % "0.3")
+    browser.wait(lambda: browser.title() == "done", "a training after an error", 30)
+
+    for query in ("loss=Softmax and CenterLoss", "loss=TripletLoss", "loss=SubCenterArcFace&dimensions=3", "loss=SupConLoss&dimensions=3"):
+        trained(browser, address, query.replace(" ", "%20"))
+        if screenshot and "3" in query:
+            pathlib.Path(screenshot).with_suffix(".3d.png").write_bytes(browser.screenshot())
+
+
+def main():
+    arguments = [argument for argument in sys.argv[1:] if argument != "--webgpu"]
+    webgpu = len(arguments) < len(sys.argv) - 1
+    server, folder, address = serve(*([] if webgpu else ["--no-webgpu"]))
+    try:
+        with Browser() as browser:
+            test(browser, folder, address, arguments[0] if arguments else None)
+        if webgpu:
+            # Without a graphics card Chromium has a slow one of its own.
+            with Browser("--enable-unsafe-webgpu", "--enable-features=Vulkan") as browser:
+                trained(browser, address, "loss=ArcFace&backend=webgpu")
+    finally:
+        server.kill()
+
+
+main()
