@@ -1,105 +1,103 @@
 //! Batches of pictures for Burn's training loop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_losses::sampling::{BatchPlan, SampledLoader};
 
 use crate::augment::Change;
 use crate::data::random::random;
 use crate::data::{Face, FaceSet};
 use crate::model::FaceBatch;
 
-/// Shuffled, changed batches of a training set; a short last batch is dropped.
-///
-/// Order and changes depend on the seed and the number of the epoch only, so a run that resumes
-/// at epoch 5 sees what the fifth epoch of an uninterrupted run sees. (Burn's own loader starts
-/// its random numbers anew and would repeat the first epoch.)
+/// How a training set is dealt out.
+#[derive(Clone, Copy, Debug)]
 pub struct TrainBatches {
-    faces: Arc<FaceSet>,
-    batch_size: usize,
-    seed: u64,
-    // Shared with the copies that `to_device` makes, since Burn iterates over one of those.
-    epochs_begun: Arc<AtomicUsize>,
-    device: Device,
+    /// Pictures in a batch.
+    pub batch_size: usize,
+    /// Chooses order and changes.
+    pub seed: u64,
+    /// Epochs of the whole run.
+    pub epochs: usize,
+    /// Epochs that are done already.
+    pub epochs_done: usize,
 }
 
 impl TrainBatches {
-    /// Batches for the epochs after the first `epochs_done`.
-    pub fn new(faces: Arc<FaceSet>, batch_size: usize, seed: u64, epochs_done: usize, device: &Device) -> Self {
-        Self { faces, batch_size, seed, epochs_begun: Arc::new(AtomicUsize::new(epochs_done)), device: device.clone() }
-    }
-
-    /// Batches in one epoch.
-    pub fn batches(&self) -> usize {
-        self.faces.faces.len() / self.batch_size
-    }
-}
-
-impl DataLoader<FaceBatch> for TrainBatches {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<FaceBatch> + 'a> {
-        let epoch = self.epochs_begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut order: Vec<usize> = (0..self.faces.faces.len()).collect();
-        order.sort_by_cached_key(|&picture| random(&[self.seed, epoch as u64, picture as u64]));
-        Box::new(EpochBatches { batches: self, epoch, order, next: 0 })
-    }
-
-    fn num_items(&self) -> usize {
-        self.batches() * self.batch_size
-    }
-
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
-        Arc::new(Self {
-            faces: self.faces.clone(),
-            batch_size: self.batch_size,
-            seed: self.seed,
-            epochs_begun: self.epochs_begun.clone(),
-            device: device.clone(),
-        })
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<FaceBatch>> {
-        let faces = FaceSet {
-            size: self.faces.size,
-            people: self.faces.people.clone(),
-            faces: self.faces.faces[start..end].to_vec(),
-        };
-        let epochs_done = self.epochs_begun.load(Ordering::SeqCst);
-        Arc::new(Self::new(Arc::new(faces), self.batch_size, self.seed, epochs_done, &self.device))
+    /// The shuffled, changed batches of the epochs that are left; a short last batch is dropped.
+    ///
+    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees what
+    /// the fifth epoch of an uninterrupted run sees.
+    pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
+        let Self { batch_size, seed, epochs, epochs_done } = self;
+        let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
+        let to_tensors = ToTensors { size: faces.size };
+        let pictures = EveryEpoch { faces, epochs, seed };
+        Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
     }
 }
 
-/// The batches of one epoch.
-struct EpochBatches<'a> {
-    batches: &'a TrainBatches,
-    epoch: usize,
-    order: Vec<usize>,
-    next: usize,
+/// Every epoch is all pictures in an order of its own. A picture is another sample in every epoch, see [`EveryEpoch`].
+struct ShuffledEpochs {
+    pictures: usize,
+    batch_size: usize,
+    epochs: usize,
+    seed: u64,
 }
 
-impl Iterator for EpochBatches<'_> {
-    type Item = Result<FaceBatch, DatasetError>;
+impl BatchPlan for ShuffledEpochs {
+    fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.pictures).collect();
+        order.sort_by_cached_key(|&picture| random(&[self.seed, from_one(epoch) as u64, picture as u64]));
+        let sample = |picture: &usize| epoch * self.pictures + picture;
+        order.chunks_exact(self.batch_size).map(|batch| batch.iter().map(sample).collect()).collect()
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let TrainBatches { faces, batch_size, seed, device, .. } = self.batches;
-        let chosen = self.order.get(self.next..self.next + batch_size)?;
-        self.next += batch_size;
-
-        let changed =
-            chosen.iter().map(|&picture| (&faces.faces[picture], Change::of(*seed, self.epoch, picture, faces.size)));
-        let labels: Vec<i64> = chosen.iter().map(|&picture| faces.faces[picture].person as i64).collect();
-        Some(Ok(FaceBatch {
-            pictures: pictures(changed, faces.size, device),
-            labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [*batch_size]), device),
-        }))
+    fn samples(&self) -> usize {
+        self.epochs * self.pictures
     }
 }
 
-impl DataLoaderIterator<FaceBatch> for EpochBatches<'_> {
-    fn progress(&self) -> Progress {
-        Progress::new(self.next, self.batches.num_items(), Some("pictures".to_string()))
+/// Every picture once for each epoch, as it is changed in that epoch: all those of the first epoch come first.
+struct EveryEpoch {
+    faces: FaceSet,
+    epochs: usize,
+    seed: u64,
+}
+
+impl Dataset<(Face, Change)> for EveryEpoch {
+    fn get(&self, sample: usize) -> Result<(Face, Change), DatasetError> {
+        let FaceSet { faces, size, .. } = &self.faces;
+        let (epoch, picture) = (sample / faces.len(), sample % faces.len());
+        Ok((faces[picture].clone(), Change::of(self.seed, from_one(epoch), picture, *size)))
+    }
+
+    fn len(&self) -> usize {
+        self.epochs * self.faces.faces.len()
+    }
+}
+
+/// The number by which people, and the random numbers, know an epoch.
+fn from_one(epoch: usize) -> usize {
+    epoch + 1
+}
+
+/// Brings the pictures of a batch to the device.
+struct ToTensors {
+    size: usize,
+}
+
+impl Batcher<(Face, Change), FaceBatch> for ToTensors {
+    fn batch(&self, faces: Vec<(Face, Change)>, device: &Device) -> FaceBatch {
+        let labels: Vec<i64> = faces.iter().map(|(face, _)| face.person as i64).collect();
+        let count = labels.len();
+        FaceBatch {
+            pictures: pictures(faces.iter().map(|(face, change)| (face, *change)), self.size, device),
+            labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
+        }
     }
 }
 
@@ -119,38 +117,14 @@ pub(crate) fn pictures<'a>(
 
 /// The validation set that Burn asks for; it is empty, see
 /// [`FaceModel`](crate::model::FaceModel).
-pub struct NoBatches;
+pub fn no_batches(device: &Device) -> Arc<dyn DataLoader<()>> {
+    /// Never has anything to do.
+    struct Nothing;
 
-impl DataLoader<()> for NoBatches {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<()> + 'a> {
-        Box::new(Self)
+    impl Batcher<(), ()> for Nothing {
+        fn batch(&self, _items: Vec<()>, _device: &Device) {}
     }
-
-    fn num_items(&self) -> usize {
-        0
-    }
-
-    fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<()>> {
-        Arc::new(Self)
-    }
-
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<()>> {
-        Arc::new(Self)
-    }
-}
-
-impl Iterator for NoBatches {
-    type Item = Result<(), DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        None
-    }
-}
-
-impl DataLoaderIterator<()> for NoBatches {
-    fn progress(&self) -> Progress {
-        Progress::new(0, 0, None)
-    }
+    DataLoaderBuilder::new(Nothing).set_device(device.clone()).build(InMemDataset::<()>::new(Vec::new()))
 }
 
 #[cfg(test)]
@@ -166,28 +140,28 @@ mod tests {
         labels
     }
 
-    fn batches(epochs_done: usize) -> TrainBatches {
+    fn batches(epochs_done: usize) -> Arc<dyn DataLoader<FaceBatch>> {
         let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
         let faces = (0..7).map(|person| Face { person, pixels: pixels.clone(), file: None });
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
-        TrainBatches::new(Arc::new(faces), 3, 1, epochs_done, &Device::flex())
+        TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done }.of(faces, &Device::flex())
     }
 
     #[test]
     fn a_short_batch_is_dropped() {
         let batches = batches(0);
         assert_eq!(batches.num_items(), 6);
-        let labels = labels_of_epoch(&batches);
+        let labels = labels_of_epoch(&*batches);
         assert_eq!(labels.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
     }
 
     #[test]
     fn a_resumed_run_sees_the_order_of_its_epoch() {
         let whole = batches(0);
-        let first = labels_of_epoch(&whole);
+        let first = labels_of_epoch(&*whole);
         let second = labels_of_epoch(&*whole.to_device(&Device::flex()));
         assert_ne!(first, second);
-        assert_eq!(labels_of_epoch(&batches(1)), second);
+        assert_eq!(labels_of_epoch(&*batches(1)), second);
     }
 }

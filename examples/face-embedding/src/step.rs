@@ -1,21 +1,23 @@
-//! The figures of a training step that the renderer prints: those of `burn_losses`' diagnostics, and learning rates.
+//! The figures of a training step that the renderer is told about, and which metric of Burn brings each.
 
 use std::sync::Arc;
 
 use burn::module::ParamId;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
-use burn::train::metric::{Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry};
-use burn_losses::diagnostics::Reading;
+use burn::train::metric::{
+    LearningRateMetric, LossMetric, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
+};
+use burn_losses::diagnostics::Diagnostic;
 
 /// A figure of a step that the [renderer](crate::renderer) is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Figure {
-    /// The loss.
+    /// The loss: Burn's `LossMetric`.
     Loss,
-    /// The mean angle to the own class, in radians.
+    /// The mean angle to the own class, in degrees.
     MeanAngle,
-    /// The mean angle to the nearest other class, in radians.
+    /// The mean angle to the nearest other class, in degrees.
     NearestOtherAngle,
     /// The mean length of the embeddings.
     EmbeddingLength,
@@ -23,9 +25,9 @@ pub enum Figure {
     DirectionVariance,
     /// The count of bad labels.
     BadLabels,
-    /// The learning rate of the trunk.
+    /// The learning rate of the trunk: Burn's `LearningRateMetric`.
     LearningRate,
-    /// The learning rate of the head.
+    /// The learning rate of the head: [`HeadLearningRate`].
     HeadLearningRate,
 }
 
@@ -42,64 +44,56 @@ impl Figure {
         Self::HeadLearningRate,
     ];
 
-    /// The name under which Burn knows the metric.
-    pub fn name(self) -> &'static str {
+    /// The diagnostic of `burn_losses` that it is, if it is one.
+    pub fn diagnostic(self) -> Option<Diagnostic> {
         match self {
-            Self::Loss => "loss",
-            Self::MeanAngle => "mean_angle",
-            Self::NearestOtherAngle => "nearest_other_angle",
-            Self::EmbeddingLength => "embedding_length",
-            Self::DirectionVariance => "direction_variance",
-            Self::BadLabels => "bad_labels",
-            Self::LearningRate => "learning_rate",
-            Self::HeadLearningRate => "head_learning_rate",
+            Self::MeanAngle => Some(Diagnostic::TargetAngle),
+            Self::NearestOtherAngle => Some(Diagnostic::NearestNegativeAngle),
+            Self::EmbeddingLength => Some(Diagnostic::EmbeddingLength),
+            Self::DirectionVariance => Some(Diagnostic::DirectionVariance),
+            Self::BadLabels => Some(Diagnostic::BadLabels),
+            Self::Loss | Self::LearningRate | Self::HeadLearningRate => None,
         }
     }
 
-    fn of(self, reading: &Reading, metadata: &MetricMetadata) -> f64 {
-        let rate = |path| {
-            // Burn's own metric shows the first group only. No parameter has a fresh id, so the
-            // path alone decides the group.
-            let rates = metadata.lr.as_ref();
-            rates.map_or(0.0, |rates| rates.lr_from_param(ParamId::new(), Some(path)))
-        };
-        match self {
-            Self::Loss => reading.loss,
-            Self::MeanAngle => reading.target_angle,
-            Self::NearestOtherAngle => reading.nearest_negative_angle,
-            Self::EmbeddingLength => reading.length_mean,
-            Self::DirectionVariance => reading.direction_variance,
-            Self::BadLabels => reading.bad_labels as f64,
-            Self::LearningRate => rate("trunk.embedding.weight"),
-            Self::HeadLearningRate => rate("head.centers.weight"),
-        }
+    /// The figure that a metric of Burn brings.
+    pub fn of_metric(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|figure| match figure {
+            Self::Loss => *LossMetric::new().name() == name,
+            Self::LearningRate => *LearningRateMetric::new().name() == name,
+            Self::HeadLearningRate => *HeadLearningRate::new().name() == name,
+            figure => figure.diagnostic().is_some_and(|diagnostic| diagnostic.name() == name),
+        })
     }
 }
 
-/// A [`Figure`] as a metric of Burn.
+/// The learning rate of the head as a metric. (Burn's own metric shows that of the first group, the trunk, only.)
 #[derive(Clone)]
-pub struct StepMetric {
-    figure: Figure,
+pub struct HeadLearningRate {
     name: MetricName,
     state: NumericMetricState,
 }
 
-impl StepMetric {
-    /// The metric of a figure.
-    pub fn new(figure: Figure) -> Self {
-        Self { figure, name: Arc::new(figure.name().to_string()), state: NumericMetricState::default() }
+impl HeadLearningRate {
+    /// The metric.
+    #[allow(clippy::new_without_default)] // As Burn's metrics are made.
+    pub fn new() -> Self {
+        Self { name: Arc::new("Learning rate of the head".to_string()), state: NumericMetricState::default() }
     }
 }
 
-impl Metric for StepMetric {
-    type Input = Reading;
+impl Metric for HeadLearningRate {
+    type Input = ();
 
     fn name(&self) -> MetricName {
         self.name.clone()
     }
 
-    fn update(&mut self, reading: &Reading, metadata: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
-        self.state.update(self.figure.of(reading, metadata), reading.batch);
+    fn update(&mut self, (): &(), metadata: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        // No parameter has a fresh id, so the path alone decides the group.
+        let rates = metadata.lr.as_ref();
+        let rate = rates.map_or(0.0, |rates| rates.lr_from_param(ParamId::new(), Some("head.centers.weight")));
+        self.state.update(rate, 1);
         Ok(self.state.compute_update(FormatOptions::new(self.name())))
     }
 
@@ -112,7 +106,7 @@ impl Metric for StepMetric {
     }
 }
 
-impl Numeric for StepMetric {
+impl Numeric for HeadLearningRate {
     fn value(&self) -> Option<NumericEntry> {
         Some(self.state.current_value())
     }

@@ -1,10 +1,8 @@
 //! `train`: Burn's training loop with our data, schedule, figures and files.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use burn::data::dataloader::DataLoader;
 use burn::module::{ParamGroup, ParamGroupError};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -13,10 +11,12 @@ use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::logger::InMemoryMetricLogger;
+use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn_losses::diagnostics::DiagnosticMetric;
 
 use crate::backend;
-use crate::batches::{NoBatches, TrainBatches};
+use crate::batches::{TrainBatches, no_batches};
 use crate::cli::TrainFlags;
 use crate::config::TrainConfig;
 use crate::data::FaceSet;
@@ -28,7 +28,7 @@ use crate::renderer::{LineRenderer, readable};
 use crate::report::Metrics;
 use crate::run_directory::RunDirectory;
 use crate::schedule::WarmupCosine;
-use crate::step::{Figure, StepMetric};
+use crate::step::{Figure, HeadLearningRate};
 use crate::verification::Protocol;
 
 /// Checkpoints kept: one may be incomplete after a kill.
@@ -127,31 +127,34 @@ fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: Face
     // Burn draws a weight when it is first used: in the first step, in the order of the network.
     let model = FaceModel::new(config, people, &training_device);
 
-    let batches = TrainBatches::new(Arc::new(faces), config.batch_size, config.seed, epochs_done, &training_device);
-    let steps_per_epoch = batches.batches();
+    let TrainConfig { batch_size, seed, epochs, .. } = *config;
+    let steps_per_epoch = faces.faces.len() / batch_size;
+    let batches = TrainBatches { batch_size, seed, epochs, epochs_done }.of(faces, &training_device);
     let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
-    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, config.batch_size, plateau);
+    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, batch_size, plateau);
 
-    let no_batches: Arc<dyn DataLoader<()>> = Arc::new(NoBatches);
-    let mut training = SupervisedTraining::new(run.path(), Arc::new(batches), no_batches)
-        .num_epochs(config.epochs)
+    let mut training = SupervisedTraining::new(run.path(), batches, no_batches(&training_device))
+        .num_epochs(epochs)
         .with_interrupter(interrupter)
         .renderer(Box::new(renderer))
         // Burn's default writes one file per metric and epoch, and a log for the whole process.
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
         .with_default_checkpointers()
-        .with_checkpointing_strategy(KeepLastNCheckpoints::new(CHECKPOINTS_KEPT));
-    for figure in Figure::ALL {
-        training = training.metric_train_numeric(StepMetric::new(figure));
+        .with_checkpointing_strategy(KeepLastNCheckpoints::new(CHECKPOINTS_KEPT))
+        .metric_train_numeric(LossMetric::new())
+        .metric_train_numeric(LearningRateMetric::new())
+        .metric_train_numeric(HeadLearningRate::new());
+    for diagnostic in Figure::ALL.into_iter().filter_map(Figure::diagnostic) {
+        training = training.metric_train_numeric(DiagnosticMetric::new(diagnostic));
     }
     if epochs_done > 0 {
         training = training.checkpoint(epochs_done);
     }
 
-    let schedule = learning_rates(config, config.epochs * steps_per_epoch)?;
+    let schedule = learning_rates(config, epochs * steps_per_epoch)?;
     let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
     if let Some(error) = result.error {
         bail!("training stopped: {error}");
