@@ -4,13 +4,27 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use csv::{ReaderBuilder, WriterBuilder};
+use serde::{Deserialize, Serialize};
 
-const HEADER: &str = "epoch,loss,learning_rate,head_learning_rate,images_per_second,mean_angle,nearest_other_angle,\
-                      embedding_length,direction_variance,bad_labels,seconds";
+/// The columns, in the order of the fields of [`EpochRow`].
+const COLUMNS: [&str; 11] = [
+    "epoch",
+    "loss",
+    "learning_rate",
+    "head_learning_rate",
+    "images_per_second",
+    "mean_angle",
+    "nearest_other_angle",
+    "embedding_length",
+    "direction_variance",
+    "bad_labels",
+    "seconds",
+];
 
 /// One epoch of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// Number of the epoch, from 1.
     pub epoch: usize,
@@ -36,59 +50,16 @@ pub struct EpochRow {
     pub seconds: f64,
 }
 
-impl EpochRow {
-    fn fields(&self) -> [f64; 10] {
-        [
-            self.loss,
-            self.learning_rate,
-            self.head_learning_rate,
-            self.images_per_second,
-            self.mean_angle,
-            self.nearest_other_angle,
-            self.embedding_length,
-            self.direction_variance,
-            self.bad_labels,
-            self.seconds,
-        ]
+/// Rows as text, below the names of the columns or without them.
+fn to_text(rows: &[EpochRow], header: bool) -> Result<Vec<u8>> {
+    let mut writer = WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    if header {
+        writer.write_record(COLUMNS)?;
     }
-
-    fn line(&self) -> String {
-        let fields = self.fields().map(|field| format!("{field:.8}"));
-        format!("{},{}\n", self.epoch, fields.join(","))
+    for row in rows {
+        writer.serialize(row)?;
     }
-
-    fn parse(line: &str) -> Option<Self> {
-        let (epoch, rest) = line.split_once(',')?;
-        let fields: Vec<f64> = rest.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
-        let &[
-            loss,
-            learning_rate,
-            head_learning_rate,
-            images_per_second,
-            mean_angle,
-            nearest_other_angle,
-            embedding_length,
-            direction_variance,
-            bad_labels,
-            seconds,
-        ] = fields.as_slice()
-        else {
-            return None;
-        };
-        Some(Self {
-            epoch: epoch.parse().ok()?,
-            loss,
-            learning_rate,
-            head_learning_rate,
-            images_per_second,
-            mean_angle,
-            nearest_other_angle,
-            embedding_length,
-            direction_variance,
-            bad_labels,
-            seconds,
-        })
-    }
+    Ok(writer.into_inner()?)
 }
 
 /// The file and the way to it.
@@ -104,14 +75,10 @@ impl EpochTable {
     ///
     /// If the file cannot be read or written.
     pub fn begin(path: &Path, epochs_done: usize) -> Result<Self> {
-        let mut text = format!("{HEADER}\n");
-        if epochs_done > 0 {
-            // A run that was killed may have written a row of an epoch that has no checkpoint.
-            for row in read(path)?.iter().filter(|row| row.epoch <= epochs_done) {
-                text += &row.line();
-            }
-        }
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut rows = if epochs_done > 0 { read(path)? } else { Vec::new() };
+        // A run that was killed may have written a row of an epoch that has no checkpoint.
+        rows.retain(|row| row.epoch <= epochs_done);
+        std::fs::write(path, to_text(&rows, true)?).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { path: path.to_path_buf() })
     }
 
@@ -121,10 +88,11 @@ impl EpochTable {
     ///
     /// If the file cannot be written.
     pub fn append(&self, row: &EpochRow) -> Result<()> {
+        let line = to_text(&[*row], false)?;
         OpenOptions::new()
             .append(true)
             .open(&self.path)
-            .and_then(|mut file| file.write_all(row.line().as_bytes()))
+            .and_then(|mut file| file.write_all(&line))
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
@@ -135,13 +103,16 @@ impl EpochTable {
 ///
 /// If the file cannot be read or is no such table.
 pub fn read(path: &Path) -> Result<Vec<EpochRow>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut lines = text.lines();
-    if lines.next() != Some(HEADER) {
-        bail!("{}: the first line is not the expected header", path.display());
-    }
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| format!("{} is not a table of epochs", path.display()))
+}
+
+fn parse(text: &[u8]) -> Result<Vec<EpochRow>> {
     // The last line may be cut short by a kill; such a line is no row.
-    Ok(lines.filter_map(EpochRow::parse).collect())
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let mut reader = ReaderBuilder::new().from_reader(&text[..whole]);
+    ensure!(reader.headers()?.iter().eq(COLUMNS), "the first line is not the names of the columns");
+    Ok(reader.deserialize().collect::<Result<_, _>>()?)
 }
 
 /// Seconds spent in epochs, and the pictures trained on per second over all of them.
@@ -156,12 +127,11 @@ pub fn totals(rows: &[EpochRow]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_row_is_read_back_as_written() {
-        let row = EpochRow {
-            epoch: 3,
-            loss: 1.25,
-            learning_rate: 0.1,
+    fn row(epoch: usize) -> EpochRow {
+        EpochRow {
+            epoch,
+            loss: 1.0 / 3.0,
+            learning_rate: 1e-9,
             head_learning_rate: 0.5,
             images_per_second: 1000.5,
             mean_angle: 0.75,
@@ -170,8 +140,38 @@ mod tests {
             direction_variance: 0.5,
             bad_labels: 2.0,
             seconds: 12.0,
-        };
-        assert_eq!(EpochRow::parse(row.line().trim_end()), Some(row));
-        assert_eq!(EpochRow::parse("3,1.25,0.1"), None);
+        }
+    }
+
+    #[test]
+    fn rows_are_read_back_as_written() {
+        let rows = [row(1), row(2)];
+        let text = to_text(&rows, true).expect("rows are text");
+        assert_eq!(parse(&text).expect("what was written"), rows);
+        let header = String::from_utf8(text).expect("text").lines().next().map(str::to_string);
+        assert_eq!(header.as_deref(), Some(COLUMNS.join(",").as_str()));
+        assert_eq!(parse(&to_text(&[], true).expect("a header")).expect("no row"), []);
+    }
+
+    #[test]
+    fn a_line_that_a_kill_cut_short_is_no_row() {
+        let text = to_text(&[row(1), row(2)], true).expect("rows are text");
+        for cut in 1..10 {
+            assert_eq!(parse(&text[..text.len() - cut]).expect("the first row is whole"), [row(1)]);
+        }
+    }
+
+    #[test]
+    fn a_broken_line_and_another_header_are_errors() {
+        let text = String::from_utf8(to_text(&[row(1), row(2)], true).expect("rows are text")).expect("text");
+        let message = |text: &str| format!("{:#}", parse(text.as_bytes()).expect_err("no such table"));
+        assert!(
+            message(&text.replace("1,0.3", "1,x")).contains("line: 2"),
+            "{}",
+            message(&text.replace("1,0.3", "1,x"))
+        );
+        assert!(message(&text.replace("1000.5,", "")).contains("line: 2"));
+        assert!(message(&text.replace("mean_angle", "angle")).contains("names of the columns"));
+        assert!(message("").contains("names of the columns"));
     }
 }
