@@ -5,8 +5,8 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 /// SplitMix64: a counter stepped by an odd constant and scrambled.
 ///
-/// What is drawn from it is written here, not taken from `rand`, whose distributions and shuffle may draw otherwise in a
-/// new version: the same seed has to give the same faces, splits and pairs in every version of this example.
+/// What is drawn from it is written here, not taken from `rand`, whose distributions and shuffle may draw otherwise in
+/// a new version: the same seed has to give the same faces, splits and pairs in every version of this example.
 ///
 /// # Source
 ///

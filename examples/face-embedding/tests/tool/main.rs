@@ -5,13 +5,14 @@
 
 mod command;
 mod folder;
+mod layers;
 mod resume;
 mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use face_embedding::report::Metrics;
+use face_embedding::commands::report::Metrics;
 
 /// Few people, small pictures, a narrow trunk, two epochs of three steps.
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use face_embedding::epoch_table::{self, EpochRow};
+use face_embedding::training::epoch_table::{self, EpochRow};
 
 use super::{TINY, fresh, metrics, refused, run};
 

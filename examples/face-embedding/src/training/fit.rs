@@ -1,8 +1,6 @@
-//! `train`: Burn's training loop with our data, schedule, figures and files.
+//! Burn's training loop with our data, schedule, figures and files.
 
-use std::time::Instant;
-
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail};
 use burn::module::{ParamGroup, ParamGroupError};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -15,104 +13,32 @@ use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_losses::diagnostics::DiagnosticMetric;
 
-use crate::backend;
-use crate::batches::{TrainBatches, no_batches};
-use crate::cli::TrainFlags;
-use crate::config::TrainConfig;
-use crate::data::FaceSet;
-use crate::epoch_table::{self, EpochTable};
-use crate::evaluate::{untrained_trunk, verify};
-use crate::model::{FaceModel, Trunk};
-use crate::people::People;
-use crate::renderer::{LineRenderer, readable};
-use crate::report::Metrics;
-use crate::run_directory::RunDirectory;
-use crate::schedule::WarmupCosine;
-use crate::step::{Figure, HeadLearningRate};
-use crate::verification::Protocol;
+use super::batches::{TrainBatches, no_batches};
+use super::epoch_table::EpochTable;
+use super::figures::{Figure, HeadLearningRate};
+use super::renderer::LineRenderer;
+use super::run_directory::RunDirectory;
+use super::schedule::WarmupCosine;
+use crate::data::face_set::FaceSet;
+use crate::model::face_model::FaceModel;
+use crate::model::trunk::Trunk;
+use crate::settings::config::TrainConfig;
 
 /// Checkpoints kept: one may be incomplete after a kill.
 const CHECKPOINTS_KEPT: usize = 2;
 
-/// `train`: trains a new model or continues one, measures it, and writes the files of the run.
+/// Trains the epochs that are left and returns the trunk.
 ///
 /// # Errors
 ///
-/// If a setting, the data, a file or the training fails.
-pub fn command(flags: &TrainFlags) -> Result<Metrics> {
-    let began = Instant::now();
-    let Plan { run, config, epochs_done } = Plan::new(flags)?;
-    let device = config.backend.device()?;
-    say!("backend: {} ({})", config.backend, backend::describe(&device));
-    say!(
-        "run: {}{}",
-        run.path().display(),
-        if flags.resume { format!(", continued after epoch {epochs_done}") } else { String::new() }
-    );
-
-    let People { train, test } = People::load(&config)?;
-    ensure!(
-        train.faces.len() >= config.batch_size,
-        "batch_size: must be at most the number of training pictures, {}, got {}",
-        train.faces.len(),
-        config.batch_size
-    );
-    let protocol = Protocol::new(&test, config.seed)?;
-    run.begin(&config, &train)?;
-
-    // Measured before training: Burn's batch statistics are shared by all copies of a model.
-    let untrained = verify(&untrained_trunk(&config, &device), &test, &protocol, &device)?;
-    let trunk = fit(&config, &run, epochs_done, train, &device)?;
-    run.save_trunk(&trunk)?;
-
-    let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
-    let metrics = Metrics {
-        verification: verify(&trunk, &test, &protocol, &device)?,
-        untrained,
-        images_per_second,
-        train_seconds,
-        backend: config.backend.to_string(),
-        seed: config.seed,
-    };
-    metrics.save(&run.metrics_path())?;
-    metrics.print();
-    say!(
-        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
-        readable(began.elapsed()),
-        run.path().display()
-    );
-    Ok(metrics)
-}
-
-/// What to train, where, and from which epoch on.
-struct Plan {
-    run: RunDirectory,
-    config: TrainConfig,
+/// If a file cannot be read or written, or the loss is no number any more.
+pub fn fit(
+    config: &TrainConfig,
+    run: &RunDirectory,
     epochs_done: usize,
-}
-
-impl Plan {
-    fn new(flags: &TrainFlags) -> Result<Self> {
-        if !flags.resume {
-            let config = flags.config()?;
-            // Everything that can be wrong with the settings is looked at before a folder is made.
-            config.backend.device()?;
-            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, epochs_done: 0 });
-        }
-        let run = RunDirectory::resume(flags.output.as_deref())?;
-        let config = flags.resumed_config(&run.config()?)?;
-        let epochs_done = run.last_complete_epoch();
-        ensure!(
-            epochs_done <= config.epochs,
-            "epochs: the run has trained {epochs_done} already, got {}",
-            config.epochs
-        );
-        Ok(Self { run, config, epochs_done })
-    }
-}
-
-/// Trains the epochs that are left and returns the trunk.
-fn fit(config: &TrainConfig, run: &RunDirectory, epochs_done: usize, faces: FaceSet, device: &Device) -> Result<Trunk> {
+    faces: FaceSet,
+    device: &Device,
+) -> Result<Trunk> {
     let people = faces.people.len();
     say!(
         "model: width {}, embeddings of {} numbers; loss: {} ({}) over {people} people",

@@ -10,7 +10,7 @@ use burn::train::metric::{
 };
 use burn_losses::diagnostics::Diagnostic;
 
-/// A figure of a step that the [renderer](crate::renderer) is told about.
+/// A figure of a step that the [renderer](super::renderer) is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Figure {
     /// The loss: Burn's `LossMetric`.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::backend::BackendKind;
-use crate::config::TrainConfig;
-use crate::loss::{LossKind, LossSettings};
-use crate::run_directory::DEFAULT_OUTPUT;
+use crate::settings::backend::BackendKind;
+use crate::settings::config::TrainConfig;
+use crate::settings::loss::{LossKind, LossSettings};
+use crate::training::run_directory::DEFAULT_OUTPUT;
 
 /// Trains a face-embedding model with the heads of burn-losses and measures it.
 #[derive(Parser, Debug)]

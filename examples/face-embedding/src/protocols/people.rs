@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::config::TrainConfig;
+use crate::data::face_set::FaceSet;
+use crate::data::folder;
 use crate::data::procedural::ProceduralFaces;
-use crate::data::{FaceSet, folder};
+use crate::settings::config::TrainConfig;
 
 /// Two folds of two people each.
 const FEWEST_TO_MEASURE: usize = 4;

@@ -1,7 +1,5 @@
 //! Every setting of a run, as written to `config.json` and read back from it.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +7,9 @@ use burn_losses::heads::HeadKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::backend::BackendKind;
-use crate::loss::{LossKind, LossSettings};
+use super::backend::BackendKind;
+use super::loss::{LossKind, LossSettings};
+use super::range::within;
 
 /// The settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,18 +172,6 @@ impl TrainConfig {
         let text = serde_json::to_string_pretty(self)? + "\n";
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-/// Checks that a setting lies in its range; NaN never does.
-///
-/// # Errors
-///
-/// If it does not; names the setting, its value and its range.
-pub(crate) fn within<T: PartialOrd + Display>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()> {
-    if !range.contains(&value) {
-        bail!("{name}: must be in [{}, {}], got {value}", range.start(), range.end());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

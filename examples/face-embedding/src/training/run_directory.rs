@@ -10,10 +10,11 @@ use burn::store::{ModuleRecord, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrainConfig;
-use crate::data::FaceSet;
-use crate::epoch_table::{self, EpochRow};
-use crate::model::{Trunk, trunk_config};
+use super::epoch_table::{self, EpochRow};
+use crate::data::face_set::FaceSet;
+use crate::model::face_model::trunk_config;
+use crate::model::trunk::Trunk;
+use crate::settings::config::TrainConfig;
 
 /// Where runs lie when `--output` is not given.
 pub const DEFAULT_OUTPUT: &str = "runs/face-embedding";

@@ -11,8 +11,8 @@ use burn::train::renderer::{
 use burn::train::{Interrupter, LearnerSummary};
 use burn_losses::diagnostics::{Collapse, Plateau};
 
-use crate::epoch_table::{EpochRow, EpochTable};
-use crate::step::Figure;
+use super::epoch_table::{EpochRow, EpochTable};
+use super::figures::Figure;
 
 /// Time between two lines within an epoch; the end of an epoch always prints one.
 const INTERVAL: Duration = Duration::from_secs(5);

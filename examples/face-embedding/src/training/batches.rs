@@ -8,10 +8,11 @@ use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::sampling::{BatchPlan, SampledLoader};
 
-use crate::augment::Change;
+use crate::data::augment::Change;
+use crate::data::face_set::{Face, FaceSet};
 use crate::data::random::random;
-use crate::data::{Face, FaceSet};
-use crate::model::FaceBatch;
+use crate::data::tensor::pictures;
+use crate::model::face_model::FaceBatch;
 
 /// How a training set is dealt out.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,8 @@ pub struct TrainBatches {
 impl TrainBatches {
     /// The shuffled, changed batches of the epochs that are left; a short last batch is dropped.
     ///
-    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees what
-    /// the fifth epoch of an uninterrupted run sees.
+    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
+    /// what the fifth epoch of an uninterrupted run sees.
     pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
         let Self { batch_size, seed, epochs, epochs_done } = self;
         let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
@@ -101,22 +102,8 @@ impl Batcher<(Face, Change), FaceBatch> for ToTensors {
     }
 }
 
-/// Pictures as one tensor `[pictures, 3, size, size]`, copied to the device at once.
-pub(crate) fn pictures<'a>(
-    faces: impl ExactSizeIterator<Item = (&'a Face, Change)>,
-    size: usize,
-    device: &Device,
-) -> Tensor<4> {
-    let count = faces.len();
-    let mut values = Vec::with_capacity(count * 3 * size * size);
-    for (face, change) in faces {
-        change.append(face, size, &mut values);
-    }
-    Tensor::from_data(TensorData::new(values, [count, 3, size, size]), device)
-}
-
 /// The validation set that Burn asks for; it is empty, see
-/// [`FaceModel`](crate::model::FaceModel).
+/// [`FaceModel`](crate::model::face_model::FaceModel).
 pub fn no_batches(device: &Device) -> Arc<dyn DataLoader<()>> {
     /// Never has anything to do.
     struct Nothing;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
-use super::super::random::Random;
-use super::decode::decode;
 use super::*;
+use crate::data::folder::decode::decode;
+use crate::data::random::Random;
 
 /// A folder that is removed at the end of the test.
 struct TemporaryFolder(PathBuf);
@@ -388,7 +388,7 @@ fn number_of_threads_does_not_change_the_result() {
         folder.add(format!("{}/{number}.jpg", number % 3), b"no");
     }
     let set = |threads| {
-        let listing = scan::scan(&folder.0).unwrap();
+        let listing = scan(&folder.0).unwrap();
         let pictures = read_all(&listing.candidates, 8, threads);
         let (set, report) = collect(listing, pictures, 8);
         let pixels: Vec<u8> = set.faces.iter().flat_map(|face| face.pixels.to_vec()).collect();

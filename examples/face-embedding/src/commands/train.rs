@@ -1,0 +1,94 @@
+//! `train`: trains a new model or continues one, and measures it.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::cli::TrainFlags;
+use super::report::Metrics;
+use crate::model::face_model::untrained_trunk;
+use crate::protocols::people::People;
+use crate::protocols::verification::Protocol;
+use crate::settings::backend;
+use crate::settings::config::TrainConfig;
+use crate::training::epoch_table;
+use crate::training::fit::fit;
+use crate::training::renderer::readable;
+use crate::training::run_directory::RunDirectory;
+
+/// `train`: trains a new model or continues one, measures it, and writes the files of the run.
+///
+/// # Errors
+///
+/// If a setting, the data, a file or the training fails.
+pub fn command(flags: &TrainFlags) -> Result<Metrics> {
+    let began = Instant::now();
+    let Plan { run, config, epochs_done } = Plan::new(flags)?;
+    let device = config.backend.device()?;
+    say!("backend: {} ({})", config.backend, backend::describe(&device));
+    say!(
+        "run: {}{}",
+        run.path().display(),
+        if flags.resume { format!(", continued after epoch {epochs_done}") } else { String::new() }
+    );
+
+    let People { train, test } = People::load(&config)?;
+    ensure!(
+        train.faces.len() >= config.batch_size,
+        "batch_size: must be at most the number of training pictures, {}, got {}",
+        train.faces.len(),
+        config.batch_size
+    );
+    let protocol = Protocol::new(&test, config.seed)?;
+    run.begin(&config, &train)?;
+
+    // Measured before training: Burn's batch statistics are shared by all copies of a model.
+    let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
+    let trunk = fit(&config, &run, epochs_done, train, &device)?;
+    run.save_trunk(&trunk)?;
+
+    let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
+    let metrics = Metrics {
+        verification: protocol.verify(&trunk, &test, &device)?,
+        untrained,
+        images_per_second,
+        train_seconds,
+        backend: config.backend.to_string(),
+        seed: config.seed,
+    };
+    metrics.save(&run.metrics_path())?;
+    metrics.print();
+    say!(
+        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
+        readable(began.elapsed()),
+        run.path().display()
+    );
+    Ok(metrics)
+}
+
+/// What to train, where, and from which epoch on.
+struct Plan {
+    run: RunDirectory,
+    config: TrainConfig,
+    epochs_done: usize,
+}
+
+impl Plan {
+    fn new(flags: &TrainFlags) -> Result<Self> {
+        if !flags.resume {
+            let config = flags.config()?;
+            // Everything that can be wrong with the settings is looked at before a folder is made.
+            config.backend.device()?;
+            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, epochs_done: 0 });
+        }
+        let run = RunDirectory::resume(flags.output.as_deref())?;
+        let config = flags.resumed_config(&run.config()?)?;
+        let epochs_done = run.last_complete_epoch();
+        ensure!(
+            epochs_done <= config.epochs,
+            "epochs: the run has trained {epochs_done} already, got {}",
+            config.epochs
+        );
+        Ok(Self { run, config, epochs_done })
+    }
+}
