@@ -3,9 +3,11 @@
 //! - [`face_set`]: pictures of known people, which all of this is about.
 //! - [`procedural`] draws people that do not exist, so that the example runs without a download; [`folder`] reads
 //!   pictures of real people, one sub-folder each.
-//! - [`split`] keeps some people apart; `augment` changes training pictures; `tensor` brings pictures to a device.
+//! - [`split`] keeps some people apart; `augment` changes training pictures; `tensor` brings pictures to a device;
+//!   [`fingerprint`] tells their contents apart.
 
 pub mod face_set;
+pub mod fingerprint;
 pub mod folder;
 pub mod procedural;
 pub mod split;

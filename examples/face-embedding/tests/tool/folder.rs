@@ -45,6 +45,41 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
 }
 
 #[test]
+fn test_pictures_that_are_trained_on_are_told() {
+    let folder = fresh("seen");
+    let (people, others) = (folder.join("people"), folder.join("others"));
+    write_people(&people, 8, 6, 1);
+    write_people(&others, 6, 5, 2);
+    let train = |val_data: &Path, name: &str| {
+        let [data, val_data] = [&people, val_data].map(|path| path.display());
+        let output = folder.join(name);
+        run(&format!("train {TINY} --data {data} --val-data {val_data} --output {}", output.display()))
+    };
+    let text = train(&others, "unseen").expect("two sets that share nothing");
+    assert!(text.contains("(unseen in training)"), "{text}");
+
+    // The same picture in another format and under another name; and one of a test person twice.
+    let picture = image::open(people.join("person 0").join("0.png")).expect("a drawn picture");
+    picture.save(others.join("person 3").join("copy.bmp")).expect("writable");
+    fs::copy(others.join("person 4").join("21.png"), others.join("person 4").join("again.png")).expect("writable");
+    let text = train(&others, "seen").expect("a warning is no error");
+    assert!(text.contains("(warning: 1 of these pictures are trained on"), "{text}");
+    assert!(text.contains(r#"copy.bmp", trained on as ""#) && !text.contains("unseen in training"), "{text}");
+    assert!(text.contains("twice in the folder of a person: 1"), "{text}");
+
+    let copies = folder.join("copies");
+    for entry in fs::read_dir(&people).expect("the people").map(|entry| entry.expect("a folder")) {
+        let copy = copies.join(entry.file_name());
+        fs::create_dir_all(&copy).expect("writable");
+        for file in fs::read_dir(entry.path()).expect("the pictures").map(|file| file.expect("a file")) {
+            fs::copy(file.path(), copy.join(file.file_name())).expect("writable");
+        }
+    }
+    let error = train(&copies, "copied").expect_err("nobody is unseen");
+    assert!(error.contains("all pictures of the test people are trained on"), "{error}");
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_people() {
     let folder = fresh("other_people");
     let (people, others) = (folder.join("people"), folder.join("others"));

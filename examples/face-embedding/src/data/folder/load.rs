@@ -13,6 +13,7 @@ use super::report::{FolderReport, SamePicture, SkippedFile};
 use super::scan::{Candidate, Listing, scan};
 use super::{decode, read};
 use crate::data::face_set::{Face, FaceSet};
+use crate::data::fingerprint::Fingerprint;
 
 /// Sides a picture can be resized to.
 const SIZES: std::ops::RangeInclusive<usize> = 1..=1024;
@@ -67,7 +68,7 @@ fn check_memory(pictures: usize, size: usize) -> Result<()> {
 }
 
 /// A picture that was read, or why not.
-type Outcome = std::result::Result<(Arc<[u8]>, read::Fingerprint), String>;
+type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
 
 /// Reads and decodes all files; the result is in their order.
 fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcome> {
@@ -95,7 +96,8 @@ fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcom
 fn read_one(path: &Path, size: usize) -> Outcome {
     let bytes = read::read(path)?;
     let pixels = decode::decode(&bytes, size)?;
-    Ok((pixels.into(), read::fingerprint(&bytes)))
+    let fingerprint = Fingerprint::of_pixels(&pixels);
+    Ok((pixels.into(), fingerprint))
 }
 
 /// Numbers the people who have a picture and reports everything else.
@@ -103,7 +105,7 @@ fn collect(listing: Listing, pictures: Vec<Outcome>, size: usize) -> (FaceSet, F
     let mut set = FaceSet { size, people: Vec::new(), faces: Vec::new() };
     let mut report = FolderReport { skipped: listing.skipped, ..FolderReport::default() };
     // Place in `set.faces` of the first picture with this content.
-    let mut seen: HashMap<read::Fingerprint, usize> = HashMap::new();
+    let mut seen: HashMap<Fingerprint, usize> = HashMap::new();
     let mut pictures = listing.candidates.into_iter().zip(pictures).peekable();
     for (folder, person) in listing.people.into_iter().enumerate() {
         let number = set.people.len();
@@ -117,11 +119,9 @@ fn collect(listing: Listing, pictures: Vec<Outcome>, size: usize) -> (FaceSet, F
                 }
             };
             let first = *seen.entry(fingerprint).or_insert(set.faces.len());
-            if let Some(Face { person, file: Some(first), .. }) = set.faces.get(first)
-                && *person != number
-            {
-                let (first, second) = (first.clone(), candidate.path.clone());
-                report.same_pictures.push(SamePicture { first, second });
+            if let Some(Face { person, file: Some(first), .. }) = set.faces.get(first) {
+                let same = SamePicture { first: first.clone(), second: candidate.path.clone() };
+                if *person == number { &mut report.repeated_pictures } else { &mut report.same_pictures }.push(same);
             }
             set.faces.push(Face { person: number, pixels, file: Some(candidate.path) });
         }

@@ -329,13 +329,14 @@ fn same_picture_under_two_names_is_a_warning() {
     let folder = TemporaryFolder::with_good_people();
     let bytes = fs::read(folder.0.join("ann/1.png")).unwrap();
     let copy = folder.add("bob/copy.png", &bytes);
-    // A copy in the same folder is harmless.
-    folder.add("ann/copy.png", &bytes);
+    let twice = folder.add("ann/copy.png", &bytes);
     let (_, report) = folder.load();
-    let expected = SamePicture { first: folder.0.join("ann/1.png"), second: copy };
-    assert_eq!(report.same_pictures, [expected]);
+    let first = || folder.0.join("ann/1.png");
+    assert_eq!(report.same_pictures, [SamePicture { first: first(), second: copy }]);
+    assert_eq!(report.repeated_pictures, [SamePicture { first: first(), second: twice }]);
     assert_eq!(report.kept, 6);
     assert!(report.to_string().contains("warning: the same picture under two names: 1"));
+    assert!(report.to_string().contains("warning: the same picture twice in the folder of a person: 1"));
 }
 
 #[test]
