@@ -165,8 +165,8 @@ impl TrainFlags {
         config.resolve()
     }
 
-    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs` or moved
-    /// to `--backend` if these are given.
+    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs`, moved to `--backend` or with
+    /// its pictures in `--data` and `--val-data` if these are given.
     ///
     /// # Errors
     ///
@@ -175,15 +175,11 @@ impl TrainFlags {
         let mut config = begun_with.clone();
         self.settings.apply(&mut config);
         let config = config.resolve()?;
-        let free = TrainConfig { epochs: begun_with.epochs, backend: begun_with.backend, ..config.clone() };
-        let (old, new) = (serde_json::to_value(begun_with)?, serde_json::to_value(free)?);
-        for (name, value) in old.as_object().into_iter().flatten() {
-            if new[name] != *value {
-                bail!(
-                    "{name}: the run was begun with {value}, got {}; --resume takes a new --epochs or --backend only",
-                    new[name]
-                );
-            }
+        if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
+            bail!(
+                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
+                 --data and --val-data where the same pictures lie now"
+            );
         }
         Ok(config)
     }

@@ -1,11 +1,11 @@
 //! `eval`: measures a finished run.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::cli::EvalFlags;
 use super::report::Metrics;
 use crate::model::face_model::untrained_trunk;
-use crate::protocols::people::{People, read_folder};
+use crate::protocols::people::{People, Seen, read_folder};
 use crate::protocols::verification::Protocol;
 use crate::settings::backend;
 use crate::training::epoch_table;
@@ -18,14 +18,21 @@ use crate::training::run_directory::RunDirectory;
 /// If the run or the folder cannot be read, or has too few people or pictures.
 pub fn command(flags: &EvalFlags) -> Result<Metrics> {
     let run = RunDirectory::open(&flags.model)?;
-    let mut config = run.config()?;
+    let mut config = run.finished()?;
     config.backend = flags.backend.unwrap_or(config.backend);
     let device = config.backend.device()?;
     say!("backend: {} ({})", config.backend, backend::describe(&device));
 
     let trained = run.load_trunk(&config, &device)?;
     let test = match &flags.data {
-        Some(directory) => read_folder(directory, config.image_size)?,
+        Some(directory) => {
+            let faces = read_folder(directory, config.image_size)?;
+            match run.trained_pictures() {
+                Ok(trained) => say!("test:  {}", Seen::new(trained, &faces)),
+                Err(error) => say!("warning: whether these pictures are trained on cannot be told: {error:#}"),
+            }
+            faces
+        }
         None => People::load(&config)?.test,
     };
     let protocol = Protocol::new(&test, config.seed)?;
@@ -40,7 +47,8 @@ pub fn command(flags: &EvalFlags) -> Result<Metrics> {
     };
     metrics.print();
     if let Some(path) = &flags.json {
-        metrics.save(path)?;
+        // Not aside: it may be a pipe.
+        std::fs::write(path, metrics.to_json()?).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(metrics)
 }

@@ -1,8 +1,6 @@
 //! The figures of a run: as JSON, and as a table to read.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::protocols::verification::Verification;
@@ -25,14 +23,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Writes the figures.
+    /// The figures as text.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    /// If they are not JSON.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Prints the trained model beside the untrained one.

@@ -11,6 +11,7 @@ use crate::protocols::people::People;
 use crate::protocols::verification::Protocol;
 use crate::settings::backend;
 use crate::settings::config::TrainConfig;
+use crate::training::checkpoints::WholeCheckpoint;
 use crate::training::epoch_table;
 use crate::training::fit::fit;
 use crate::training::renderer::readable;
@@ -23,7 +24,8 @@ use crate::training::run_directory::RunDirectory;
 /// If a setting, the data, a file or the training fails.
 pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     let began = Instant::now();
-    let Plan { run, config, epochs_done } = Plan::new(flags)?;
+    let Plan { run, config, checkpoint } = Plan::new(flags)?;
+    let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
     let device = config.backend.device()?;
     say!("backend: {} ({})", config.backend, backend::describe(&device));
     say!(
@@ -40,12 +42,12 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         config.batch_size
     );
     let protocol = Protocol::new(&test, config.seed)?;
-    run.begin(&config, &train)?;
+    let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
-    let trunk = fit(&config, &run, epochs_done, train, &device)?;
-    run.save_trunk(&trunk)?;
+    let trunk = fit(&config, &run, &manifest, epochs_done, train, &device)?;
+    run.save_trunk(&trunk, &mut manifest)?;
 
     let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
     let metrics = Metrics {
@@ -56,7 +58,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         backend: config.backend.to_string(),
         seed: config.seed,
     };
-    metrics.save(&run.metrics_path())?;
+    run.finish(&metrics.to_json()?, manifest)?;
     metrics.print();
     say!(
         "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
@@ -70,7 +72,8 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
 struct Plan {
     run: RunDirectory,
     config: TrainConfig,
-    epochs_done: usize,
+    /// Where it goes on; none for a run from the beginning.
+    checkpoint: Option<WholeCheckpoint>,
 }
 
 impl Plan {
@@ -79,16 +82,17 @@ impl Plan {
             let config = flags.config()?;
             // Everything that can be wrong with the settings is looked at before a folder is made.
             config.backend.device()?;
-            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, epochs_done: 0 });
+            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, checkpoint: None });
         }
         let run = RunDirectory::resume(flags.output.as_deref())?;
-        let config = flags.resumed_config(&run.config()?)?;
-        let epochs_done = run.last_complete_epoch();
+        let checkpoint = run.last_checkpoint()?;
+        let config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
+        let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
         ensure!(
             epochs_done <= config.epochs,
             "epochs: the run has trained {epochs_done} already, got {}",
             config.epochs
         );
-        Ok(Self { run, config, epochs_done })
+        Ok(Self { run, config, checkpoint })
     }
 }

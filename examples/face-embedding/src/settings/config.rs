@@ -11,6 +11,13 @@ use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
 use super::range::within;
 
+/// The file of a run that holds its settings.
+pub const CONFIG: &str = "config.json";
+
+/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared with
+/// those that it was begun with.
+const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
+
 /// The settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
@@ -163,14 +170,27 @@ impl TrainConfig {
         Ok(self)
     }
 
-    /// Writes all settings.
+    /// All settings, as `config.json` holds them.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    /// If a path is not UTF-8.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The first setting in which two runs differ and that a resumed run must keep: its name, and both values.
+    ///
+    /// # Errors
+    ///
+    /// If a path is not UTF-8.
+    pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
+        let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
+        let differs = |(name, value): (&String, &Value)| {
+            let is_fixed = !FREE_TO_RESUME.contains(&name.as_str()) && other[name] != *value;
+            is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
+        };
+        Ok(one.as_object().into_iter().flatten().find_map(differs))
     }
 }
 

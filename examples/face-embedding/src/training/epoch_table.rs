@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use csv::{ReaderBuilder, WriterBuilder};
 use serde::{Deserialize, Serialize};
 
+use super::files;
+
 /// The columns, in the order of the fields of [`EpochRow`].
 const COLUMNS: [&str; 11] = [
     "epoch",
@@ -73,12 +75,17 @@ impl EpochTable {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or written.
+    /// If the file cannot be written.
     pub fn begin(path: &Path, epochs_done: usize) -> Result<Self> {
-        let mut rows = if epochs_done > 0 { read(path)? } else { Vec::new() };
+        // The table is for people to read; the training goes on without it.
+        let written = if epochs_done > 0 { read(path) } else { Ok(Vec::new()) };
+        let mut rows = written.unwrap_or_else(|error| {
+            say!("warning: {error:#}; the rows of the first {epochs_done} epochs are lost");
+            Vec::new()
+        });
         // A run that was killed may have written a row of an epoch that has no checkpoint.
         rows.retain(|row| row.epoch <= epochs_done);
-        std::fs::write(path, to_text(&rows, true)?).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(path, &to_text(&rows, true)?)?;
         Ok(Self { path: path.to_path_buf() })
     }
 
@@ -92,7 +99,10 @@ impl EpochTable {
         OpenOptions::new()
             .append(true)
             .open(&self.path)
-            .and_then(|mut file| file.write_all(&line))
+            .and_then(|mut file| {
+                file.write_all(&line)?;
+                file.sync_data()
+            })
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

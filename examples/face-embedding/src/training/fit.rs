@@ -14,8 +14,10 @@ use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{TrainBatches, no_batches};
+use super::checkpoints::PartCheckpointer;
 use super::epoch_table::EpochTable;
 use super::figures::{Figure, HeadLearningRate};
+use super::manifest::Manifest;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
 use super::schedule::WarmupCosine;
@@ -35,6 +37,7 @@ const CHECKPOINTS_KEPT: usize = 2;
 pub fn fit(
     config: &TrainConfig,
     run: &RunDirectory,
+    manifest: &Manifest,
     epochs_done: usize,
     faces: FaceSet,
     device: &Device,
@@ -61,6 +64,7 @@ pub fn fit(
     let plateau = config.loss.plateau(people);
     let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, batch_size, plateau);
 
+    let [model_part, optimizer_part, schedule_part] = PartCheckpointer::all(&run.checkpoints_path(), manifest)?;
     let mut training = SupervisedTraining::new(run.path(), batches, no_batches(&training_device))
         .num_epochs(epochs)
         .with_interrupter(interrupter)
@@ -68,7 +72,7 @@ pub fn fit(
         // Burn's default writes one file per metric and epoch, and a log for the whole process.
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
-        .with_default_checkpointers()
+        .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
         .with_checkpointing_strategy(KeepLastNCheckpoints::new(CHECKPOINTS_KEPT))
         .metric_train_numeric(LossMetric::new())
         .metric_train_numeric(LearningRateMetric::new())

@@ -4,6 +4,7 @@
 //! is measured by the runs in README.md.
 
 mod command;
+mod damage;
 mod folder;
 mod layers;
 mod resume;
