@@ -31,7 +31,11 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     say!(
         "run: {}{}",
         run.path().display(),
-        if flags.resume { format!(", continued after epoch {epochs_done}") } else { String::new() }
+        match (flags.resume, epochs_done) {
+            (false, _) => String::new(),
+            (true, 0) => ", from its beginning, as it has no checkpoint".to_string(),
+            (true, _) => format!(", continued after epoch {epochs_done}"),
+        }
     );
 
     let People { train, test } = People::load(&config)?;

@@ -43,13 +43,15 @@ pub struct RunDirectory {
 struct Claim {
     path: PathBuf,
     _file: File,
+    /// The folders that were made for it, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
         // Nothing is left of a run that failed before it began; a folder with a run in it is not empty.
-        if let Some(folder) = self.path.parent() {
+        for folder in &self.made {
             let _ = std::fs::remove_dir(folder);
         }
     }
@@ -64,7 +66,7 @@ struct Person {
 }
 
 impl RunDirectory {
-    /// A folder for a new run: the one asked for, or the next free number of the default one.
+    /// A folder for a new run: the one asked for, or the default one with the number after the highest.
     /// What an earlier run has written is never touched, and no other process can choose the same folder.
     ///
     /// # Errors
@@ -72,7 +74,10 @@ impl RunDirectory {
     /// If the folder that was asked for holds a run already, or cannot be made.
     pub fn choose(output: Option<&Path>) -> Result<Self> {
         let Some(path) = output else {
-            let free = numbered().filter(|run| !run.holds_a_run()).find_map(|run| run.claim().ok());
+            let last = numbered().next_back().map_or(0, |(number, _)| number);
+            // Another process may have just taken the first of them.
+            let runs = (last + 1..last + 100).map(|number| Self::at(default_path(number)));
+            let free = runs.filter(|run| !run.holds_a_run()).find_map(|run| run.claim().ok());
             return free.with_context(|| format!("cannot make a folder for a new run in {DEFAULT_OUTPUT}"));
         };
         let run = Self::at(path.to_path_buf());
@@ -89,12 +94,14 @@ impl RunDirectory {
     }
 
     fn claim(mut self) -> Result<Self> {
+        let made = self.path.ancestors().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let made = made.map(Path::to_path_buf).collect();
         std::fs::create_dir_all(&self.path)
             .with_context(|| format!("cannot make the folder {}", self.path.display()))?;
         let path = self.path.join(LOCK);
         let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         ensure!(file.try_lock().is_ok(), "another process is training in {}", self.path.display());
-        self.claim = Some(Claim { path, _file: file });
+        self.claim = Some(Claim { path, _file: file, made });
         Ok(self)
     }
 
@@ -146,10 +153,10 @@ impl RunDirectory {
     pub fn resume(output: Option<&Path>) -> Result<Self> {
         let run = match output {
             Some(path) => Self::at(path.to_path_buf()),
-            None => numbered()
-                .take_while(Self::holds_a_run)
-                .last()
-                .with_context(|| format!("there is no run to resume in {DEFAULT_OUTPUT}"))?,
+            None => {
+                let newest = numbered().map(|(_, run)| run).rfind(Self::holds_a_run);
+                newest.with_context(|| format!("there is no run to resume in {DEFAULT_OUTPUT}"))?
+            }
         };
         // Whatever else is missing, a checkpoint is enough.
         if !run.checkpoints_path().is_dir() {
@@ -325,7 +332,13 @@ impl RunDirectory {
     ///
     /// If none is whole, though more than the first epoch was trained.
     pub fn last_checkpoint(&self) -> Result<Option<WholeCheckpoint>> {
-        WholeCheckpoint::last(&self.checkpoints_path())
+        let checkpoint = WholeCheckpoint::last(&self.checkpoints_path())?;
+        ensure!(
+            checkpoint.is_some() || !self.path.join(TRUNK).exists(),
+            "{} has a trained trunk and no checkpoint to continue from; begin a new run with another --output",
+            self.path.display()
+        );
+        Ok(checkpoint)
     }
 
     /// Writes the weights of the trunk.
@@ -378,8 +391,22 @@ fn persons(faces: &FaceSet) -> Vec<Person> {
 }
 
 /// `runs/face-embedding`, `runs/face-embedding-2`, `runs/face-embedding-3`, ...
-fn numbered() -> impl Iterator<Item = RunDirectory> {
-    let first = std::iter::once(DEFAULT_OUTPUT.to_string());
-    let later = (2..100_000).map(|number| format!("{DEFAULT_OUTPUT}-{number}"));
-    first.chain(later).map(|path| RunDirectory::at(path.into()))
+fn default_path(number: usize) -> PathBuf {
+    if number == 1 { DEFAULT_OUTPUT.into() } else { format!("{DEFAULT_OUTPUT}-{number}").into() }
+}
+
+/// Those of the default folders that are there, in the order of their numbers; there may be gaps.
+fn numbered() -> impl DoubleEndedIterator<Item = (usize, RunDirectory)> {
+    let default = Path::new(DEFAULT_OUTPUT);
+    let entries = default.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let number = |name: &str| {
+        let rest = name.strip_prefix(default.file_name()?.to_str()?)?;
+        let number = if rest.is_empty() { 1 } else { rest.strip_prefix('-')?.parse::<u32>().ok()? as usize };
+        // Not "-1", and not "-02".
+        (default_path(number).file_name()?.to_str()? == name).then_some(number)
+    };
+    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut numbers: Vec<usize> = names.filter_map(|name| number(name.to_str()?)).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| (number, RunDirectory::at(default_path(number))))
 }

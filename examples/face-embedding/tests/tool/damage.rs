@@ -102,6 +102,20 @@ fn a_flipped_bit_in_the_trunk_is_seen_and_made_good() {
 }
 
 #[test]
+fn settings_that_were_edited_are_told() {
+    let output = finished("edited");
+    let path = output.display();
+    let config = output.join("config.json");
+    let text = fs::read_to_string(&config).expect("it was written");
+    fs::write(&config, text.replace("\"embedding_size\": 8", "\"embedding_size\": 9")).expect("writable");
+    let error = refused(&format!("eval --model {path}"));
+    assert!(error.contains("config.json is damaged"), "{error}");
+    let told = run(&format!("train --resume --epochs 3 --output {path}")).expect("the checkpoint has the settings");
+    assert!(told.contains("config.json has 9 for embedding_size, which was 8 in the training"), "{told}");
+    assert_eq!(fs::read_to_string(&config).expect("written anew"), text.replace("\"epochs\": 2", "\"epochs\": 3"));
+}
+
+#[test]
 fn a_flipped_bit_in_a_checkpoint_is_told_and_the_one_before_is_taken() {
     let output = finished("flipped_checkpoint");
     let path = output.display();

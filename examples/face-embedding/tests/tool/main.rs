@@ -19,6 +19,9 @@ use face_embedding::commands::report::Metrics;
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
                     --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
 
+/// The same, for pictures that are not drawn.
+const TINY_MODEL: &str = "--image-size 16 --width 2 --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
+
 /// Runs a command line; what it printed, or the message it failed with. (In a process of its own,
 /// since Burn's random numbers are shared by all threads of a process.)
 fn run(line: &str) -> Result<String, String> {

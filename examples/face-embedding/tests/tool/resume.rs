@@ -85,6 +85,40 @@ fn a_resumed_run_keeps_its_settings() {
 }
 
 #[test]
+fn the_default_run_with_the_highest_number_is_resumed_and_a_new_one_comes_after_it() {
+    let folder = fresh("numbers");
+    let run_there = |line: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+            .args(line.split_whitespace())
+            .current_dir(&folder)
+            .output()
+            .expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run_there(&format!("train {TINY}"));
+    // Number 2 is not there, and others are no numbers.
+    fs::rename(folder.join("runs/face-embedding"), folder.join("runs/face-embedding-3")).expect("writable");
+    fs::create_dir(folder.join("runs/face-embedding-old")).expect("writable");
+    fs::create_dir(folder.join("runs/face-embedding-007")).expect("writable");
+    let text = run_there("train --resume --epochs 3");
+    assert!(text.contains("run: runs/face-embedding-3, continued after epoch 2"), "{text}");
+    let text = run_there(&format!("train {TINY}"));
+    assert!(text.contains("run: runs/face-embedding-4\n"), "{text}");
+}
+
+#[test]
+fn a_trained_trunk_without_a_checkpoint_is_not_trained_over() {
+    let output = fresh("no_checkpoint").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --output {path}")).expect("a tiny run works");
+    fs::remove_dir_all(output.join("checkpoint")).expect("it was written");
+    let error = refused(&format!("train --resume --output {path}"));
+    assert!(error.contains("has a trained trunk and no checkpoint"), "{error}");
+    run(&format!("eval --model {path}")).expect("nothing has changed");
+}
+
+#[test]
 fn there_must_be_a_run_to_resume() {
     let output = fresh("nothing");
     let error = refused(&format!("train --resume --output {}", output.display()));
