@@ -22,7 +22,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    #[command(args_override_self = true, after_help = defaults())]
+    #[command(args_override_self = true, allow_negative_numbers = true, after_help = defaults())]
     /// Train a model; without any flag on drawn faces, in less than three minutes
     Train(Box<TrainFlags>),
     #[command(args_override_self = true)]
@@ -46,7 +46,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// Folder for the results
-    #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or the next free number of it]"))]
+    #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or with the number after the highest]"))]
     pub output: Option<PathBuf>,
     /// Continue the run in --output (or the default one with the highest number) from its last checkpoint
     #[arg(long)]
@@ -161,7 +161,7 @@ impl TrainFlags {
             Some(path) => TrainConfig::load(path)?,
             None => TrainConfig::default(),
         };
-        self.settings.apply(&mut config);
+        self.settings.apply(&mut config)?;
         config.resolve()
     }
 
@@ -173,7 +173,7 @@ impl TrainFlags {
     /// If another flag asks for something else than what the run was begun with.
     pub fn resumed_config(&self, begun_with: &TrainConfig) -> Result<TrainConfig> {
         let mut config = begun_with.clone();
-        self.settings.apply(&mut config);
+        self.settings.apply(&mut config)?;
         let config = config.resolve()?;
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
@@ -187,7 +187,11 @@ impl TrainFlags {
 
 impl SettingFlags {
     /// Overrides what the flags name.
-    fn apply(&self, config: &mut TrainConfig) {
+    ///
+    /// # Errors
+    ///
+    /// If a flag asks for something that the run would not look at.
+    fn apply(&self, config: &mut TrainConfig) -> Result<()> {
         if self.loss.is_some_and(|loss| loss != config.loss) {
             // Settings of one loss make no sense for another, so those of the file go.
             config.loss_settings = LossSettings::default();
@@ -223,5 +227,25 @@ impl SettingFlags {
             seed => config.seed,
             backend => config.backend,
         }
+        self.check_used(config)
+    }
+
+    /// A file holds all settings; but what is asked for on the command line must have an effect.
+    fn check_used(&self, config: &TrainConfig) -> Result<()> {
+        let drawn = [
+            ("people", self.people.is_some()),
+            ("test_people", self.test_people.is_some()),
+            ("pictures", self.pictures.is_some()),
+        ];
+        if let (true, Some((name, _))) = (config.data.is_some(), drawn.iter().find(|(_, given)| *given)) {
+            bail!("{name}: is of drawn faces, and the pictures are those of data; leave one of them out");
+        }
+        if self.held_out_share.is_some() && config.data.is_none() {
+            bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");
+        }
+        if self.held_out_share.is_some() && config.val_data.is_some() {
+            bail!("held_out_share: nobody is held back where there is val_data; leave one of them out");
+        }
+        Ok(())
     }
 }

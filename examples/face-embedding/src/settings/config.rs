@@ -1,11 +1,16 @@
 //! Every setting of a run, as written to `config.json` and read back from it.
 
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn_losses::heads::HeadKind;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
@@ -13,6 +18,9 @@ use super::range::within;
 
 /// The file of a run that holds its settings.
 pub const CONFIG: &str = "config.json";
+
+/// Longest file of settings that is read, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
 
 /// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared with
 /// those that it was begun with.
@@ -95,8 +103,16 @@ impl TrainConfig {
     ///
     /// If the file cannot be read, is no JSON object, or has an unknown field or a bad value.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let read = || {
+            let mut text = String::new();
+            // A path may name what never ends, such as /dev/zero.
+            File::open(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+            anyhow::Ok(text)
+        };
+        let text = read().with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        if text.len() as u64 > LONGEST_FILE {
+            bail!("configuration {}: must be at most {LONGEST_FILE} bytes long", path.display());
+        }
         Self::from_json(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
@@ -104,12 +120,17 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// If the text is no JSON object, or has an unknown field or a bad value.
+    /// If the text is no JSON object, or has an unknown field, one twice, or a bad value.
     pub fn from_json(text: &str) -> Result<Self> {
-        let given: Value = serde_json::from_str(text).context("not valid JSON")?;
-        let Value::Object(given) = given else {
-            bail!("expected a JSON object with settings, such as {{\"epochs\": 5}}");
-        };
+        let Fields(given) = serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => anyhow::anyhow!("expected a JSON object with settings, such as {{\"epochs\": 5}}"),
+            _ => anyhow::Error::new(error).context("not valid JSON"),
+        })?;
+        for (place, (name, _)) in given.iter().enumerate() {
+            if given[..place].iter().any(|(earlier, _)| earlier == name) {
+                bail!("{name}: is there twice");
+            }
+        }
 
         let mut config = Self::default();
         // One field at a time, so that an error can name the field it belongs to.
@@ -194,6 +215,32 @@ impl TrainConfig {
     }
 }
 
+/// The fields of a JSON object as they are written; a map would keep only the last one of a name.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldVisitor;
+
+        impl<'de> Visitor<'de> for FieldVisitor {
+            type Value = Fields;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(FieldVisitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +265,12 @@ mod tests {
     fn an_unknown_field_is_named() {
         let error = TrainConfig::from_json(r#"{"epoch": 3}"#).expect_err("the field is epochs");
         assert!(error.to_string().starts_with("epoch: no such setting; there are: "), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_named() {
+        let error = TrainConfig::from_json(r#"{"lr": 0.1, "epochs": 3, "lr": 0.2}"#).expect_err("which lr?");
+        assert_eq!(error.to_string(), "lr: is there twice");
     }
 
     #[test]
