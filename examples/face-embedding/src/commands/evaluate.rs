@@ -28,7 +28,7 @@ pub fn command(flags: &EvalFlags) -> Result<Metrics> {
         Some(directory) => {
             let faces = read_folder(directory, config.image_size)?;
             match run.trained_pictures() {
-                Ok(trained) => say!("test:  {}", Seen::new(trained, &faces)),
+                Ok(trained) => say!("test:  {}", Seen::new(&trained, &faces)),
                 Err(error) => say!("warning: whether these pictures are trained on cannot be told: {error:#}"),
             }
             faces

@@ -1,9 +1,10 @@
 //! Telling the contents of pictures apart.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::face_set::Face;
+use super::face_set::FaceSet;
 
 /// Half of the SHA-256 of the pixels of a picture: nobody makes two different pictures that have the same one.
 ///
@@ -13,16 +14,16 @@ use super::face_set::Face;
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// That of a picture.
-    pub fn of(face: &Face) -> Self {
-        Self::of_pixels(&face.pixels)
-    }
-
     /// That of the pixels of a picture.
     pub(super) fn of_pixels(pixels: &[u8]) -> Self {
         let half = Sha256::digest(pixels)[..16].try_into().expect("a SHA-256 has 32 bytes");
         Self(u128::from_be_bytes(half))
     }
+}
+
+/// The fingerprints of all pictures of a set, in their order.
+pub fn fingerprints(faces: &FaceSet) -> Vec<Fingerprint> {
+    faces.faces.par_iter().map(|face| Fingerprint::of_pixels(&face.pixels)).collect()
 }
 
 impl From<Fingerprint> for String {

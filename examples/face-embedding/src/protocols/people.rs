@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::data::face_set::{Face, FaceSet};
-use crate::data::fingerprint::Fingerprint;
+use crate::data::fingerprint::{Fingerprint, fingerprints};
 use crate::data::folder;
 use crate::data::procedural::ProceduralFaces;
 use crate::settings::config::TrainConfig;
@@ -43,8 +43,8 @@ impl People {
             }
         };
         say!("train: {}", describe(&train));
-        let trained = train.faces.iter().map(|face| (Fingerprint::of(face), place(face, &train)));
-        let seen = Seen::new(trained.collect(), &test);
+        let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
+        let seen = Seen::new(&trained.collect(), &test);
         ensure!(
             seen.pictures.len() < test.faces.len(),
             "all pictures of the test people are trained on, too, such as {}; give other people with --val-data",
@@ -66,12 +66,11 @@ const SHOWN: usize = 10;
 
 impl Seen {
     /// Looks for test pictures among the trained ones, which have a place each.
-    pub(crate) fn new(trained: HashMap<Fingerprint, String>, test: &FaceSet) -> Self {
-        let line = |face: &Face| {
-            let trained = trained.get(&Fingerprint::of(face))?;
-            Some(format!("{}, trained on as {trained}", place(face, test)))
+    pub(crate) fn new(trained: &HashMap<Fingerprint, String>, test: &FaceSet) -> Self {
+        let line = |(face, fingerprint): (&Face, Fingerprint)| {
+            Some(format!("{}, trained on as {}", place(face, test), trained.get(&fingerprint)?))
         };
-        Self { pictures: test.faces.iter().filter_map(line).collect() }
+        Self { pictures: test.faces.iter().zip(fingerprints(test)).filter_map(line).collect() }
     }
 }
 

@@ -14,7 +14,7 @@ use super::epoch_table::{self, EpochRow};
 use super::files;
 use super::manifest::Manifest;
 use crate::data::face_set::FaceSet;
-use crate::data::fingerprint::Fingerprint;
+use crate::data::fingerprint::{Fingerprint, fingerprints};
 use crate::model::face_model::trunk_config;
 use crate::model::trunk::Trunk;
 use crate::settings::config::{CONFIG, TrainConfig};
@@ -74,10 +74,9 @@ impl RunDirectory {
     /// If the folder that was asked for holds a run already, or cannot be made.
     pub fn choose(output: Option<&Path>) -> Result<Self> {
         let Some(path) = output else {
-            let last = numbered().next_back().map_or(0, |(number, _)| number);
+            let last = numbered().rfind(|(_, run)| run.holds_a_run()).map_or(0, |(number, _)| number);
             // Another process may have just taken the first of them.
-            let runs = (last + 1..last + 100).map(|number| Self::at(default_path(number)));
-            let free = runs.filter(|run| !run.holds_a_run()).find_map(|run| run.claim().ok());
+            let free = (last + 1..last + 100).find_map(|number| Self::at(default_path(number)).claim().ok());
             return free.with_context(|| format!("cannot make a folder for a new run in {DEFAULT_OUTPUT}"));
         };
         let run = Self::at(path.to_path_buf());
@@ -382,10 +381,10 @@ impl RunDirectory {
 fn persons(faces: &FaceSet) -> Vec<Person> {
     let person = |name: &String| Person { name: name.clone(), pictures: 0, fingerprints: Vec::new() };
     let mut people: Vec<Person> = faces.people.iter().map(person).collect();
-    for face in &faces.faces {
+    for (face, fingerprint) in faces.faces.iter().zip(fingerprints(faces)) {
         let person = &mut people[face.person];
         person.pictures += 1;
-        person.fingerprints.push(Fingerprint::of(face));
+        person.fingerprints.push(fingerprint);
     }
     people
 }
