@@ -34,12 +34,18 @@ pub(super) fn remove_leftovers(folder: &Path) -> Result<usize> {
     let mut removed = 0;
     for entry in entries {
         let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
-        if path.is_file() && path.extension().is_some_and(|extension| extension == "tmp") {
+        if path.is_file() && path.to_str().is_some_and(is_aside) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+/// Whether a name is one that `AtomicFile` gives: that of the file, then `.PROCESS-NUMBER.tmp`.
+fn is_aside(name: &str) -> bool {
+    let numbers = name.strip_suffix(".tmp").and_then(|name| name.rsplit_once('.')?.1.split_once('-'));
+    numbers.is_some_and(|(process, number)| process.parse::<u32>().is_ok() && number.parse::<u64>().is_ok())
 }
 
 #[cfg(test)]
@@ -56,9 +62,12 @@ mod tests {
         assert_eq!(fs::read(&path).expect("it was written"), b"new");
         assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
 
-        fs::write(folder.join("config.json.7-0.tmp"), b"ne").expect("writable");
+        let (aside, _) = AtomicFile::create(&path).expect("writable");
+        // As a kill leaves it: its owner has no time to remove it.
+        std::mem::forget(aside);
+        fs::write(folder.join("notes.tmp"), b"of somebody else").expect("writable");
         assert_eq!(remove_leftovers(&folder).expect("removable"), 1);
-        assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
+        assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 2);
         fs::remove_dir_all(&folder).expect("removable");
     }
 }
