@@ -17,8 +17,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
-use face_embedding::backend::BackendKind;
-use face_embedding::model::{Trunk, TrunkConfig};
+use face_embedding::model::trunk::{Trunk, TrunkConfig};
+use face_embedding::settings::backend::BackendKind;
 use serde_json::json;
 
 /// As the tool has it.

@@ -1,12 +1,16 @@
 //! Trains a face-embedding model with a head of `burn-losses` and measures how well it verifies
 //! people it has never seen.
 //!
-//! - [`cli`] and [`config`]: flags and `config.json`, checked and merged.
-//! - [`data`]: drawn faces, or a folder of photographs; [`batches`] turns them into tensors.
-//! - [`model`]: the trunk, the head, and both as one module.
-//! - [`train`]: Burn's training loop with our [`schedule`], [`step`] figures and [`renderer`].
-//! - [`evaluate`]: verification of unseen people; [`report`] writes and prints the figures.
-//! - [`run_directory`]: the files of a run and where they lie.
+//! The folders are layers, and a file imports from its own layer and those above it in this table only:
+//!
+//! | layer | what |
+//! | --- | --- |
+//! | [`settings`] | what can be set, checked and as `config.json` |
+//! | [`data`] | drawn faces, or a folder of photographs, and how they become tensors |
+//! | [`model`] | the trunk, the head, and both as one module |
+//! | [`training`] | Burn's training loop, and the files of a run |
+//! | [`protocols`] | on whom a model is measured, and how |
+//! | [`commands`] | the command line: `train` and `eval` |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -19,34 +23,9 @@ macro_rules! say {
     }};
 }
 
-pub mod backend;
-pub mod batches;
-pub mod cli;
-pub mod config;
+pub mod commands;
 pub mod data;
-pub mod epoch_table;
-pub mod evaluate;
-pub mod loss;
 pub mod model;
-pub mod people;
-pub mod renderer;
-pub mod report;
-pub mod run_directory;
-pub mod schedule;
-pub mod step;
-pub mod train;
-pub mod verification;
-
-mod augment;
-
-/// Runs what the command line asks for.
-///
-/// # Errors
-///
-/// If a setting, a file or the training fails; the message says which and why.
-pub fn run(arguments: cli::Arguments) -> anyhow::Result<()> {
-    match arguments.command {
-        cli::Command::Train(flags) => train::command(&flags).map(|_| ()),
-        cli::Command::Eval(flags) => evaluate::command(&flags).map(|_| ()),
-    }
-}
+pub mod protocols;
+pub mod settings;
+pub mod training;

@@ -5,14 +5,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use face_embedding::cli::Arguments;
+use face_embedding::commands::cli::Arguments;
+use face_embedding::commands::run;
 
 /// A training allocates the same large tensors in every step; this one keeps their memory for the next.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match face_embedding::run(Arguments::parse()) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be there to read it.

@@ -1,9 +1,12 @@
-//! A small random generator whose numbers are the same on every machine.
+//! Random numbers that are the same on every machine.
+
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 /// SplitMix64: a counter stepped by an odd constant and scrambled.
 ///
-/// It is used instead of a generator from a library because its stream must never change: the
-/// same seed has to give the same faces, splits and pairs in every version of this example.
+/// What is drawn from it is written here, not taken from `rand`, whose distributions and shuffle may draw otherwise in
+/// a new version: the same seed has to give the same faces, splits and pairs in every version of this example.
 ///
 /// # Source
 ///
@@ -11,7 +14,7 @@
 /// (constants of the variant by Vigna, `splitmix64.c`, 2015).
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
-    state: u64,
+    bits: SplitMix64,
 }
 
 /// The golden ratio as a 64-bit fraction, made odd: the step of the counter.
@@ -24,13 +27,12 @@ impl Random {
         for &step in path {
             state = scramble(state.wrapping_add(STEP) ^ scramble(step.wrapping_add(STEP)));
         }
-        Self { state }
+        Self { bits: SplitMix64::seed_from_u64(state) }
     }
 
     /// 64 random bits.
     pub(crate) fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(STEP);
-        scramble(self.state)
+        self.bits.next_u64()
     }
 
     /// A number in `[0, 1)`.
@@ -76,14 +78,12 @@ impl Random {
 
 /// 64 random bits that depend on all the words.
 pub(crate) fn random(words: &[u64]) -> u64 {
-    words.iter().fold(0, |state, &word| scramble((state ^ word).wrapping_add(STEP)))
+    words.iter().fold(0, |state, &word| SplitMix64::seed_from_u64(state ^ word).next_u64())
 }
 
 /// The output function of SplitMix64: a bijection of 64 bits.
 fn scramble(bits: u64) -> u64 {
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    SplitMix64::seed_from_u64(bits.wrapping_sub(STEP)).next_u64()
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
     /// "Pseudo-random numbers/Splitmix64".
     #[test]
     fn stream_is_the_published_splitmix64() {
-        let mut random = Random { state: 1_234_567 };
+        let mut random = Random { bits: SplitMix64::seed_from_u64(1_234_567) };
         let drawn: Vec<u64> = (0..5).map(|_| random.bits()).collect();
         assert_eq!(
             drawn,

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use super::face_set::{Face, FaceSet};
 use super::random::Random;
-use super::{Face, FaceSet};
 
 /// One person alone can be compared with nobody else, so each half keeps at least two.
 const PEOPLE_PER_HALF: usize = 2;

@@ -6,8 +6,9 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use burn_losses::diagnostics::{EmbeddingOutput, Figures};
 use burn_losses::labels::count_bad;
 
-use super::{Head, Trunk, TrunkConfig};
-use crate::config::TrainConfig;
+use super::head::Head;
+use super::trunk::{Trunk, TrunkConfig};
+use crate::settings::config::TrainConfig;
 
 /// Pictures and who is on them.
 #[derive(Clone, Debug)]
@@ -48,6 +49,13 @@ pub(crate) fn trunk_config(config: &TrainConfig) -> TrunkConfig {
     TrunkConfig::new(config.image_size, config.embedding_size).with_width(config.width)
 }
 
+/// The trunk that a run with this configuration begins with.
+pub(crate) fn untrained_trunk(config: &TrainConfig, device: &Device) -> Trunk {
+    device.seed(config.seed);
+    // Burn draws a weight when it is first used: with the first pictures, in the order of the network.
+    trunk_config(config).init(device)
+}
+
 impl TrainStep for FaceModel {
     type Input = FaceBatch;
     type Output = EmbeddingOutput;
@@ -64,7 +72,7 @@ impl TrainStep for FaceModel {
 }
 
 /// Burn asks for a validation step; there is none, since a loss over classes says nothing about
-/// people who are not among them. [`evaluate`](crate::evaluate) measures those after training.
+/// people who are not among them. Those are measured after training.
 impl InferenceStep for FaceModel {
     type Input = ();
     type Output = ();

@@ -9,7 +9,7 @@ use burn_losses::diagnostics::ClassCosines;
 use burn_losses::heads::AnyHead;
 use burn_losses::labels::LabelPolicy;
 
-use crate::loss::{LossKind, LossSettings};
+use crate::settings::loss::{LossKind, LossSettings};
 
 /// One of the losses to choose from; its parameters lie under the path `head.`.
 #[derive(Module, Debug)]

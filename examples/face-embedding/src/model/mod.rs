@@ -1,10 +1,11 @@
-//! The model: a trunk that embeds pictures and a head that trains it.
+//! The model: a trunk that embeds pictures, and a head that trains it.
+//!
+//! - [`trunk`]: from a picture to its embedding; `embed` asks it about many pictures.
+//! - [`head`]: from embeddings and labels to a loss.
+//! - [`face_model`]: both as the one module that is trained.
 
-mod face_model;
-mod head;
-mod trunk;
+pub mod face_model;
+pub mod head;
+pub mod trunk;
 
-pub(crate) use face_model::trunk_config;
-pub use face_model::{FaceBatch, FaceModel};
-pub use head::{Head, HeadOutput};
-pub use trunk::{Trunk, TrunkConfig};
+pub(crate) mod embed;

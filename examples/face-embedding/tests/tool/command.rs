@@ -1,9 +1,9 @@
 //! A run from beginning to end.
 
-use face_embedding::config::TrainConfig;
-use face_embedding::epoch_table;
-use face_embedding::loss::LossKind;
-use face_embedding::report::Verification;
+use face_embedding::protocols::verification::Verification;
+use face_embedding::settings::config::TrainConfig;
+use face_embedding::settings::loss::LossKind;
+use face_embedding::training::epoch_table;
 
 use super::{TINY, fresh, metrics, refused, run};
 

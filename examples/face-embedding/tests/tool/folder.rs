@@ -6,7 +6,7 @@ use std::path::Path;
 use face_embedding::data::procedural::ProceduralFaces;
 use image::RgbImage;
 
-use super::{TINY, fresh, metrics, refused, run};
+use super::{TINY_MODEL, fresh, metrics, refused, run};
 
 /// Drawn faces as files, one folder per person.
 fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
@@ -34,7 +34,7 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
     fs::write(first.join("empty.jpg"), "").expect("writable");
 
     let output = folder.join("run");
-    run(&format!("train {TINY} --data {} --held-out-share 0.4 --output {}", people.display(), output.display()))
+    run(&format!("train {TINY_MODEL} --data {} --held-out-share 0.4 --output {}", people.display(), output.display()))
         .expect("the good pictures are enough");
     assert!(metrics(&output.join("metrics.json")).verification.auc.is_finite());
 
@@ -42,6 +42,48 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
     run(&format!("eval --model {} --data {} --json {}", output.display(), others.display(), json.display()))
         .expect("other people can be measured");
     assert!(metrics(&json).verification.auc.is_finite());
+}
+
+#[test]
+fn test_pictures_that_are_trained_on_are_told() {
+    let folder = fresh("seen");
+    let (people, others) = (folder.join("people"), folder.join("others"));
+    write_people(&people, 8, 6, 1);
+    write_people(&others, 6, 5, 2);
+    let train = |val_data: &Path, name: &str| {
+        let [data, val_data] = [&people, val_data].map(|path| path.display());
+        let output = folder.join(name);
+        run(&format!("train {TINY_MODEL} --data {data} --val-data {val_data} --output {}", output.display()))
+    };
+    let text = train(&others, "unseen").expect("two sets that share nothing");
+    assert!(text.contains("(unseen in training)"), "{text}");
+
+    // The same picture in another format and under another name; and one of a test person twice.
+    let picture = image::open(people.join("person 0").join("0.png")).expect("a drawn picture");
+    picture.save(others.join("person 3").join("copy.bmp")).expect("writable");
+    fs::copy(others.join("person 4").join("21.png"), others.join("person 4").join("again.png")).expect("writable");
+    let text = train(&others, "seen").expect("a warning is no error");
+    assert!(text.contains("(warning: 1 of these pictures are trained on"), "{text}");
+    assert!(text.contains(r#"copy.bmp", trained on as ""#) && !text.contains("unseen in training"), "{text}");
+    assert!(text.contains("twice in the folder of a person: 1"), "{text}");
+
+    // `eval` knows what the run was trained on.
+    let model = folder.join("unseen");
+    let eval = |data: &Path| run(&format!("eval --model {} --data {}", model.display(), data.display()));
+    let text = eval(&people).expect("it can be measured on anybody");
+    assert!(text.contains("warning: 48 of these pictures are trained on"), "{text}");
+    assert!(text.contains(r#"0.png", trained on as person 0"#), "{text}");
+
+    let copies = folder.join("copies");
+    for entry in fs::read_dir(&people).expect("the people").map(|entry| entry.expect("a folder")) {
+        let copy = copies.join(entry.file_name());
+        fs::create_dir_all(&copy).expect("writable");
+        for file in fs::read_dir(entry.path()).expect("the pictures").map(|file| file.expect("a file")) {
+            fs::copy(file.path(), copy.join(file.file_name())).expect("writable");
+        }
+    }
+    let error = train(&copies, "copied").expect_err("nobody is unseen");
+    assert!(error.contains("all pictures of the test people are trained on"), "{error}");
 }
 
 #[test]
@@ -54,7 +96,7 @@ fn a_run_is_not_resumed_with_other_people() {
     // Nobody is held back, so that the person renamed is one of the classes.
     let [data, val_data] = [&people, &others].map(|path| path.display());
     let flags = format!("--data {data} --val-data {val_data} --output {}", output.display());
-    run(&format!("train {TINY} {flags}")).expect("ten people are enough");
+    run(&format!("train {TINY_MODEL} {flags}")).expect("ten people are enough");
     fs::rename(people.join("person 3"), people.join("somebody else")).expect("writable");
 
     let error = refused(&format!("train --resume --epochs 3 --output {}", output.display()));
@@ -67,13 +109,56 @@ fn a_run_is_not_resumed_with_other_people() {
 }
 
 #[test]
+fn a_run_is_resumed_with_the_same_pictures_wherever_they_are() {
+    let folder = fresh("moved");
+    let (people, others) = (folder.join("people"), folder.join("others"));
+    write_people(&people, 10, 6, 1);
+    write_people(&others, 6, 5, 2);
+    let output = folder.join("run");
+    let [data, val_data] = [&people, &others].map(|path| path.display());
+    run(&format!("train {TINY_MODEL} --data {data} --val-data {val_data} --output {}", output.display()))
+        .expect("ten people are enough");
+
+    let moved = folder.join("moved");
+    fs::rename(&people, &moved).expect("writable");
+    let resume = |epochs: usize| {
+        let [data, output] = [&moved, &output].map(|path| path.display());
+        run(&format!("train --resume --epochs {epochs} --data {data} --output {output}"))
+    };
+    resume(3).expect("the pictures are the same");
+
+    // Two people exchange a picture; the number of pictures stays.
+    let [one, other] = ["person 0/0.png", "person 1/6.png"].map(|file| moved.join(file));
+    let [first, second] = [&one, &other].map(|file| fs::read(file).expect("a picture"));
+    fs::write(&one, &second).expect("writable");
+    fs::write(&other, &first).expect("writable");
+    let error = resume(4).expect_err("two pictures have another label");
+    assert!(error.contains("person 0 has another picture"), "{error}");
+    fs::write(&one, &first).expect("writable");
+    fs::write(&other, &second).expect("writable");
+
+    fs::remove_file(others.join("person 3").join("15.png")).expect("a picture of a test person");
+    let error = resume(4).expect_err("another measurement");
+    assert!(error.contains("person 3 had 5 pictures and has 4"), "{error}");
+}
+
+#[test]
+fn a_run_without_pictures_leaves_nothing() {
+    let folder = fresh("no_pictures");
+    let output = folder.join("made").join("for").join("it");
+    let error = refused(&format!("train --data {} --output {}", folder.join("nowhere").display(), output.display()));
+    assert!(error.contains("nowhere"), "{error}");
+    assert!(!folder.join("made").exists());
+}
+
+#[test]
 fn too_few_people_or_pictures_say_what_was_found() {
     let folder = fresh("too_few");
     let one = folder.join("one");
     write_people(&one, 1, 4, 1);
     let train = |data: &Path, flags: &str| {
         let output = folder.join("run");
-        refused(&format!("train {TINY} {flags} --data {} --output {}", data.display(), output.display()))
+        refused(&format!("train {TINY_MODEL} {flags} --data {} --output {}", data.display(), output.display()))
     };
     assert!(train(&one, "").contains("found 1"), "{}", train(&one, ""));
     let few = folder.join("few");

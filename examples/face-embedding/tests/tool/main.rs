@@ -4,18 +4,23 @@
 //! is measured by the runs in README.md.
 
 mod command;
+mod damage;
 mod folder;
+mod layers;
 mod resume;
 mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use face_embedding::report::Metrics;
+use face_embedding::commands::report::Metrics;
 
 /// Few people, small pictures, a narrow trunk, two epochs of three steps.
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
                     --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
+
+/// The same, for pictures that are not drawn.
+const TINY_MODEL: &str = "--image-size 16 --width 2 --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
 
 /// Runs a command line; what it printed, or the message it failed with. (In a process of its own,
 /// since Burn's random numbers are shared by all threads of a process.)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use face_embedding::epoch_table::{self, EpochRow};
+use face_embedding::training::epoch_table::{self, EpochRow};
 
 use super::{TINY, fresh, metrics, refused, run};
 
@@ -82,6 +82,40 @@ fn a_resumed_run_keeps_its_settings() {
     fs::write(output.join("config.json"), r#"{"lr": 0.5}"#).expect("the test folder is writable");
     let error = refused(&format!("train --resume --lr 0.25 --output {}", output.display()));
     assert!(error.contains("lr: the run was begun with 0.5, got 0.25"), "{error}");
+}
+
+#[test]
+fn the_default_run_with_the_highest_number_is_resumed_and_a_new_one_comes_after_it() {
+    let folder = fresh("numbers");
+    let run_there = |line: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+            .args(line.split_whitespace())
+            .current_dir(&folder)
+            .output()
+            .expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run_there(&format!("train {TINY}"));
+    // Number 2 is not there, and others are no numbers.
+    fs::rename(folder.join("runs/face-embedding"), folder.join("runs/face-embedding-3")).expect("writable");
+    fs::create_dir(folder.join("runs/face-embedding-old")).expect("writable");
+    fs::create_dir(folder.join("runs/face-embedding-007")).expect("writable");
+    let text = run_there("train --resume --epochs 3");
+    assert!(text.contains("run: runs/face-embedding-3, continued after epoch 2"), "{text}");
+    let text = run_there(&format!("train {TINY}"));
+    assert!(text.contains("run: runs/face-embedding-4\n"), "{text}");
+}
+
+#[test]
+fn a_trained_trunk_without_a_checkpoint_is_not_trained_over() {
+    let output = fresh("no_checkpoint").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --output {path}")).expect("a tiny run works");
+    fs::remove_dir_all(output.join("checkpoint")).expect("it was written");
+    let error = refused(&format!("train --resume --output {path}"));
+    assert!(error.contains("has a trained trunk and no checkpoint"), "{error}");
+    run(&format!("eval --model {path}")).expect("nothing has changed");
 }
 
 #[test]

@@ -16,6 +16,12 @@ fn bad_settings_are_refused() {
         ("--epochs 0", "epochs: must be in [1, 100000], got 0"),
         ("--lr nan", "lr: must be in [0.0000001, 10], got NaN"),
         ("--margin 5", "margin: must be in [0, 1.5], got 5"),
+        ("--margin -0.1", "margin: must be in [0, 1.5], got -0.1"),
+        ("--lr -1", "lr: must be in [0.0000001, 10], got -1"),
+        ("--data somewhere --people 5", "people: is of drawn faces, and the pictures are those of data"),
+        ("--data somewhere --pictures 5", "pictures: is of drawn faces"),
+        ("--held-out-share 0.5", "held_out_share: is of the people of data, and there is none"),
+        ("--data a --val-data b --held-out-share 0.5", "held_out_share: nobody is held back where there is val_data"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
         ("--loss sphere", "invalid value 'sphere'"),
@@ -49,6 +55,8 @@ fn a_bad_file_of_settings_is_named() {
     assert!(refused_file("type.json", r#"{"lr": "fast"}"#).contains("lr: bad value \"fast\""));
     assert!(refused_file("broken.json", "{").contains("not valid JSON"));
     assert!(refused_file("list.json", "[]").contains("expected a JSON object"));
+    assert!(refused_file("twice.json", r#"{"lr": 0.1, "lr": 0.2}"#).contains("lr: is there twice"));
+    assert!(refused_file("long.json", &" ".repeat((1 << 20) + 1)).contains("at most 1048576 bytes"));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Opens files that anybody may have put there.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
 use std::path::Path;
 
@@ -80,14 +79,4 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
-}
-
-/// Tells the contents of files apart; two different files among a million have the same one with
-/// a probability below 1e-7.
-pub(super) type Fingerprint = (usize, u64);
-
-pub(super) fn fingerprint(bytes: &[u8]) -> Fingerprint {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    (bytes.len(), hasher.finish())
 }

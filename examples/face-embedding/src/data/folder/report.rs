@@ -12,12 +12,12 @@ pub struct SkippedFile {
     pub reason: String,
 }
 
-/// Two files with the same bytes in the folders of two people: one of the labels is wrong.
+/// Two files with the same picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamePicture {
     /// The file that was read first.
     pub first: PathBuf,
-    /// The file in the folder of somebody else.
+    /// The other file.
     pub second: PathBuf,
 }
 
@@ -30,8 +30,10 @@ pub struct FolderReport {
     pub skipped: Vec<SkippedFile>,
     /// Folders of people without a single usable picture; they are not in the set.
     pub empty_people: Vec<PathBuf>,
-    /// Pictures that are in the set under two names.
+    /// Pictures that are in the set under two names: one of the labels is wrong.
     pub same_pictures: Vec<SamePicture>,
+    /// Pictures that a person has twice: such a pair says nothing about a model.
+    pub repeated_pictures: Vec<SamePicture>,
 }
 
 /// How many of a long list are shown.
@@ -46,10 +48,15 @@ impl fmt::Display for FolderReport {
             write!(formatter, "\npeople without a usable picture: {}", self.empty_people.len())?;
             list(formatter, &self.empty_people, |path| format!("{path:?}"))?;
         }
-        if !self.same_pictures.is_empty() {
-            let count = self.same_pictures.len();
-            write!(formatter, "\nwarning: the same picture under two names: {count}")?;
-            list(formatter, &self.same_pictures, |same| format!("{:?} and {:?}", same.first, same.second))?;
+        let same = [
+            ("the same picture under two names", &self.same_pictures),
+            ("the same picture twice in the folder of a person", &self.repeated_pictures),
+        ];
+        for (what, pictures) in same {
+            if !pictures.is_empty() {
+                write!(formatter, "\nwarning: {what}: {}", pictures.len())?;
+                list(formatter, pictures, |same| format!("{:?} and {:?}", same.first, same.second))?;
+            }
         }
         Ok(())
     }

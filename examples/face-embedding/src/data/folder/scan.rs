@@ -5,7 +5,7 @@ use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::SkippedFile;
+use super::report::SkippedFile;
 
 /// Extensions of the formats that can be read; files without an extension are tried as well.
 const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm", "pam"];

@@ -1,4 +1,5 @@
-//! A picture in the making: smooth shapes laid over each other.
+//! A picture in the making: smooth shapes laid over each other. (tiny-skia has no signed distances with soft edges and
+//! rounds to bytes after every shape: it would paint other pictures, and every accuracy of a seed would change.)
 
 use super::view::Turn;
 

@@ -2,9 +2,9 @@
 //!
 //! Lengths are in units of about half the height of a head, seen from the front.
 
-use super::super::random::Random;
 use super::canvas::{Color, mix, shade};
 use super::view::Skull;
+use crate::data::random::Random;
 
 /// A person.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! What changes from one picture of a person to the next.
 
-use super::super::random::Random;
 use super::canvas::Color;
 use super::identity::Identity;
+use crate::data::random::Random;
 
 /// The circumstances of one picture.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use super::super::canvas::{Canvas, Circle, Paint, mix, shade};
 use super::super::shape::{ellipse, leaf, stroke};
 use super::super::view::Spot;
-use super::{Sitter, glow};
+use super::sitter::Sitter;
 
 pub(super) fn paint_face(canvas: &mut Canvas, sitter: &Sitter) {
     paint_marks(canvas, sitter);
@@ -151,4 +151,11 @@ fn slanted(spot: Spot, slope: f32) -> impl Fn(f32, f32) -> (f32, f32) + Copy {
         let (u, v) = (u - spot.u, v - spot.v);
         (u, v + slope * u)
     }
+}
+
+/// A soft ellipse: for shadows, highlights and blushes.
+fn glow(canvas: &mut Canvas, middle: [f32; 2], half_size: [f32; 2], paint: Paint) {
+    let [u0, v0] = middle;
+    let radius = half_size[0].max(half_size[1]) + paint.edge;
+    canvas.fill(Circle { u: u0, v: v0, radius }, paint, |u, v| ellipse(u - u0, v - v0, half_size[0], half_size[1]));
 }

@@ -3,8 +3,8 @@
 use super::super::canvas::{Canvas, Circle, Paint, shade};
 use super::super::identity::HairStyle;
 use super::super::shape::{ellipse, rounded_box, wave};
-use super::Sitter;
 use super::head::outline;
+use super::sitter::Sitter;
 
 pub(super) fn paint_behind(canvas: &mut Canvas, sitter: &Sitter) {
     let hair = &sitter.identity.hair;

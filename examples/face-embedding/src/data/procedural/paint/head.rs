@@ -2,7 +2,7 @@
 
 use super::super::canvas::{Canvas, Circle, Paint, mix, shade};
 use super::super::shape::{ellipse, rounded_box};
-use super::Sitter;
+use super::sitter::Sitter;
 
 /// The side of the head an ear is on, as seen by the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

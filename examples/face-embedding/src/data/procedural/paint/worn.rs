@@ -4,7 +4,7 @@ use super::super::canvas::{Canvas, Circle, Paint};
 use super::super::identity::Glasses;
 use super::super::shape::{rounded_box, stroke};
 use super::super::snapshot::Eyewear;
-use super::Sitter;
+use super::sitter::Sitter;
 
 /// How far in front of the face the lenses are.
 const LENS_LIFT: f32 = 0.14;

@@ -9,7 +9,8 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 /// fall:  peak · (1 + cos(pi · (step - warmup_steps) / (total_steps - warmup_steps))) / 2
 /// ```
 ///
-/// Burn's own cosine rises again after its last step and has no warm-up.
+/// Burn's sequence of a linear rise and a cosine refuses peaks above 1 and rises of one step, its cosine rises again
+/// after the last step, and its parts keep their own counts, which are wrong once a resumed run is prolonged.
 #[derive(Clone, Debug)]
 pub struct WarmupCosine {
     peak: f64,

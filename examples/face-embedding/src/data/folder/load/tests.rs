@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
-use super::super::random::Random;
-use super::decode::decode;
 use super::*;
+use crate::data::folder::decode::decode;
+use crate::data::random::Random;
 
 /// A folder that is removed at the end of the test.
 struct TemporaryFolder(PathBuf);
@@ -329,13 +329,14 @@ fn same_picture_under_two_names_is_a_warning() {
     let folder = TemporaryFolder::with_good_people();
     let bytes = fs::read(folder.0.join("ann/1.png")).unwrap();
     let copy = folder.add("bob/copy.png", &bytes);
-    // A copy in the same folder is harmless.
-    folder.add("ann/copy.png", &bytes);
+    let twice = folder.add("ann/copy.png", &bytes);
     let (_, report) = folder.load();
-    let expected = SamePicture { first: folder.0.join("ann/1.png"), second: copy };
-    assert_eq!(report.same_pictures, [expected]);
+    let first = || folder.0.join("ann/1.png");
+    assert_eq!(report.same_pictures, [SamePicture { first: first(), second: copy }]);
+    assert_eq!(report.repeated_pictures, [SamePicture { first: first(), second: twice }]);
     assert_eq!(report.kept, 6);
     assert!(report.to_string().contains("warning: the same picture under two names: 1"));
+    assert!(report.to_string().contains("warning: the same picture twice in the folder of a person: 1"));
 }
 
 #[test]
@@ -388,7 +389,7 @@ fn number_of_threads_does_not_change_the_result() {
         folder.add(format!("{}/{number}.jpg", number % 3), b"no");
     }
     let set = |threads| {
-        let listing = scan::scan(&folder.0).unwrap();
+        let listing = scan(&folder.0).unwrap();
         let pictures = read_all(&listing.candidates, 8, threads);
         let (set, report) = collect(listing, pictures, 8);
         let pixels: Vec<u8> = set.faces.iter().flat_map(|face| face.pixels.to_vec()).collect();

@@ -1,7 +1,7 @@
 //! Small changes to a training picture that leave the person recognisable.
 
-use crate::data::Face;
-use crate::data::random::random;
+use super::face_set::Face;
+use super::random::random;
 
 /// Brightness changes by at most this share of the full range.
 const BRIGHTNESS: f32 = 0.15;

@@ -1,10 +1,9 @@
 //! The figures of a run: as JSON, and as a table to read.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::protocols::verification::Verification;
 
 /// What `metrics.json` holds; JSON has no NaN, so a figure that could not be measured is null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,31 +22,14 @@ pub struct Metrics {
     pub seed: u64,
 }
 
-/// How well a model tells whether two pictures show the same person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verification {
-    /// Mean accuracy over the folds, each with the threshold of the others.
-    pub accuracy: f64,
-    /// Standard deviation over the folds (of the population, as the field prints it).
-    pub accuracy_std: f64,
-    /// Area under the ROC curve of all pairs.
-    pub auc: f64,
-    /// Error rate at which false accepts and false rejects are equally frequent.
-    pub eer: f64,
-    /// Greatest true accept rate whose false accept rate is at most the key; null if there are too
-    /// few impostor pairs to measure such a rate at all.
-    pub tar_at_far: BTreeMap<String, Option<f64>>,
-}
-
 impl Metrics {
-    /// Writes the figures.
+    /// The figures as text.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    /// If they are not JSON.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Prints the trained model beside the untrained one.

@@ -1,12 +1,16 @@
 //! The people of a run: those it trains on and those it is measured on.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::config::TrainConfig;
+use crate::data::face_set::{Face, FaceSet};
+use crate::data::fingerprint::{Fingerprint, fingerprints};
+use crate::data::folder;
 use crate::data::procedural::ProceduralFaces;
-use crate::data::{FaceSet, folder};
+use crate::settings::config::TrainConfig;
 
 /// Two folds of two people each.
 const FEWEST_TO_MEASURE: usize = 4;
@@ -39,9 +43,57 @@ impl People {
             }
         };
         say!("train: {}", describe(&train));
-        say!("test:  {} (unseen in training)", describe(&test));
+        let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
+        let seen = Seen::new(&trained.collect(), &test);
+        ensure!(
+            seen.pictures.len() < test.faces.len(),
+            "all pictures of the test people are trained on, too, such as {}; give other people with --val-data",
+            seen.pictures[0]
+        );
+        say!("test:  {} ({seen})", describe(&test));
         Ok(Self { train, test })
     }
+}
+
+/// Which test pictures are training pictures as well: figures of these say nothing about unseen people.
+pub(crate) struct Seen {
+    /// A line for each, with both places.
+    pictures: Vec<String>,
+}
+
+/// How many of them are shown.
+const SHOWN: usize = 10;
+
+impl Seen {
+    /// Looks for test pictures among the trained ones, which have a place each.
+    pub(crate) fn new(trained: &HashMap<Fingerprint, String>, test: &FaceSet) -> Self {
+        let line = |(face, fingerprint): (&Face, Fingerprint)| {
+            Some(format!("{}, trained on as {}", place(face, test), trained.get(&fingerprint)?))
+        };
+        Self { pictures: test.faces.iter().zip(fingerprints(test)).filter_map(line).collect() }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.pictures.len();
+        if count == 0 {
+            return formatter.write_str("unseen in training");
+        }
+        write!(formatter, "warning: {count} of these pictures are trained on, so the figures flatter the model")?;
+        for line in self.pictures.iter().take(SHOWN) {
+            write!(formatter, "\n  {line}")?;
+        }
+        if count > SHOWN {
+            write!(formatter, "\n  and {} more", count - SHOWN)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a picture is from: its file, or the person on it.
+fn place(face: &Face, faces: &FaceSet) -> String {
+    face.file.as_ref().map_or_else(|| faces.people[face.person].clone(), |file| format!("{file:?}"))
 }
 
 /// The share to hold back: the one asked for, or what it takes to measure at all where there are few people.

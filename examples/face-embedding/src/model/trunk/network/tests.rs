@@ -28,8 +28,8 @@ fn pictures_of_another_size_are_rejected() {
 
 #[test]
 fn flex_has_the_batch_last() {
-    assert!(layout::batch_last_wins(&Device::flex()));
-    assert!(layout::batch_last_wins(&Device::flex().autodiff()));
+    assert!(batch_last_wins(&Device::flex()));
+    assert!(batch_last_wins(&Device::flex().autodiff()));
 }
 
 #[test]

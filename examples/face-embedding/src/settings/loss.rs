@@ -10,7 +10,7 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::within;
+use super::range::within;
 
 /// What the head on top of the trunk computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::backend::BackendKind;
-use crate::config::TrainConfig;
-use crate::loss::{LossKind, LossSettings};
-use crate::run_directory::DEFAULT_OUTPUT;
+use crate::settings::backend::BackendKind;
+use crate::settings::config::TrainConfig;
+use crate::settings::loss::{LossKind, LossSettings};
+use crate::training::run_directory::DEFAULT_OUTPUT;
 
 /// Trains a face-embedding model with the heads of burn-losses and measures it.
 #[derive(Parser, Debug)]
@@ -22,7 +22,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    #[command(args_override_self = true, after_help = defaults())]
+    #[command(args_override_self = true, allow_negative_numbers = true, after_help = defaults())]
     /// Train a model; without any flag on drawn faces, in less than three minutes
     Train(Box<TrainFlags>),
     #[command(args_override_self = true)]
@@ -46,7 +46,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// Folder for the results
-    #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or the next free number of it]"))]
+    #[arg(long, value_name = "DIR", help = format!("Folder for the results [default: {DEFAULT_OUTPUT}, or with the number after the highest]"))]
     pub output: Option<PathBuf>,
     /// Continue the run in --output (or the default one with the highest number) from its last checkpoint
     #[arg(long)]
@@ -161,29 +161,25 @@ impl TrainFlags {
             Some(path) => TrainConfig::load(path)?,
             None => TrainConfig::default(),
         };
-        self.settings.apply(&mut config);
+        self.settings.apply(&mut config)?;
         config.resolve()
     }
 
-    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs` or moved
-    /// to `--backend` if these are given.
+    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs`, moved to `--backend` or with
+    /// its pictures in `--data` and `--val-data` if these are given.
     ///
     /// # Errors
     ///
     /// If another flag asks for something else than what the run was begun with.
     pub fn resumed_config(&self, begun_with: &TrainConfig) -> Result<TrainConfig> {
         let mut config = begun_with.clone();
-        self.settings.apply(&mut config);
+        self.settings.apply(&mut config)?;
         let config = config.resolve()?;
-        let free = TrainConfig { epochs: begun_with.epochs, backend: begun_with.backend, ..config.clone() };
-        let (old, new) = (serde_json::to_value(begun_with)?, serde_json::to_value(free)?);
-        for (name, value) in old.as_object().into_iter().flatten() {
-            if new[name] != *value {
-                bail!(
-                    "{name}: the run was begun with {value}, got {}; --resume takes a new --epochs or --backend only",
-                    new[name]
-                );
-            }
+        if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
+            bail!(
+                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
+                 --data and --val-data where the same pictures lie now"
+            );
         }
         Ok(config)
     }
@@ -191,7 +187,11 @@ impl TrainFlags {
 
 impl SettingFlags {
     /// Overrides what the flags name.
-    fn apply(&self, config: &mut TrainConfig) {
+    ///
+    /// # Errors
+    ///
+    /// If a flag asks for something that the run would not look at.
+    fn apply(&self, config: &mut TrainConfig) -> Result<()> {
         if self.loss.is_some_and(|loss| loss != config.loss) {
             // Settings of one loss make no sense for another, so those of the file go.
             config.loss_settings = LossSettings::default();
@@ -227,5 +227,25 @@ impl SettingFlags {
             seed => config.seed,
             backend => config.backend,
         }
+        self.check_used(config)
+    }
+
+    /// A file holds all settings; but what is asked for on the command line must have an effect.
+    fn check_used(&self, config: &TrainConfig) -> Result<()> {
+        let drawn = [
+            ("people", self.people.is_some()),
+            ("test_people", self.test_people.is_some()),
+            ("pictures", self.pictures.is_some()),
+        ];
+        if let (true, Some((name, _))) = (config.data.is_some(), drawn.iter().find(|(_, given)| *given)) {
+            bail!("{name}: is of drawn faces, and the pictures are those of data; leave one of them out");
+        }
+        if self.held_out_share.is_some() && config.data.is_none() {
+            bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");
+        }
+        if self.held_out_share.is_some() && config.val_data.is_some() {
+            bail!("held_out_share: nobody is held back where there is val_data; leave one of them out");
+        }
+        Ok(())
     }
 }

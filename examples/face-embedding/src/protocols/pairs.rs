@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Result, ensure};
 
-use super::random::Random;
+use crate::data::random::Random;
 
 /// Two pictures, and whether they show the same person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,8 +11,8 @@ use burn::train::renderer::{
 use burn::train::{Interrupter, LearnerSummary};
 use burn_losses::diagnostics::{Collapse, Plateau};
 
-use crate::epoch_table::{EpochRow, EpochTable};
-use crate::step::Figure;
+use super::epoch_table::{EpochRow, EpochTable};
+use super::figures::Figure;
 
 /// Time between two lines within an epoch; the end of an epoch always prints one.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -127,8 +127,8 @@ impl LineRenderer {
             self.steps_per_epoch,
             sums.mean(Figure::Loss),
             sums.steps_per_second() * self.batch_size as f64,
-            sums.mean(Figure::MeanAngle).to_degrees(),
-            sums.mean(Figure::NearestOtherAngle).to_degrees(),
+            sums.mean(Figure::MeanAngle),
+            sums.mean(Figure::NearestOtherAngle),
             sums.mean(Figure::EmbeddingLength),
             readable(self.time_left()),
         );
@@ -177,8 +177,8 @@ impl LineRenderer {
             learning_rate: self.figure(Figure::LearningRate),
             head_learning_rate: self.figure(Figure::HeadLearningRate),
             images_per_second: sums.steps_per_second() * self.batch_size as f64,
-            mean_angle: sums.mean(Figure::MeanAngle),
-            nearest_other_angle: sums.mean(Figure::NearestOtherAngle),
+            mean_angle: sums.mean(Figure::MeanAngle).to_radians(),
+            nearest_other_angle: sums.mean(Figure::NearestOtherAngle).to_radians(),
             embedding_length: sums.mean(Figure::EmbeddingLength),
             direction_variance: sums.mean(Figure::DirectionVariance),
             bad_labels: sums.sum(Figure::BadLabels),
@@ -269,7 +269,7 @@ impl MetricsRenderer for LineRenderer {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        let figure = Figure::ALL.into_iter().find(|figure| figure.name() == *definition.name);
+        let figure = Figure::of_metric(&definition.name);
         self.figures.extend(figure.map(|figure| (definition.metric_id, figure)));
     }
 }

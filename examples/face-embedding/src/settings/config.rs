@@ -1,16 +1,30 @@
 //! Every setting of a run, as written to `config.json` and read back from it.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn_losses::heads::HeadKind;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::error::Category;
 
-use crate::backend::BackendKind;
-use crate::loss::{LossKind, LossSettings};
+use super::backend::BackendKind;
+use super::loss::{LossKind, LossSettings};
+use super::range::within;
+
+/// The file of a run that holds its settings.
+pub const CONFIG: &str = "config.json";
+
+/// Longest file of settings that is read, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared with
+/// those that it was begun with.
+const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
 
 /// The settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,8 +103,16 @@ impl TrainConfig {
     ///
     /// If the file cannot be read, is no JSON object, or has an unknown field or a bad value.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let read = || {
+            let mut text = String::new();
+            // A path may name what never ends, such as /dev/zero.
+            File::open(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+            anyhow::Ok(text)
+        };
+        let text = read().with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        if text.len() as u64 > LONGEST_FILE {
+            bail!("configuration {}: must be at most {LONGEST_FILE} bytes long", path.display());
+        }
         Self::from_json(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
@@ -98,12 +120,17 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// If the text is no JSON object, or has an unknown field or a bad value.
+    /// If the text is no JSON object, or has an unknown field, one twice, or a bad value.
     pub fn from_json(text: &str) -> Result<Self> {
-        let given: Value = serde_json::from_str(text).context("not valid JSON")?;
-        let Value::Object(given) = given else {
-            bail!("expected a JSON object with settings, such as {{\"epochs\": 5}}");
-        };
+        let Fields(given) = serde_json::from_str(text).map_err(|error| match error.classify() {
+            Category::Data => anyhow::anyhow!("expected a JSON object with settings, such as {{\"epochs\": 5}}"),
+            _ => anyhow::Error::new(error).context("not valid JSON"),
+        })?;
+        for (place, (name, _)) in given.iter().enumerate() {
+            if given[..place].iter().any(|(earlier, _)| earlier == name) {
+                bail!("{name}: is there twice");
+            }
+        }
 
         let mut config = Self::default();
         // One field at a time, so that an error can name the field it belongs to.
@@ -164,27 +191,54 @@ impl TrainConfig {
         Ok(self)
     }
 
-    /// Writes all settings.
+    /// All settings, as `config.json` holds them.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    /// If a path is not UTF-8.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The first setting in which two runs differ and that a resumed run must keep: its name, and both values.
+    ///
+    /// # Errors
+    ///
+    /// If a path is not UTF-8.
+    pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
+        let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
+        let differs = |(name, value): (&String, &Value)| {
+            let is_fixed = !FREE_TO_RESUME.contains(&name.as_str()) && other[name] != *value;
+            is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
+        };
+        Ok(one.as_object().into_iter().flatten().find_map(differs))
     }
 }
 
-/// Checks that a setting lies in its range; NaN never does.
-///
-/// # Errors
-///
-/// If it does not; names the setting, its value and its range.
-pub(crate) fn within<T: PartialOrd + Display>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()> {
-    if !range.contains(&value) {
-        bail!("{name}: must be in [{}, {}], got {value}", range.start(), range.end());
+/// The fields of a JSON object as they are written; a map would keep only the last one of a name.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldVisitor;
+
+        impl<'de> Visitor<'de> for FieldVisitor {
+            type Value = Fields;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(FieldVisitor)
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -211,6 +265,12 @@ mod tests {
     fn an_unknown_field_is_named() {
         let error = TrainConfig::from_json(r#"{"epoch": 3}"#).expect_err("the field is epochs");
         assert!(error.to_string().starts_with("epoch: no such setting; there are: "), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_named() {
+        let error = TrainConfig::from_json(r#"{"lr": 0.1, "epochs": 3, "lr": 0.2}"#).expect_err("which lr?");
+        assert_eq!(error.to_string(), "lr: is there twice");
     }
 
     #[test]

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
 use embedding_eval::{ImpostorSupport, ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
+use serde::{Deserialize, Serialize};
 
-use crate::data::FaceSet;
-use crate::data::pairs::{Pair, balanced_pairs};
+use super::pairs::{Pair, balanced_pairs};
+use crate::data::face_set::FaceSet;
 use crate::data::random::random;
-use crate::report::Verification;
+use crate::model::embed::embed;
+use crate::model::trunk::Trunk;
 
 /// Folds of the accuracy, as in LFW's protocol; fewer if there are too few people.
 const FOLDS: usize = 10;
@@ -20,6 +23,22 @@ const PEOPLE_PER_FOLD: usize = 2;
 const MOST_PICTURES: usize = 4472;
 /// The false accept rates at which the true accept rate is reported.
 const TARGETS: [(&str, f64); 2] = [("1e-2", 1e-2), ("1e-3", 1e-3)];
+
+/// How well a model tells whether two pictures show the same person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Mean accuracy over the folds, each with the threshold of the others.
+    pub accuracy: f64,
+    /// Standard deviation over the folds (of the population, as the field prints it).
+    pub accuracy_std: f64,
+    /// Area under the ROC curve of all pairs.
+    pub auc: f64,
+    /// Error rate at which false accepts and false rejects are equally frequent.
+    pub eer: f64,
+    /// Greatest true accept rate whose false accept rate is at most the key; null if there are too
+    /// few impostor pairs to measure such a rate at all.
+    pub tar_at_far: BTreeMap<String, Option<f64>>,
+}
 
 /// The pairs of a set of people, the same for every model that is measured on it.
 pub struct Protocol {
@@ -85,7 +104,17 @@ impl Protocol {
         }
     }
 
-    /// The figures of a model.
+    /// The figures of a trunk on a set of people.
+    ///
+    /// # Errors
+    ///
+    /// If an embedding cannot be read or is not finite.
+    pub fn verify(&self, trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Verification> {
+        let embeddings = embed(trunk, faces, device)?;
+        self.measure(&embeddings, embeddings.len() / faces.faces.len())
+    }
+
+    /// The figures of the embeddings of a set of people.
     ///
     /// # Shapes
     ///

@@ -1,0 +1,102 @@
+//! `train`: trains a new model or continues one, and measures it.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::cli::TrainFlags;
+use super::report::Metrics;
+use crate::model::face_model::untrained_trunk;
+use crate::protocols::people::People;
+use crate::protocols::verification::Protocol;
+use crate::settings::backend;
+use crate::settings::config::TrainConfig;
+use crate::training::checkpoints::WholeCheckpoint;
+use crate::training::epoch_table;
+use crate::training::fit::fit;
+use crate::training::renderer::readable;
+use crate::training::run_directory::RunDirectory;
+
+/// `train`: trains a new model or continues one, measures it, and writes the files of the run.
+///
+/// # Errors
+///
+/// If a setting, the data, a file or the training fails.
+pub fn command(flags: &TrainFlags) -> Result<Metrics> {
+    let began = Instant::now();
+    let Plan { run, config, checkpoint } = Plan::new(flags)?;
+    let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+    let device = config.backend.device()?;
+    say!("backend: {} ({})", config.backend, backend::describe(&device));
+    say!(
+        "run: {}{}",
+        run.path().display(),
+        match (flags.resume, epochs_done) {
+            (false, _) => String::new(),
+            (true, 0) => ", from its beginning, as it has no checkpoint".to_string(),
+            (true, _) => format!(", continued after epoch {epochs_done}"),
+        }
+    );
+
+    let People { train, test } = People::load(&config)?;
+    ensure!(
+        train.faces.len() >= config.batch_size,
+        "batch_size: must be at most the number of training pictures, {}, got {}",
+        train.faces.len(),
+        config.batch_size
+    );
+    let protocol = Protocol::new(&test, config.seed)?;
+    let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
+
+    // Measured before training: Burn's batch statistics are shared by all copies of a model.
+    let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
+    let trunk = fit(&config, &run, &manifest, epochs_done, train, &device)?;
+    run.save_trunk(&trunk, &mut manifest)?;
+
+    let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
+    let metrics = Metrics {
+        verification: protocol.verify(&trunk, &test, &device)?,
+        untrained,
+        images_per_second,
+        train_seconds,
+        backend: config.backend.to_string(),
+        seed: config.seed,
+    };
+    run.finish(&metrics.to_json()?, manifest)?;
+    metrics.print();
+    say!(
+        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
+        readable(began.elapsed()),
+        run.path().display()
+    );
+    Ok(metrics)
+}
+
+/// What to train, where, and from which epoch on.
+struct Plan {
+    run: RunDirectory,
+    config: TrainConfig,
+    /// Where it goes on; none for a run from the beginning.
+    checkpoint: Option<WholeCheckpoint>,
+}
+
+impl Plan {
+    fn new(flags: &TrainFlags) -> Result<Self> {
+        if !flags.resume {
+            let config = flags.config()?;
+            // Everything that can be wrong with the settings is looked at before a folder is made.
+            config.backend.device()?;
+            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, checkpoint: None });
+        }
+        let run = RunDirectory::resume(flags.output.as_deref())?;
+        let checkpoint = run.last_checkpoint()?;
+        let config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
+        let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+        ensure!(
+            epochs_done <= config.epochs,
+            "epochs: the run has trained {epochs_done} already, got {}",
+            config.epochs
+        );
+        Ok(Self { run, config, checkpoint })
+    }
+}

@@ -1,0 +1,28 @@
+//! Embeddings of a set of pictures.
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+use super::trunk::Trunk;
+use crate::data::augment::Change;
+use crate::data::face_set::FaceSet;
+use crate::data::tensor::pictures;
+
+/// Pictures embedded at once.
+const BATCH: usize = 128;
+
+/// The embeddings of all pictures, `[pictures, embedding_size]`, row-major; each is the sum of the
+/// embedding of the picture and of its mirror image, as the field does.
+///
+/// # Errors
+///
+/// If an embedding cannot be read.
+pub(crate) fn embed(trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Vec<f32>> {
+    let mut embeddings = Vec::new();
+    for batch in faces.faces.chunks(BATCH) {
+        let of = |change| pictures(batch.iter().map(|face| (face, change)), faces.size, device);
+        let both = trunk.forward(of(Change::default())) + trunk.forward(of(Change::mirror()));
+        embeddings.extend(both.try_into_data()?.iter::<f32>());
+    }
+    Ok(embeddings)
+}

@@ -1,0 +1,115 @@
+//! The network from a picture to its embedding.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PRelu, PReluConfig};
+use burn::tensor::{Device, Tensor, assert_shape};
+
+use super::batch_first::BatchFirst;
+use super::batch_last::BatchLast;
+use super::layers::{ConvNorm, ResidualBlock};
+use super::layout::{Features, batch_last_wins};
+
+/// How many times a residual block halves the side length, after the first convolution did.
+const STAGES: usize = 3;
+
+/// Settings of [`Trunk`].
+#[derive(Config, Debug)]
+pub struct TrunkConfig {
+    /// Side length of the pictures in pixels; at least 16.
+    pub image_size: usize,
+    /// Length of an embedding; at least 1.
+    pub embedding_size: usize,
+    /// Channels after the first convolution; each stage doubles them; at least 1.
+    #[config(default = 16)]
+    pub width: usize,
+}
+
+impl TrunkConfig {
+    /// Builds a trunk with random weights.
+    ///
+    /// # Panics
+    ///
+    /// If a setting is too small.
+    pub fn init(&self, device: &Device) -> Trunk {
+        let Self { image_size, embedding_size, width } = *self;
+        assert!(image_size >= 16, "Trunk: image_size must be >= 16, got {image_size}");
+        assert!(embedding_size >= 1, "Trunk: embedding_size must be >= 1, got 0");
+        assert!(width >= 1, "Trunk: width must be >= 1, got 0");
+
+        let first = ConvNorm::new([3, width], 3, 2, image_size, device);
+        let first_activation = PReluConfig::new().with_num_parameters(width).init(device);
+        let mut side = first.side();
+        let mut stages = Vec::new();
+        for stage in 0..STAGES {
+            let block = ResidualBlock::new([width << stage, width << (stage + 1)], side, device);
+            side = block.side();
+            stages.push(block);
+        }
+        let features = (width << STAGES) * side * side;
+
+        Trunk {
+            first,
+            first_activation,
+            stages,
+            embedding: LinearConfig::new(features, embedding_size)
+                .with_bias(false)
+                .with_initializer(Initializer::XavierNormal { gain: 1.0 })
+                .init(device),
+            embedding_norm: BatchNormConfig::new(embedding_size).init(device),
+            image_size,
+        }
+    }
+}
+
+/// Maps pictures to embeddings whose directions tell people apart.
+///
+/// ```text
+/// 3x3 convolution, stride 2 -> three residual blocks, stride 2 each -> flatten -> linear -> norm
+/// ```
+///
+/// The features are flattened, not averaged: faces are aligned, so where a feature is matters.
+/// There is no dropout, since the embedding norm and the margin regularise enough at this size.
+///
+/// # Source
+///
+/// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 3.1, for
+/// the order of the last layers and PReLU; He et al.: [ResNet](https://arxiv.org/abs/1512.03385).
+#[derive(Module, Debug)]
+pub struct Trunk {
+    first: ConvNorm,
+    first_activation: PRelu,
+    stages: Vec<ResidualBlock>,
+    embedding: Linear,
+    embedding_norm: BatchNorm,
+    image_size: usize,
+}
+
+impl Trunk {
+    /// Embeds pictures.
+    ///
+    /// # Shapes
+    ///
+    /// - pictures: `[batch, 3, image_size, image_size]`, values in `[-1, 1]`
+    /// - output: `[batch, embedding_size]`
+    pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
+        if batch_last_wins(&pictures.device()) {
+            self.embed::<BatchLast>(pictures)
+        } else {
+            self.embed::<BatchFirst>(pictures)
+        }
+    }
+
+    fn embed<F: Features>(&self, pictures: Tensor<4>) -> Tensor<2> {
+        assert_shape!(pictures, [_, 3, self.image_size, self.image_size]);
+        let mut features = self.first.forward(F::of_pictures(pictures)).activate(&self.first_activation);
+        for stage in &self.stages {
+            features = stage.forward(features);
+        }
+        let embeddings = self.embedding.forward(features.flatten());
+        self.embedding_norm.forward(embeddings)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! What can be set: the settings of a run with their ranges, as `config.json` holds them.
+//!
+//! The lowest layer: it knows no data, no model and no file but the one with the settings.
+
+pub mod backend;
+pub mod config;
+pub mod loss;
+
+mod range;

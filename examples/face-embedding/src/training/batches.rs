@@ -1,0 +1,154 @@
+//! Batches of pictures for Burn's training loop.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_losses::sampling::{BatchPlan, SampledLoader};
+
+use crate::data::augment::Change;
+use crate::data::face_set::{Face, FaceSet};
+use crate::data::random::random;
+use crate::data::tensor::pictures;
+use crate::model::face_model::FaceBatch;
+
+/// How a training set is dealt out.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainBatches {
+    /// Pictures in a batch.
+    pub batch_size: usize,
+    /// Chooses order and changes.
+    pub seed: u64,
+    /// Epochs of the whole run.
+    pub epochs: usize,
+    /// Epochs that are done already.
+    pub epochs_done: usize,
+}
+
+impl TrainBatches {
+    /// The shuffled, changed batches of the epochs that are left; a short last batch is dropped.
+    ///
+    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
+    /// what the fifth epoch of an uninterrupted run sees.
+    pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
+        let Self { batch_size, seed, epochs, epochs_done } = self;
+        let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
+        let to_tensors = ToTensors { size: faces.size };
+        let pictures = EveryEpoch { faces, epochs, seed };
+        Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
+    }
+}
+
+/// Every epoch is all pictures in an order of its own. A picture is another sample in every epoch, see [`EveryEpoch`].
+struct ShuffledEpochs {
+    pictures: usize,
+    batch_size: usize,
+    epochs: usize,
+    seed: u64,
+}
+
+impl BatchPlan for ShuffledEpochs {
+    fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..self.pictures).collect();
+        order.sort_by_cached_key(|&picture| random(&[self.seed, from_one(epoch) as u64, picture as u64]));
+        let sample = |picture: &usize| epoch * self.pictures + picture;
+        order.chunks_exact(self.batch_size).map(|batch| batch.iter().map(sample).collect()).collect()
+    }
+
+    fn samples(&self) -> usize {
+        self.epochs * self.pictures
+    }
+}
+
+/// Every picture once for each epoch, as it is changed in that epoch: all those of the first epoch come first.
+struct EveryEpoch {
+    faces: FaceSet,
+    epochs: usize,
+    seed: u64,
+}
+
+impl Dataset<(Face, Change)> for EveryEpoch {
+    fn get(&self, sample: usize) -> Result<(Face, Change), DatasetError> {
+        let FaceSet { faces, size, .. } = &self.faces;
+        let (epoch, picture) = (sample / faces.len(), sample % faces.len());
+        Ok((faces[picture].clone(), Change::of(self.seed, from_one(epoch), picture, *size)))
+    }
+
+    fn len(&self) -> usize {
+        self.epochs * self.faces.faces.len()
+    }
+}
+
+/// The number by which people, and the random numbers, know an epoch.
+fn from_one(epoch: usize) -> usize {
+    epoch + 1
+}
+
+/// Brings the pictures of a batch to the device.
+struct ToTensors {
+    size: usize,
+}
+
+impl Batcher<(Face, Change), FaceBatch> for ToTensors {
+    fn batch(&self, faces: Vec<(Face, Change)>, device: &Device) -> FaceBatch {
+        let labels: Vec<i64> = faces.iter().map(|(face, _)| face.person as i64).collect();
+        let count = labels.len();
+        FaceBatch {
+            pictures: pictures(faces.iter().map(|(face, change)| (face, *change)), self.size, device),
+            labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
+        }
+    }
+}
+
+/// The validation set that Burn asks for; it is empty, see
+/// [`FaceModel`](crate::model::face_model::FaceModel).
+pub fn no_batches(device: &Device) -> Arc<dyn DataLoader<()>> {
+    /// Never has anything to do.
+    struct Nothing;
+
+    impl Batcher<(), ()> for Nothing {
+        fn batch(&self, _items: Vec<()>, _device: &Device) {}
+    }
+    DataLoaderBuilder::new(Nothing).set_device(device.clone()).build(InMemDataset::<()>::new(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels_of_epoch(batches: &dyn DataLoader<FaceBatch>) -> Vec<Vec<i64>> {
+        let mut labels = Vec::new();
+        for batch in batches.iter() {
+            let batch = batch.expect("pictures in memory can always be read");
+            labels.push(batch.labels.into_data().iter::<i64>().collect());
+        }
+        labels
+    }
+
+    fn batches(epochs_done: usize) -> Arc<dyn DataLoader<FaceBatch>> {
+        let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
+        let faces = (0..7).map(|person| Face { person, pixels: pixels.clone(), file: None });
+        let people = (0..7).map(|person| person.to_string()).collect();
+        let faces = FaceSet { size: 4, people, faces: faces.collect() };
+        TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done }.of(faces, &Device::flex())
+    }
+
+    #[test]
+    fn a_short_batch_is_dropped() {
+        let batches = batches(0);
+        assert_eq!(batches.num_items(), 6);
+        let labels = labels_of_epoch(&*batches);
+        assert_eq!(labels.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+    }
+
+    #[test]
+    fn a_resumed_run_sees_the_order_of_its_epoch() {
+        let whole = batches(0);
+        let first = labels_of_epoch(&*whole);
+        let second = labels_of_epoch(&*whole.to_device(&Device::flex()));
+        assert_ne!(first, second);
+        assert_eq!(labels_of_epoch(&*batches(1)), second);
+    }
+}

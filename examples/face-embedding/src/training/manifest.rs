@@ -1,0 +1,149 @@
+//! What files were when they were written, so that damage is seen before anything is made of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::files;
+use crate::settings::config::{CONFIG, TrainConfig};
+
+/// Size and SHA-256 of the files of a finished run or of a checkpoint, and the settings that they belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    config: TrainConfig,
+    files: BTreeMap<String, Seal>,
+}
+
+/// What a file was when it was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Seal {
+    bytes: usize,
+    sha256: String,
+}
+
+impl Seal {
+    fn of(bytes: &[u8]) -> Self {
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { bytes: bytes.len(), sha256 }
+    }
+}
+
+impl Manifest {
+    /// One that has the settings only.
+    ///
+    /// # Errors
+    ///
+    /// If the settings are not JSON.
+    pub fn new(config: &TrainConfig) -> Result<Self> {
+        let mut manifest = Self { config: config.clone(), files: BTreeMap::new() };
+        manifest.add(CONFIG, config.to_json()?.as_bytes());
+        Ok(manifest)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Puts a file down.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) {
+        self.files.insert(name.to_string(), Seal::of(bytes));
+    }
+
+    /// Whether it has a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// Checks the content of a file.
+    ///
+    /// # Errors
+    ///
+    /// If it is not as it was written, or the manifest does not have the file.
+    pub fn check(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let written = self.files.get(name).with_context(|| format!("{name} is not in the manifest"))?;
+        let found = Seal::of(bytes);
+        ensure!(
+            found.bytes == written.bytes,
+            "{name} is damaged: it had {} bytes when it was written, and has {}",
+            written.bytes,
+            found.bytes
+        );
+        ensure!(found == *written, "{name} is damaged: its bytes are not those that were written");
+        Ok(())
+    }
+
+    /// Checks a file of a folder.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or by [`check`](Self::check).
+    pub fn check_file(&self, folder: &Path, name: &str) -> Result<()> {
+        let bytes = std::fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
+        self.check(name, &bytes)
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or is damaged itself.
+    pub fn read(path: &Path) -> Result<Self> {
+        let read = || {
+            let manifest: Self = serde_json::from_slice(&std::fs::read(path)?)?;
+            manifest.check(CONFIG, manifest.config.to_json()?.as_bytes()).context("the settings in it")?;
+            anyhow::Ok(manifest)
+        };
+        read().with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Writes it, which says that all its files are there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        files::write(path, (serde_json::to_string_pretty(self)? + "\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_and_every_other_length_is_seen() {
+        let mut manifest = Manifest::new(&TrainConfig::default()).expect("settings are JSON");
+        let content = b"weights".to_vec();
+        manifest.add("trunk", &content);
+        manifest.check("trunk", &content).expect("as it was written");
+        for bit in 0..8 * content.len() {
+            let mut flipped = content.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let error = manifest.check("trunk", &flipped).expect_err("a bit is another");
+            assert_eq!(error.to_string(), "trunk is damaged: its bytes are not those that were written");
+        }
+        let error = manifest.check("trunk", b"weight").expect_err("a byte is missing");
+        assert_eq!(error.to_string(), "trunk is damaged: it had 7 bytes when it was written, and has 6");
+        assert!(manifest.check("head", b"").is_err());
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_seen() {
+        let folder = std::env::temp_dir().join(format!("face-embedding-manifest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the test");
+        let path = folder.join("manifest.json");
+        let manifest = Manifest::new(&TrainConfig::default()).expect("settings are JSON");
+        manifest.write(&path).expect("writable");
+        assert_eq!(Manifest::read(&path).expect("as it was written"), manifest);
+        // Another learning rate, as one flipped bit makes it.
+        let text = std::fs::read_to_string(&path).expect("it was written").replace("\"lr\": 0.1", "\"lr\": 0.3");
+        std::fs::write(&path, text).expect("writable");
+        let error = format!("{:#}", Manifest::read(&path).expect_err("it is damaged"));
+        assert!(error.contains("the settings in it: config.json is damaged"), "{error}");
+        std::fs::remove_dir_all(&folder).expect("removable");
+    }
+}

@@ -1,0 +1,19 @@
+//! The training: Burn's loop with our batches, schedule, figures and files.
+//!
+//! - [`fit`](mod@fit): the loop.
+//! - [`batches`], [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
+//! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch.
+//! - [`run_directory`]: the files of a run and where they lie; [`checkpoints`] and the [`manifest`] that tells whether
+//!   they are as they were written.
+
+pub mod batches;
+pub mod checkpoints;
+pub mod epoch_table;
+pub mod figures;
+pub mod fit;
+pub mod manifest;
+pub mod renderer;
+pub mod run_directory;
+pub mod schedule;
+
+mod files;
