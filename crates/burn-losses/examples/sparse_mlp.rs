@@ -12,7 +12,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_losses::regression::{MseLoss, Reduction};
-use burn_losses::{ParameterChoice, ProximalRowGroupsConfig, ShrinkageStep};
+use burn_losses::{ParameterChoice, ProximalRowGroupsConfig};
 
 const INPUTS: usize = 16;
 /// Those that the target depends on.

@@ -5,9 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_losses::reduction::EmbeddingReduction;
-use burn_losses::regularization::{
-    L1PenaltyConfig, L2PenaltyConfig, ParameterPenalty, ProximalL1Config, ShrinkageStep,
-};
+use burn_losses::regularization::{L1PenaltyConfig, L2PenaltyConfig, ProximalL1Config};
 use rand_distr::{Distribution, Normal};
 
 use crate::generator;

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn_losses::sampling::{BatchPlan, ClassBalancedConfig, HierarchicalConfig, SamplesPerClass, SamplingError};
+use burn_losses::sampling::{ClassBalancedConfig, HierarchicalConfig, SamplesPerClass, SamplingError};
 
 /// Classes of 1, 2, 3, 5 and 12 samples, under labels that are not in a row, mixed.
 fn labels() -> Vec<i64> {

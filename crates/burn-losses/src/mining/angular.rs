@@ -61,7 +61,7 @@ impl AngularMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{AngularMinerConfig, Miner};
+/// use burn_losses::mining::AngularMinerConfig;
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

@@ -89,7 +89,7 @@ impl BatchEasyHardMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{BatchEasyHardMinerConfig, Miner, Strategy};
+/// use burn_losses::mining::{BatchEasyHardMinerConfig, Strategy};
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

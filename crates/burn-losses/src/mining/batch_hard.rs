@@ -49,7 +49,7 @@ impl BatchHardMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{BatchHardMinerConfig, Miner};
+/// use burn_losses::mining::BatchHardMinerConfig;
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

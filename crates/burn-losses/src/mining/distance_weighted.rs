@@ -82,7 +82,7 @@ impl DistanceWeightedMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{DistanceWeightedMinerConfig, Miner};
+/// use burn_losses::mining::DistanceWeightedMinerConfig;
 /// use burn_losses::pairs::{MarginLossConfig, Pairs};
 /// use burn_losses::reduction::EmbeddingReduction;
 ///

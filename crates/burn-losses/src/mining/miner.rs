@@ -4,7 +4,7 @@ use crate::pairs::Pairs;
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{BatchHardMinerConfig, Miner};
+/// use burn_losses::mining::BatchHardMinerConfig;
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

@@ -59,7 +59,7 @@ impl MultiSimilarityMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, MultiSimilarityMinerConfig};
+/// use burn_losses::mining::MultiSimilarityMinerConfig;
 /// use burn_losses::pairs::{MultiSimilarityLossConfig, Pairs};
 ///
 /// let device = Device::default();

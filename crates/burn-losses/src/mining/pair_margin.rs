@@ -62,7 +62,7 @@ impl PairMarginMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, PairMarginMinerConfig};
+/// use burn_losses::mining::PairMarginMinerConfig;
 /// use burn_losses::pairs::Pairs;
 ///
 /// let device = Device::default();

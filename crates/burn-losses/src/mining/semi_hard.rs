@@ -60,7 +60,7 @@ impl SemiHardMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, SemiHardMinerConfig};
+/// use burn_losses::mining::SemiHardMinerConfig;
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

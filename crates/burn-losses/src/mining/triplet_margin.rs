@@ -69,7 +69,7 @@ impl TripletMarginMinerConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, TripletMarginMinerConfig};
+/// use burn_losses::mining::TripletMarginMinerConfig;
 /// use burn_losses::pairs::{Pairs, TripletLossConfig};
 ///
 /// let device = Device::default();

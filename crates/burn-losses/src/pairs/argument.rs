@@ -30,7 +30,7 @@ use crate::shape::check_shape;
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
-/// use burn_losses::mining::{Miner, MultiSimilarityMinerConfig};
+/// use burn_losses::mining::MultiSimilarityMinerConfig;
 /// use burn_losses::pairs::{MultiSimilarityLossConfig, Pairs};
 ///
 /// let device = Device::default();

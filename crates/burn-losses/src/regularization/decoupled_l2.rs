@@ -55,7 +55,7 @@ impl DecoupledL2Config {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{DecoupledL2Config, ShrinkageStep};
+/// use burn_losses::regularization::DecoupledL2Config;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 2).init(&device);

@@ -61,7 +61,7 @@ impl ElasticNetPenaltyConfig {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{ElasticNetPenaltyConfig, ParameterPenalty};
+/// use burn_losses::regularization::ElasticNetPenaltyConfig;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 1).init(&device);

@@ -53,7 +53,7 @@ impl L1PenaltyConfig {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{L1PenaltyConfig, ParameterPenalty};
+/// use burn_losses::regularization::L1PenaltyConfig;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 1).init(&device);

@@ -54,7 +54,7 @@ impl L2PenaltyConfig {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{L2PenaltyConfig, ParameterPenalty};
+/// use burn_losses::regularization::L2PenaltyConfig;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 1).init(&device);

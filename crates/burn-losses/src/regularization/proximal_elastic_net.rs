@@ -62,7 +62,7 @@ impl ProximalElasticNetConfig {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{ProximalElasticNetConfig, ShrinkageStep};
+/// use burn_losses::regularization::ProximalElasticNetConfig;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 2).init(&device);

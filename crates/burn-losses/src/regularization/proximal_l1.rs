@@ -57,7 +57,7 @@ impl ProximalL1Config {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{ProximalL1Config, ShrinkageStep};
+/// use burn_losses::regularization::ProximalL1Config;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 2).init(&device);

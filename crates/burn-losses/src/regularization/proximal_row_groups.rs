@@ -58,7 +58,7 @@ impl ProximalRowGroupsConfig {
 /// use burn::module::Param;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_losses::regularization::{ProximalRowGroupsConfig, ShrinkageStep};
+/// use burn_losses::regularization::ProximalRowGroupsConfig;
 ///
 /// let device = Device::default().autodiff();
 /// let mut layer = LinearConfig::new(2, 2).init(&device);

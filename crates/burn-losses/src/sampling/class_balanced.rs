@@ -73,7 +73,7 @@ impl ClassBalancedConfig {
 /// # Example
 ///
 /// ```
-/// use burn_losses::sampling::{BatchPlan, ClassBalancedConfig};
+/// use burn_losses::sampling::ClassBalancedConfig;
 ///
 /// let labels = [4, 4, 4, 9, 9, 0, 0, 0, 0];
 /// let plan = ClassBalancedConfig::new(2, 2).with_seed(7).init(&labels).unwrap();

@@ -123,7 +123,7 @@ impl HierarchicalConfig {
 /// # Example
 ///
 /// ```
-/// use burn_losses::sampling::{BatchPlan, HierarchicalConfig, SamplesPerClass};
+/// use burn_losses::sampling::{HierarchicalConfig, SamplesPerClass};
 ///
 /// // Four classes of two samples, in two super-classes.
 /// let (classes, super_classes) = ([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 0, 0, 1, 1, 1, 1]);

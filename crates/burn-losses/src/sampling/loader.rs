@@ -128,7 +128,7 @@ impl<I, O> DataLoaderIterator<O> for Epoch<'_, I, O> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BatchPlan, ClassBalanced, ClassBalancedConfig};
+    use super::super::{ClassBalanced, ClassBalancedConfig};
     use super::*;
     use burn::data::dataset::InMemDataset;
 

@@ -88,7 +88,7 @@ fn module(target: &Path, output: &Path, features: &[&str]) -> Result<()> {
         .web(true)?
         .typescript(false)
         .omit_default_module_path(false)
-        .remove_name_section(false)
+        .remove_name_section(true)
         .remove_producers_section(true)
         .generate(output)
         .with_context(|| format!("bindings of {} cannot be made", library.display()))

@@ -5,8 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_losses::regularization::{
-    BiasesAndNorms, ElasticNetPenaltyConfig, L1PenaltyConfig, L2PenaltyConfig, ParameterPenalty,
-    ProximalElasticNetConfig, ProximalL1Config, ProximalRowGroupsConfig, ShrinkageStep,
+    BiasesAndNorms, ElasticNetPenaltyConfig, L1PenaltyConfig, L2PenaltyConfig, ProximalElasticNetConfig,
+    ProximalL1Config, ProximalRowGroupsConfig,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};

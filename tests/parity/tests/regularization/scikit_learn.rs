@@ -8,7 +8,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_losses::regularization::{
     DecoupledL2Config, ElasticNetPenaltyConfig, L1PenaltyConfig, L2PenaltyConfig, ParameterPenalty,
-    ProximalElasticNetConfig, ProximalL1Config, ProximalRowGroupsConfig, ShrinkageStep,
+    ProximalElasticNetConfig, ProximalL1Config, ProximalRowGroupsConfig,
 };
 use parity::{Backend, backends};
 use serde::Deserialize;
