@@ -36,7 +36,8 @@ def trained(browser, address, query):
     report = browser.run("return window.report")
     print(query, report, flush=True)
     assert report["steps"] == STEPS
-    assert report["loss"] < 0.5 * report["first"], report
+    # Of contrastive losses the least is not zero: SupCon of 32 samples of a class ends at log(31).
+    assert report["loss"] < 0.8 * report["first"], report
     console = browser.console()
     assert not console, console
     return report
