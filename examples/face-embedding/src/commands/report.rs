@@ -46,6 +46,7 @@ impl Metrics {
             let other = untrained.tar_at_far.get(target).copied().flatten();
             row(&format!("true accepts at FAR {target}"), rate(*tar), rate(other));
         }
+        say!("\n{}", trained.thresholds);
     }
 }
 

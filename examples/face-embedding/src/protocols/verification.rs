@@ -8,6 +8,7 @@ use embedding_eval::{ImpostorSupport, ScoredPairs, all_pairs, cosine_similarity,
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Pair, balanced_pairs};
+use super::thresholds::Thresholds;
 use crate::data::face_set::FaceSet;
 use crate::data::random::random;
 use crate::model::embed::embed;
@@ -38,6 +39,8 @@ pub struct Verification {
     /// Greatest true accept rate whose false accept rate is at most the key; null if there are too
     /// few impostor pairs to measure such a rate at all.
     pub tar_at_far: BTreeMap<String, Option<f64>>,
+    /// From which cosine on two pictures are taken for the same person.
+    pub thresholds: Thresholds,
 }
 
 /// The pairs of a set of people, the same for every model that is measured on it.
@@ -149,6 +152,7 @@ impl Protocol {
             auc: curve.area(),
             eer: curve.equal_error_rate().rate,
             tar_at_far,
+            thresholds: Thresholds::new(&curve)?,
         })
     }
 }
