@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
-/// Trains a face-embedding model with the heads of burn-losses and measures it.
+/// Trains a face-embedding model with the heads of burn-losses, measures it and verifies people with it.
 #[derive(Parser, Debug)]
 #[command(version)]
 pub struct Arguments {
@@ -28,7 +29,12 @@ pub enum Command {
     #[command(args_override_self = true)]
     /// Measure a trained model on other people
     Eval(EvalFlags),
+    #[command(args_override_self = true, after_help = VERIFY_STATUS)]
+    /// Tell whether two pictures show the same person
+    Verify(VerifyFlags),
 }
+
+const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
 
 /// The default settings as text, printed from where they are defined.
 fn defaults() -> String {
@@ -56,21 +62,60 @@ pub struct TrainFlags {
     pub settings: SettingFlags,
 }
 
+/// Which model is used, and what computes it.
+#[derive(Args, Debug)]
+pub struct RunFlags {
+    /// Folder of a finished run
+    #[arg(long, alias = "model", help = format!("Folder of a finished run [default: {DEFAULT_OUTPUT}, or that with the highest number]"))]
+    pub run: Option<PathBuf>,
+    /// What computes; each needs the Cargo feature of the same name [default: that of the run]
+    #[arg(long)]
+    pub backend: Option<BackendKind>,
+}
+
+/// From which cosine on two pictures are taken for the same person.
+#[derive(Args, Debug)]
+pub struct ThresholdFlags {
+    /// False accept rate of the threshold: 1e-1, 1e-2, 1e-3, 1e-4 or equal-error, as far as they were measured
+    #[arg(long, value_name = "RATE", default_value = "1e-3")]
+    pub far: OperatingPoint,
+    /// Take the thresholds from this file, which `eval --data PEOPLE --json FILE` wrote [default: those of the run]
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
+}
+
+/// Flags of `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyFlags {
+    /// A picture of a face, cropped and aligned as those of the training
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another picture
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// The threshold.
+    #[command(flatten)]
+    pub threshold: ThresholdFlags,
+    /// Print one line of JSON: first, second, score, threshold, far, same_person
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags of `eval`.
 #[derive(Args, Debug)]
 pub struct EvalFlags {
-    /// Folder of a finished run
-    #[arg(long, value_name = "RUN")]
-    pub model: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
     /// One folder of pictures per person; without it, the test people of the run itself
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Write the figures to this file, in the form of metrics.json
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// What computes; each needs the Cargo feature of the same name [default: that of the run]
-    #[arg(long)]
-    pub backend: Option<BackendKind>,
 }
 
 /// One flag for each setting of a run.

@@ -4,12 +4,12 @@ use anyhow::{Context, Result};
 
 use super::cli::EvalFlags;
 use super::report::Metrics;
+use super::trained_model::TrainedModel;
 use crate::model::face_model::untrained_trunk;
 use crate::protocols::people::{People, Seen, read_folder};
 use crate::protocols::verification::Protocol;
 use crate::settings::backend;
 use crate::training::epoch_table;
-use crate::training::run_directory::RunDirectory;
 
 /// `eval`: the figures of a finished run on the people of a folder, or on its own test people.
 ///
@@ -17,13 +17,10 @@ use crate::training::run_directory::RunDirectory;
 ///
 /// If the run or the folder cannot be read, or has too few people or pictures.
 pub fn command(flags: &EvalFlags) -> Result<Metrics> {
-    let run = RunDirectory::open(&flags.model)?;
-    let mut config = run.finished()?;
-    config.backend = flags.backend.unwrap_or(config.backend);
-    let device = config.backend.device()?;
+    let TrainedModel { run, config, device, trunk: trained } = TrainedModel::open(&flags.run)?;
+    say!("run: {}", run.path().display());
     say!("backend: {} ({})", config.backend, backend::describe(&device));
 
-    let trained = run.load_trunk(&config, &device)?;
     let test = match &flags.data {
         Some(directory) => {
             let faces = read_folder(directory, config.image_size)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use embedding_eval::{EqualErrorRate, ImpostorSupport, Roc, RocPoint};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,16 @@ impl FromStr for OperatingPoint {
         let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate < 1.0);
         rate.map(Self::FalseAcceptRate)
             .ok_or_else(|| anyhow!("must be a false accept rate between 0 and 1, such as 1e-3, or {EQUAL_ERROR}"))
+    }
+}
+
+impl OperatingPoint {
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::FalseAcceptRate(_) => format!("at a false accept rate of {self}"),
+            Self::EqualError => "at equal errors".to_string(),
+        }
     }
 }
 

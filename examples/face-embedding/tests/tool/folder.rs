@@ -3,24 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use face_embedding::data::procedural::ProceduralFaces;
-use image::RgbImage;
-
-use super::{TINY_MODEL, fresh, metrics, refused, run};
-
-/// Drawn faces as files, one folder per person.
-fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
-    let size = 24;
-    let set = ProceduralFaces { people, pictures_per_person: pictures, size, seed }.generate();
-    for (number, face) in set.faces.iter().enumerate() {
-        let person = directory.join(format!("person {}", face.person));
-        fs::create_dir_all(&person).expect("the test folder is writable");
-        let side = size as u32;
-        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
-        let ending = ["png", "bmp", "ppm"][number % 3];
-        picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
-    }
-}
+use super::{TINY_MODEL, fresh, metrics, refused, run, write_people};
 
 #[test]
 fn corrupt_files_are_skipped_and_the_rest_trains() {

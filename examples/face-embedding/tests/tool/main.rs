@@ -9,11 +9,14 @@ mod folder;
 mod layers;
 mod resume;
 mod settings;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use face_embedding::commands::report::Metrics;
+use face_embedding::data::procedural::ProceduralFaces;
+use image::RgbImage;
 
 /// Few people, small pictures, a narrow trunk, two epochs of three steps.
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
@@ -25,12 +28,32 @@ const TINY_MODEL: &str = "--image-size 16 --width 2 --embedding-size 8 --batch-s
 /// Runs a command line; what it printed, or the message it failed with. (In a process of its own,
 /// since Burn's random numbers are shared by all threads of a process.)
 fn run(line: &str) -> Result<String, String> {
+    let (status, text, error) = outcome(line);
+    if status == 0 { Ok(text) } else { Err(error) }
+}
+
+/// Runs a command line: its exit status, what it printed, and what it printed as errors and notes.
+fn outcome(line: &str) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
         .args(line.split_whitespace())
         .output()
         .expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    (output.status.code().expect("it was not killed"), text(&output.stdout), text(&output.stderr))
+}
+
+/// Drawn faces as files, one folder per person.
+fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
+    let size = 24;
+    let set = ProceduralFaces { people, pictures_per_person: pictures, size, seed }.generate();
+    for (number, face) in set.faces.iter().enumerate() {
+        let person = directory.join(format!("person {}", face.person));
+        std::fs::create_dir_all(&person).expect("the test folder is writable");
+        let side = size as u32;
+        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
+        let ending = ["png", "bmp", "ppm"][number % 3];
+        picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
+    }
 }
 
 /// An empty folder of its own for each test.

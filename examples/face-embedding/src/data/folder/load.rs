@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::report::{FolderReport, SamePicture, SkippedFile};
 use super::scan::{Candidate, Listing, scan};
@@ -53,6 +53,17 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
         set.faces.len()
     );
     Ok((set, report))
+}
+
+/// Reads one picture as [`load`] reads those of a folder; a link to one is followed, as somebody has named it.
+///
+/// # Errors
+///
+/// If it cannot be read or is no picture; the message says why.
+pub fn load_picture(path: &Path, size: usize) -> Result<Face> {
+    let file = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
+    let (pixels, _) = read_one(&file, size).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    Ok(Face { person: 0, pixels, file: Some(path.to_path_buf()) })
 }
 
 fn check_memory(pictures: usize, size: usize) -> Result<()> {

@@ -12,5 +12,5 @@ mod read;
 mod report;
 mod scan;
 
-pub use load::load;
+pub use load::{load, load_picture};
 pub use report::{FolderReport, SamePicture, SkippedFile};
