@@ -32,7 +32,17 @@ pub enum Command {
     #[command(args_override_self = true, after_help = VERIFY_STATUS)]
     /// Tell whether two pictures show the same person
     Verify(VerifyFlags),
+    #[command(args_override_self = true, after_help = EMBED_FORMATS)]
+    /// Write the embeddings of the pictures of a folder to a file
+    Embed(EmbedFlags),
 }
+
+const EMBED_FORMATS: &str = "\
+The rows are in the order of the names of people and files. Embeddings are as the model gives them, of any length: \
+divide by the length to compare by dot product.
+  .safetensors  a tensor `embeddings` [pictures, size]; metadata `pictures`: JSON, [{file, person}, ...]
+  .npy          a structured array with `file`, `person` and `embedding`, for numpy.load
+  .csv          file, person, embedding_0, embedding_1, ...";
 
 const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
 
@@ -102,6 +112,20 @@ pub struct VerifyFlags {
     /// Print one line of JSON: first, second, score, threshold, far, same_person
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `embed`.
+#[derive(Args, Debug)]
+pub struct EmbedFlags {
+    /// One folder of pictures per person, or a folder of pictures
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The file, which is replaced if it is there; its ending says the format: .safetensors, .npy or .csv
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
 }
 
 /// Flags of `eval`.

@@ -1,15 +1,17 @@
 //! What the command line asks for: a file per command, which puts the layers below together.
 //!
 //! - [`cli`]: the flags, and how they make settings.
-//! - [`train`] and [`evaluate`] make and measure a model; [`verify`] uses one, by `trained_model`.
-//! - [`report`]: the figures that they print and write.
+//! - [`train`] and [`evaluate`] make and measure a model; [`verify`] and [`embed`] use one, by `trained_model`.
+//! - [`report`]: the figures that they print and write; `embeddings_file`: the file that `embed` writes.
 
 pub mod cli;
+pub mod embed;
 pub mod evaluate;
 pub mod report;
 pub mod train;
 pub mod verify;
 
+mod embeddings_file;
 mod trained_model;
 
 /// What a command that asks a question answers; the others always say yes.
@@ -31,5 +33,6 @@ pub fn run(arguments: cli::Arguments) -> anyhow::Result<Answer> {
         cli::Command::Train(flags) => train::command(&flags).map(|_| Answer::Yes),
         cli::Command::Eval(flags) => evaluate::command(&flags).map(|_| Answer::Yes),
         cli::Command::Verify(flags) => verify::command(&flags),
+        cli::Command::Embed(flags) => embed::command(&flags).map(|()| Answer::Yes),
     }
 }

@@ -5,6 +5,7 @@
 
 mod command;
 mod damage;
+mod embed;
 mod folder;
 mod layers;
 mod resume;

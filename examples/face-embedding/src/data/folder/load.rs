@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::report::{FolderReport, SamePicture, SkippedFile};
-use super::scan::{Candidate, Listing, scan};
+use super::scan::{Candidate, Listing, scan, scan_any};
 use super::{decode, read};
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::Fingerprint;
@@ -37,13 +37,7 @@ const MOST_THREADS: usize = 8;
 /// two people and one person with two pictures; the message then says what was found. Files that
 /// cannot be used are no error: they are in the report.
 pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
-    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
-    let listing = scan(dir).with_context(|| format!("the folder of faces {} cannot be listed", dir.display()))?;
-    check_memory(listing.candidates.len(), size)?;
-
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let pictures = read_all(&listing.candidates, size, threads);
-    let (set, report) = collect(listing, pictures, size);
+    let (set, report) = read_listing(scan(dir).with_context(|| cannot_be_listed(dir))?, size)?;
     ensure!(
         set.people.len() >= 2 && set.pictures_per_person().iter().any(|&pictures| pictures >= 2),
         "{} must hold at least two people, one of them with two pictures or more; found \
@@ -53,6 +47,33 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
         set.faces.len()
     );
     Ok((set, report))
+}
+
+/// Reads the pictures below `dir` as [`load`] does, with as little as one picture in them.
+///
+/// A folder without sub-folders may hold the pictures itself; then all of them are of one person without a name, which no
+/// folder can have.
+///
+/// # Errors
+///
+/// If `dir` cannot be listed, the pictures would need more than 8 GiB, or there is none.
+pub fn load_any(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
+    let listing = scan_any(dir).with_context(|| cannot_be_listed(dir))?;
+    let (set, report) = read_listing(listing, size)?;
+    ensure!(!set.faces.is_empty(), "{} holds no picture that can be used\n{report}", dir.display());
+    Ok((set, report))
+}
+
+fn cannot_be_listed(dir: &Path) -> String {
+    format!("the folder of faces {} cannot be listed", dir.display())
+}
+
+fn read_listing(listing: Listing, size: usize) -> Result<(FaceSet, FolderReport)> {
+    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
+    check_memory(listing.candidates.len(), size)?;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let pictures = read_all(&listing.candidates, size, threads);
+    Ok(collect(listing, pictures, size))
 }
 
 /// Reads one picture as [`load`] reads those of a folder; a link to one is followed, as somebody has named it.
