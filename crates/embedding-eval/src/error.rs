@@ -76,6 +76,18 @@ pub enum EvalError {
         /// Number of queries.
         queries: usize,
     },
+    /// A search needs probes of people in the gallery and probes of others.
+    OneSidedProbes {
+        /// Probes whose label is in the gallery.
+        mated: usize,
+        /// Probes whose label is not.
+        unmated: usize,
+    },
+    /// A gallery has a label in two rows, so it is not clear which of them is to be found.
+    RepeatedLabel {
+        /// The label.
+        label: usize,
+    },
     /// A pair needs two rows.
     TooFewRows {
         /// Number of rows.
@@ -115,6 +127,11 @@ impl fmt::Display for EvalError {
             Self::NoRelevantReference { queries } => {
                 write!(f, "0 of {queries} queries have a reference with their label, at least 1 is needed")
             }
+            Self::OneSidedProbes { mated, unmated } => write!(
+                f,
+                "the probes must be of both kinds, got {mated} with a label of the gallery and {unmated} without"
+            ),
+            Self::RepeatedLabel { label } => write!(f, "the gallery must have each label once, got {label} twice"),
             Self::TooFewRows { rows } => write!(f, "a pair needs at least 2 rows, got {rows}"),
         }
     }

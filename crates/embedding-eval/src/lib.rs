@@ -19,6 +19,8 @@
 //! | how many are recognised at one false accept in a thousand? | [`Roc::tar_at_far`] |
 //! | the LFW protocol? | [`contiguous_folds`], [`k_fold_accuracy`] |
 //! | do the nearest neighbours have the same label: recall@k, R-precision, MAP@R? | [`retrieval`], [`retrieval_among`] |
+//! | who is it, of the people of a gallery: rank 1, CMC? | [`templates`], [`identification`], [`Identification::recognised_within`] |
+//! | and if it may be nobody of them: FNIR at a given FPIR? | [`Identification::fnir_at_fpir`] |
 //!
 //! ```
 //! use embedding_eval::{ScoredPairs, contiguous_folds, k_fold_accuracy, roc};
@@ -51,6 +53,7 @@
 mod accuracy;
 mod error;
 mod folds;
+mod identification;
 mod pairs;
 mod retrieval;
 mod roc;
@@ -60,6 +63,7 @@ mod verification;
 pub use accuracy::{FoldAccuracy, KFoldAccuracy, k_fold_accuracy};
 pub use error::EvalError;
 pub use folds::contiguous_folds;
+pub use identification::{FnirAtFpir, Identification, MatedProbe, Templates, UnmatedProbe, identification, templates};
 pub use pairs::ScoredPairs;
 pub use retrieval::{LabelledRows, QueryRetrieval, Retrieval, retrieval, retrieval_among};
 pub use roc::{Roc, RocPoint, roc};

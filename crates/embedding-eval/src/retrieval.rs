@@ -32,6 +32,11 @@ impl<'a> LabelledRows<'a> {
         Ok(Self { embeddings, dim, labels })
     }
 
+    /// Each row with its label.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [f32], usize)> {
+        self.embeddings.chunks_exact(self.dim).zip(self.labels.iter().copied())
+    }
+
     fn row(&self, row: usize) -> &'a [f32] {
         &self.embeddings[row * self.dim..(row + 1) * self.dim]
     }

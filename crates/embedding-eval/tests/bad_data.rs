@@ -61,6 +61,11 @@ fn messages_name_the_offending_numbers() {
         ),
         (embedding_eval::all_pairs(&[1.0; 7], 3, &[0]).unwrap_err(), "7 values do not divide into rows of 3"),
         (embedding_eval::all_pairs(&[1.0; 3], 3, &[0]).unwrap_err(), "a pair needs at least 2 rows, got 1"),
+        (EvalError::RepeatedLabel { label: 4 }, "the gallery must have each label once, got 4 twice"),
+        (
+            EvalError::OneSidedProbes { mated: 3, unmated: 0 },
+            "the probes must be of both kinds, got 3 with a label of the gallery and 0 without",
+        ),
         (EvalError::NoGenuinePairs { pairs: 12 }, "0 of 12 pairs are genuine, at least 1 is needed"),
         (EvalError::NoImpostorPairs { pairs: 12 }, "0 of 12 pairs are impostors, at least 1 is needed"),
     ] {

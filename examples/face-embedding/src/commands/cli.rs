@@ -32,10 +32,18 @@ pub enum Command {
     #[command(args_override_self = true, after_help = VERIFY_STATUS)]
     /// Tell whether two pictures show the same person
     Verify(VerifyFlags),
+    #[command(args_override_self = true, after_help = IDENTIFY_STATUS)]
+    /// Tell who of the people of a folder is on a picture
+    Identify(IdentifyFlags),
     #[command(args_override_self = true, after_help = EMBED_FORMATS)]
     /// Write the embeddings of the pictures of a folder to a file
     Embed(EmbedFlags),
 }
+
+const IDENTIFY_STATUS: &str = "\
+The score is the cosine with the mean of the embeddings of a person, each brought to length 1; the threshold is that of \
+pairs of pictures.
+Exit status: 0 for somebody of the gallery, 1 for an unknown person, 2 if there is no answer.";
 
 const EMBED_FORMATS: &str = "\
 The rows are in the order of the names of people and files. Embeddings are as the model gives them, of any length: \
@@ -112,6 +120,36 @@ pub struct VerifyFlags {
     /// Print one line of JSON: first, second, score, threshold, far, same_person
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `identify`.
+#[derive(Args, Debug)]
+pub struct IdentifyFlags {
+    /// A picture of a face, cropped and aligned as those of the training
+    #[arg(value_name = "PROBE")]
+    pub probe: PathBuf,
+    /// One folder of pictures per person
+    #[arg(long, value_name = "DIR")]
+    pub gallery: PathBuf,
+    /// How many people are printed, the nearest first
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub top: usize,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// The threshold.
+    #[command(flatten)]
+    pub threshold: ThresholdFlags,
+    /// Print one line of JSON: probe, threshold, far, person (null if unknown), nearest: [{person, score, pictures}, ...]
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize> {
+    match text.parse()? {
+        0 => bail!("must be at least 1"),
+        number => Ok(number),
+    }
 }
 
 /// Flags of `embed`.

@@ -7,6 +7,7 @@ mod command;
 mod damage;
 mod embed;
 mod folder;
+mod identify;
 mod layers;
 mod resume;
 mod settings;
@@ -75,4 +76,14 @@ fn metrics(path: &Path) -> Metrics {
 /// The message of a command line that must fail.
 fn refused(line: &str) -> String {
     run(line).expect_err("this must fail")
+}
+
+/// The figures of a run with another cosine at a false accept rate of 1e-1.
+fn with_cosine(run: &Path, cosine: f64) -> PathBuf {
+    let text = std::fs::read(run.join("metrics.json")).expect("it was written");
+    let mut figures: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    figures["verification"]["thresholds"]["at_far"]["1e-1"]["cosine"] = cosine.into();
+    let file = run.with_file_name(format!("thresholds{cosine}.json"));
+    std::fs::write(&file, figures.to_string()).expect("writable");
+    file
 }

@@ -1,9 +1,9 @@
 //! `verify`: the score, the threshold, the verdict and the exit status.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{TINY, fresh, outcome, run, write_people};
+use super::{TINY, fresh, outcome, run, with_cosine, write_people};
 
 /// A finished run, and the drawn pictures of two people: 0.png and 3.png of the first, 6.png of the second.
 fn run_and_pictures(name: &str) -> (PathBuf, PathBuf) {
@@ -16,16 +16,6 @@ fn run_and_pictures(name: &str) -> (PathBuf, PathBuf) {
         fs::copy(&file, folder.join(file.file_name().expect("a picture"))).expect("writable");
     }
     (folder, output)
-}
-
-/// The figures of a run with another cosine at a false accept rate of 1e-1.
-fn with_cosine(run: &Path, cosine: f64) -> PathBuf {
-    let text = fs::read(run.join("metrics.json")).expect("it was written");
-    let mut figures: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-    figures["verification"]["thresholds"]["at_far"]["1e-1"]["cosine"] = cosine.into();
-    let file = run.with_file_name(format!("thresholds{cosine}.json"));
-    fs::write(&file, figures.to_string()).expect("writable");
-    file
 }
 
 #[test]
