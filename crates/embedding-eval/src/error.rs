@@ -64,6 +64,22 @@ pub enum EvalError {
         /// Impostor pairs outside that fold.
         impostors: usize,
     },
+    /// The pairs in a fold are all genuine or all impostors, so one of its rates is missing.
+    OneSidedFold {
+        /// Number of the fold.
+        fold: usize,
+        /// Genuine pairs in it.
+        genuine: usize,
+        /// Impostor pairs in it.
+        impostors: usize,
+    },
+    /// There are fewer than two resamples, or the level is not strictly between 0 and 1.
+    InvalidBootstrap {
+        /// How many resamples.
+        resamples: usize,
+        /// The share of them inside the interval.
+        level: f64,
+    },
     /// Row-major embeddings do not divide into rows of `dim` values.
     InvalidDim {
         /// Values per row.
@@ -121,6 +137,12 @@ impl fmt::Display for EvalError {
                 "the pairs outside fold {fold} must be of both kinds, \
                  got {genuine} genuine and {impostors} impostors"
             ),
+            Self::OneSidedFold { fold, genuine, impostors } => {
+                write!(f, "fold {fold} must have pairs of both kinds, got {genuine} genuine and {impostors} impostors")
+            }
+            Self::InvalidBootstrap { resamples, level } => {
+                write!(f, "a bootstrap needs at least 2 resamples and a level > 0 and < 1, got {resamples} and {level}")
+            }
             Self::InvalidDim { dim, values } => {
                 write!(f, "{values} values do not divide into rows of {dim}")
             }
