@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::protocols::lfw::Thresholding;
 use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
 use crate::settings::config::TrainConfig;
@@ -175,7 +176,13 @@ pub struct EvalFlags {
     /// One folder of pictures per person; without it, the test people of the run itself
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Write the figures to this file, in the form of metrics.json
+    /// Ask the pairs of this file in the form of LFW's pairs.txt, in its folds; pictures are DATA/NAME/NAME_0001.jpg
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub pairs: Option<PathBuf>,
+    /// With --pairs: which thresholds are tried
+    #[arg(long, requires = "pairs", default_value = "exact")]
+    pub protocol: Thresholding,
+    /// Write the figures to this file, in the form of metrics.json; with --pairs in a form of their own
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ pub enum Answer {
 pub fn run(arguments: cli::Arguments) -> anyhow::Result<Answer> {
     match arguments.command {
         cli::Command::Train(flags) => train::command(&flags).map(|_| Answer::Yes),
-        cli::Command::Eval(flags) => evaluate::command(&flags).map(|_| Answer::Yes),
+        cli::Command::Eval(flags) => evaluate::command(&flags).map(|()| Answer::Yes),
         cli::Command::Verify(flags) => verify::command(&flags),
         cli::Command::Identify(flags) => identify::command(&flags),
         cli::Command::Embed(flags) => embed::command(&flags).map(|()| Answer::Yes),

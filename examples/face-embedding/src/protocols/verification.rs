@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use embedding_eval::{ImpostorSupport, ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
+use embedding_eval::{ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Pair, balanced_pairs};
+use super::rates::{Intervals, TarAtFar, tar_at_far, warn_of_few};
+use super::search::{Search, SearchProtocol};
 use super::thresholds::Thresholds;
 use crate::data::face_set::FaceSet;
 use crate::data::random::random;
@@ -22,8 +24,6 @@ const PAIRS_PER_FOLD: usize = 600;
 const PEOPLE_PER_FOLD: usize = 2;
 /// Beyond so many pictures (ten million pairs), the figures over all pairs are of some people only.
 const MOST_PICTURES: usize = 4472;
-/// The false accept rates at which the true accept rate is reported.
-const TARGETS: [(&str, f64); 2] = [("1e-2", 1e-2), ("1e-3", 1e-3)];
 
 /// How well a model tells whether two pictures show the same person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,11 @@ pub struct Verification {
     pub eer: f64,
     /// Greatest true accept rate whose false accept rate is at most the key; null if there are too
     /// few impostor pairs to measure such a rate at all.
-    pub tar_at_far: BTreeMap<String, Option<f64>>,
+    pub tar_at_far: TarAtFar,
+    /// Where these three would lie for other people, by drawing the test people anew.
+    pub intervals: Intervals,
+    /// How well it finds people among many.
+    pub search: Search,
     /// From which cosine on two pictures are taken for the same person.
     pub thresholds: Thresholds,
 }
@@ -49,6 +53,9 @@ pub struct Protocol {
     /// The pictures whose pairs are all compared, and who is on them.
     pictures: Vec<usize>,
     persons: Vec<usize>,
+    /// Among these pictures.
+    search: SearchProtocol,
+    seed: u64,
 }
 
 impl Protocol {
@@ -74,7 +81,8 @@ impl Protocol {
 
         let pictures = some_people(&everybody, people, seed);
         let persons: Vec<usize> = pictures.iter().map(|&picture| everybody[picture]).collect();
-        let protocol = Self { fold_pairs, pictures, persons };
+        let search = SearchProtocol::new(&persons, seed);
+        let protocol = Self { fold_pairs, pictures, persons, search, seed };
         protocol.print(folds, everybody.len());
         Ok(protocol)
     }
@@ -96,15 +104,7 @@ impl Protocol {
         if pictures < all_pictures {
             say!("       the latter of {pictures} of {all_pictures} pictures, to bound time and memory");
         }
-        for (name, target) in TARGETS {
-            if (impostors as f64) < 10.0 / target {
-                say!(
-                    "warning: {impostors} impostor pairs are too few for a reliable true accept rate at \
-                     FAR {name}; it takes {:.0}",
-                    10.0 / target
-                );
-            }
-        }
+        warn_of_few(impostors);
     }
 
     /// The figures of a trunk on a set of people.
@@ -140,18 +140,21 @@ impl Protocol {
         let chosen: Vec<f32> = self.pictures.iter().flat_map(|&picture| row(picture)).copied().collect();
         let pairs = all_pairs(&chosen, dim, &self.persons)?;
         let curve = roc(pairs.scored()?)?;
-        let mut tar_at_far = BTreeMap::new();
-        for (name, target) in TARGETS {
-            let measured = curve.tar_at_far(target)?;
-            let measurable = measured.support != ImpostorSupport::BelowResolution;
-            tar_at_far.insert(name.to_string(), measurable.then_some(measured.tar));
-        }
+        let tar_at_far = tar_at_far(&curve)?;
+        let people = self.persons.iter().map(|&person| person as u32).collect::<Vec<_>>();
+        let people: Vec<[u32; 2]> = people
+            .iter()
+            .enumerate()
+            .flat_map(|(place, &one)| people[place + 1..].iter().map(move |&other| [one, other]))
+            .collect();
         Ok(Verification {
             accuracy: accuracy.mean,
             accuracy_std: accuracy.standard_deviation,
             auc: curve.area(),
             eer: curve.equal_error_rate().rate,
+            intervals: Intervals::new(&pairs.scores, &people, &tar_at_far, self.seed)?,
             tar_at_far,
+            search: self.search.measure(&chosen, dim, &self.persons)?,
             thresholds: Thresholds::new(&curve)?,
         })
     }

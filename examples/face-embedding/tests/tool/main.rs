@@ -9,6 +9,7 @@ mod embed;
 mod folder;
 mod identify;
 mod layers;
+mod lfw;
 mod resume;
 mod settings;
 mod verify;

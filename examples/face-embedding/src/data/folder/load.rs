@@ -64,16 +64,21 @@ pub fn load_any(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
     Ok((set, report))
 }
 
-fn cannot_be_listed(dir: &Path) -> String {
+pub(super) fn cannot_be_listed(dir: &Path) -> String {
     format!("the folder of faces {} cannot be listed", dir.display())
 }
 
 fn read_listing(listing: Listing, size: usize) -> Result<(FaceSet, FolderReport)> {
-    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
-    check_memory(listing.candidates.len(), size)?;
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let pictures = read_all(&listing.candidates, size, threads);
+    let pictures = read_candidates(&listing.candidates, size)?;
     Ok(collect(listing, pictures, size))
+}
+
+/// Reads and decodes files on all cores, after a look whether there is memory for them.
+pub(super) fn read_candidates(candidates: &[Candidate], size: usize) -> Result<Vec<Outcome>> {
+    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
+    check_memory(candidates.len(), size)?;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    Ok(read_all(candidates, size, threads))
 }
 
 /// Reads one picture as [`load`] reads those of a folder; a link to one is followed, as somebody has named it.
@@ -100,7 +105,7 @@ fn check_memory(pictures: usize, size: usize) -> Result<()> {
 }
 
 /// A picture that was read, or why not.
-type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
+pub(super) type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
 
 /// Reads and decodes all files; the result is in their order.
 fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcome> {

@@ -8,9 +8,11 @@
 mod complete;
 mod decode;
 mod load;
+mod numbered;
 mod read;
 mod report;
 mod scan;
 
 pub use load::{load, load_any, load_picture};
+pub use numbered::load_numbered;
 pub use report::{FolderReport, SamePicture, SkippedFile};
