@@ -256,9 +256,12 @@ pub struct SettingFlags {
     /// Weight decay of convolution and linear weights
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
-    /// Seed of the data, the weights, the order and the augmentation
+    /// Seed of the drawn faces, the weights, the order and the augmentation
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Seed of what is measured: who is held back, which pairs are asked and who is searched for
+    #[arg(long, value_name = "SEED")]
+    pub pair_seed: Option<u64>,
     /// What computes; each needs the Cargo feature of the same name
     #[arg(long)]
     pub backend: Option<BackendKind>,
@@ -339,6 +342,7 @@ impl SettingFlags {
             warmup_share => config.warmup_share,
             weight_decay => config.weight_decay,
             seed => config.seed,
+            pair_seed => config.pair_seed,
             backend => config.backend,
         }
         self.check_used(config)

@@ -46,7 +46,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
         }
         None => People::load(config)?.test,
     };
-    let protocol = Protocol::new(&test, config.seed)?;
+    let protocol = Protocol::new(&test, config.pair_seed)?;
     let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
     let metrics = Metrics {
         verification: protocol.verify(trunk, &test, device)?,
@@ -64,7 +64,7 @@ fn of_pairs(model: &TrainedModel, pairs: &Path, directory: &Path, protocol: Thre
     let file = PairsFile::read(pairs)?;
     let faces = load_numbered(directory, &file.pictures(), model.config.image_size)?;
     say!("test:  {} pictures of {} people, {}", faces.faces.len(), faces.people.len(), seen(model, &faces));
-    let figures = PairFigures::measure(&file, &model.embed(&faces)?, protocol, model.config.seed)?;
+    let figures = PairFigures::measure(&file, &model.embed(&faces)?, protocol, model.config.pair_seed)?;
     say!("{figures}");
     Ok(serde_json::to_string_pretty(&figures)? + "\n")
 }

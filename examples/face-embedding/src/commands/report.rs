@@ -39,6 +39,11 @@ impl Metrics {
         let accuracy =
             |figures: &Verification| format!("{} +- {}", percent(figures.accuracy), percent(figures.accuracy_std));
         row("accuracy over folds", accuracy(trained), accuracy(untrained));
+        row(
+            "  between dealings",
+            format!("+- {}", percent(trained.accuracy_dealing_std)),
+            format!("+- {}", percent(untrained.accuracy_dealing_std)),
+        );
         row("area under ROC", format!("{:.4}", trained.auc), format!("{:.4}", untrained.auc));
         row("equal error rate", percent(trained.eer), percent(untrained.eer));
         for (target, tar) in &trained.tar_at_far {

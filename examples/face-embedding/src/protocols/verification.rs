@@ -18,6 +18,9 @@ use crate::model::trunk::Trunk;
 
 /// Folds of the accuracy, as in LFW's protocol; fewer if there are too few people.
 const FOLDS: usize = 10;
+/// How often people are dealt into folds: ten folds of a few dozen people have few people each, and another dealing is
+/// another figure.
+const DEALINGS: u64 = 10;
 /// Pairs in a fold, as in LFW's protocol; half of them are genuine.
 const PAIRS_PER_FOLD: usize = 600;
 /// A fold needs two people to compare.
@@ -28,10 +31,13 @@ const MOST_PICTURES: usize = 4472;
 /// How well a model tells whether two pictures show the same person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
-    /// Mean accuracy over the folds, each with the threshold of the others.
+    /// Mean accuracy over the folds, each with the threshold of the others, and over ten dealings of people into folds.
     pub accuracy: f64,
-    /// Standard deviation over the folds (of the population, as the field prints it).
+    /// Standard deviation over the folds of all dealings (of the population, as the field prints it).
     pub accuracy_std: f64,
+    /// Standard deviation over the dealings of their mean accuracies (of the population): how much a single one would say
+    /// by chance.
+    pub accuracy_dealing_std: f64,
     /// Area under the ROC curve of all pairs.
     pub auc: f64,
     /// Error rate at which false accepts and false rejects are equally frequent.
@@ -49,7 +55,8 @@ pub struct Verification {
 
 /// The pairs of a set of people, the same for every model that is measured on it.
 pub struct Protocol {
-    fold_pairs: Vec<Pair>,
+    /// For each dealing.
+    fold_pairs: Vec<Vec<Pair>>,
     /// The pictures whose pairs are all compared, and who is on them.
     pictures: Vec<usize>,
     persons: Vec<usize>,
@@ -76,8 +83,12 @@ impl Protocol {
         let comparable = faces.pictures_per_person().iter().filter(|&&count| count >= 2).count();
         ensure!(comparable >= 2, "measuring needs at least 2 people with 2 pictures or more, found {comparable}");
         let folds = FOLDS.min(people / PEOPLE_PER_FOLD).min(comparable);
-        let fold_pairs = balanced_pairs(&everybody, folds, PAIRS_PER_FOLD, seed)
-            .context("cannot choose pairs of the test people")?;
+        let mut fold_pairs = Vec::new();
+        for dealing in 0..DEALINGS {
+            let seed = if dealing == 0 { seed } else { random(&[seed, dealing]) };
+            let pairs = balanced_pairs(&everybody, folds, PAIRS_PER_FOLD, seed);
+            fold_pairs.push(pairs.context("cannot choose pairs of the test people")?);
+        }
 
         let pictures = some_people(&everybody, people, seed);
         let persons: Vec<usize> = pictures.iter().map(|&picture| everybody[picture]).collect();
@@ -97,9 +108,9 @@ impl Protocol {
         let impostors = pictures * (pictures - 1) / 2 - genuine;
 
         say!(
-            "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds); \
+            "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds), dealt {DEALINGS} times; \
              {genuine} genuine and {impostors} impostor pairs for the rest",
-            self.fold_pairs.len()
+            self.fold_pairs[0].len()
         );
         if pictures < all_pictures {
             say!("       the latter of {pictures} of {all_pictures} pictures, to bound time and memory");
@@ -129,13 +140,20 @@ impl Protocol {
     pub fn measure(&self, embeddings: &[f32], dim: usize) -> Result<Verification> {
         let row = |picture: usize| &embeddings[picture * dim..(picture + 1) * dim];
 
-        let mut scores = Vec::with_capacity(self.fold_pairs.len());
-        for pair in &self.fold_pairs {
-            scores.push(cosine_similarity(row(pair.first), row(pair.second))?);
+        let (mut of_dealings, mut of_folds) = (Vec::new(), Vec::new());
+        for dealing in &self.fold_pairs {
+            let mut scores = Vec::with_capacity(dealing.len());
+            for pair in dealing {
+                scores.push(cosine_similarity(row(pair.first), row(pair.second))?);
+            }
+            let same: Vec<bool> = dealing.iter().map(|pair| pair.same).collect();
+            let folds: Vec<usize> = dealing.iter().map(|pair| pair.fold).collect();
+            let accuracy = k_fold_accuracy(ScoredPairs::new(&scores, &same)?, &folds)?;
+            of_dealings.push(accuracy.mean);
+            of_folds.extend(accuracy.folds.iter().map(|fold| fold.accuracy));
         }
-        let same: Vec<bool> = self.fold_pairs.iter().map(|pair| pair.same).collect();
-        let folds: Vec<usize> = self.fold_pairs.iter().map(|pair| pair.fold).collect();
-        let accuracy = k_fold_accuracy(ScoredPairs::new(&scores, &same)?, &folds)?;
+        let (accuracy, accuracy_dealing_std) = mean_and_deviation(&of_dealings);
+        let (_, accuracy_std) = mean_and_deviation(&of_folds);
 
         let chosen: Vec<f32> = self.pictures.iter().flat_map(|&picture| row(picture)).copied().collect();
         let pairs = all_pairs(&chosen, dim, &self.persons)?;
@@ -148,8 +166,9 @@ impl Protocol {
             .flat_map(|(place, &one)| people[place + 1..].iter().map(move |&other| [one, other]))
             .collect();
         Ok(Verification {
-            accuracy: accuracy.mean,
-            accuracy_std: accuracy.standard_deviation,
+            accuracy,
+            accuracy_std,
+            accuracy_dealing_std,
             auc: curve.area(),
             eer: curve.equal_error_rate().rate,
             intervals: Intervals::new(&pairs.scores, &people, &tar_at_far, self.seed)?,
@@ -158,6 +177,13 @@ impl Protocol {
             thresholds: Thresholds::new(&curve)?,
         })
     }
+}
+
+/// Mean and standard deviation of the population.
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt())
 }
 
 /// All pictures, or those of people drawn at random until there are enough.
@@ -181,6 +207,41 @@ fn some_people(everybody: &[usize], people: usize, seed: u64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::procedural::ProceduralFaces;
+
+    #[test]
+    fn dealings_differ_and_the_figure_is_their_mean() {
+        let faces = ProceduralFaces { people: 12, pictures_per_person: 3, size: 16, seed: 4 }.generate();
+        let protocol = |seed| Protocol::new(&faces, seed).expect("twelve people");
+        let protocol_7 = protocol(7);
+        assert_eq!(protocol_7.fold_pairs, protocol(7).fold_pairs);
+        assert_ne!(protocol_7.fold_pairs, protocol(8).fold_pairs);
+        let distinct: std::collections::HashSet<&Vec<Pair>> = protocol_7.fold_pairs.iter().collect();
+        assert_eq!(distinct.len(), 10);
+
+        // The angle of person p is p / 2 degrees, and of their pictures a little more: near people are taken for one.
+        let angle = |place: usize| ((place / 3) as f64 / 2.0 + (place % 3) as f64 / 3.0).to_radians();
+        let embeddings: Vec<f32> =
+            (0..36).flat_map(|place| [angle(place).cos() as f32, angle(place).sin() as f32]).collect();
+        let found = protocol_7.measure(&embeddings, 2).expect("finite embeddings");
+        // Each dealing by itself, as a plain loop has it.
+        let means: Vec<f64> = (0..10)
+            .map(|dealing| {
+                let pairs = &protocol_7.fold_pairs[dealing];
+                let row = |place: usize| &embeddings[2 * place..2 * place + 2];
+                let scores: Vec<f64> =
+                    pairs.iter().map(|pair| cosine_similarity(row(pair.first), row(pair.second)).unwrap()).collect();
+                let same: Vec<bool> = pairs.iter().map(|pair| pair.same).collect();
+                let folds: Vec<usize> = pairs.iter().map(|pair| pair.fold).collect();
+                k_fold_accuracy(ScoredPairs::new(&scores, &same).unwrap(), &folds).unwrap().mean
+            })
+            .collect();
+        let mean = means.iter().sum::<f64>() / 10.0;
+        let variance = means.iter().map(|one| (one - mean) * (one - mean)).sum::<f64>() / 10.0;
+        assert!((found.accuracy - mean).abs() < 1e-12 && (0.5..1.0).contains(&mean), "{mean}");
+        assert!((found.accuracy_dealing_std - variance.sqrt()).abs() < 1e-12 && variance > 0.0, "{found:?}");
+        assert!(found.accuracy_std > found.accuracy_dealing_std, "{found:?}");
+    }
 
     #[test]
     fn a_large_set_is_cut_at_whole_people_where_possible() {

@@ -70,6 +70,24 @@ fn test_pictures_that_are_trained_on_are_told() {
 }
 
 #[test]
+fn the_seed_of_the_training_leaves_the_test_people_as_they_are() {
+    let folder = fresh("pair_seed");
+    let people = folder.join("people");
+    write_people(&people, 12, 4, 1);
+    let test_people = |flags: &str| {
+        let output = folder.join(flags.replace(' ', "_"));
+        run(&format!("train {TINY_MODEL} --data {} {flags} --output {}", people.display(), output.display()))
+            .expect("twelve people are enough");
+        let untrained = metrics(&output.join("metrics.json")).untrained;
+        (fs::read_to_string(output.join("test_people.json")).expect("it was written"), untrained)
+    };
+    let (one, other) = (test_people("--epochs 1 --seed 5"), test_people("--epochs 1 --seed 6"));
+    assert_eq!(one.0, other.0);
+    assert_ne!(one.1, other.1);
+    assert_ne!(one.0, test_people("--epochs 1 --pair-seed 7").0);
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_people() {
     let folder = fresh("other_people");
     let (people, others) = (folder.join("people"), folder.join("others"));
