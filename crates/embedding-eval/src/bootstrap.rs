@@ -45,24 +45,26 @@ pub struct Bootstrap {
 /// ```
 ///
 /// The figures are those of the weighted pairs, and an interval reaches from the `(1 - level) / 2` quantile of the
-/// resamples to the `(1 + level) / 2` quantile (interpolated, as `numpy.quantile` does). A resample without both kinds of
-/// pairs is drawn again.
+/// resamples to the `(1 + level) / 2` quantile (interpolated, as `numpy.quantile` does). A resample without both kinds
+/// of pairs is drawn again.
 ///
-/// `people[i]` are the people of pair `i`, twice the same number for a genuine pair. Time is that of sorting the scores and
-/// one pass over them per resample, on all cores; memory is 16 bytes a pair.
+/// `people[i]` are the people of pair `i`, twice the same number for a genuine pair. Time is that of sorting the scores
+/// and one pass over them per resample, on all cores; memory is 16 bytes a pair.
 ///
 /// # Errors
 ///
 /// - [`LengthMismatch`](EvalError::LengthMismatch) if there are not two people for each score
 /// - [`NotFinite`](EvalError::NotFinite) for the first score that is NaN or infinite
-/// - [`NoGenuinePairs`](EvalError::NoGenuinePairs) or [`NoImpostorPairs`](EvalError::NoImpostorPairs) if one kind is missing
+/// - [`NoGenuinePairs`](EvalError::NoGenuinePairs) or
+///   [`NoImpostorPairs`](EvalError::NoImpostorPairs) if one kind is missing
 /// - [`InvalidTarget`](EvalError::InvalidTarget) for a target that is not strictly between 0 and 1
-/// - [`InvalidBootstrap`](EvalError::InvalidBootstrap) for fewer than two resamples, or a level not strictly between 0 and 1
+/// - [`InvalidBootstrap`](EvalError::InvalidBootstrap) for fewer than two resamples, or a level not strictly between
+///   0 and 1
 ///
 /// # Source
 ///
-/// The vertex bootstrap of Snijders, Borgatti: Non-parametric standard errors and tests for network statistics, 1999; that
-/// intervals over pairs are too narrow for face matching: Fogliato, Patil, Perona, arXiv:2306.01198, 2023.
+/// The vertex bootstrap of Snijders, Borgatti: Non-parametric standard errors and tests for network statistics, 1999;
+/// that intervals over pairs are too narrow for face matching: Fogliato, Patil, Perona, arXiv:2306.01198, 2023.
 pub fn bootstrap_over_people(
     scores: &[f64],
     people: &[[u32; 2]],

@@ -43,8 +43,8 @@ pub struct MatedProbe {
     pub probe: usize,
     /// The cosine with the gallery row of its label.
     pub score: f64,
-    /// The place of that row among all gallery rows, from 1 on. Rows that are equally near are placed before it, so that
-    /// a model that gives all rows one score recognises nobody.
+    /// The place of that row among all gallery rows, from 1 on. Rows that are equally near are placed before it, so
+    /// that a model that gives all rows one score recognises nobody.
     pub rank: usize,
 }
 
@@ -151,8 +151,8 @@ impl Identification {
     /// result          = min { fnir(threshold) : fpir(threshold) <= target }
     /// ```
     ///
-    /// Exact: every score is a candidate, and equal scores are accepted or rejected together. Of several such thresholds it
-    /// is the highest.
+    /// Exact: every score is a candidate, and equal scores are accepted or rejected together. Of several such
+    /// thresholds it is the highest.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Identification {
     ///
     /// # Source
     ///
-    /// Grother, Ngan, Hanaoka: Face Recognition Vendor Test, part 2: Identification (NIST IR 8271), section 3, for rank 1.
+    /// Grother, Ngan, Hanaoka: Face Recognition Vendor Test, part 2: Identification (NIST IR 8271), for rank 1.
     pub fn fnir_at_fpir(&self, target: f64) -> Result<FnirAtFpir, EvalError> {
         if !(target > 0.0 && target < 1.0) {
             return Err(EvalError::InvalidTarget { target });

@@ -6,7 +6,7 @@ use crate::accuracy::summarize;
 use crate::tar_over_folds::{FoldTar, KFoldTar};
 use crate::{EvalError, FoldAccuracy, KFoldAccuracy, ScoredPairs};
 
-/// Thresholds `0, step, 2 * step, ...` below 4, the greatest squared distance of unit vectors: NumPy's `arange(0, 4, step)`.
+/// Thresholds `0, step, 2 * step, ...` below 4, the greatest squared distance of unit vectors: `arange(0, 4, step)`.
 struct Grid {
     step: f64,
     count: usize,
@@ -134,8 +134,8 @@ pub fn insightface_accuracy(pairs: ScoredPairs<'_>, folds: &[usize]) -> Result<K
 /// ```
 ///
 /// So the false accept rate may exceed the target, unlike with [`k_fold_tar_at_far`](crate::k_fold_tar_at_far). Where
-/// several thresholds have one FAR, the line goes through the last of them, as `numpy.interp` has it; the `interp1d` that
-/// InsightFace calls refuses such data in new versions of SciPy.
+/// several thresholds have one FAR, the line goes through the last of them, as `numpy.interp` has it; the `interp1d`
+/// that InsightFace calls refuses such data in new versions of SciPy.
 ///
 /// # Errors
 ///

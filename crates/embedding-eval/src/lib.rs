@@ -21,8 +21,8 @@
 //! | the same as InsightFace prints it, on its grid? | [`insightface_accuracy`], [`insightface_val_at_far`] |
 //! | TAR at FAR with thresholds of other folds? | [`k_fold_tar_at_far`] |
 //! | how far off may these figures be? | [`bootstrap_over_people`] |
-//! | do the nearest neighbours have the same label: recall@k, R-precision, MAP@R? | [`retrieval`], [`retrieval_among`] |
-//! | who is it, of the people of a gallery: rank 1, CMC? | [`templates`], [`identification`], [`Identification::recognised_within`] |
+//! | have near neighbours the same label: recall@k, R-precision, MAP@R? | [`retrieval`], [`retrieval_among`] |
+//! | who of a gallery is it: rank 1, CMC? | [`templates`], [`identification`], [`Identification::recognised_within`] |
 //! | and if it may be nobody of them: FNIR at a given FPIR? | [`Identification::fnir_at_fpir`] |
 //!
 //! ```
@@ -41,9 +41,9 @@
 //! # Ok::<(), embedding_eval::EvalError>(())
 //! ```
 //!
-//! Everything is exact (but `insightface_*`, which keep to its grids): every distinct score is a candidate threshold (no grid), equal scores are
-//! accepted or rejected together, and errors are counted in integers. Bad data, NaN and infinity
-//! included, is an [`EvalError`].
+//! Everything is exact (but `insightface_*`, which keep to its grids): every distinct score is a candidate threshold
+//! (no grid), equal scores are accepted or rejected together, and errors are counted in integers. Bad data, NaN and
+//! infinity included, is an [`EvalError`].
 //!
 //! # Memory
 //!

@@ -78,7 +78,8 @@ impl KFoldTar {
 ///
 /// - [`InvalidTarget`](EvalError::InvalidTarget) unless `0 < target < 1`
 /// - [`LengthMismatch`](EvalError::LengthMismatch) if there is not one fold number for each pair
-/// - [`NoGenuinePairs`](EvalError::NoGenuinePairs) or [`NoImpostorPairs`](EvalError::NoImpostorPairs) if one kind is missing
+/// - [`NoGenuinePairs`](EvalError::NoGenuinePairs) or
+///   [`NoImpostorPairs`](EvalError::NoImpostorPairs) if one kind is missing
 /// - [`TooFewFolds`](EvalError::TooFewFolds) if all pairs are in one fold
 /// - [`OneSidedTraining`](EvalError::OneSidedTraining) if one kind is missing outside a fold
 /// - [`OneSidedFold`](EvalError::OneSidedFold) if one kind is missing in a fold
@@ -117,9 +118,9 @@ mod tests {
 
     #[test]
     fn thresholds_come_from_the_other_fold() {
-        // By hand, at most half of the impostors of the other fold: fold 1 allows 0.3 (one of 0.4 and 0.1 above it), which
-        // accepts 0.6 and 0.5 of fold 0, one genuine of one and one impostor of two; fold 0 allows 0.6, which accepts
-        // nobody in fold 1.
+        // By hand, at most half of the impostors of the other fold: fold 1 allows 0.3 (one of 0.4 and 0.1 above it),
+        // which accepts 0.6 and 0.5 of fold 0, one genuine of one and one impostor of two; fold 0 allows 0.6, which
+        // accepts nobody in fold 1.
         let scores = [0.6, 0.5, 0.2, 0.3, 0.4, 0.1];
         let same = [true, false, false, true, false, false];
         let measured = k_fold_tar_at_far(ScoredPairs::new(&scores, &same).unwrap(), &[0, 0, 0, 1, 1, 1], 0.5).unwrap();

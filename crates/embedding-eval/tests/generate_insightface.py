@@ -3,9 +3,9 @@
     python -m venv venv && venv/bin/pip install scikit-learn==1.9.1 numpy==2.4.6
     venv/bin/python generate_insightface.py
 
-The functions are those of recognition/arcface_torch/eval/verification.py of InsightFace (MIT licence), on distances
-instead of embeddings, with np.interp in place of scipy's interp1d(kind="slinear"), which refuses equal abscissas in new
-versions.
+The functions are those of recognition/arcface_torch/eval/verification.py of InsightFace (Copyright (c)
+2016 David Sandberg, MIT licence), on distances instead of embeddings, with np.interp in place of scipy's
+interp1d(kind="slinear"), which refuses equal abscissas in new versions.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
-//! Compares with `insightface.tsv`, which `generate_insightface.py` wrote with functions of InsightFace, NumPy 2.4.6 and
-//! scikit-learn 1.9.1.
+//! Compares with `insightface.tsv`, which `generate_insightface.py` wrote with functions of InsightFace, NumPy 2.4.6
+//! and scikit-learn 1.9.1.
 
 use embedding_eval::{ScoredPairs, contiguous_folds, insightface_accuracy, insightface_val_at_far};
 

@@ -14,12 +14,15 @@ use crate::training::run_directory::DEFAULT_OUTPUT;
 
 /// Trains a face-embedding model with the heads of burn-losses, measures it and verifies people with it.
 #[derive(Parser, Debug)]
-#[command(version)]
+#[command(version, after_help = STATUS)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const STATUS: &str = "\
+Exit status: 0 when all went well, and for a yes of verify and identify; 1 for their no; 2 for an error.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -42,8 +45,8 @@ pub enum Command {
 }
 
 const IDENTIFY_STATUS: &str = "\
-The score is the cosine with the mean of the embeddings of a person, each brought to length 1; the threshold is that of \
-pairs of pictures.
+The score is the cosine with the mean of the embeddings of a person, each brought to length 1; the threshold is that \
+of pairs of pictures.
 Exit status: 0 for somebody of the gallery, 1 for an unknown person, 2 if there is no answer.";
 
 const EMBED_FORMATS: &str = "\
@@ -54,6 +57,10 @@ divide by the length to compare by dot product.
   .csv          file, person, embedding_0, embedding_1, ...";
 
 const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
+
+fn run_help() -> String {
+    format!("Folder of a finished run [default: {DEFAULT_OUTPUT}, or that with the highest number]")
+}
 
 /// The default settings as text, printed from where they are defined.
 fn defaults() -> String {
@@ -85,7 +92,7 @@ pub struct TrainFlags {
 #[derive(Args, Debug)]
 pub struct RunFlags {
     /// Folder of a finished run
-    #[arg(long, alias = "model", help = format!("Folder of a finished run [default: {DEFAULT_OUTPUT}, or that with the highest number]"))]
+    #[arg(long, alias = "model", help = run_help())]
     pub run: Option<PathBuf>,
     /// What computes; each needs the Cargo feature of the same name [default: that of the run]
     #[arg(long)]
@@ -141,7 +148,8 @@ pub struct IdentifyFlags {
     /// The threshold.
     #[command(flatten)]
     pub threshold: ThresholdFlags,
-    /// Print one line of JSON: probe, threshold, far, person (null if unknown), nearest: [{person, score, pictures}, ...]
+    /// Print one line of JSON: probe, threshold, far, person (null if unknown), nearest: [{person, score, pictures},
+    /// ...]
     #[arg(long)]
     pub json: bool,
 }

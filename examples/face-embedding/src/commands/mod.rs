@@ -1,7 +1,8 @@
 //! What the command line asks for: a file per command, which puts the layers below together.
 //!
 //! - [`cli`]: the flags, and how they make settings.
-//! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`] and [`embed`] use one, by `trained_model`.
+//! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`] and [`embed`] use one, by
+//!   `trained_model`.
 //! - [`report`]: the figures that they print and write; `embeddings_file`: the file that `embed` writes.
 
 pub mod cli;

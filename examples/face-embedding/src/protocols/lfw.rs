@@ -324,8 +324,8 @@ mod tests {
             .collect();
         for protocol in [Thresholding::Exact, Thresholding::Insightface] {
             let found = PairFigures::measure(&file, &embeddings, protocol, 1).expect("finite embeddings");
-            // Fold 0 has cosines cos(80) and 0, fold 1 has 1 and 0. The threshold of fold 0 is 1 (on the grid 0.01), which
-            // rejects cos(80): 1 of 2. That of fold 1 is cos(80): 2 of 2.
+            // Fold 0 has cosines cos(80) and 0, fold 1 has 1 and 0. The threshold of fold 0 is 1 (on the grid 0.01),
+            // which rejects cos(80): 1 of 2. That of fold 1 is cos(80): 2 of 2.
             assert_eq!((found.accuracy, found.accuracy_std, found.accuracy_standard_error), (0.75, 0.25, 0.25));
             assert_eq!((found.pairs, found.folds, found.auc, found.eer), (4, 2, 1.0, 0.0));
             assert_eq!((found.tar_at_far["1e-1"], found.val_at_far["1e-2"]), (None, None));

@@ -15,8 +15,8 @@ pub(super) const RATES: [(&str, f64); 6] =
 const RESAMPLES: usize = 200;
 const LEVEL: f64 = 0.95;
 
-/// Greatest true accept rates whose false accept rates are at most the keys; null if there are too few impostor pairs to
-/// measure such a rate at all.
+/// Greatest true accept rates whose false accept rates are at most the keys; null if there are too few impostor pairs
+/// to measure such a rate at all.
 pub type TarAtFar = BTreeMap<String, Option<f64>>;
 
 /// Reads the rates off a curve.
@@ -38,8 +38,8 @@ pub(super) fn warn_of_few(impostors: usize) {
     let unreliable: Vec<_> = measured.into_iter().filter(support(10.0)).collect();
     if !unreliable.is_empty() {
         say!(
-            "warning: {impostors} impostor pairs are too few for a reliable true accept rate at FAR {}; it takes ten times \
-             the inverse of the rate",
+            "warning: {impostors} impostor pairs are too few for a reliable true accept rate at FAR {}; it takes ten \
+             times the inverse of the rate",
             names(unreliable)
         );
     }

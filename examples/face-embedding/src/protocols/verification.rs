@@ -35,8 +35,8 @@ pub struct Verification {
     pub accuracy: f64,
     /// Standard deviation over the folds of all dealings (of the population, as the field prints it).
     pub accuracy_std: f64,
-    /// Standard deviation over the dealings of their mean accuracies (of the population): how much a single one would say
-    /// by chance.
+    /// Standard deviation over the dealings of their mean accuracies (of the population): how much a single one would
+    /// say by chance.
     pub accuracy_dealing_std: f64,
     /// Area under the ROC curve of all pairs.
     pub auc: f64,
@@ -108,8 +108,8 @@ impl Protocol {
         let impostors = pictures * (pictures - 1) / 2 - genuine;
 
         say!(
-            "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds), dealt {DEALINGS} times; \
-             {genuine} genuine and {impostors} impostor pairs for the rest",
+            "pairs: {} in {folds} folds for the accuracy (half genuine, no person in two folds), dealt {DEALINGS} \
+             times; {genuine} genuine and {impostors} impostor pairs for the rest",
             self.fold_pairs[0].len()
         );
         if pictures < all_pictures {

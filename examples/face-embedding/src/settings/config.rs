@@ -22,8 +22,8 @@ pub const CONFIG: &str = "config.json";
 /// Longest file of settings that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared with
-/// those that it was begun with.
+/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
+/// with those that it was begun with.
 const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
 
 /// The settings of a training run.

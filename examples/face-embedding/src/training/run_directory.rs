@@ -104,8 +104,8 @@ impl RunDirectory {
         Ok(self)
     }
 
-    /// Writes the settings and who is trained and measured on, before the first epoch. Returns what every checkpoint has
-    /// to say about the run.
+    /// Writes the settings and who is trained and measured on, before the first epoch. Returns what every checkpoint
+    /// has to say about the run.
     ///
     /// # Errors
     ///

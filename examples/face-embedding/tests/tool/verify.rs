@@ -35,8 +35,12 @@ fn the_verdict_and_the_exit_status_follow_from_score_and_threshold() {
     let stored = super::metrics(&output.join("metrics.json")).verification.thresholds.at_far["1e-1"];
     assert_eq!(number("threshold"), stored.expect("540 impostor pairs measure 1 in 10").cosine);
 
-    // A threshold right below and right above the score; the score of two pictures does not depend on their order.
-    for (step, status, words) in [(-1e-9, 0, "verdict   same person"), (1e-9, 1, "verdict   different people")] {
+    // A threshold at, right below and right above the score; the score of two pictures does not depend on their order.
+    for (step, status, words) in [
+        (0.0, 0, "verdict   same person"),
+        (-1e-9, 0, "verdict   same person"),
+        (1e-9, 1, "verdict   different people"),
+    ] {
         let file = with_cosine(&output, number("score") + step);
         let (found, text, error) = verify("6.png", "0.png", &format!("--thresholds {}", file.display()));
         assert!(text.contains(words) && text.contains("at a false accept rate of 1e-1"), "{text}{error}");

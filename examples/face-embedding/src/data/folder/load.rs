@@ -51,8 +51,8 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
 
 /// Reads the pictures below `dir` as [`load`] does, with as little as one picture in them.
 ///
-/// A folder without sub-folders may hold the pictures itself; then all of them are of one person without a name, which no
-/// folder can have.
+/// A folder without sub-folders may hold the pictures itself; then all of them are of one person without a name, which
+/// no folder can have.
 ///
 /// # Errors
 ///

@@ -12,13 +12,13 @@ use crate::data::face_set::{Face, FaceSet};
 /// How many of a long list are shown.
 const SHOWN: usize = 10;
 
-/// Reads the pictures `NAME/NAME_0001.jpg` of a folder for such names and numbers, in their order, with any of the endings
-/// that [`load`](super::load()) takes.
+/// Reads the pictures `NAME/NAME_0001.jpg` of a folder for such names and numbers, in their order, with any of the
+/// endings that [`load`](super::load()) takes.
 ///
 /// # Errors
 ///
-/// If the folder cannot be listed, or a picture is missing, is there with two endings, or cannot be used: whoever leaves out
-/// pictures measures something else.
+/// If the folder cannot be listed, or a picture is missing, is there with two endings, or cannot be used: whoever
+/// leaves out pictures measures something else.
 pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, size: usize) -> Result<FaceSet> {
     let Listing { people, candidates, .. } = scan(dir).with_context(|| super::load::cannot_be_listed(dir))?;
     let mut files = BTreeMap::<(&str, &str), Vec<PathBuf>>::new();
