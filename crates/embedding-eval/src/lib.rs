@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | how similar are two embeddings, or all of them? | [`cosine_similarity`], [`all_pairs`] |
 //! | is an image in the set twice? | [`identical_rows`] |
-//! | how do FAR and TAR move with the threshold? | [`roc`], [`Roc::points`] |
+//! | how do FAR and TAR move with the threshold? | [`roc`], [`Roc::points`], [`Roc::at`] |
 //! | one number over all thresholds? | [`Roc::area`], [`Roc::equal_error_rate`] |
 //! | how many are recognised at one false accept in a thousand? | [`Roc::tar_at_far`] |
 //! | the LFW protocol? | [`contiguous_folds`], [`k_fold_accuracy`] |

@@ -37,7 +37,7 @@ pub fn command(flags: &EvalFlags) -> Result<()> {
 }
 
 fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
-    let TrainedModel { run, config, device, trunk } = model;
+    let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
             let faces = read_folder(directory, config.image_size)?;
@@ -48,8 +48,10 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     };
     let protocol = Protocol::new(&test, config.pair_seed)?;
     let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
+    let embeddings = model.embed(&test)?;
+    let dim = embeddings.len() / test.faces.len();
     let metrics = Metrics {
-        verification: protocol.verify(trunk, &test, device)?,
+        verification: protocol.measure(&embeddings, dim)?,
         untrained: protocol.verify(&untrained_trunk(config, device), &test, device)?,
         images_per_second,
         train_seconds,
@@ -57,6 +59,17 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
         seed: config.seed,
     };
     metrics.print();
+    if directory.is_some() {
+        match model.thresholds() {
+            Ok(thresholds) => {
+                say!(
+                    "\nThe thresholds of the run, on these people:\n{}",
+                    protocol.apply(&thresholds, &embeddings, dim)?
+                )
+            }
+            Err(error) => say!("warning: what thresholds of the run do on these people cannot be told: {error:#}"),
+        }
+    }
     metrics.to_json()
 }
 

@@ -8,7 +8,7 @@ use super::report::Metrics;
 use crate::data::face_set::FaceSet;
 use crate::model::embed::embed;
 use crate::model::trunk::Trunk;
-use crate::protocols::thresholds::Threshold;
+use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
 use crate::training::run_directory::RunDirectory;
 
@@ -40,21 +40,26 @@ impl TrainedModel {
         embed(&self.trunk, faces, &self.device)
     }
 
+    /// The thresholds of the run.
+    pub(super) fn thresholds(&self) -> Result<Thresholds> {
+        let (path, text) = self.run.metrics()?;
+        let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
+            let run = self.run.path().display();
+            format!("{} holds no thresholds; train --resume --output {run} measures them", path.display())
+        })?;
+        Ok(metrics.verification.thresholds)
+    }
+
     /// The threshold that was asked for, of the file that was asked for or of the run.
     pub(super) fn threshold(&self, flags: &ThresholdFlags) -> Result<Threshold> {
-        let run = self.run.path().display();
-        let (path, text, remedy) = match &flags.thresholds {
-            Some(path) => {
-                let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-                (path.clone(), text, format!("eval --run {run} --data PEOPLE --json FILE writes some"))
-            }
-            None => {
-                let (path, text) = self.run.metrics()?;
-                (path, text, format!("train --resume --output {run} measures them"))
-            }
+        let Some(path) = &flags.thresholds else {
+            return self.thresholds()?.at(flags.far).with_context(|| self.run.path().display().to_string());
         };
-        let metrics: Metrics = serde_json::from_slice(&text)
-            .with_context(|| format!("{} holds no thresholds; {remedy}", path.display()))?;
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
+            let run = self.run.path().display();
+            format!("{} holds no thresholds; eval --run {run} --data PEOPLE --json FILE writes some", path.display())
+        })?;
         metrics.verification.thresholds.at(flags.far).with_context(|| path.display().to_string())
     }
 }

@@ -110,6 +110,20 @@ impl Thresholds {
         })
     }
 
+    /// The same cosines, and what they do on the pairs of another curve.
+    pub(super) fn applied(&self, curve: &Roc) -> Self {
+        let apply = |Threshold { cosine, .. }: Threshold| {
+            let RocPoint { far, tar, .. } = curve.at(cosine);
+            Threshold { cosine, false_accept_rate: far, true_accept_rate: tar }
+        };
+        Self {
+            genuine_pairs: curve.genuine(),
+            impostor_pairs: curve.impostors(),
+            at_far: self.at_far.iter().map(|(name, threshold)| (name.clone(), threshold.map(apply))).collect(),
+            equal_error: self.equal_error.map(apply),
+        }
+    }
+
     /// The threshold at an operating point.
     ///
     /// # Errors
@@ -217,6 +231,19 @@ mod tests {
         );
         let error = found.at(OperatingPoint::FalseAcceptRate(0.3)).expect_err("no such rate").to_string();
         assert!(error.contains("for 3e-1: thresholds are kept for a few rates only"), "{error}");
+    }
+
+    #[test]
+    fn thresholds_keep_their_cosine_on_other_people() {
+        let found = thresholds(&[0.9, 0.6], &[0.5; 10]);
+        // By hand: 0.6 accepts one of two genuine pairs and three of four impostors.
+        let scores = [0.7, 0.2, 0.8, 0.6, 0.9, 0.1];
+        let same = [true, true, false, false, false, false];
+        let curve = roc(ScoredPairs::new(&scores, &same).expect("finite")).expect("both kinds");
+        let applied = found.applied(&curve);
+        let expected = Threshold { cosine: 0.6, false_accept_rate: 0.75, true_accept_rate: 0.5 };
+        assert_eq!((applied.at_far["1e-1"], applied.at_far["1e-2"]), (Some(expected), None));
+        assert_eq!((applied.genuine_pairs, applied.impostor_pairs), (2, 4));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Protocol {
         let (accuracy, accuracy_dealing_std) = mean_and_deviation(&of_dealings);
         let (_, accuracy_std) = mean_and_deviation(&of_folds);
 
-        let chosen: Vec<f32> = self.pictures.iter().flat_map(|&picture| row(picture)).copied().collect();
+        let chosen = self.chosen(embeddings, dim);
         let pairs = all_pairs(&chosen, dim, &self.persons)?;
         let curve = roc(pairs.scored()?)?;
         let tar_at_far = tar_at_far(&curve)?;
@@ -176,6 +176,22 @@ impl Protocol {
             search: self.search.measure(&chosen, dim, &self.persons)?,
             thresholds: Thresholds::new(&curve)?,
         })
+    }
+
+    /// What the thresholds of other people do on these.
+    ///
+    /// # Errors
+    ///
+    /// If an embedding is not finite.
+    pub fn apply(&self, thresholds: &Thresholds, embeddings: &[f32], dim: usize) -> Result<Thresholds> {
+        let pairs = all_pairs(&self.chosen(embeddings, dim), dim, &self.persons)?;
+        Ok(thresholds.applied(&roc(pairs.scored()?)?))
+    }
+
+    /// The embeddings of the pictures whose pairs are all compared.
+    fn chosen(&self, embeddings: &[f32], dim: usize) -> Vec<f32> {
+        let row = |&picture: &usize| &embeddings[picture * dim..(picture + 1) * dim];
+        self.pictures.iter().flat_map(row).copied().collect()
     }
 }
 

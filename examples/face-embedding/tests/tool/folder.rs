@@ -22,8 +22,9 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
     assert!(metrics(&output.join("metrics.json")).verification.auc.is_finite());
 
     let json = folder.join("others.json");
-    run(&format!("eval --model {} --data {} --json {}", output.display(), others.display(), json.display()))
+    let text = run(&format!("eval --run {} --data {} --json {}", output.display(), others.display(), json.display()))
         .expect("other people can be measured");
+    assert!(text.contains("The thresholds of the run, on these people:"), "{text}");
     assert!(metrics(&json).verification.auc.is_finite());
 }
 

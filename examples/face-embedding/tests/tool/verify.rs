@@ -63,7 +63,7 @@ fn what_cannot_be_answered_has_status_two_and_a_reason() {
         error
     };
     let error = refused("6.png", "");
-    assert!(error.contains("metrics.json: there is no threshold for 1e-3: it takes 1000 impostor pairs"), "{error}");
+    assert!(error.contains("run: there is no threshold for 1e-3: it takes 1000 impostor pairs"), "{error}");
     assert!(error.contains("there were 540; there is: 1e-1"), "{error}");
     assert!(refused("6.png", "--far 2").contains("must be a false accept rate between 0 and 1"));
     assert!(refused("broken.png", "--far 0.1").contains("broken.png: broken: the Png data is damaged"));
