@@ -28,7 +28,7 @@ pub enum Thresholding {
     /// Every score; the false accept rate of the other folds is at most the target.
     #[default]
     Exact,
-    /// The grids of InsightFace, to compare with its figures digit by digit.
+    /// The grids of InsightFace, to compare with its figures.
     Insightface,
 }
 
