@@ -145,7 +145,7 @@ fn assess(ranked: &[RankedPair], fold: usize, own: Tally) -> FoldAccuracy {
     FoldAccuracy { fold, pairs, accuracy: correct as f64 / pairs as f64, threshold }
 }
 
-fn summarize(folds: Vec<FoldAccuracy>) -> KFoldAccuracy {
+pub(crate) fn summarize(folds: Vec<FoldAccuracy>) -> KFoldAccuracy {
     let count = folds.len() as f64;
     let mean = folds.iter().map(|fold| fold.accuracy).sum::<f64>() / count;
     let squares: f64 = folds.iter().map(|fold| (fold.accuracy - mean).powi(2)).sum();

@@ -64,6 +64,22 @@ pub enum EvalError {
         /// Impostor pairs outside that fold.
         impostors: usize,
     },
+    /// The pairs in a fold are all genuine or all impostors, so one of its rates is missing.
+    OneSidedFold {
+        /// Number of the fold.
+        fold: usize,
+        /// Genuine pairs in it.
+        genuine: usize,
+        /// Impostor pairs in it.
+        impostors: usize,
+    },
+    /// There are fewer than two resamples, or the level is not strictly between 0 and 1.
+    InvalidBootstrap {
+        /// How many resamples.
+        resamples: usize,
+        /// The share of them inside the interval.
+        level: f64,
+    },
     /// Row-major embeddings do not divide into rows of `dim` values.
     InvalidDim {
         /// Values per row.
@@ -75,6 +91,18 @@ pub enum EvalError {
     NoRelevantReference {
         /// Number of queries.
         queries: usize,
+    },
+    /// A search needs probes of people in the gallery and probes of others.
+    OneSidedProbes {
+        /// Probes whose label is in the gallery.
+        mated: usize,
+        /// Probes whose label is not.
+        unmated: usize,
+    },
+    /// A gallery has a label in two rows, so it is not clear which of them is to be found.
+    RepeatedLabel {
+        /// The label.
+        label: usize,
     },
     /// A pair needs two rows.
     TooFewRows {
@@ -109,12 +137,23 @@ impl fmt::Display for EvalError {
                 "the pairs outside fold {fold} must be of both kinds, \
                  got {genuine} genuine and {impostors} impostors"
             ),
+            Self::OneSidedFold { fold, genuine, impostors } => {
+                write!(f, "fold {fold} must have pairs of both kinds, got {genuine} genuine and {impostors} impostors")
+            }
+            Self::InvalidBootstrap { resamples, level } => {
+                write!(f, "a bootstrap needs at least 2 resamples and a level > 0 and < 1, got {resamples} and {level}")
+            }
             Self::InvalidDim { dim, values } => {
                 write!(f, "{values} values do not divide into rows of {dim}")
             }
             Self::NoRelevantReference { queries } => {
                 write!(f, "0 of {queries} queries have a reference with their label, at least 1 is needed")
             }
+            Self::OneSidedProbes { mated, unmated } => write!(
+                f,
+                "the probes must be of both kinds, got {mated} with a label of the gallery and {unmated} without"
+            ),
+            Self::RepeatedLabel { label } => write!(f, "the gallery must have each label once, got {label} twice"),
             Self::TooFewRows { rows } => write!(f, "a pair needs at least 2 rows, got {rows}"),
         }
     }

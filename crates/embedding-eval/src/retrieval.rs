@@ -32,6 +32,11 @@ impl<'a> LabelledRows<'a> {
         Ok(Self { embeddings, dim, labels })
     }
 
+    /// Each row with its label.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [f32], usize)> {
+        self.embeddings.chunks_exact(self.dim).zip(self.labels.iter().copied())
+    }
+
     fn row(&self, row: usize) -> &'a [f32] {
         &self.embeddings[row * self.dim..(row + 1) * self.dim]
     }
@@ -104,8 +109,8 @@ impl Retrieval {
 
 /// How well the references that are nearest to each query have its label.
 ///
-/// Of references that are equally near, the first comes first. Time grows as `queries * references * dim`, on all cores; memory
-/// is 16 bytes per reference and core, so no matrix of all pairs is made.
+/// Of references that are equally near, the first comes first. Time grows as `queries * references * dim`, on all
+/// cores; memory is 16 bytes per reference and core, so no matrix of all pairs is made.
 ///
 /// ```
 /// use embedding_eval::{LabelledRows, Nearness, retrieval};
@@ -186,7 +191,8 @@ impl Search<'_> {
         queries.map(|query| self.find_one(query, &mut order)).collect()
     }
 
-    /// What a query finds; nothing if no reference has its label. `order` is room for the references with their nearness.
+    /// What a query finds; nothing if no reference has its label. `order` is room for the references with their
+    /// nearness.
     fn find_one(&self, query: usize, order: &mut Vec<(f64, usize)>) -> Option<QueryRetrieval> {
         let (row, label) = (self.queries.row(query), self.queries.labels[query]);
         let squared_norm = dot(row, row);

@@ -82,6 +82,19 @@ impl Roc {
         self.steps.iter().map(|&step| self.point(step))
     }
 
+    /// What happens when every `score >= threshold` is accepted: the last point whose threshold is not below.
+    ///
+    /// For a threshold that was chosen on other pairs.
+    ///
+    /// # Panics
+    ///
+    /// If `threshold` is NaN.
+    pub fn at(&self, threshold: f64) -> RocPoint {
+        assert!(!threshold.is_nan(), "at: threshold must be a number, got NaN");
+        // The first threshold is infinite, so at least one point is not below.
+        self.point(self.steps[self.steps.partition_point(|step| step.threshold >= threshold) - 1])
+    }
+
     /// Number of genuine pairs behind the curve; at least 1.
     pub fn genuine(&self) -> usize {
         self.genuine
@@ -188,6 +201,18 @@ mod tests {
         assert_eq!(points, [(f64::INFINITY, 0, 0), (0.9, 0, 1), (0.5, 2, 2)]);
         // 2 wins of 0.9 and 2 ties of 0.5, out of 4 comparisons.
         assert_eq!(curve.area(), 0.75);
+    }
+
+    #[test]
+    fn a_foreign_threshold_accepts_the_scores_that_are_not_below() {
+        // By hand: 0.9 is genuine, 0.5 one of each kind.
+        let curve = curve(&[0.5, 0.9, 0.5], &[true, true, false]);
+        for (threshold, accepted) in
+            [(f64::INFINITY, (0, 0)), (0.95, (0, 0)), (0.9, (0, 1)), (0.51, (0, 1)), (0.5, (1, 2)), (-3.0, (1, 2))]
+        {
+            let point = curve.at(threshold);
+            assert_eq!((point.false_accepts, point.true_accepts), accepted, "{threshold}");
+        }
     }
 
     #[test]

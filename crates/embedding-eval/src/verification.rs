@@ -58,7 +58,7 @@ pub enum ImpostorSupport {
 
 impl ImpostorSupport {
     /// The support that `impostors` pairs give to the false accept rate `target`.
-    fn of(impostors: usize, target: f64) -> Self {
+    pub(crate) fn of(impostors: usize, target: f64) -> Self {
         // Quotients, as for FAR itself: 1 / 1000 is exactly the f64 that 0.001 is read as.
         if 1.0 / impostors as f64 > target {
             Self::BelowResolution

@@ -61,6 +61,19 @@ fn messages_name_the_offending_numbers() {
         ),
         (embedding_eval::all_pairs(&[1.0; 7], 3, &[0]).unwrap_err(), "7 values do not divide into rows of 3"),
         (embedding_eval::all_pairs(&[1.0; 3], 3, &[0]).unwrap_err(), "a pair needs at least 2 rows, got 1"),
+        (
+            EvalError::OneSidedFold { fold: 2, genuine: 5, impostors: 0 },
+            "fold 2 must have pairs of both kinds, got 5 genuine and 0 impostors",
+        ),
+        (
+            EvalError::InvalidBootstrap { resamples: 1, level: 0.5 },
+            "a bootstrap needs at least 2 resamples and a level > 0 and < 1, got 1 and 0.5",
+        ),
+        (EvalError::RepeatedLabel { label: 4 }, "the gallery must have each label once, got 4 twice"),
+        (
+            EvalError::OneSidedProbes { mated: 3, unmated: 0 },
+            "the probes must be of both kinds, got 3 with a label of the gallery and 0 without",
+        ),
         (EvalError::NoGenuinePairs { pairs: 12 }, "0 of 12 pairs are genuine, at least 1 is needed"),
         (EvalError::NoImpostorPairs { pairs: 12 }, "0 of 12 pairs are impostors, at least 1 is needed"),
     ] {

@@ -10,7 +10,7 @@
 //! | [`model`] | the trunk, the head, and both as one module |
 //! | [`training`] | Burn's training loop, and the files of a run |
 //! | [`protocols`] | on whom a model is measured, and how |
-//! | [`commands`] | the command line: `train` and `eval` |
+//! | [`commands`] | the command line: `train` and `eval`; with a trained model `verify`, `identify` and `embed` |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
@@ -20,6 +20,14 @@ macro_rules! say {
     ($($part:tt)*) => {{
         use std::io::Write;
         let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
+/// Prints a line beside the answer, which a script reads from standard output.
+macro_rules! note {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($part)*);
     }};
 }
 

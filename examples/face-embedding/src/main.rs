@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use face_embedding::commands::cli::Arguments;
-use face_embedding::commands::run;
+use face_embedding::commands::{Answer, run};
 
 /// A training allocates the same large tensors in every step; this one keeps their memory for the next.
 #[global_allocator]
@@ -14,11 +14,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
             // Nobody may be there to read it.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            // As for a command line that cannot be understood.
+            ExitCode::from(2)
         }
     }
 }

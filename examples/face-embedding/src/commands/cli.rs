@@ -5,19 +5,24 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::protocols::lfw::Thresholding;
+use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
-/// Trains a face-embedding model with the heads of burn-losses and measures it.
+/// Trains a face-embedding model with the heads of burn-losses, measures it and verifies people with it.
 #[derive(Parser, Debug)]
-#[command(version)]
+#[command(version, after_help = STATUS)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const STATUS: &str = "\
+Exit status: 0 when all went well, and for a yes of verify and identify; 1 for their no; 2 for an error.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -28,6 +33,33 @@ pub enum Command {
     #[command(args_override_self = true)]
     /// Measure a trained model on other people
     Eval(EvalFlags),
+    #[command(args_override_self = true, after_help = VERIFY_STATUS)]
+    /// Tell whether two pictures show the same person
+    Verify(VerifyFlags),
+    #[command(args_override_self = true, after_help = IDENTIFY_STATUS)]
+    /// Tell who of the people of a folder is on a picture
+    Identify(IdentifyFlags),
+    #[command(args_override_self = true, after_help = EMBED_FORMATS)]
+    /// Write the embeddings of the pictures of a folder to a file
+    Embed(EmbedFlags),
+}
+
+const IDENTIFY_STATUS: &str = "\
+The score is the cosine with the mean of the embeddings of a person, each brought to length 1; the threshold is that \
+of pairs of pictures.
+Exit status: 0 for somebody of the gallery, 1 for an unknown person, 2 if there is no answer.";
+
+const EMBED_FORMATS: &str = "\
+The rows are in the order of the names of people and files. Embeddings are as the model gives them, of any length: \
+divide by the length to compare by dot product.
+  .safetensors  a tensor `embeddings` [pictures, size]; metadata `pictures`: JSON, [{file, person}, ...]
+  .npy          a structured array with `file`, `person` and `embedding`, for numpy.load
+  .csv          file, person, embedding_0, embedding_1, ...";
+
+const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
+
+fn run_help() -> String {
+    format!("Folder of a finished run [default: {DEFAULT_OUTPUT}, or that with the highest number]")
 }
 
 /// The default settings as text, printed from where they are defined.
@@ -56,21 +88,111 @@ pub struct TrainFlags {
     pub settings: SettingFlags,
 }
 
-/// Flags of `eval`.
+/// Which model is used, and what computes it.
 #[derive(Args, Debug)]
-pub struct EvalFlags {
+pub struct RunFlags {
     /// Folder of a finished run
-    #[arg(long, value_name = "RUN")]
-    pub model: PathBuf,
-    /// One folder of pictures per person; without it, the test people of the run itself
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Write the figures to this file, in the form of metrics.json
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    #[arg(long, alias = "model", help = run_help())]
+    pub run: Option<PathBuf>,
     /// What computes; each needs the Cargo feature of the same name [default: that of the run]
     #[arg(long)]
     pub backend: Option<BackendKind>,
+}
+
+/// From which cosine on two pictures are taken for the same person.
+#[derive(Args, Debug)]
+pub struct ThresholdFlags {
+    /// False accept rate of the threshold: 1e-1, 1e-2, 1e-3, 1e-4 or equal-error, as far as they were measured
+    #[arg(long, value_name = "RATE", default_value = "1e-3")]
+    pub far: OperatingPoint,
+    /// Take the thresholds from this file, which `eval --data PEOPLE --json FILE` wrote [default: those of the run]
+    #[arg(long, value_name = "FILE")]
+    pub thresholds: Option<PathBuf>,
+}
+
+/// Flags of `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyFlags {
+    /// A picture of a face, cropped and aligned as those of the training
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another picture
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// The threshold.
+    #[command(flatten)]
+    pub threshold: ThresholdFlags,
+    /// Print one line of JSON: first, second, score, threshold, far, same_person
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `identify`.
+#[derive(Args, Debug)]
+pub struct IdentifyFlags {
+    /// A picture of a face, cropped and aligned as those of the training
+    #[arg(value_name = "PROBE")]
+    pub probe: PathBuf,
+    /// One folder of pictures per person
+    #[arg(long, value_name = "DIR")]
+    pub gallery: PathBuf,
+    /// How many people are printed, the nearest first
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub top: usize,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// The threshold.
+    #[command(flatten)]
+    pub threshold: ThresholdFlags,
+    /// Print one line of JSON: probe, threshold, far, person (null if unknown), nearest: [{person, score, pictures},
+    /// ...]
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize> {
+    match text.parse()? {
+        0 => bail!("must be at least 1"),
+        number => Ok(number),
+    }
+}
+
+/// Flags of `embed`.
+#[derive(Args, Debug)]
+pub struct EmbedFlags {
+    /// One folder of pictures per person, or a folder of pictures
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The file, which is replaced if it is there; its ending says the format: .safetensors, .npy or .csv
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Flags of `eval`.
+#[derive(Args, Debug)]
+pub struct EvalFlags {
+    /// The model.
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// One folder of pictures per person; without it, the test people of the run itself
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Ask the pairs of this file in the form of LFW's pairs.txt, in its folds; pictures are DATA/NAME/NAME_0001.jpg
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub pairs: Option<PathBuf>,
+    /// With --pairs: which thresholds are tried
+    #[arg(long, requires = "pairs", default_value = "exact")]
+    pub protocol: Thresholding,
+    /// Write the figures to this file, in the form of metrics.json; with --pairs in a form of their own
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// One flag for each setting of a run.
@@ -142,9 +264,12 @@ pub struct SettingFlags {
     /// Weight decay of convolution and linear weights
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
-    /// Seed of the data, the weights, the order and the augmentation
+    /// Seed of the drawn faces, the weights, the order and the augmentation
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Seed of what is measured: who is held back, which pairs are asked and who is searched for
+    #[arg(long, value_name = "SEED")]
+    pub pair_seed: Option<u64>,
     /// What computes; each needs the Cargo feature of the same name
     #[arg(long)]
     pub backend: Option<BackendKind>,
@@ -225,6 +350,7 @@ impl SettingFlags {
             warmup_share => config.warmup_share,
             weight_decay => config.weight_decay,
             seed => config.seed,
+            pair_seed => config.pair_seed,
             backend => config.backend,
         }
         self.check_used(config)

@@ -1,22 +1,41 @@
 //! What the command line asks for: a file per command, which puts the layers below together.
 //!
 //! - [`cli`]: the flags, and how they make settings.
-//! - [`train`] and [`evaluate`]: the commands.
-//! - [`report`]: the figures that they print and write.
+//! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`] and [`embed`] use one, by
+//!   `trained_model`.
+//! - [`report`]: the figures that they print and write; `embeddings_file`: the file that `embed` writes.
 
 pub mod cli;
+pub mod embed;
 pub mod evaluate;
+pub mod identify;
 pub mod report;
 pub mod train;
+pub mod verify;
+
+mod embeddings_file;
+mod trained_model;
+
+/// What a command that asks a question answers; the others always say yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The same person; somebody of the gallery.
+    Yes,
+    /// Somebody else; nobody of the gallery.
+    No,
+}
 
 /// Runs what the command line asks for.
 ///
 /// # Errors
 ///
 /// If a setting, a file or the training fails; the message says which and why.
-pub fn run(arguments: cli::Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: cli::Arguments) -> anyhow::Result<Answer> {
     match arguments.command {
-        cli::Command::Train(flags) => train::command(&flags).map(|_| ()),
-        cli::Command::Eval(flags) => evaluate::command(&flags).map(|_| ()),
+        cli::Command::Train(flags) => train::command(&flags).map(|_| Answer::Yes),
+        cli::Command::Eval(flags) => evaluate::command(&flags).map(|()| Answer::Yes),
+        cli::Command::Verify(flags) => verify::command(&flags),
+        cli::Command::Identify(flags) => identify::command(&flags),
+        cli::Command::Embed(flags) => embed::command(&flags).map(|()| Answer::Yes),
     }
 }

@@ -39,13 +39,32 @@ impl Metrics {
         let accuracy =
             |figures: &Verification| format!("{} +- {}", percent(figures.accuracy), percent(figures.accuracy_std));
         row("accuracy over folds", accuracy(trained), accuracy(untrained));
+        row(
+            "  between dealings",
+            format!("+- {}", percent(trained.accuracy_dealing_std)),
+            format!("+- {}", percent(untrained.accuracy_dealing_std)),
+        );
         row("area under ROC", format!("{:.4}", trained.auc), format!("{:.4}", untrained.auc));
         row("equal error rate", percent(trained.eer), percent(untrained.eer));
         for (target, tar) in &trained.tar_at_far {
-            let rate = |tar: Option<f64>| tar.map_or("not measurable".to_string(), percent);
-            let other = untrained.tar_at_far.get(target).copied().flatten();
-            row(&format!("true accepts at FAR {target}"), rate(*tar), rate(other));
+            // What is missing is told before.
+            let Some(tar) = tar else { continue };
+            let other = untrained.tar_at_far.get(target).copied().flatten().unwrap_or_default();
+            row(&format!("true accepts, FAR <= {target}"), percent(*tar), percent(other));
         }
+        let (found, before) = (&trained.search, &untrained.search);
+        for (rank, (share, other)) in
+            found.cmc.iter().zip(&before.cmc).enumerate().filter(|(place, _)| [0, 4].contains(place))
+        {
+            row(&format!("found within {} of {}", rank + 1, found.gallery), percent(*share), percent(*other));
+        }
+        for (target, missed) in &found.fnir_at_fpir {
+            let Some(missed) = missed else { continue };
+            let other = before.fnir_at_fpir.get(target).copied().flatten().unwrap_or_default();
+            row(&format!("missed at FPIR <= {target}"), percent(*missed), percent(other));
+        }
+        say!("\n{}", trained.intervals);
+        say!("\n{}", trained.thresholds);
     }
 }
 

@@ -45,7 +45,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         train.faces.len(),
         config.batch_size
     );
-    let protocol = Protocol::new(&test, config.seed)?;
+    let protocol = Protocol::new(&test, config.pair_seed)?;
     let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.

@@ -2,7 +2,14 @@
 //!
 //! - [`people`]: whom a run trains on and whom it is measured on.
 //! - [`pairs`]: same-or-different questions; [`verification`]: the figures of the answers.
+//! - [`lfw`]: such questions in official folds, from a file; [`search`]: who of many it is.
+//! - [`rates`]: true accept rates and their intervals, for both.
+//! - [`thresholds`]: from which cosine on two pictures are taken for the same person.
 
+pub mod lfw;
 pub mod pairs;
 pub mod people;
+pub mod rates;
+pub mod search;
+pub mod thresholds;
 pub mod verification;

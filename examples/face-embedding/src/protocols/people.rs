@@ -36,7 +36,7 @@ impl People {
             (Some(data), None) => {
                 let faces = read_folder(data, config.image_size)?;
                 let share = held_out_share(faces.people.len(), config.held_out_share);
-                faces.split_people(share, config.seed).with_context(|| format!("people of {}", data.display()))?
+                faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
             (Some(data), Some(val_data)) => {
                 (read_folder(data, config.image_size)?, read_folder(val_data, config.image_size)?)
@@ -111,7 +111,7 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     let faces =
         ProceduralFaces { people, pictures_per_person: config.pictures, size: config.image_size, seed: config.seed };
     say!("drawing {people} people (seed {})", config.seed);
-    faces.generate().split_people(config.test_people as f64 / people as f64, config.seed)
+    faces.generate().split_people(config.test_people as f64 / people as f64, config.pair_seed)
 }
 
 /// Reads a folder with one sub-folder per person, and prints what became of its files.

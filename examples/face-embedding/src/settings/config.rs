@@ -22,8 +22,8 @@ pub const CONFIG: &str = "config.json";
 /// Longest file of settings that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared with
-/// those that it was begun with.
+/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
+/// with those that it was begun with.
 const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
 
 /// The settings of a training run.
@@ -64,8 +64,10 @@ pub struct TrainConfig {
     pub warmup_share: f64,
     /// Weight decay of the convolution and linear weights; in `[0, 1]`.
     pub weight_decay: f64,
-    /// Seed of the data, the weights, the order and the augmentation; in `[0, 2^53]`.
+    /// Seed of the drawn faces, the weights, the order and the augmentation; in `[0, 2^53]`.
     pub seed: u64,
+    /// Seed of what is measured: who is held back, which pairs are asked and who is searched for; in `[0, 2^53]`.
+    pub pair_seed: u64,
     /// What computes.
     pub backend: BackendKind,
 }
@@ -91,6 +93,7 @@ impl Default for TrainConfig {
             warmup_share: 0.1,
             weight_decay: 5e-4,
             seed: 42,
+            pair_seed: 42,
             backend: BackendKind::Flex,
         }
     }
@@ -170,6 +173,7 @@ impl TrainConfig {
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
         // Other JSON readers keep whole numbers only up to here.
         within("seed", self.seed, 0..=1 << 53)?;
+        within("pair_seed", self.pair_seed, 0..=1 << 53)?;
         if self.val_data.is_some() && self.data.is_none() {
             bail!("val_data: needs data as well; without it the faces are drawn");
         }

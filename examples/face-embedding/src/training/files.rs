@@ -12,7 +12,7 @@ use burn_pack::AtomicFile;
 /// # Errors
 ///
 /// If the file cannot be written; what was there before is then still there.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let (aside, mut file) = AtomicFile::create(path)?;
         file.write_all(bytes)?;

@@ -16,4 +16,4 @@ pub mod renderer;
 pub mod run_directory;
 pub mod schedule;
 
-mod files;
+pub(crate) mod files;

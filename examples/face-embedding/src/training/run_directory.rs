@@ -104,8 +104,8 @@ impl RunDirectory {
         Ok(self)
     }
 
-    /// Writes the settings and who is trained and measured on, before the first epoch. Returns what every checkpoint has
-    /// to say about the run.
+    /// Writes the settings and who is trained and measured on, before the first epoch. Returns what every checkpoint
+    /// has to say about the run.
     ///
     /// # Errors
     ///
@@ -169,13 +169,19 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// The folder of a run.
+    /// The folder of a run: the one asked for, or the default one with the highest number that has a trained trunk.
     ///
     /// # Errors
     ///
-    /// If it holds none.
-    pub fn open(path: &Path) -> Result<Self> {
-        let run = Self::at(path.to_path_buf());
+    /// If there is none.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let run = match path {
+            Some(path) => Self::at(path.to_path_buf()),
+            None => {
+                let newest = numbered().map(|(_, run)| run).rfind(|run| run.path.join(TRUNK).is_file());
+                newest.with_context(|| format!("there is no finished run in {DEFAULT_OUTPUT}; name one with --run"))?
+            }
+        };
         run.ensure_config()?;
         Ok(run)
     }
@@ -252,13 +258,11 @@ impl RunDirectory {
             let manifest = Manifest::read(&manifest)?;
             for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
                 manifest.check_file(&self.path, name).with_context(|| {
-                    format!(
-                        "{path} cannot be measured; train --resume --output {path} makes it again from its checkpoint"
-                    )
+                    format!("{path} cannot be used; train --resume --output {path} makes it again from its checkpoint")
                 })?;
             }
         } else {
-            say!("warning: {path} has no {MANIFEST}: whether its files are as they were written cannot be told");
+            note!("warning: {path} has no {MANIFEST}: whether its files are as they were written cannot be told");
         }
         self.config()
     }
@@ -350,6 +354,27 @@ impl RunDirectory {
         let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("producer", "burn");
         trunk.save_into(&mut store).context("cannot write the trunk")?;
         self.write(TRUNK, &store.get_bytes()?, manifest)
+    }
+
+    /// The figures that were measured after the training: their file and its content, after a look whether it is as it
+    /// was written.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is damaged.
+    pub fn metrics(&self) -> Result<(PathBuf, Vec<u8>)> {
+        let path = self.path.join(METRICS);
+        let bytes = std::fs::read(&path).with_context(|| {
+            format!("cannot read {}; train --resume --output {} measures it", path.display(), self.path.display())
+        })?;
+        let manifest = self.path.join(MANIFEST);
+        if manifest.is_file() {
+            Manifest::read(&manifest)?.check(METRICS, &bytes).with_context(|| {
+                let run = self.path.display();
+                format!("{run} cannot be used; train --resume --output {run} makes it again from its checkpoint")
+            })?;
+        }
+        Ok((path, bytes))
     }
 
     /// Writes the figures, and that the run is finished.

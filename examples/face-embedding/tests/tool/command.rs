@@ -27,8 +27,22 @@ fn a_run_writes_its_files_and_eval_gives_the_same_figures() {
         shares.iter().all(|share| (0.0..=1.0).contains(share))
     };
     assert!(in_range(&trained.verification) && in_range(&trained.untrained), "{trained:?}");
-    assert_eq!(trained.verification.tar_at_far.keys().collect::<Vec<_>>(), ["1e-2", "1e-3"]);
+    assert_eq!(
+        trained.verification.tar_at_far.keys().collect::<Vec<_>>(),
+        ["1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"]
+    );
     assert_eq!((trained.backend.as_str(), trained.seed), ("flex", 5));
+
+    // 6 people with 6 pictures each: 6 * 15 genuine of 36 * 35 / 2 pairs; 540 impostor pairs measure 1 in 100.
+    let thresholds = &trained.verification.thresholds;
+    assert_eq!((thresholds.genuine_pairs, thresholds.impostor_pairs), (90, 540));
+    let found: Vec<bool> = thresholds.at_far.values().map(Option::is_some).collect();
+    assert_eq!(thresholds.at_far.keys().collect::<Vec<_>>(), ["1e-1", "1e-2", "1e-3", "1e-4"]);
+    assert!(found[0] && !found[2] && !found[3], "{thresholds:?}");
+
+    let Verification { search, intervals, auc, .. } = &trained.verification;
+    assert_eq!((search.gallery, search.probes, search.cmc.len(), search.cmc[5]), (6, 30, 6, 1.0));
+    assert!(intervals.auc[0] < *auc && *auc < intervals.auc[1], "{intervals:?}");
 
     let json = output.join("eval.json");
     run(&format!("eval --model {path} --json {}", json.display())).expect("the run can be read");

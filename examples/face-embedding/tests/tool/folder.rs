@@ -3,24 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use face_embedding::data::procedural::ProceduralFaces;
-use image::RgbImage;
-
-use super::{TINY_MODEL, fresh, metrics, refused, run};
-
-/// Drawn faces as files, one folder per person.
-fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
-    let size = 24;
-    let set = ProceduralFaces { people, pictures_per_person: pictures, size, seed }.generate();
-    for (number, face) in set.faces.iter().enumerate() {
-        let person = directory.join(format!("person {}", face.person));
-        fs::create_dir_all(&person).expect("the test folder is writable");
-        let side = size as u32;
-        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
-        let ending = ["png", "bmp", "ppm"][number % 3];
-        picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
-    }
-}
+use super::{TINY_MODEL, fresh, metrics, refused, run, write_people};
 
 #[test]
 fn corrupt_files_are_skipped_and_the_rest_trains() {
@@ -39,8 +22,9 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
     assert!(metrics(&output.join("metrics.json")).verification.auc.is_finite());
 
     let json = folder.join("others.json");
-    run(&format!("eval --model {} --data {} --json {}", output.display(), others.display(), json.display()))
+    let text = run(&format!("eval --run {} --data {} --json {}", output.display(), others.display(), json.display()))
         .expect("other people can be measured");
+    assert!(text.contains("The thresholds of the run, on these people:"), "{text}");
     assert!(metrics(&json).verification.auc.is_finite());
 }
 
@@ -84,6 +68,24 @@ fn test_pictures_that_are_trained_on_are_told() {
     }
     let error = train(&copies, "copied").expect_err("nobody is unseen");
     assert!(error.contains("all pictures of the test people are trained on"), "{error}");
+}
+
+#[test]
+fn the_seed_of_the_training_leaves_the_test_people_as_they_are() {
+    let folder = fresh("pair_seed");
+    let people = folder.join("people");
+    write_people(&people, 12, 4, 1);
+    let test_people = |flags: &str| {
+        let output = folder.join(flags.replace(' ', "_"));
+        run(&format!("train {TINY_MODEL} --data {} {flags} --output {}", people.display(), output.display()))
+            .expect("twelve people are enough");
+        let untrained = metrics(&output.join("metrics.json")).untrained;
+        (fs::read_to_string(output.join("test_people.json")).expect("it was written"), untrained)
+    };
+    let (one, other) = (test_people("--epochs 1 --seed 5"), test_people("--epochs 1 --seed 6"));
+    assert_eq!(one.0, other.0);
+    assert_ne!(one.1, other.1);
+    assert_ne!(one.0, test_people("--epochs 1 --pair-seed 7").0);
 }
 
 #[test]

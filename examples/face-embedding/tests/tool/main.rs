@@ -5,15 +5,21 @@
 
 mod command;
 mod damage;
+mod embed;
 mod folder;
+mod identify;
 mod layers;
+mod lfw;
 mod resume;
 mod settings;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use face_embedding::commands::report::Metrics;
+use face_embedding::data::procedural::ProceduralFaces;
+use image::RgbImage;
 
 /// Few people, small pictures, a narrow trunk, two epochs of three steps.
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
@@ -25,12 +31,32 @@ const TINY_MODEL: &str = "--image-size 16 --width 2 --embedding-size 8 --batch-s
 /// Runs a command line; what it printed, or the message it failed with. (In a process of its own,
 /// since Burn's random numbers are shared by all threads of a process.)
 fn run(line: &str) -> Result<String, String> {
+    let (status, text, error) = outcome(line);
+    if status == 0 { Ok(text) } else { Err(error) }
+}
+
+/// Runs a command line: its exit status, what it printed, and what it printed as errors and notes.
+fn outcome(line: &str) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
         .args(line.split_whitespace())
         .output()
         .expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    (output.status.code().expect("it was not killed"), text(&output.stdout), text(&output.stderr))
+}
+
+/// Drawn faces as files, one folder per person.
+fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
+    let size = 24;
+    let set = ProceduralFaces { people, pictures_per_person: pictures, size, seed }.generate();
+    for (number, face) in set.faces.iter().enumerate() {
+        let person = directory.join(format!("person {}", face.person));
+        std::fs::create_dir_all(&person).expect("the test folder is writable");
+        let side = size as u32;
+        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
+        let ending = ["png", "bmp", "ppm"][number % 3];
+        picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
+    }
 }
 
 /// An empty folder of its own for each test.
@@ -51,4 +77,14 @@ fn metrics(path: &Path) -> Metrics {
 /// The message of a command line that must fail.
 fn refused(line: &str) -> String {
     run(line).expect_err("this must fail")
+}
+
+/// The figures of a run with another cosine at a false accept rate of 1e-1.
+fn with_cosine(run: &Path, cosine: f64) -> PathBuf {
+    let text = std::fs::read(run.join("metrics.json")).expect("it was written");
+    let mut figures: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    figures["verification"]["thresholds"]["at_far"]["1e-1"]["cosine"] = cosine.into();
+    let file = run.with_file_name(format!("thresholds{cosine}.json"));
+    std::fs::write(&file, figures.to_string()).expect("writable");
+    file
 }

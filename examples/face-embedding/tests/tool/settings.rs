@@ -17,6 +17,7 @@ fn bad_settings_are_refused() {
         ("--lr nan", "lr: must be in [0.0000001, 10], got NaN"),
         ("--margin 5", "margin: must be in [0, 1.5], got 5"),
         ("--margin -0.1", "margin: must be in [0, 1.5], got -0.1"),
+        ("--pair-seed 9007199254740993", "pair_seed: must be in [0, 9007199254740992], got 9007199254740993"),
         ("--lr -1", "lr: must be in [0.0000001, 10], got -1"),
         ("--data somewhere --people 5", "people: is of drawn faces, and the pictures are those of data"),
         ("--data somewhere --pictures 5", "pictures: is of drawn faces"),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::report::{FolderReport, SamePicture, SkippedFile};
-use super::scan::{Candidate, Listing, scan};
+use super::scan::{Candidate, Listing, scan, scan_any};
 use super::{decode, read};
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::Fingerprint;
@@ -37,13 +37,7 @@ const MOST_THREADS: usize = 8;
 /// two people and one person with two pictures; the message then says what was found. Files that
 /// cannot be used are no error: they are in the report.
 pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
-    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
-    let listing = scan(dir).with_context(|| format!("the folder of faces {} cannot be listed", dir.display()))?;
-    check_memory(listing.candidates.len(), size)?;
-
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let pictures = read_all(&listing.candidates, size, threads);
-    let (set, report) = collect(listing, pictures, size);
+    let (set, report) = read_listing(scan(dir).with_context(|| cannot_be_listed(dir))?, size)?;
     ensure!(
         set.people.len() >= 2 && set.pictures_per_person().iter().any(|&pictures| pictures >= 2),
         "{} must hold at least two people, one of them with two pictures or more; found \
@@ -53,6 +47,49 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
         set.faces.len()
     );
     Ok((set, report))
+}
+
+/// Reads the pictures below `dir` as [`load`] does, with as little as one picture in them.
+///
+/// A folder without sub-folders may hold the pictures itself; then all of them are of one person without a name, which
+/// no folder can have.
+///
+/// # Errors
+///
+/// If `dir` cannot be listed, the pictures would need more than 8 GiB, or there is none.
+pub fn load_any(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
+    let listing = scan_any(dir).with_context(|| cannot_be_listed(dir))?;
+    let (set, report) = read_listing(listing, size)?;
+    ensure!(!set.faces.is_empty(), "{} holds no picture that can be used\n{report}", dir.display());
+    Ok((set, report))
+}
+
+pub(super) fn cannot_be_listed(dir: &Path) -> String {
+    format!("the folder of faces {} cannot be listed", dir.display())
+}
+
+fn read_listing(listing: Listing, size: usize) -> Result<(FaceSet, FolderReport)> {
+    let pictures = read_candidates(&listing.candidates, size)?;
+    Ok(collect(listing, pictures, size))
+}
+
+/// Reads and decodes files on all cores, after a look whether there is memory for them.
+pub(super) fn read_candidates(candidates: &[Candidate], size: usize) -> Result<Vec<Outcome>> {
+    ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
+    check_memory(candidates.len(), size)?;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    Ok(read_all(candidates, size, threads))
+}
+
+/// Reads one picture as [`load`] reads those of a folder; a link to one is followed, as somebody has named it.
+///
+/// # Errors
+///
+/// If it cannot be read or is no picture; the message says why.
+pub fn load_picture(path: &Path, size: usize) -> Result<Face> {
+    let file = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
+    let (pixels, _) = read_one(&file, size).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    Ok(Face { person: 0, pixels, file: Some(path.to_path_buf()) })
 }
 
 fn check_memory(pictures: usize, size: usize) -> Result<()> {
@@ -68,7 +105,7 @@ fn check_memory(pictures: usize, size: usize) -> Result<()> {
 }
 
 /// A picture that was read, or why not.
-type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
+pub(super) type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
 
 /// Reads and decodes all files; the result is in their order.
 fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcome> {

@@ -1,4 +1,4 @@
-//! Pictures of real people: one sub-folder per person, named after them.
+//! Pictures of real people: one sub-folder per person, named after them; or pictures of whom nobody is named.
 //!
 //! A folder from the wild holds more than pictures, so everything that is not used is reported
 //! with its reason, and nothing in it can stop the rest from being read: `scan` finds the
@@ -8,9 +8,11 @@
 mod complete;
 mod decode;
 mod load;
+mod numbered;
 mod read;
 mod report;
 mod scan;
 
-pub use load::load;
+pub use load::{load, load_any, load_picture};
+pub use numbered::load_numbered;
 pub use report::{FolderReport, SamePicture, SkippedFile};

@@ -56,6 +56,17 @@ pub(super) fn scan(dir: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
+/// As [`scan`], but a folder without sub-folders is that of one person without a name.
+pub(super) fn scan_any(dir: &Path) -> io::Result<Listing> {
+    let listing = scan(dir)?;
+    if !listing.people.is_empty() {
+        return Ok(listing);
+    }
+    let mut flat = Listing::default();
+    flat.add_person(dir.into(), OsStr::new(""));
+    Ok(flat)
+}
+
 impl Listing {
     fn skip(&mut self, path: PathBuf, reason: impl Into<String>) {
         self.skipped.push(SkippedFile { path, reason: reason.into() });

@@ -1,0 +1,65 @@
+//! A trained model, ready to embed pictures and to decide.
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+
+use super::cli::{RunFlags, ThresholdFlags};
+use super::report::Metrics;
+use crate::data::face_set::FaceSet;
+use crate::model::embed::embed;
+use crate::model::trunk::Trunk;
+use crate::protocols::thresholds::{Threshold, Thresholds};
+use crate::settings::config::TrainConfig;
+use crate::training::run_directory::RunDirectory;
+
+/// The model of a finished run.
+pub(super) struct TrainedModel {
+    /// The folder of the run.
+    pub(super) run: RunDirectory,
+    /// What it was trained with; the backend is the one that computes now.
+    pub(super) config: TrainConfig,
+    /// What computes.
+    pub(super) device: Device,
+    /// From a picture to its embedding.
+    pub(super) trunk: Trunk,
+}
+
+impl TrainedModel {
+    /// Reads the model of the run that was asked for, or of the newest one.
+    pub(super) fn open(flags: &RunFlags) -> Result<Self> {
+        let run = RunDirectory::open(flags.run.as_deref())?;
+        let mut config = run.finished()?;
+        config.backend = flags.backend.unwrap_or(config.backend);
+        let device = config.backend.device()?;
+        let trunk = run.load_trunk(&config, &device)?;
+        Ok(Self { run, config, device, trunk })
+    }
+
+    /// The embeddings of pictures, `[pictures, embedding_size]`, row-major.
+    pub(super) fn embed(&self, faces: &FaceSet) -> Result<Vec<f32>> {
+        embed(&self.trunk, faces, &self.device)
+    }
+
+    /// The thresholds of the run.
+    pub(super) fn thresholds(&self) -> Result<Thresholds> {
+        let (path, text) = self.run.metrics()?;
+        let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
+            let run = self.run.path().display();
+            format!("{} holds no thresholds; train --resume --output {run} measures them", path.display())
+        })?;
+        Ok(metrics.verification.thresholds)
+    }
+
+    /// The threshold that was asked for, of the file that was asked for or of the run.
+    pub(super) fn threshold(&self, flags: &ThresholdFlags) -> Result<Threshold> {
+        let Some(path) = &flags.thresholds else {
+            return self.thresholds()?.at(flags.far).with_context(|| self.run.path().display().to_string());
+        };
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
+            let run = self.run.path().display();
+            format!("{} holds no thresholds; eval --run {run} --data PEOPLE --json FILE writes some", path.display())
+        })?;
+        metrics.verification.thresholds.at(flags.far).with_context(|| path.display().to_string())
+    }
+}
