@@ -8,18 +8,31 @@ use support::table::{Call, Row, table};
 /// What the five-point stencil leaves in `f64`: its own error grows with the largest gradient of the case.
 const TOLERANCE: Tolerance = Tolerance::new(1e-6, 1e-7);
 
+// A test for each backend, so that both run at once: they take longest of all.
+
 #[test]
-fn gradients_equal_finite_differences_in_f64() {
-    for backend in backends().iter().filter(|backend| backend.is_double()) {
-        for row in table() {
-            let cases = cases(row.family);
-            // The detached gradient is not the derivative of the loss, on purpose; golden numbers hold it instead.
-            let exact = cases.iter().filter(|case| {
-                case.loss == row.loss && case.word("gradient", "Exact") == "Exact" && !case.measures_batch
-            });
-            for case in exact {
-                check_case(row, case, &backend.device, &backend.name);
-            }
+#[cfg(feature = "flex")]
+fn gradients_on_flex_equal_finite_differences_in_f64() {
+    check_backend("flex");
+}
+
+#[test]
+#[cfg(feature = "ndarray")]
+fn gradients_on_ndarray_equal_finite_differences_in_f64() {
+    check_backend("ndarray");
+}
+
+fn check_backend(name: &str) {
+    let backends = backends();
+    let backend = backends.iter().find(|backend| backend.is_double() && backend.name == name).expect("a backend");
+    for row in table() {
+        let cases = cases(row.family);
+        // The detached gradient is not the derivative of the loss, on purpose; golden numbers hold it instead.
+        let exact = cases.iter().filter(|case| {
+            case.loss == row.loss && case.word("gradient", "Exact") == "Exact" && !case.measures_batch
+        });
+        for case in exact {
+            check_case(row, case, &backend.device, name);
         }
     }
 }
