@@ -48,7 +48,7 @@ fn the_same_seed_gives_the_same_training() {
 #[test]
 fn a_wrong_label_changes_the_loss_and_comes_back_around() {
     let mut training = begin(&settings("ArcFace", 2));
-    train(&mut training, 60);
+    train(&mut training, 150);
     let right = training.labels().to_vec();
     assert_eq!(right[15], CLASSES - 1);
     training.relabel(15);

@@ -28,9 +28,9 @@ fn check_backend(name: &str) {
     for row in table() {
         let cases = cases(row.family);
         // The detached gradient is not the derivative of the loss, on purpose; golden numbers hold it instead.
-        let exact = cases.iter().filter(|case| {
-            case.loss == row.loss && case.word("gradient", "Exact") == "Exact" && !case.measures_batch
-        });
+        let exact = cases
+            .iter()
+            .filter(|case| case.loss == row.loss && case.word("gradient", "Exact") == "Exact" && !case.measures_batch);
         for case in exact {
             check_case(row, case, &backend.device, name);
         }

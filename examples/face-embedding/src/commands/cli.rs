@@ -246,12 +246,39 @@ pub struct SettingFlags {
     /// Share of the way that a center moves in one step (softmax+center)
     #[arg(long, value_name = "RATE")]
     pub center_update_rate: Option<f64>,
-    /// Passes over the training pictures
+    /// Passes over the training pictures [default: 14, and as many as make 850 steps]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Pictures per step
+    /// Pictures per step [default: 64, at most a quarter of the pictures]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Mirror half of the training pictures
+    #[arg(long, value_name = "true|false")]
+    pub mirror: Option<bool>,
+    /// Turn training pictures by up to this angle either way, in radians
+    #[arg(long, value_name = "ANGLE")]
+    pub rotation: Option<f64>,
+    /// Enlarge or shrink them by up to this share
+    #[arg(long, value_name = "SHARE")]
+    pub zoom: Option<f64>,
+    /// Move them by up to this share of their side length
+    #[arg(long, value_name = "SHARE")]
+    pub shift: Option<f64>,
+    /// Make them brighter or darker by up to this share of the full range
+    #[arg(long, value_name = "SHARE")]
+    pub brightness: Option<f64>,
+    /// Raise or lower their contrast by up to this share
+    #[arg(long, value_name = "SHARE")]
+    pub contrast: Option<f64>,
+    /// Blur this share of them
+    #[arg(long, value_name = "SHARE")]
+    pub blur: Option<f64>,
+    /// Bring this share of them to a half or a third of the resolution
+    #[arg(long, value_name = "SHARE")]
+    pub low_resolution: Option<f64>,
+    /// Cover a rectangle of this share of them
+    #[arg(long, value_name = "SHARE")]
+    pub erasing: Option<f64>,
     /// Peak learning rate of the trunk
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
@@ -345,6 +372,15 @@ impl SettingFlags {
             center_update_rate => config.loss_settings.center_update_rate,
             epochs => config.epochs,
             batch_size => config.batch_size,
+            mirror => config.augmentation.mirror,
+            rotation => config.augmentation.rotation,
+            zoom => config.augmentation.zoom,
+            shift => config.augmentation.shift,
+            brightness => config.augmentation.brightness,
+            contrast => config.augmentation.contrast,
+            blur => config.augmentation.blur,
+            low_resolution => config.augmentation.low_resolution,
+            erasing => config.augmentation.erasing,
             lr => config.lr,
             head_lr => config.head_lr,
             warmup_share => config.warmup_share,

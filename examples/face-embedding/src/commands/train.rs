@@ -24,7 +24,7 @@ use crate::training::run_directory::RunDirectory;
 /// If a setting, the data, a file or the training fails.
 pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     let began = Instant::now();
-    let Plan { run, config, checkpoint } = Plan::new(flags)?;
+    let Plan { run, mut config, checkpoint } = Plan::new(flags)?;
     let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
     let device = config.backend.device()?;
     say!("backend: {} ({})", config.backend, backend::describe(&device));
@@ -39,12 +39,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     );
 
     let People { train, test } = People::load(&config)?;
-    ensure!(
-        train.faces.len() >= config.batch_size,
-        "batch_size: must be at most the number of training pictures, {}, got {}",
-        train.faces.len(),
-        config.batch_size
-    );
+    config.fit_to(train.faces.len())?;
     let protocol = Protocol::new(&test, config.pair_seed)?;
     let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
 
@@ -92,11 +87,9 @@ impl Plan {
         let checkpoint = run.last_checkpoint()?;
         let config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
         let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
-        ensure!(
-            epochs_done <= config.epochs,
-            "epochs: the run has trained {epochs_done} already, got {}",
-            config.epochs
-        );
+        if let Some(epochs) = config.epochs {
+            ensure!(epochs_done <= epochs, "epochs: the run has trained {epochs_done} already, got {epochs}");
+        }
         Ok(Self { run, config, checkpoint })
     }
 }

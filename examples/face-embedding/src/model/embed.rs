@@ -21,7 +21,7 @@ pub(crate) fn embed(trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<V
     let mut embeddings = Vec::new();
     for batch in faces.faces.chunks(BATCH) {
         let of = |change| pictures(batch.iter().map(|face| (face, change)), faces.size, device);
-        let both = trunk.forward(of(Change::default())) + trunk.forward(of(Change::mirror()));
+        let both = trunk.forward(of(Change::NONE)) + trunk.forward(of(Change::MIRROR));
         embeddings.extend(both.try_into_data()?.iter::<f32>());
     }
     Ok(embeddings)

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
 
+use super::augmentation::Augmentation;
 use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
 use super::range::within;
@@ -21,6 +22,15 @@ pub const CONFIG: &str = "config.json";
 
 /// Longest file of settings that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
+
+/// Pictures in a batch, where there are enough.
+const BATCH: usize = 64;
+/// A batch of one has no batch statistics.
+const FEWEST_IN_BATCH: usize = 2;
+/// Steps that a run takes if it is not told its length: on few pictures 14 epochs are over before it has learned.
+const FEWEST_STEPS: usize = 850;
+const FEWEST_EPOCHS: usize = 14;
+const MOST_EPOCHS: usize = 100_000;
 
 /// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
 /// with those that it was begun with.
@@ -52,10 +62,13 @@ pub struct TrainConfig {
     /// The settings of that loss.
     #[serde(flatten)]
     pub loss_settings: LossSettings,
-    /// Passes over the training pictures; in `[1, 100000]`.
-    pub epochs: usize,
-    /// Pictures per step; in `[2, 65536]`.
-    pub batch_size: usize,
+    /// Passes over the training pictures; in `[1, 100000]`. None: 14, or more if these are fewer than 850 steps.
+    pub epochs: Option<usize>,
+    /// Pictures per step; in `[2, 65536]`. None: 64, or a quarter of the training pictures if that is less.
+    pub batch_size: Option<usize>,
+    /// How training pictures are changed.
+    #[serde(flatten)]
+    pub augmentation: Augmentation,
     /// Peak learning rate of the trunk; in `[1e-7, 10]`.
     pub lr: f64,
     /// Peak learning rate of the head; in `[1e-7, 10]`.
@@ -86,8 +99,9 @@ impl Default for TrainConfig {
             embedding_size: 64,
             loss: LossKind::Head(HeadKind::ArcFace),
             loss_settings: LossSettings::default(),
-            epochs: 14,
-            batch_size: 64,
+            epochs: None,
+            batch_size: None,
+            augmentation: Augmentation::default(),
             lr: 0.1,
             head_lr: 0.1,
             warmup_share: 0.1,
@@ -164,9 +178,12 @@ impl TrainConfig {
         within("image_size", self.image_size, 16..=256)?;
         within("width", self.width, 2..=256)?;
         within("embedding_size", self.embedding_size, 2..=4096)?;
-        within("epochs", self.epochs, 1..=100_000)?;
-        // A batch of one has no batch statistics.
-        within("batch_size", self.batch_size, 2..=65_536)?;
+        if let Some(epochs) = self.epochs {
+            within("epochs", epochs, 1..=MOST_EPOCHS)?;
+        }
+        if let Some(batch_size) = self.batch_size {
+            within("batch_size", batch_size, FEWEST_IN_BATCH..=65_536)?;
+        }
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
@@ -192,7 +209,32 @@ impl TrainConfig {
             bail!("val_data: must be other people than data, got {} twice", val_data.display());
         }
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
+        self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)
+    }
+
+    /// Fills in what depends on how many pictures there are to train on.
+    ///
+    /// # Errors
+    ///
+    /// If they are too few for a batch.
+    pub fn fit_to(&mut self, pictures: usize) -> Result<()> {
+        let batch_size = *self.batch_size.get_or_insert(BATCH.min(pictures / 4).max(FEWEST_IN_BATCH));
+        if pictures < batch_size {
+            bail!("batch_size: must be at most the number of training pictures, {pictures}, got {batch_size}");
+        }
+        let by_steps = FEWEST_STEPS.div_ceil(pictures / batch_size);
+        self.epochs.get_or_insert(by_steps.clamp(FEWEST_EPOCHS, MOST_EPOCHS));
+        Ok(())
+    }
+
+    /// How often all pictures are trained on, and how many of them are in a step.
+    ///
+    /// # Panics
+    ///
+    /// If the settings are not [fit](Self::fit_to) to the pictures.
+    pub fn length(&self) -> (usize, usize) {
+        (self.epochs.expect("epochs are fit to the pictures"), self.batch_size.expect("so is the batch"))
     }
 
     /// All settings, as `config.json` holds them.

@@ -2,6 +2,7 @@
 //!
 //! The lowest layer: it knows no data, no model and no file but the one with the settings.
 
+pub mod augmentation;
 pub mod backend;
 pub mod config;
 pub mod loss;

@@ -13,9 +13,10 @@ use crate::data::face_set::{Face, FaceSet};
 use crate::data::random::random;
 use crate::data::tensor::pictures;
 use crate::model::face_model::FaceBatch;
+use crate::settings::augmentation::Augmentation;
 
 /// How a training set is dealt out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TrainBatches {
     /// Pictures in a batch.
     pub batch_size: usize,
@@ -25,6 +26,8 @@ pub struct TrainBatches {
     pub epochs: usize,
     /// Epochs that are done already.
     pub epochs_done: usize,
+    /// How pictures are changed.
+    pub augmentation: Augmentation,
 }
 
 impl TrainBatches {
@@ -33,10 +36,10 @@ impl TrainBatches {
     /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
     /// what the fifth epoch of an uninterrupted run sees.
     pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
-        let Self { batch_size, seed, epochs, epochs_done } = self;
+        let Self { batch_size, seed, epochs, epochs_done, augmentation } = self;
         let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
         let to_tensors = ToTensors { size: faces.size };
-        let pictures = EveryEpoch { faces, epochs, seed };
+        let pictures = EveryEpoch { faces, epochs, seed, augmentation };
         Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
     }
 }
@@ -67,13 +70,14 @@ struct EveryEpoch {
     faces: FaceSet,
     epochs: usize,
     seed: u64,
+    augmentation: Augmentation,
 }
 
 impl Dataset<(Face, Change)> for EveryEpoch {
     fn get(&self, sample: usize) -> Result<(Face, Change), DatasetError> {
         let FaceSet { faces, size, .. } = &self.faces;
         let (epoch, picture) = (sample / faces.len(), sample % faces.len());
-        Ok((faces[picture].clone(), Change::of(self.seed, from_one(epoch), picture, *size)))
+        Ok((faces[picture].clone(), Change::of(&self.augmentation, self.seed, from_one(epoch), picture, *size)))
     }
 
     fn len(&self) -> usize {
@@ -132,7 +136,8 @@ mod tests {
         let faces = (0..7).map(|person| Face { person, pixels: pixels.clone(), file: None });
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
-        TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done }.of(faces, &Device::flex())
+        let augmentation = Augmentation::default().resolve(true).expect("defaults are in range");
+        TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done, augmentation }.of(faces, &Device::flex())
     }
 
     #[test]

@@ -56,9 +56,11 @@ pub fn fit(
     // Burn draws a weight when it is first used: in the first step, in the order of the network.
     let model = FaceModel::new(config, people, &training_device);
 
-    let TrainConfig { batch_size, seed, epochs, .. } = *config;
+    let (epochs, batch_size) = config.length();
     let steps_per_epoch = faces.faces.len() / batch_size;
-    let batches = TrainBatches { batch_size, seed, epochs, epochs_done }.of(faces, &training_device);
+    let augmentation = config.augmentation.clone();
+    let batches = TrainBatches { batch_size, seed: config.seed, epochs, epochs_done, augmentation };
+    let batches = batches.of(faces, &training_device);
     let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
