@@ -10,9 +10,9 @@
 //! | [`optim`] | optimizers that touch the rows a batch drew, for heads with very many classes |
 //! | [`diagnostics`] | what a trainer wants to see beside the loss |
 //!
-//! Every name is also at the root of the crate, and [`prelude`] has the traits. Losses of embeddings are called alike,
-//! `loss.forward(embeddings, labels)` ([`EmbeddingLoss`]), and have their reduction as a field of their config; losses of
-//! logits and numbers look like Burn's own.
+//! Every name but those of [`sampling`], [`diagnostics`] and [`state`] is also at the root of the crate, and [`prelude`] has
+//! the traits. Losses of embeddings are called alike, `loss.forward(embeddings, labels)` ([`EmbeddingLoss`]), and have their
+//! reduction as a field of their config; losses of logits and numbers look like Burn's own.
 //!
 //! They share distances ([`distance`]), labels that are safe to index with and never silently wrong ([`labels`]), one place
 //! where losses of embeddings become one number ([`reduction`]), state that is saved and not trained ([`state`]), and a

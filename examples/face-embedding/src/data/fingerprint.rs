@@ -8,7 +8,8 @@ use super::face_set::FaceSet;
 
 /// Half of the SHA-256 of the pixels of a picture: nobody makes two different pictures that have the same one.
 ///
-/// It is of the pixels as the network gets them, so a copy in another file format has the fingerprint of the original.
+/// It is of the pixels as the network gets them, so a copy in another format without loss has the fingerprint of the
+/// original; one that was saved as JPEG has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Fingerprint(u128);
