@@ -18,7 +18,8 @@ export function context(canvas, width, height) {
   return pen;
 }
 
-const SIZE = 560;
+// The side of the large canvas, in its own units.
+export const SIZE = 560;
 const RADIUS = 215;
 
 // Turns a place in space into one on the canvas; `depth` is towards who looks.
@@ -47,7 +48,9 @@ const length = (row) => Math.hypot(...row);
 export function drawEmbeddings(canvas, scene, view) {
   const pen = context(canvas, SIZE, SIZE);
   const project = projection(view);
-  const { embeddings, places, labels, classes, truth, angular, directions } = scene;
+  const { embeddings, places, labels, classes, truth, nearness } = scene;
+  const angular = nearness === 'cosine';
+  const directions = nearness !== 'distance';
   const flat = embeddings[0].length === 2;
 
   pen.lineWidth = 1;

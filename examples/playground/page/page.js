@@ -2,13 +2,14 @@
 //
 // `?steps=200` stops there and puts the figures into `window.report`, for a test.
 
-import { drawAngles, drawCurve, drawEmbeddings, rows } from './drawing.js';
+import { SIZE, drawAngles, drawCurve, drawEmbeddings, rows } from './drawing.js';
 
 const at = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search);
-const stop = asked.has('steps') ? Number(asked.get('steps')) : undefined;
+const stop = Number(asked.get('steps')) >= 1 ? Math.floor(Number(asked.get('steps'))) : undefined;
 
 let worker;
+let training = 0; // The number of the last one: what is still said of earlier ones is not listened to.
 let losses; // Every loss with its settings, for two and for three dimensions.
 let begun; // What the worker said of the training that runs.
 let truth; // The classes that the samples are of.
@@ -20,15 +21,17 @@ let drawn = true;
 const view = { turn: 0.5, tilt: 0.35, held: false };
 
 function send(job, argument) {
-  worker.postMessage([job, argument]);
+  worker?.postMessage([job, argument]);
 }
 
 function load() {
+  at('settings').inert = true;
   worker?.terminate();
   worker = new Worker('worker.js', { type: 'module' });
   worker.onmessage = ({ data }) => {
     if (data.error !== undefined) return failed(data.error);
-    if (data.loaded) loaded(data.loaded);
+    if (data.loaded) return loaded(data.loaded);
+    if (data.training !== training) return;
     if (data.begun) begun = data.begun;
     if (data.state) learned(data.state);
   };
@@ -40,7 +43,8 @@ function failed(message) {
   at('error').textContent = message;
   at('error').hidden = false;
   document.title = 'failed';
-  worker.terminate();
+  at('settings').inert = false;
+  worker?.terminate();
   worker = undefined;
 }
 
@@ -49,9 +53,10 @@ function loaded(all) {
   losses = all;
   if (first) {
     for (const name of Object.keys(all.two)) at('loss').append(new Option(name, name, false, name === 'ArcFace'));
-    if (asked.has('loss')) at('loss').value = asked.get('loss');
+    if (asked.get('loss') in all.two) at('loss').value = asked.get('loss');
     lossSettings();
   }
+  at('settings').inert = false;
   begin();
 }
 
@@ -62,7 +67,9 @@ function lossSettings() {
   const settings = losses[at('dimensions').value === '3' ? 'three' : 'two'][at('loss').value];
   for (const [name, value] of Object.entries(settings)) {
     if (typeof value !== 'number' || name === 'classes' || name === 'embedding_dim') continue;
-    const field = Object.assign(document.createElement('input'), { type: 'number', step: 'any', value, name });
+    const field = Object.assign(document.createElement('input'), { type: 'number', step: 'any', value, name, required: true });
+    // More rays than these nobody can tell apart.
+    if (name === 'sub_centers' || name === 'centers_per_class') Object.assign(field, { min: 1, max: 16, step: 1 });
     const both = Object.assign(document.createElement('span'), { className: 'both' });
     const range = { margin: [0, 1.5, 0.05], scale: [1, 64, 1] }[name];
     if (range && value <= range[1]) {
@@ -82,17 +89,23 @@ function lossSettings() {
 }
 
 function begin() {
+  if (!at('settings').reportValidity()) return;
   at('error').hidden = true;
   document.title = 'burn-losses playground';
+  history = [];
+  truth = undefined;
+  scene = undefined;
+  drawnPlaces = [];
+  at('steps').textContent = 0;
+  for (const figure of ['loss-now', 'speed', 'accuracy']) at(figure).textContent = '-';
   if (!worker) return load();
+  training += 1;
   const dimensions = Number(at('dimensions').value);
   const loss = at('loss').value;
   const settings = { ...losses[dimensions === 3 ? 'three' : 'two'][loss] };
   for (const field of at('loss-settings').querySelectorAll('input[name]')) settings[field.name] = Number(field.value);
-  history = [];
-  truth = undefined;
-  scene = undefined;
   send('begin', {
+    number: training,
     stop,
     settings: {
       loss, settings, dimensions,
@@ -106,58 +119,65 @@ function begin() {
 }
 
 function learned(state) {
+  if (state.loss !== null && !Number.isFinite(state.loss)) {
+    return failed('The loss is no number any more: take a smaller learning rate.');
+  }
   const dimensions = state.embeddings.length / state.labels.length;
   truth ??= state.labels;
   let places = rows(state.places, dimensions);
   const embeddings = rows(state.embeddings, dimensions);
   if (!places.length) places = means(embeddings, state.labels, dimensions);
   scene = { ...begun, ...state, truth, places, embeddings };
-  if (!Number.isNaN(state.loss)) history.push([state.steps, state.loss]);
+  if (state.loss !== null) history.push([state.steps, state.loss]);
   // A long training keeps every second point of its curve.
   if (history.length > 2000) history = history.filter((_, point) => point % 2 === 0);
   drawn = false;
 }
 
-// Losses of pairs have no place for a class: the mean direction of its samples stands for it.
+// Losses of pairs have no place for a class: the mean of its samples stands for it, or of their directions.
 function means(embeddings, labels, dimensions) {
   const sums = Array.from({ length: begun.classes }, () => new Float32Array(dimensions));
+  const counts = new Array(begun.classes).fill(0);
   embeddings.forEach((row, sample) => {
-    const length = Math.hypot(...row) || 1;
+    const length = begun.nearness === 'cosine' ? Math.hypot(...row) || 1 : 1;
     row.forEach((number, column) => { sums[labels[sample]][column] += number / length; });
+    counts[labels[sample]] += 1;
   });
-  return sums;
+  return sums.map((sum, label) => sum.map((number) => number / Math.max(counts[label], 1)));
 }
 
-const cosine = (a, b) => {
-  let dot = 0;
-  for (let column = 0; column < a.length; column++) dot += a[column] * b[column];
-  return dot / (Math.hypot(...a) * Math.hypot(...b) || 1);
+const product = (a, b) => {
+  let sum = 0;
+  for (let column = 0; column < a.length; column++) sum += a[column] * b[column];
+  return sum;
 };
+const cosine = (a, b) => product(a, b) / (Math.hypot(...a) * Math.hypot(...b) || 1);
+const closeness = { cosine, product, distance: (a, b) => -Math.hypot(...a.map((number, column) => number - b[column])) };
 
 // The angle of every sample to its own class, and how many are nearest to it.
-function measure({ embeddings, places, labels, classes, directions }) {
+function measure({ embeddings, places, labels, classes, nearness }) {
   const each = places.length / classes;
   const angles = [];
   let right = 0;
   embeddings.forEach((row, sample) => {
+    const angular = new Array(classes).fill(-Infinity);
     const near = new Array(classes).fill(-Infinity);
-    const close = new Array(classes).fill(-Infinity);
     places.forEach((place, index) => {
       const of = Math.floor(index / each);
-      const similarity = cosine(row, place);
-      near[of] = Math.max(near[of], similarity);
-      close[of] = directions ? near[of] : Math.max(close[of], -Math.hypot(...row.map((number, column) => number - place[column])));
+      angular[of] = Math.max(angular[of], cosine(row, place));
+      near[of] = Math.max(near[of], closeness[nearness](row, place));
     });
-    angles.push(Math.acos(Math.max(-1, Math.min(1, near[labels[sample]]))));
-    if (close.indexOf(Math.max(...close)) === labels[sample]) right++;
+    angles.push(Math.acos(Math.max(-1, Math.min(1, angular[labels[sample]]))));
+    if (near.indexOf(Math.max(...near)) === labels[sample]) right++;
   });
   return { angles, accuracy: right / labels.length };
 }
 
+const still = matchMedia('(prefers-reduced-motion: reduce)');
 let report;
 function draw() {
   requestAnimationFrame(draw);
-  const turns = scene && scene.embeddings[0].length === 3 && !view.held;
+  const turns = scene && scene.embeddings[0].length === 3 && running && !view.held && !still.matches;
   if (turns) view.turn += 0.004;
   if (!scene || (drawn && !turns)) return;
   drawnPlaces = drawEmbeddings(at('embeddings'), scene, view);
@@ -171,7 +191,7 @@ function draw() {
   if (history.length) at('loss-now').textContent = history.at(-1)[1].toFixed(4);
   at('accuracy').textContent = `${(100 * accuracy).toFixed(1)} %`;
   at('device').textContent = begun.device;
-  if (steps) at('speed').textContent = Math.round(1000 * steps / spent);
+  if (steps) at('speed').textContent = (1000 * steps / spent).toFixed(steps < spent / 100 ? 1 : 0);
   report ??= { firstFrame: performance.now() };
   if (stop === undefined || steps < stop) return;
   const paint = performance.getEntriesByType('paint').map(({ startTime }) => startTime);
@@ -201,7 +221,7 @@ at('run').addEventListener('click', () => {
 const stage = at('embeddings');
 const place = (event) => {
   const box = stage.getBoundingClientRect();
-  return [(event.clientX - box.left) / box.width * 560, (event.clientY - box.top) / box.height * 560];
+  return [(event.clientX - box.left) / box.width * SIZE, (event.clientY - box.top) / box.height * SIZE];
 };
 let from;
 stage.addEventListener('pointerdown', (event) => {
@@ -229,7 +249,11 @@ stage.addEventListener('pointerup', (event) => {
     const away = Math.hypot(sample.x - x, sample.y - y) + (sample.depth < 0 ? 6 : 0);
     if (away < distance) [nearest, distance] = [index, away];
   });
-  if (nearest >= 0) send('relabel', nearest);
+  if (nearest >= 0) send('relabel', { number: training, sample: nearest });
+});
+stage.addEventListener('pointercancel', () => {
+  from = undefined;
+  view.held = false;
 });
 
 // WebGPU where the page was built with it, and the browser has it.
@@ -241,13 +265,14 @@ async function offerWebGpu() {
 
 // For tests.
 window.samplePlaces = () => drawnPlaces;
+window.shown = () => scene && { steps: scene.steps, samples: scene.labels.length, curve: history };
 window.wrongLabels = () => scene.labels.reduce((sum, label, sample) => sum + (label !== truth[sample]), 0);
 
-if (asked.has('backend')) {
-  at('backend').append(new Option(asked.get('backend'), asked.get('backend'), true, true));
+if (asked.get('backend') === 'webgpu') {
+  at('backend').append(new Option('graphics card (WebGPU)', 'webgpu', true, true));
 } else {
   offerWebGpu();
 }
-if (asked.has('dimensions')) at('dimensions').value = asked.get('dimensions');
+if (asked.get('dimensions') === '3') at('dimensions').value = '3';
 load();
 requestAnimationFrame(draw);

@@ -1,8 +1,10 @@
-// Trains beside the page, which stays free to draw: `begin` with settings, `run`, `relabel` come in; states go out.
+// Trains beside the page, which stays free to draw: `begin` with settings, `run`, `relabel` come in; states go out, with the
+// number of the training that they are of.
 
 let code; // The library, for one backend.
 let memory; // Its memory, once it runs.
 let playground;
+let training; // Its number, which the page gave it.
 let running = false;
 let steps = 0;
 let limit = Infinity;
@@ -26,7 +28,7 @@ async function show(loss) {
   const embeddings = await playground.embeddings();
   const places = await playground.classPlaces();
   const labels = playground.labels;
-  postMessage({ state: { embeddings, places, labels, loss, steps, spent } });
+  postMessage({ training, state: { embeddings, places, labels, loss, steps, spent } });
 }
 
 let waiting = false;
@@ -54,31 +56,32 @@ const jobs = {
     ({ memory } = await code.default());
     postMessage({ loaded: { two: JSON.parse(code.losses(2)), three: JSON.parse(code.losses(3)) } });
   },
-  async begin({ settings, stop }) {
+  async begin({ number, settings, stop }) {
     running = false;
     while (waiting) await turn();
     playground?.free();
     playground = undefined;
+    training = number;
     playground = await code.Playground.begin(JSON.stringify(settings));
     steps = 0;
     spent = 0;
     limit = stop ?? Infinity;
-    const { device, classes, angular, directions } = playground;
-    postMessage({ begun: { device, classes, angular, directions } });
-    await show(NaN);
+    const { device, classes, nearness } = playground;
+    postMessage({ training, begun: { device, classes, nearness } });
+    await show(null);
   },
   async run(on) {
     running = on;
     if (on) train().catch(fail);
   },
-  async relabel(sample) {
-    if (!playground) return;
+  async relabel({ number, sample }) {
+    if (!playground || number !== training) return;
     // Not while a step borrows it.
     const was = running;
     running = false;
     while (waiting) await turn();
     playground.relabel(sample);
-    await show(NaN);
+    await show(null);
     running = was;
     if (was) train().catch(fail);
   },

@@ -8,6 +8,6 @@ mod training;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
 
-pub use objective::Objective;
+pub use objective::{Nearness, Objective};
 pub use points::{CLASSES, FEATURES, Points};
 pub use training::{Settings, Training};

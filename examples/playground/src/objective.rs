@@ -82,7 +82,8 @@ impl Objective {
     ///
     /// If a setting is out of its range: the loss says which, and what the range is.
     pub fn new(name: &str, settings: &Value, dimensions: usize, device: &Device) -> Result<Self> {
-        let classifier = || LinearConfig::new(dimensions, CLASSES).init(device);
+        // Without a bias, so that the places of the classes say all.
+        let classifier = || LinearConfig::new(dimensions, CLASSES).with_bias(false).init(device);
         Ok(match name {
             SOFTMAX => Self::Softmax(classifier()),
             CENTER_LOSS => Self::SoftmaxAndCenterLoss(SoftmaxAndCenterLoss {
@@ -140,14 +141,36 @@ impl Objective {
         }
     }
 
-    /// Whether a class place is a direction, too; those of center loss are not.
-    pub fn places_are_directions(&self) -> bool {
-        !matches!(self, Self::SoftmaxAndCenterLoss(_))
+    /// What is near to the place of a class.
+    pub fn nearness(&self) -> Nearness {
+        match self {
+            Self::Softmax(_) => Nearness::Product,
+            // On their default distance these see lengths.
+            Self::SoftmaxAndCenterLoss(_) | Self::TripletLoss(_) | Self::ContrastiveLoss(_) => Nearness::Distance,
+            _ => Nearness::Cosine,
+        }
     }
+}
 
-    /// Whether only the direction of an embedding counts, and not its length.
-    pub fn is_angular(&self) -> bool {
-        !matches!(self, Self::Softmax(_) | Self::SoftmaxAndCenterLoss(_))
+/// How a loss compares an embedding with the place of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearness {
+    /// By direction alone: the length of an embedding means nothing.
+    Cosine,
+    /// By the product of both.
+    Product,
+    /// By where they are.
+    Distance,
+}
+
+impl Nearness {
+    /// As the page knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Product => "product",
+            Self::Distance => "distance",
+        }
     }
 }
 

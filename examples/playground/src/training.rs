@@ -1,4 +1,4 @@
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig, Relu};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
@@ -28,6 +28,17 @@ pub struct Settings {
     pub learning_rate: f64,
     /// Of the samples and of the network's first weights.
     pub seed: u64,
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        let Self { dimensions, samples, noise, learning_rate, .. } = *self;
+        ensure!((2..=3).contains(&dimensions), "dimensions: must be 2 or 3, got {dimensions}");
+        ensure!((CLASSES..=4096).contains(&samples), "samples: must be in [{CLASSES}, 4096], got {samples}");
+        ensure!((0.0..=100.0).contains(&noise), "noise: must be in [0, 100], got {noise}");
+        ensure!((0.0..=10.0).contains(&learning_rate), "learning_rate: must be in [0, 10], got {learning_rate}");
+        Ok(())
+    }
 }
 
 #[derive(Module, Debug)]
@@ -72,12 +83,13 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// As [`Objective::new`].
+    /// As [`Objective::new`]; and if a setting of the training is out of its range.
     ///
     /// # Panics
     ///
     /// As [`Objective::new`].
     pub fn new(settings: &Settings, device: &Device) -> Result<Self> {
+        settings.check()?;
         device.seed(settings.seed);
         let Points { inputs, classes } = Points::new(settings.samples, settings.noise, settings.seed);
         Ok(Self {
@@ -109,14 +121,9 @@ impl Training {
         self.model.objective.class_places().map(Tensor::inner)
     }
 
-    /// See [`Objective::is_angular`].
-    pub fn is_angular(&self) -> bool {
-        self.model.objective.is_angular()
-    }
-
-    /// See [`Objective::places_are_directions`].
-    pub fn places_are_directions(&self) -> bool {
-        self.model.objective.places_are_directions()
+    /// What it trains with.
+    pub fn objective(&self) -> &Objective {
+        &self.model.objective
     }
 
     /// The class that each sample is said to have.

@@ -54,8 +54,11 @@ impl Playground {
     #[wasm_bindgen(getter)]
     pub fn device(&self) -> String {
         let device = if cfg!(feature = "webgpu") { "WebGPU" } else { "flex (processor)" };
-        let path = if self.fast_path { "fast path" } else { "ordinary operations" };
-        format!("{device}, {path}")
+        match (self.training.objective(), self.fast_path) {
+            (Objective::Head(_), true) => format!("{device}, streamed head"),
+            (Objective::Head(_), false) => format!("{device}, head by ordinary operations"),
+            _ => device.to_owned(),
+        }
     }
 
     /// How many classes there are.
@@ -64,16 +67,10 @@ impl Playground {
         CLASSES
     }
 
-    /// Whether the length of an embedding means nothing.
+    /// How an embedding is compared with a class: by `cosine`, `product` or `distance`.
     #[wasm_bindgen(getter)]
-    pub fn angular(&self) -> bool {
-        self.training.is_angular()
-    }
-
-    /// Whether the places of the classes are directions, too.
-    #[wasm_bindgen(getter)]
-    pub fn directions(&self) -> bool {
-        self.training.places_are_directions()
+    pub fn nearness(&self) -> String {
+        self.training.objective().nearness().name().to_owned()
     }
 
     /// Trains that many steps; the loss before the last of them.

@@ -82,6 +82,22 @@ def test(browser, folder, address, screenshot):
     browser.run(change % "0.3")
     browser.wait(lambda: browser.title() == "done", "a training after an error", 30)
 
+    # While it trains, another number of samples: nothing of the training before is shown, and none of the labels is wrong.
+    browser.open(f"{address}?loss=CosFace")
+    browser.wait(lambda: browser.run("return (window.shown() ?? { steps: 0 }).steps > 5"), "five steps", 30)
+    for samples in (64, 512, 100):
+        browser.run(
+            f"const field = document.getElementById('samples'); field.value = {samples};"
+            "field.dispatchEvent(new Event('change', { bubbles: true }));"
+        )
+        shown = browser.wait(lambda: browser.run("const all = window.shown(); return all && all.steps > 0 && all"), "steps", 30)
+        assert shown["samples"] == samples and browser.run(wrong) == 0, shown
+        assert all(before[0] < after[0] for before, after in zip(shown["curve"], shown["curve"][1:])), shown["curve"]
+
+    # A field that is empty or out of range is not trained with.
+    browser.run("document.getElementById('samples').value = ''; document.getElementById('again').click();")
+    assert browser.run("return document.querySelector(':invalid#samples') !== null && window.shown().samples") == 100
+
     for query in ("loss=Softmax and CenterLoss", "loss=TripletLoss", "loss=SubCenterArcFace&dimensions=3", "loss=SupConLoss&dimensions=3"):
         trained(browser, address, query.replace(" ", "%20"))
         if screenshot and "3" in query:

@@ -1,7 +1,7 @@
 //! What the page relies on, on this machine's processor.
 
 use burn::tensor::{Device, Tensor};
-use playground::{CLASSES, FEATURES, Objective, Points, Settings, Training};
+use playground::{CLASSES, FEATURES, Nearness, Objective, Points, Settings, Training};
 use serde_json::{Value, json};
 
 fn settings(loss: &str, dimensions: usize) -> Settings {
@@ -82,6 +82,18 @@ fn what_cannot_be_trained_is_refused() {
         format!("{error:#}")
     };
     let all = Objective::all(2);
+    let of = |settings: Settings| {
+        let error = Training::new(&settings, &Device::flex().autodiff()).err().expect("out of range");
+        error.to_string()
+    };
+    let good = settings("ArcFace", 2);
+    assert_eq!(of(Settings { samples: 0, ..good.clone() }), "samples: must be in [8, 4096], got 0");
+    assert_eq!(of(Settings { dimensions: 7, ..good.clone() }), "dimensions: must be 2 or 3, got 7");
+    assert_eq!(of(Settings { noise: f32::NAN, ..good.clone() }), "noise: must be in [0, 100], got NaN");
+    assert_eq!(
+        of(Settings { learning_rate: 1e300, ..good }),
+        format!("learning_rate: must be in [0, 10], got {}", 1e300)
+    );
     assert_eq!(refused("ArcFaces", json!({})), "there is no loss \"ArcFaces\"");
     assert_eq!(refused("ArcFace", all["CosFace"].clone()), "ArcFace: its settings are those of CosFace");
     let missing = refused("TripletLoss", json!({ "margin": 0.2 }));
@@ -102,7 +114,10 @@ fn center_loss_has_centers_and_pairs_have_no_places() {
     let start = numbers(training.class_places().expect("centers"));
     train(&mut training, 3);
     assert_ne!(numbers(training.class_places().expect("centers")), start);
-    assert!(!training.places_are_directions() && !training.is_angular());
+    assert_eq!(training.objective().nearness(), Nearness::Distance);
     let pairs = begin(&settings("TripletLoss", 3));
-    assert!(pairs.class_places().is_none() && pairs.is_angular());
+    assert!(pairs.class_places().is_none());
+    assert_eq!(pairs.objective().nearness(), Nearness::Distance);
+    assert_eq!(begin(&settings("ArcFace", 3)).objective().nearness(), Nearness::Cosine);
+    assert_eq!(begin(&settings("Softmax", 3)).objective().nearness(), Nearness::Product);
 }

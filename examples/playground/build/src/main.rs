@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Parser, Subcommand};
 use tiny_http::{Header, Response, Server};
 use wasm_bindgen_cli_support::Bindgen;
@@ -43,12 +43,20 @@ fn main() -> Result<()> {
     let Arguments { output, no_webgpu, command } = Arguments::parse();
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from);
     let output = output.unwrap_or_else(|| target.join("playground"));
+    // A port that is taken is told before the minutes of a build.
+    let server = match command {
+        Some(Action::Serve { port }) => {
+            let server = Server::http(("127.0.0.1", port));
+            Some(server.map_err(|error| anyhow!("port {port} cannot be listened on: {error}"))?)
+        }
+        None => None,
+    };
     build(&target, &output, !no_webgpu)?;
     println!("the page is in {}", output.display());
-    match command {
-        Some(Action::Serve { port }) => serve(&output, port),
-        None => Ok(()),
+    if let Some(server) = server {
+        serve(&output, &server);
     }
+    Ok(())
 }
 
 fn build(target: &Path, output: &Path, webgpu: bool) -> Result<()> {
@@ -107,9 +115,7 @@ fn add_target() -> Result<()> {
     Ok(())
 }
 
-fn serve(page: &Path, port: u16) -> Result<()> {
-    let server = Server::http(("127.0.0.1", port));
-    let server = server.map_err(|error| anyhow::anyhow!("port {port} cannot be listened on: {error}"))?;
+fn serve(page: &Path, server: &Server) {
     println!("open http://{}/ (Ctrl-C stops)", server.server_addr());
     for request in server.incoming_requests() {
         let path = request.url().split('?').next().unwrap_or_default().trim_start_matches('/');
@@ -122,7 +128,6 @@ fn serve(page: &Path, port: u16) -> Result<()> {
             eprintln!("{path}: {error}");
         }
     }
-    Ok(())
 }
 
 /// What lies in the page's folder, and nothing outside.
