@@ -107,7 +107,7 @@ def test(browser, folder, address, screenshot):
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--webgpu"]
     webgpu = len(arguments) < len(sys.argv) - 1
-    server, folder, address = serve(*([] if webgpu else ["--no-webgpu"]))
+    server, folder, address = serve(*(["--webgpu"] if webgpu else []))
     try:
         with Browser() as browser:
             test(browser, folder, address, arguments[0] if arguments else None)
