@@ -84,20 +84,23 @@ impl FromStr for PairsFile {
     fn from_str(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (_, first) = lines.next().context("it is empty")?;
-        let counts: Vec<usize> = fields(first).iter().filter_map(|field| field.parse().ok()).collect();
-        let [folds, per_kind] = counts[..] else {
+        let counts: Option<Vec<usize>> = fields(first.trim()).iter().map(|field| field.parse().ok()).collect();
+        let Some(&[folds, per_kind]) = counts.as_deref() else {
             bail!(
-                "line 1 must have the number of folds and of genuine pairs in a fold, such as \"10 300\", got {first:?}"
+                "line 1 must have the number of folds and of genuine pairs in a fold and nothing else, such as \
+                 \"10 300\", got {first:?}"
             );
         };
         ensure!(folds >= 2 && per_kind >= 1, "line 1 must ask for at least 2 folds of at least 1 pair, got {first:?}");
+        let asked = folds.checked_mul(per_kind).and_then(|genuine| genuine.checked_mul(2));
+        let asked = asked.with_context(|| format!("line 1 asks for more pairs than can be counted: {first:?}"))?;
         let mut pairs = Vec::new();
         for fold in 0..folds {
             for kind in [3, 4] {
                 for _ in 0..per_kind {
-                    let (place, line) = lines.next().with_context(|| {
-                        format!("line 1 asks for {} pairs, found {}", 2 * folds * per_kind, pairs.len())
-                    })?;
+                    let (place, line) = lines
+                        .next()
+                        .with_context(|| format!("line 1 asks for {asked} pairs, found {}", pairs.len()))?;
                     let pictures = pictures(line, kind).with_context(|| format!("line {}: {line:?}", place + 1))?;
                     pairs.push(NamedPair { pictures, fold });
                 }
@@ -299,7 +302,14 @@ mod tests {
             format!("{:#}", TWO_FOLDS.replacen(old, new, 1).parse::<PairsFile>().expect_err("not in the form"))
         };
         assert!(refused("2\t1", "2").contains("line 1 must have the number of folds"));
+        for more in ["2\t1\t1", "2\tabc\t1", "2\t1\tabc"] {
+            assert!(refused("2\t1", more).contains("in a fold and nothing else"), "{more}");
+        }
         assert!(refused("2\t1", "1\t2").contains("at least 2 folds"));
+        // Either product is beyond a 64-bit number.
+        for many in ["9999999999 9999999999", "9223372036854775807 2"] {
+            assert!(refused("2\t1", many).contains("line 1 asks for more pairs than can be counted"), "{many}");
+        }
         assert!(refused("2\t1", "3\t1").contains("line 1 asks for 6 pairs, found 4"));
         assert!(
             refused("Ada\t1\t4", "Ada\t1").contains("line 2: \"Ada\\t1\": a genuine pair must have a name and two")
