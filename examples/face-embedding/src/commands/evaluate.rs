@@ -57,6 +57,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
         train_seconds,
         backend: config.backend.to_string(),
         seed: config.seed,
+        trunk: Some(run.trunk_sha256()?),
     };
     metrics.print();
     if directory.is_some() {

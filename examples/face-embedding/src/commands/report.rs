@@ -20,6 +20,9 @@ pub struct Metrics {
     pub backend: String,
     /// The seed of the run.
     pub seed: u64,
+    /// The SHA-256 of the trunk that was measured; a file of an earlier version has none.
+    #[serde(default)]
+    pub trunk: Option<String>,
 }
 
 impl Metrics {

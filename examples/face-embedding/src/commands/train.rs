@@ -56,6 +56,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         train_seconds,
         backend: config.backend.to_string(),
         seed: config.seed,
+        trunk: Some(run.trunk_sha256()?),
     };
     run.finish(&metrics.to_json()?, manifest)?;
     metrics.print();

@@ -1,6 +1,6 @@
 //! A trained model, ready to embed pictures and to decide.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 
 use super::cli::{RunFlags, ThresholdFlags};
@@ -51,6 +51,8 @@ impl TrainedModel {
     }
 
     /// The threshold that was asked for, of the file that was asked for or of the run.
+    ///
+    /// Cosines of one model say nothing about another, so the file must be of this one.
     pub(super) fn threshold(&self, flags: &ThresholdFlags) -> Result<Threshold> {
         let Some(path) = &flags.thresholds else {
             return self.thresholds()?.at(flags.far).with_context(|| self.run.path().display().to_string());
@@ -60,6 +62,21 @@ impl TrainedModel {
             let run = self.run.path().display();
             format!("{} holds no thresholds; eval --run {run} --data PEOPLE --json FILE writes some", path.display())
         })?;
-        metrics.verification.thresholds.at(flags.far).with_context(|| path.display().to_string())
+        let thresholds = metrics.verification.thresholds;
+        self.check_measured(metrics.trunk.as_deref())
+            .and_then(|()| thresholds.check())
+            .and_then(|()| thresholds.at(flags.far))
+            .with_context(|| path.display().to_string())
+    }
+
+    /// Whether figures are of this trunk, by the SHA-256 that they name.
+    fn check_measured(&self, trunk: Option<&str>) -> Result<()> {
+        let (run, own) = (self.run.path().display(), self.run.trunk_sha256()?);
+        let measure = format!("eval --run {run} --data PEOPLE --json FILE measures it");
+        let Some(trunk) = trunk else {
+            bail!("does not name the trunk that was measured, and that of {run} is {own}; {measure}");
+        };
+        ensure!(trunk == own, "was measured with the trunk {trunk}, and that of {run} is {own}; {measure}");
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use embedding_eval::{EqualErrorRate, ImpostorSupport, Roc, RocPoint};
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +122,19 @@ impl Thresholds {
             at_far: self.at_far.iter().map(|(name, threshold)| (name.clone(), threshold.map(apply))).collect(),
             equal_error: self.equal_error.map(apply),
         }
+    }
+
+    /// Looks at thresholds from a file.
+    ///
+    /// # Errors
+    ///
+    /// If one is no cosine.
+    pub fn check(&self) -> Result<()> {
+        for (point, Threshold { cosine, .. }) in self.present() {
+            let name = point.describe();
+            ensure!((-1.0..=1.0).contains(&cosine), "the threshold {name} must be a cosine from -1 to 1, got {cosine}");
+        }
+        Ok(())
     }
 
     /// The threshold at an operating point.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoints::WholeCheckpoint;
 use super::epoch_table::{self, EpochRow};
 use super::files;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, sha256};
 use crate::data::face_set::FaceSet;
 use crate::data::fingerprint::{Fingerprint, fingerprints};
 use crate::model::face_model::trunk_config;
@@ -354,6 +354,17 @@ impl RunDirectory {
         let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("producer", "burn");
         trunk.save_into(&mut store).context("cannot write the trunk")?;
         self.write(TRUNK, &store.get_bytes()?, manifest)
+    }
+
+    /// The SHA-256 of the file of the trunk, which tells it from every other one.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn trunk_sha256(&self) -> Result<String> {
+        let path = self.path.join(TRUNK);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(sha256(&bytes))
     }
 
     /// The figures that were measured after the training: their file and its content, after a look whether it is as it
