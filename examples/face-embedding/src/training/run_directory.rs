@@ -125,10 +125,12 @@ impl RunDirectory {
             texts.push((name, text));
         }
 
-        // Of a run that goes on: it says that all files are there, and they will not be.
-        let manifest = self.path.join(MANIFEST);
-        if manifest.exists() {
-            std::fs::remove_file(&manifest).with_context(|| format!("cannot remove {}", manifest.display()))?;
+        // Of a run that goes on: the first says that all files are there, and they will not be; the other holds the
+        // figures of the trunk before.
+        for old in [MANIFEST, METRICS].map(|name| self.path.join(name)) {
+            if old.exists() {
+                std::fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+            }
         }
         let mut manifest = Manifest::new(config)?;
         files::write(&self.config_path(), config.to_json()?.as_bytes())?;
@@ -254,15 +256,19 @@ impl RunDirectory {
             "{path} has no {TRUNK}: its training is not finished; continue it with: train --resume --output {path}"
         );
         let manifest = self.path.join(MANIFEST);
-        if manifest.is_file() {
-            let manifest = Manifest::read(&manifest)?;
-            for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
-                manifest.check_file(&self.path, name).with_context(|| {
-                    format!("{path} cannot be used; train --resume --output {path} makes it again from its checkpoint")
-                })?;
+        ensure!(
+            manifest.is_file(),
+            "{path} has no {MANIFEST}, so whether its {TRUNK} and {METRICS} belong together cannot be told; {}",
+            match self.checkpoints_path().is_dir() {
+                true => format!("train --resume --output {path} measures it anew"),
+                false => "and it has no checkpoint to make them again from: begin a new run".to_string(),
             }
-        } else {
-            note!("warning: {path} has no {MANIFEST}: whether its files are as they were written cannot be told");
+        );
+        let manifest = Manifest::read(&manifest)?;
+        for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
+            manifest.check_file(&self.path, name).with_context(|| {
+                format!("{path} cannot be used; train --resume --output {path} makes it again from its checkpoint")
+            })?;
         }
         self.config()
     }
@@ -378,13 +384,10 @@ impl RunDirectory {
         let bytes = std::fs::read(&path).with_context(|| {
             format!("cannot read {}; train --resume --output {} measures it", path.display(), self.path.display())
         })?;
-        let manifest = self.path.join(MANIFEST);
-        if manifest.is_file() {
-            Manifest::read(&manifest)?.check(METRICS, &bytes).with_context(|| {
-                let run = self.path.display();
-                format!("{run} cannot be used; train --resume --output {run} makes it again from its checkpoint")
-            })?;
-        }
+        Manifest::read(&self.path.join(MANIFEST))?.check(METRICS, &bytes).with_context(|| {
+            let run = self.path.display();
+            format!("{run} cannot be used; train --resume --output {run} makes it again from its checkpoint")
+        })?;
         Ok((path, bytes))
     }
 
