@@ -13,10 +13,10 @@ use embedding_eval::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::rates::{Intervals, TarAtFar, tar_at_far, warn_of_few};
+use super::rates::{Intervals, RATES, TarAtFar, between, percent, tar_at_far, warn_of_few};
 
-/// The false accept rates at which VAL is reported.
-const VAL_RATES: [(&str, f64); 2] = [("1e-2", 1e-2), ("1e-3", 1e-3)];
+/// At which of the false accept rates VAL is reported: 1e-2 and 1e-3.
+const WITH_VAL: std::ops::Range<usize> = 1..3;
 
 /// Longest file of pairs that is read, in bytes.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -209,7 +209,7 @@ impl PairFigures {
         };
         let of_others = pairs.impostors() / file.folds * (file.folds - 1);
         let mut val_at_far = BTreeMap::new();
-        for (name, rate) in VAL_RATES {
+        for &(name, rate) in &RATES[WITH_VAL] {
             let val = match protocol {
                 Thresholding::Exact => k_fold_tar_at_far(pairs, &folds, rate)?,
                 Thresholding::Insightface => insightface_val_at_far(pairs, &folds, rate)?,
@@ -238,8 +238,6 @@ impl PairFigures {
 
 impl fmt::Display for PairFigures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-        let between = |[low, high]: [f64; 2]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high);
         let rule = match self.protocol {
             Thresholding::Exact => "every score is a threshold",
             Thresholding::Insightface => "on the grid of InsightFace",
@@ -265,8 +263,8 @@ impl fmt::Display for PairFigures {
             )?;
         }
         let inside = format!("{} % of {} draws of people", 100.0 * self.intervals.level, self.intervals.resamples);
-        let auc = between(self.intervals.auc);
-        writeln!(formatter, "area under ROC        {:>9}  {auc} in {inside}", percent(self.auc))?;
+        let [low, high] = self.intervals.auc;
+        writeln!(formatter, "area under ROC        {:>9.4}  {low:.4} to {high:.4} in {inside}", self.auc)?;
         write!(formatter, "equal error rate      {:>9}  {}", percent(self.eer), between(self.intervals.eer))?;
         for (rate, tar) in &self.tar_at_far {
             let Some(tar) = tar else { continue };
