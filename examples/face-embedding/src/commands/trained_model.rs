@@ -10,6 +10,7 @@ use crate::model::embed::embed;
 use crate::model::trunk::Trunk;
 use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
+use crate::training::files::quoted;
 use crate::training::run_directory::RunDirectory;
 
 /// The model of a finished run.
@@ -44,8 +45,7 @@ impl TrainedModel {
     pub(super) fn thresholds(&self) -> Result<Thresholds> {
         let (path, text) = self.run.metrics()?;
         let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
-            let run = self.run.path().display();
-            format!("{} holds no thresholds; train --resume --output {run} measures them", path.display())
+            format!("{} holds no thresholds; {} measures them", path.display(), self.run.resume_command())
         })?;
         Ok(metrics.verification.thresholds)
     }
@@ -59,8 +59,7 @@ impl TrainedModel {
         };
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
-            let run = self.run.path().display();
-            format!("{} holds no thresholds; eval --run {run} --data PEOPLE --json FILE writes some", path.display())
+            format!("{} holds no thresholds; {} writes some", path.display(), self.measure_command())
         })?;
         let thresholds = metrics.verification.thresholds;
         self.check_measured(metrics.trunk.as_deref())
@@ -69,10 +68,15 @@ impl TrainedModel {
             .with_context(|| path.display().to_string())
     }
 
+    /// What writes thresholds of this trunk on a command line.
+    fn measure_command(&self) -> String {
+        format!("eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
+    }
+
     /// Whether figures are of this trunk, by the SHA-256 that they name.
     fn check_measured(&self, trunk: Option<&str>) -> Result<()> {
         let (run, own) = (self.run.path().display(), self.run.trunk_sha256()?);
-        let measure = format!("eval --run {run} --data PEOPLE --json FILE measures it");
+        let measure = format!("{} measures it", self.measure_command());
         let Some(trunk) = trunk else {
             bail!("does not name the trunk that was measured, and that of {run} is {own}; {measure}");
         };

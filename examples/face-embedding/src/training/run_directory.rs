@@ -204,6 +204,24 @@ impl RunDirectory {
         &self.path
     }
 
+    /// What goes on with the run on a command line.
+    pub(crate) fn resume_command(&self) -> String {
+        format!("train --resume --output {}", files::quoted(&self.path))
+    }
+
+    /// Looks where a flag would have a file written.
+    ///
+    /// # Errors
+    ///
+    /// If it is one of the run's own.
+    pub(crate) fn ensure_foreign(&self, path: &Path, flag: &str) -> Result<()> {
+        let own = [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, METRICS, TRUNK, MANIFEST].map(|name| self.path.join(name));
+        let real = |path: &Path| path.canonicalize().ok();
+        let is_own = real(path).is_some_and(|path| own.iter().any(|own| real(own).as_ref() == Some(&path)));
+        ensure!(!is_own, "{flag}: {} is a file of the run itself; choose another", path.display());
+        Ok(())
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join(CONFIG)
     }
@@ -250,25 +268,29 @@ impl RunDirectory {
     ///
     /// If the run is not finished, a file is damaged, or the settings cannot be read.
     pub fn finished(&self) -> Result<TrainConfig> {
-        let path = self.path.display();
+        let (path, resume) = (self.path.display(), self.resume_command());
+        ensure!(
+            self.path.join(PEOPLE).is_file() || self.checkpoints_path().is_dir(),
+            "{path} holds no run: it has a {CONFIG}, and neither {PEOPLE} nor a checkpoint"
+        );
         ensure!(
             self.path.join(TRUNK).is_file(),
-            "{path} has no {TRUNK}: its training is not finished; continue it with: train --resume --output {path}"
+            "{path} has no {TRUNK}: its training is not finished; continue it with: {resume}"
         );
         let manifest = self.path.join(MANIFEST);
         ensure!(
             manifest.is_file(),
             "{path} has no {MANIFEST}, so whether its {TRUNK} and {METRICS} belong together cannot be told; {}",
             match self.checkpoints_path().is_dir() {
-                true => format!("train --resume --output {path} measures it anew"),
+                true => format!("{resume} measures it anew"),
                 false => "and it has no checkpoint to make them again from: begin a new run".to_string(),
             }
         );
         let manifest = Manifest::read(&manifest)?;
         for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
-            manifest.check_file(&self.path, name).with_context(|| {
-                format!("{path} cannot be used; train --resume --output {path} makes it again from its checkpoint")
-            })?;
+            manifest
+                .check_file(&self.path, name)
+                .with_context(|| format!("{path} cannot be used; {resume} makes it again from its checkpoint"))?;
         }
         self.config()
     }
@@ -381,12 +403,11 @@ impl RunDirectory {
     /// If the file cannot be read, or is damaged.
     pub fn metrics(&self) -> Result<(PathBuf, Vec<u8>)> {
         let path = self.path.join(METRICS);
-        let bytes = std::fs::read(&path).with_context(|| {
-            format!("cannot read {}; train --resume --output {} measures it", path.display(), self.path.display())
-        })?;
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("cannot read {}; {} measures it", path.display(), self.resume_command()))?;
         Manifest::read(&self.path.join(MANIFEST))?.check(METRICS, &bytes).with_context(|| {
-            let run = self.path.display();
-            format!("{run} cannot be used; train --resume --output {run} makes it again from its checkpoint")
+            let (run, resume) = (self.path.display(), self.resume_command());
+            format!("{run} cannot be used; {resume} makes it again from its checkpoint")
         })?;
         Ok((path, bytes))
     }

@@ -60,6 +60,10 @@ fn the_nearest_person_is_found_or_said_to_be_unknown() {
     fs::copy(&probe, flat.join("0.png")).expect("writable");
     let (status, _, error) = identify(&flat, "");
     assert!(status == 2 && error.contains("has pictures and no people"), "{error}");
+    fs::remove_file(flat.join("0.png")).expect("a picture");
+    let (status, _, error) = identify(&flat, "");
+    assert!(status == 2 && error.contains("holds no picture that can be used"), "{error}");
+    assert!(!error.contains("people without a usable picture"), "{error}");
     let (status, _, error) = identify(&gallery, "--top 0");
     assert!(status == 2 && error.contains("must be at least 1"), "{error}");
 }
