@@ -28,7 +28,7 @@ Exit status: 0 when all went well, and for a yes of verify and identify; 1 for t
 #[derive(Subcommand, Debug)]
 pub enum Command {
     #[command(args_override_self = true, allow_negative_numbers = true, after_help = defaults())]
-    /// Train a model; without any flag on drawn faces, in less than three minutes
+    /// Train a model; without any flag on drawn faces, in two to three minutes
     Train(Box<TrainFlags>),
     #[command(args_override_self = true)]
     /// Measure a trained model on other people

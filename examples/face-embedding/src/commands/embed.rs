@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::cli::EmbedFlags;
 use super::embeddings_file::{Format, Name, encode};
@@ -18,7 +18,10 @@ use crate::training::files;
 /// If the run or the folder cannot be read, or the file cannot be written.
 pub fn command(flags: &EmbedFlags) -> Result<()> {
     let format = Format::of(&flags.output)?;
+    let folder = flags.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    ensure!(folder.is_none_or(Path::is_dir), "--output: there is no folder to write {} to", flags.output.display());
     let model = TrainedModel::open(&flags.run)?;
+    model.run.ensure_foreign(&flags.output, "--output")?;
     let (faces, report) = folder::load_any(&flags.directory, model.config.image_size)?;
     say!("{}: {report}", flags.directory.display());
     let names: Vec<Name> =

@@ -11,7 +11,7 @@ use crate::data::face_set::FaceSet;
 use crate::data::folder::load_numbered;
 use crate::model::face_model::untrained_trunk;
 use crate::protocols::lfw::{PairFigures, PairsFile, Thresholding};
-use crate::protocols::people::{People, Seen, read_folder};
+use crate::protocols::people::{People, Seen, read_test_folder};
 use crate::protocols::verification::Protocol;
 use crate::settings::backend;
 use crate::training::epoch_table;
@@ -23,6 +23,9 @@ use crate::training::epoch_table;
 /// If the run, the folder or the file cannot be read, or has too few people or pictures.
 pub fn command(flags: &EvalFlags) -> Result<()> {
     let model = TrainedModel::open(&flags.run)?;
+    if let Some(path) = &flags.json {
+        model.run.ensure_foreign(path, "--json")?;
+    }
     say!("run: {}", model.run.path().display());
     say!("backend: {} ({})", model.config.backend, backend::describe(&model.device));
     let json = match (&flags.pairs, &flags.data) {
@@ -40,13 +43,16 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
-            let faces = read_folder(directory, config.image_size)?;
+            let faces = read_test_folder(directory, config.image_size)?;
             say!("test:  {}", seen(model, &faces));
             faces
         }
         None => People::load(config)?.test,
     };
-    let protocol = Protocol::new(&test, config.pair_seed)?;
+    let protocol = Protocol::new(&test, config.pair_seed).with_context(|| match directory {
+        Some(directory) => format!("the people of {}", directory.display()),
+        None => "the test people of the run".to_string(),
+    })?;
     let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
     let embeddings = model.embed(&test)?;
     let dim = embeddings.len() / test.faces.len();
@@ -57,6 +63,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
         train_seconds,
         backend: config.backend.to_string(),
         seed: config.seed,
+        trunk: Some(run.trunk_sha256()?),
     };
     metrics.print();
     if directory.is_some() {

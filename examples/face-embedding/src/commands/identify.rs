@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use embedding_eval::{LabelledRows, Templates, cosine_similarity, templates};
 use serde::Serialize;
 
-use super::Answer;
 use super::cli::IdentifyFlags;
 use super::trained_model::TrainedModel;
+use super::{Answer, print_answer};
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::folder::{load_any, load_picture};
 
@@ -34,7 +34,8 @@ struct Candidate<'a> {
 ///
 /// # Errors
 ///
-/// If the picture, the gallery or the run cannot be read, or the run has no such threshold.
+/// If the picture, the gallery or the run cannot be read, the run has no such threshold, or the answer cannot be
+/// written.
 pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?.cosine;
@@ -55,14 +56,15 @@ pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let answer = if person.is_some() { Answer::Yes } else { Answer::No };
     if flags.json {
         let (probe, far) = (flags.probe.display().to_string(), far.to_string());
-        say!("{}", serde_json::to_string(&Identity { probe, threshold, far, person, nearest })?);
+        print_answer(&serde_json::to_string(&Identity { probe, threshold, far, person, nearest })?)?;
         return Ok(answer);
     }
-    for Candidate { person, score, pictures } in nearest {
-        say!("{score:>7.4}  {person} ({pictures} pictures)");
-    }
-    say!("threshold {threshold:.4} ({})", far.describe());
-    say!("verdict   {}", person.map_or("unknown: nobody in the gallery is near enough".to_string(), str::to_string));
+    let line =
+        |Candidate { person, score, pictures }: Candidate| format!("{score:>7.4}  {person} ({pictures} pictures)");
+    let mut lines: Vec<String> = nearest.into_iter().map(line).collect();
+    lines.push(format!("threshold {threshold:.4} ({})", far.describe()));
+    lines.push(format!("verdict   {}", person.unwrap_or("unknown: nobody in the gallery is near enough")));
+    print_answer(&lines.join("\n"))?;
     Ok(answer)
 }
 

@@ -16,6 +16,10 @@ pub mod verify;
 mod embeddings_file;
 mod trained_model;
 
+use std::io::Write;
+
+use anyhow::Context;
+
 /// What a command that asks a question answers; the others always say yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -23,6 +27,17 @@ pub enum Answer {
     Yes,
     /// Somebody else; nobody of the gallery.
     No,
+}
+
+/// Prints the answer to a question, all of it at once. Unlike a line about progress, it must arrive: a script would take
+/// the exit status for an answer that nobody has read.
+///
+/// # Errors
+///
+/// If it cannot be written.
+fn print_answer(answer: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{answer}").and_then(|()| output.flush()).context("cannot write the answer")
 }
 
 /// Runs what the command line asks for.

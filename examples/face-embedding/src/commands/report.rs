@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::protocols::rates::percent;
 use crate::protocols::verification::Verification;
 
 /// What `metrics.json` holds; JSON has no NaN, so a figure that could not be measured is null.
@@ -20,6 +21,9 @@ pub struct Metrics {
     pub backend: String,
     /// The seed of the run.
     pub seed: u64,
+    /// The SHA-256 of the trunk that was measured; a file of an earlier version has none.
+    #[serde(default)]
+    pub trunk: Option<String>,
 }
 
 impl Metrics {
@@ -70,8 +74,4 @@ impl Metrics {
 
 fn row(name: &str, trained: String, untrained: String) {
     say!("{name:<26} {trained:>16} {untrained:>16}");
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
 }

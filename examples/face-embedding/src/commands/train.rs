@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::cli::TrainFlags;
 use super::report::Metrics;
@@ -40,7 +40,8 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
 
     let People { train, test } = People::load(&config)?;
     config.fit_to(train.faces.len())?;
-    let protocol = Protocol::new(&test, config.pair_seed)?;
+    let protocol = Protocol::new(&test, config.pair_seed)
+        .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
     let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
@@ -56,6 +57,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         train_seconds,
         backend: config.backend.to_string(),
         seed: config.seed,
+        trunk: Some(run.trunk_sha256()?),
     };
     run.finish(&metrics.to_json()?, manifest)?;
     metrics.print();

@@ -1,6 +1,6 @@
 //! A trained model, ready to embed pictures and to decide.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 
 use super::cli::{RunFlags, ThresholdFlags};
@@ -10,6 +10,7 @@ use crate::model::embed::embed;
 use crate::model::trunk::Trunk;
 use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
+use crate::training::files::quoted;
 use crate::training::run_directory::RunDirectory;
 
 /// The model of a finished run.
@@ -44,22 +45,42 @@ impl TrainedModel {
     pub(super) fn thresholds(&self) -> Result<Thresholds> {
         let (path, text) = self.run.metrics()?;
         let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
-            let run = self.run.path().display();
-            format!("{} holds no thresholds; train --resume --output {run} measures them", path.display())
+            format!("{} holds no thresholds; {} measures them", path.display(), self.run.resume_command())
         })?;
         Ok(metrics.verification.thresholds)
     }
 
     /// The threshold that was asked for, of the file that was asked for or of the run.
+    ///
+    /// Cosines of one model say nothing about another, so the file must be of this one.
     pub(super) fn threshold(&self, flags: &ThresholdFlags) -> Result<Threshold> {
         let Some(path) = &flags.thresholds else {
             return self.thresholds()?.at(flags.far).with_context(|| self.run.path().display().to_string());
         };
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let metrics: Metrics = serde_json::from_slice(&text).with_context(|| {
-            let run = self.run.path().display();
-            format!("{} holds no thresholds; eval --run {run} --data PEOPLE --json FILE writes some", path.display())
+            format!("{} holds no thresholds; {} writes some", path.display(), self.measure_command())
         })?;
-        metrics.verification.thresholds.at(flags.far).with_context(|| path.display().to_string())
+        let thresholds = metrics.verification.thresholds;
+        self.check_measured(metrics.trunk.as_deref())
+            .and_then(|()| thresholds.check())
+            .and_then(|()| thresholds.at(flags.far))
+            .with_context(|| path.display().to_string())
+    }
+
+    /// What writes thresholds of this trunk on a command line.
+    fn measure_command(&self) -> String {
+        format!("eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
+    }
+
+    /// Whether figures are of this trunk, by the SHA-256 that they name.
+    fn check_measured(&self, trunk: Option<&str>) -> Result<()> {
+        let (run, own) = (self.run.path().display(), self.run.trunk_sha256()?);
+        let measure = format!("{} measures it", self.measure_command());
+        let Some(trunk) = trunk else {
+            bail!("does not name the trunk that was measured, and that of {run} is {own}; {measure}");
+        };
+        ensure!(trunk == own, "was measured with the trunk {trunk}, and that of {run} is {own}; {measure}");
+        Ok(())
     }
 }

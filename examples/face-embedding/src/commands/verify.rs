@@ -4,9 +4,9 @@ use anyhow::Result;
 use embedding_eval::cosine_similarity;
 use serde::Serialize;
 
-use super::Answer;
 use super::cli::VerifyFlags;
 use super::trained_model::TrainedModel;
+use super::{Answer, print_answer};
 use crate::data::face_set::FaceSet;
 use crate::data::folder::load_picture;
 
@@ -26,7 +26,7 @@ struct Verdict<'a> {
 ///
 /// # Errors
 ///
-/// If a picture or the run cannot be read, or the run has no such threshold.
+/// If a picture or the run cannot be read, the run has no such threshold, or the answer cannot be written.
 pub fn command(flags: &VerifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?;
@@ -45,11 +45,11 @@ pub fn command(flags: &VerifyFlags) -> Result<Answer> {
     let (far, threshold) = (flags.threshold.far.to_string(), threshold.cosine);
     if flags.json {
         let verdict = Verdict { first: &first, second: &second, score, threshold, far, same_person };
-        say!("{}", serde_json::to_string(&verdict)?);
+        print_answer(&serde_json::to_string(&verdict)?)?;
     } else {
-        say!("score     {score:.4}");
-        say!("threshold {threshold:.4} ({})", flags.threshold.far.describe());
-        say!("verdict   {}", if same_person { "same person" } else { "different people" });
+        let (far, verdict) =
+            (flags.threshold.far.describe(), if same_person { "same person" } else { "different people" });
+        print_answer(&format!("score     {score:.4}\nthreshold {threshold:.4} ({far})\nverdict   {verdict}"))?;
     }
     Ok(if same_person { Answer::Yes } else { Answer::No })
 }

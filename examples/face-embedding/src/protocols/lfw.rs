@@ -13,10 +13,10 @@ use embedding_eval::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::rates::{Intervals, TarAtFar, tar_at_far, warn_of_few};
+use super::rates::{Intervals, RATES, TarAtFar, between, percent, tar_at_far, warn_of_few};
 
-/// The false accept rates at which VAL is reported.
-const VAL_RATES: [(&str, f64); 2] = [("1e-2", 1e-2), ("1e-3", 1e-3)];
+/// At which of the false accept rates VAL is reported: 1e-2 and 1e-3.
+const WITH_VAL: std::ops::Range<usize> = 1..3;
 
 /// Longest file of pairs that is read, in bytes.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -84,20 +84,23 @@ impl FromStr for PairsFile {
     fn from_str(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (_, first) = lines.next().context("it is empty")?;
-        let counts: Vec<usize> = fields(first).iter().filter_map(|field| field.parse().ok()).collect();
-        let [folds, per_kind] = counts[..] else {
+        let counts: Option<Vec<usize>> = fields(first.trim()).iter().map(|field| field.parse().ok()).collect();
+        let Some(&[folds, per_kind]) = counts.as_deref() else {
             bail!(
-                "line 1 must have the number of folds and of genuine pairs in a fold, such as \"10 300\", got {first:?}"
+                "line 1 must have the number of folds and of genuine pairs in a fold and nothing else, such as \
+                 \"10 300\", got {first:?}"
             );
         };
         ensure!(folds >= 2 && per_kind >= 1, "line 1 must ask for at least 2 folds of at least 1 pair, got {first:?}");
+        let asked = folds.checked_mul(per_kind).and_then(|genuine| genuine.checked_mul(2));
+        let asked = asked.with_context(|| format!("line 1 asks for more pairs than can be counted: {first:?}"))?;
         let mut pairs = Vec::new();
         for fold in 0..folds {
             for kind in [3, 4] {
                 for _ in 0..per_kind {
-                    let (place, line) = lines.next().with_context(|| {
-                        format!("line 1 asks for {} pairs, found {}", 2 * folds * per_kind, pairs.len())
-                    })?;
+                    let (place, line) = lines
+                        .next()
+                        .with_context(|| format!("line 1 asks for {asked} pairs, found {}", pairs.len()))?;
                     let pictures = pictures(line, kind).with_context(|| format!("line {}: {line:?}", place + 1))?;
                     pairs.push(NamedPair { pictures, fold });
                 }
@@ -206,7 +209,7 @@ impl PairFigures {
         };
         let of_others = pairs.impostors() / file.folds * (file.folds - 1);
         let mut val_at_far = BTreeMap::new();
-        for (name, rate) in VAL_RATES {
+        for &(name, rate) in &RATES[WITH_VAL] {
             let val = match protocol {
                 Thresholding::Exact => k_fold_tar_at_far(pairs, &folds, rate)?,
                 Thresholding::Insightface => insightface_val_at_far(pairs, &folds, rate)?,
@@ -235,8 +238,6 @@ impl PairFigures {
 
 impl fmt::Display for PairFigures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-        let between = |[low, high]: [f64; 2]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high);
         let rule = match self.protocol {
             Thresholding::Exact => "every score is a threshold",
             Thresholding::Insightface => "on the grid of InsightFace",
@@ -262,8 +263,8 @@ impl fmt::Display for PairFigures {
             )?;
         }
         let inside = format!("{} % of {} draws of people", 100.0 * self.intervals.level, self.intervals.resamples);
-        let auc = between(self.intervals.auc);
-        writeln!(formatter, "area under ROC        {:>9}  {auc} in {inside}", percent(self.auc))?;
+        let [low, high] = self.intervals.auc;
+        writeln!(formatter, "area under ROC        {:>9.4}  {low:.4} to {high:.4} in {inside}", self.auc)?;
         write!(formatter, "equal error rate      {:>9}  {}", percent(self.eer), between(self.intervals.eer))?;
         for (rate, tar) in &self.tar_at_far {
             let Some(tar) = tar else { continue };
@@ -299,7 +300,14 @@ mod tests {
             format!("{:#}", TWO_FOLDS.replacen(old, new, 1).parse::<PairsFile>().expect_err("not in the form"))
         };
         assert!(refused("2\t1", "2").contains("line 1 must have the number of folds"));
+        for more in ["2\t1\t1", "2\tabc\t1", "2\t1\tabc"] {
+            assert!(refused("2\t1", more).contains("in a fold and nothing else"), "{more}");
+        }
         assert!(refused("2\t1", "1\t2").contains("at least 2 folds"));
+        // Either product is beyond a 64-bit number.
+        for many in ["9999999999 9999999999", "9223372036854775807 2"] {
+            assert!(refused("2\t1", many).contains("line 1 asks for more pairs than can be counted"), "{many}");
+        }
         assert!(refused("2\t1", "3\t1").contains("line 1 asks for 6 pairs, found 4"));
         assert!(
             refused("Ada\t1\t4", "Ada\t1").contains("line 2: \"Ada\\t1\": a genuine pair must have a name and two")

@@ -39,7 +39,7 @@ impl People {
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
             (Some(data), Some(val_data)) => {
-                (read_folder(data, config.image_size)?, read_folder(val_data, config.image_size)?)
+                (read_folder(data, config.image_size)?, read_test_folder(val_data, config.image_size)?)
             }
         };
         say!("train: {}", describe(&train));
@@ -114,12 +114,28 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     faces.generate().split_people(config.test_people as f64 / people as f64, config.pair_seed)
 }
 
-/// Reads a folder with one sub-folder per person, and prints what became of its files.
+/// Reads a folder of people to measure on, and prints what became of its files.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read, or holds too few people or pictures.
-pub(crate) fn read_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
+/// If the folder cannot be read, or holds too few people.
+pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
+    let (faces, report) = folder::load_any(directory, image_size)?;
+    // Pictures without people are of one without a name.
+    let people = faces.people.iter().filter(|name| !name.is_empty()).count();
+    ensure!(
+        people >= FEWEST_TO_MEASURE,
+        "{} must hold at least {FEWEST_TO_MEASURE} people to measure on, each in a folder of their own; found {people} \
+         (pictures in all: {})\n{report}",
+        directory.display(),
+        faces.faces.len()
+    );
+    say!("{}: {report}", directory.display());
+    Ok(faces)
+}
+
+/// Reads a folder of people to train on, and prints what became of its files.
+fn read_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
     let (faces, report) = folder::load(directory, image_size)?;
     say!("{}: {report}", directory.display());
     Ok(faces)

@@ -7,7 +7,7 @@ use anyhow::Result;
 use embedding_eval::{Bootstrap, ImpostorSupport, Interval, Roc, bootstrap_over_people};
 use serde::{Deserialize, Serialize};
 
-/// The false accept rates at which the true accept rate is reported.
+/// The false accept rates at which the true accept rate is reported; other figures are of a part of them.
 pub(super) const RATES: [(&str, f64); 6] =
     [("1e-1", 1e-1), ("1e-2", 1e-2), ("1e-3", 1e-3), ("1e-4", 1e-4), ("1e-5", 1e-5), ("1e-6", 1e-6)];
 
@@ -19,15 +19,42 @@ const LEVEL: f64 = 0.95;
 /// to measure such a rate at all.
 pub type TarAtFar = BTreeMap<String, Option<f64>>;
 
+/// What is measured at each rate, by its name; null where it is nothing, or where there are too few impostors to
+/// measure such a rate at all.
+pub(super) fn at_rates<T>(
+    rates: &[(&str, f64)],
+    measure: impl Fn(f64) -> Result<(Option<T>, ImpostorSupport)>,
+) -> Result<BTreeMap<String, Option<T>>> {
+    let mut measured = BTreeMap::new();
+    for (name, rate) in rates {
+        let (found, support) = measure(*rate)?;
+        let measurable = support != ImpostorSupport::BelowResolution;
+        measured.insert(name.to_string(), found.filter(|_| measurable));
+    }
+    Ok(measured)
+}
+
 /// Reads the rates off a curve.
 pub(super) fn tar_at_far(curve: &Roc) -> Result<TarAtFar> {
-    let mut rates = BTreeMap::new();
-    for (name, target) in RATES {
-        let measured = curve.tar_at_far(target)?;
-        let measurable = measured.support != ImpostorSupport::BelowResolution;
-        rates.insert(name.to_string(), measurable.then_some(measured.tar));
-    }
-    Ok(rates)
+    at_rates(&RATES, |rate| {
+        let measured = curve.tar_at_far(rate)?;
+        Ok((Some(measured.tar), measured.support))
+    })
+}
+
+/// A share as text.
+pub(crate) fn percent(share: f64) -> String {
+    percent_to(2, share)
+}
+
+/// A share as text, with so many digits.
+pub(super) fn percent_to(digits: usize, share: f64) -> String {
+    format!("{:.digits$} %", 100.0 * share)
+}
+
+/// An interval of shares as text.
+pub(super) fn between([low, high]: [f64; 2]) -> String {
+    format!("{:.2} to {}", 100.0 * low, percent(high))
 }
 
 /// Says at which rates the impostor pairs are too few.
@@ -66,9 +93,9 @@ pub struct Intervals {
 impl fmt::Display for Intervals {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { level, resamples, .. } = self;
-        let between = |[low, high]: [f64; 2]| format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high);
+        let [low, high] = self.auc.map(|area| format!("{area:.4}"));
         writeln!(formatter, "{} % of {resamples} draws of other test people", 100.0 * level)?;
-        writeln!(formatter, "{:<26} {:>20}", "area under ROC", between(self.auc))?;
+        writeln!(formatter, "{:<26} {:>20}", "area under ROC", format!("{low} to {high}"))?;
         write!(formatter, "{:<26} {:>20}", "equal error rate", between(self.eer))?;
         for (rate, interval) in &self.tar_at_far {
             let Some(interval) = interval else { continue };

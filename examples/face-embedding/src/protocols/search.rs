@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use embedding_eval::{Identification, ImpostorSupport, LabelledRows, identification};
+use embedding_eval::{Identification, LabelledRows, identification};
 use serde::{Deserialize, Serialize};
 
+use super::rates::{RATES, at_rates};
 use crate::data::random::Random;
 
 /// The last rank of the CMC.
 const RANKS: usize = 10;
-/// The false positive identification rates at which misses are reported.
-const RATES: [(&str, f64); 2] = [("1e-1", 1e-1), ("1e-2", 1e-2)];
+/// At how many of the rates, as false positive identification rates, misses are reported.
+const WITH_MISSES: usize = 2;
 
 /// How well a model finds people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,12 +68,10 @@ impl SearchProtocol {
         let closed = search(&self.gallery)?;
         let cmc = (1..=RANKS.min(self.gallery.len())).filter_map(|rank| closed.recognised_within(rank)).collect();
         let open = search(&self.gallery[..self.gallery.len() / 2])?;
-        let mut fnir_at_fpir = BTreeMap::new();
-        for (name, rate) in RATES {
+        let fnir_at_fpir = at_rates(&RATES[..WITH_MISSES], |rate| {
             let measured = open.fnir_at_fpir(rate)?;
-            let measurable = measured.support != ImpostorSupport::BelowResolution;
-            fnir_at_fpir.insert(name.to_string(), measurable.then_some(measured.fnir));
-        }
+            Ok((Some(measured.fnir), measured.support))
+        })?;
         Ok(Search { gallery: self.gallery.len(), probes: self.probes.len(), cmc, fnir_at_fpir })
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow};
-use embedding_eval::{EqualErrorRate, ImpostorSupport, Roc, RocPoint};
+use anyhow::{Context, Result, anyhow, ensure};
+use embedding_eval::{EqualErrorRate, Roc, RocPoint};
 use serde::{Deserialize, Serialize};
 
-/// The false accept rates that get a threshold, by their names.
-const RATES: [(&str, f64); 4] = [("1e-1", 1e-1), ("1e-2", 1e-2), ("1e-3", 1e-3), ("1e-4", 1e-4)];
+use super::rates::{RATES, at_rates, percent, percent_to};
+
+/// How many of the rates get a threshold.
+const WITH_THRESHOLD: usize = 4;
 
 /// The name of the point of equal errors, on the command line and in messages.
 const EQUAL_ERROR: &str = "equal-error";
@@ -94,13 +96,10 @@ impl Thresholds {
     ///
     /// None for the rates above.
     pub(super) fn new(curve: &Roc) -> Result<Self> {
-        let mut at_far = BTreeMap::new();
-        for (name, rate) in RATES {
+        let at_far = at_rates(&RATES[..WITH_THRESHOLD], |rate| {
             let point = curve.tar_at_far(rate)?;
-            let measurable = point.support != ImpostorSupport::BelowResolution;
-            let threshold = Threshold::new(point.threshold, point.far, point.tar).filter(|_| measurable);
-            at_far.insert(name.to_string(), threshold);
-        }
+            Ok((Threshold::new(point.threshold, point.far, point.tar), point.support))
+        })?;
         let EqualErrorRate { nearest: RocPoint { threshold, far, tar, .. }, .. } = curve.equal_error_rate();
         Ok(Self {
             genuine_pairs: curve.genuine(),
@@ -124,6 +123,19 @@ impl Thresholds {
         }
     }
 
+    /// Looks at thresholds from a file.
+    ///
+    /// # Errors
+    ///
+    /// If one is no cosine.
+    pub fn check(&self) -> Result<()> {
+        for (point, Threshold { cosine, .. }) in self.present() {
+            let name = point.describe();
+            ensure!((-1.0..=1.0).contains(&cosine), "the threshold {name} must be a cosine from -1 to 1, got {cosine}");
+        }
+        Ok(())
+    }
+
     /// The threshold at an operating point.
     ///
     /// # Errors
@@ -132,10 +144,7 @@ impl Thresholds {
     pub fn at(&self, point: OperatingPoint) -> Result<Threshold> {
         let found = match point {
             OperatingPoint::EqualError => self.equal_error,
-            OperatingPoint::FalseAcceptRate(rate) => {
-                let of_rate = |(name, _): &(&String, _)| name.parse() == Ok(rate);
-                self.at_far.iter().find(of_rate).and_then(|(_, threshold)| *threshold)
-            }
+            OperatingPoint::FalseAcceptRate(rate) => self.of_rate(rate).flatten(),
         };
         found.with_context(|| {
             let has: Vec<String> = self.present().map(|(point, _)| point.to_string()).collect();
@@ -144,11 +153,16 @@ impl Thresholds {
         })
     }
 
+    /// None if the rate is not kept, and none inside if it has no threshold.
+    fn of_rate(&self, rate: f64) -> Option<Option<Threshold>> {
+        self.at_far.iter().find(|(name, _)| name.parse() == Ok(rate)).map(|(_, threshold)| *threshold)
+    }
+
     fn why_not(&self, point: OperatingPoint) -> String {
         let OperatingPoint::FalseAcceptRate(rate) = point else {
             return "errors would be equal where nobody is accepted".to_string();
         };
-        if RATES.iter().all(|&(_, known)| known != rate) {
+        if self.of_rate(rate).is_none() {
             return "thresholds are kept for a few rates only".to_string();
         }
         if 1.0 / self.impostor_pairs as f64 > rate {
@@ -179,15 +193,14 @@ impl fmt::Display for Thresholds {
         for (point, threshold) in self.present() {
             let name = match point {
                 OperatingPoint::FalseAcceptRate(rate) => format!("at FAR {rate:e}"),
-                OperatingPoint::EqualError => "at equal errors".to_string(),
+                OperatingPoint::EqualError => point.describe(),
             };
-            let percent = |share: f64, digits| format!("{:.digits$} %", 100.0 * share);
             write!(
                 formatter,
                 "\n{name:<26} {:>16.4} {:>16} {:>16}",
                 threshold.cosine,
-                percent(threshold.false_accept_rate, 3),
-                percent(threshold.true_accept_rate, 2)
+                percent_to(3, threshold.false_accept_rate),
+                percent(threshold.true_accept_rate)
             )?;
         }
         for (name, _) in self.at_far.iter().filter(|(_, threshold)| threshold.is_none()) {
@@ -231,6 +244,11 @@ mod tests {
         );
         let error = found.at(OperatingPoint::FalseAcceptRate(0.3)).expect_err("no such rate").to_string();
         assert!(error.contains("for 3e-1: thresholds are kept for a few rates only"), "{error}");
+        // As a file may have it.
+        let mut without = found;
+        without.at_far.remove("1e-1");
+        let error = without.at(OperatingPoint::FalseAcceptRate(0.1)).expect_err("it is missing").to_string();
+        assert!(error.contains("for 1e-1: thresholds are kept for a few rates only; there is: equal-error"), "{error}");
     }
 
     #[test]

@@ -75,8 +75,7 @@ impl Protocol {
         let people = faces.people.len();
         ensure!(
             people >= 2 * PEOPLE_PER_FOLD,
-            "measuring needs at least {} people, found {people}; hold back more of --data with --held-out-share, or give \
-             others with --val-data",
+            "measuring needs at least {} people, found {people}",
             2 * PEOPLE_PER_FOLD
         );
         let everybody: Vec<usize> = faces.faces.iter().map(|face| face.person).collect();

@@ -24,6 +24,13 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// A path as an argument of a command line in a message, which a shell takes for one.
+pub(crate) fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:,=@%".contains(&byte);
+    if path.bytes().all(is_plain) && !path.is_empty() { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
 /// Removes what a kill left of files that were being written; nobody else may write into the folder. Returns how many.
 ///
 /// # Errors
@@ -51,6 +58,13 @@ fn is_aside(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
+        for (path, expected) in [("runs/a-2", "runs/a-2"), ("my run", "'my run'"), ("Ada's $x", r"'Ada'\''s $x'")] {
+            assert_eq!(quoted(Path::new(path)), expected);
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_left_aside() {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoints::WholeCheckpoint;
 use super::epoch_table::{self, EpochRow};
 use super::files;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, sha256};
 use crate::data::face_set::FaceSet;
 use crate::data::fingerprint::{Fingerprint, fingerprints};
 use crate::model::face_model::trunk_config;
@@ -125,10 +125,12 @@ impl RunDirectory {
             texts.push((name, text));
         }
 
-        // Of a run that goes on: it says that all files are there, and they will not be.
-        let manifest = self.path.join(MANIFEST);
-        if manifest.exists() {
-            std::fs::remove_file(&manifest).with_context(|| format!("cannot remove {}", manifest.display()))?;
+        // Of a run that goes on: the first says that all files are there, and they will not be; the other holds the
+        // figures of the trunk before.
+        for old in [MANIFEST, METRICS].map(|name| self.path.join(name)) {
+            if old.exists() {
+                std::fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+            }
         }
         let mut manifest = Manifest::new(config)?;
         files::write(&self.config_path(), config.to_json()?.as_bytes())?;
@@ -202,6 +204,24 @@ impl RunDirectory {
         &self.path
     }
 
+    /// What goes on with the run on a command line.
+    pub(crate) fn resume_command(&self) -> String {
+        format!("train --resume --output {}", files::quoted(&self.path))
+    }
+
+    /// Looks where a flag would have a file written.
+    ///
+    /// # Errors
+    ///
+    /// If it is one of the run's own.
+    pub(crate) fn ensure_foreign(&self, path: &Path, flag: &str) -> Result<()> {
+        let own = [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, METRICS, TRUNK, MANIFEST].map(|name| self.path.join(name));
+        let real = |path: &Path| path.canonicalize().ok();
+        let is_own = real(path).is_some_and(|path| own.iter().any(|own| real(own).as_ref() == Some(&path)));
+        ensure!(!is_own, "{flag}: {} is a file of the run itself; choose another", path.display());
+        Ok(())
+    }
+
     fn config_path(&self) -> PathBuf {
         self.path.join(CONFIG)
     }
@@ -248,21 +268,29 @@ impl RunDirectory {
     ///
     /// If the run is not finished, a file is damaged, or the settings cannot be read.
     pub fn finished(&self) -> Result<TrainConfig> {
-        let path = self.path.display();
+        let (path, resume) = (self.path.display(), self.resume_command());
+        ensure!(
+            self.path.join(PEOPLE).is_file() || self.checkpoints_path().is_dir(),
+            "{path} holds no run: it has a {CONFIG}, and neither {PEOPLE} nor a checkpoint"
+        );
         ensure!(
             self.path.join(TRUNK).is_file(),
-            "{path} has no {TRUNK}: its training is not finished; continue it with: train --resume --output {path}"
+            "{path} has no {TRUNK}: its training is not finished; continue it with: {resume}"
         );
         let manifest = self.path.join(MANIFEST);
-        if manifest.is_file() {
-            let manifest = Manifest::read(&manifest)?;
-            for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
-                manifest.check_file(&self.path, name).with_context(|| {
-                    format!("{path} cannot be used; train --resume --output {path} makes it again from its checkpoint")
-                })?;
+        ensure!(
+            manifest.is_file(),
+            "{path} has no {MANIFEST}, so whether its {TRUNK} and {METRICS} belong together cannot be told; {}",
+            match self.checkpoints_path().is_dir() {
+                true => format!("{resume} measures it anew"),
+                false => "and it has no checkpoint to make them again from: begin a new run".to_string(),
             }
-        } else {
-            note!("warning: {path} has no {MANIFEST}: whether its files are as they were written cannot be told");
+        );
+        let manifest = Manifest::read(&manifest)?;
+        for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
+            manifest
+                .check_file(&self.path, name)
+                .with_context(|| format!("{path} cannot be used; {resume} makes it again from its checkpoint"))?;
         }
         self.config()
     }
@@ -356,6 +384,17 @@ impl RunDirectory {
         self.write(TRUNK, &store.get_bytes()?, manifest)
     }
 
+    /// The SHA-256 of the file of the trunk, which tells it from every other one.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn trunk_sha256(&self) -> Result<String> {
+        let path = self.path.join(TRUNK);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(sha256(&bytes))
+    }
+
     /// The figures that were measured after the training: their file and its content, after a look whether it is as it
     /// was written.
     ///
@@ -364,16 +403,12 @@ impl RunDirectory {
     /// If the file cannot be read, or is damaged.
     pub fn metrics(&self) -> Result<(PathBuf, Vec<u8>)> {
         let path = self.path.join(METRICS);
-        let bytes = std::fs::read(&path).with_context(|| {
-            format!("cannot read {}; train --resume --output {} measures it", path.display(), self.path.display())
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("cannot read {}; {} measures it", path.display(), self.resume_command()))?;
+        Manifest::read(&self.path.join(MANIFEST))?.check(METRICS, &bytes).with_context(|| {
+            let (run, resume) = (self.path.display(), self.resume_command());
+            format!("{run} cannot be used; {resume} makes it again from its checkpoint")
         })?;
-        let manifest = self.path.join(MANIFEST);
-        if manifest.is_file() {
-            Manifest::read(&manifest)?.check(METRICS, &bytes).with_context(|| {
-                let run = self.path.display();
-                format!("{run} cannot be used; train --resume --output {run} makes it again from its checkpoint")
-            })?;
-        }
         Ok((path, bytes))
     }
 

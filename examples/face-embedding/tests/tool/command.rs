@@ -109,6 +109,29 @@ fn a_missing_run_is_an_error() {
 }
 
 #[test]
+fn a_folder_that_is_no_run_is_told_from_one_that_is_not_finished() {
+    let folder = fresh("foreign").join("my models");
+    std::fs::create_dir_all(&folder).expect("the test folder is writable");
+    std::fs::write(folder.join("config.json"), "{}").expect("the test folder is writable");
+    let eval = || {
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+            .args(["eval".as_ref(), "--run".as_ref(), folder.as_os_str()])
+            .output()
+            .expect("the binary starts");
+        assert_eq!(command.status.code(), Some(2));
+        String::from_utf8_lossy(&command.stderr).into_owned()
+    };
+    let error = eval();
+    assert!(
+        error.contains("holds no run: it has a config.json, and neither") && !error.contains("--resume"),
+        "{error}"
+    );
+    std::fs::write(folder.join("people.json"), "[]").expect("the test folder is writable");
+    let error = eval();
+    assert!(error.contains(&format!("continue it with: train --resume --output '{}'", folder.display())), "{error}");
+}
+
+#[test]
 fn two_processes_do_not_train_in_one_folder() {
     let output = fresh("twins").join("run");
     std::fs::create_dir_all(&output).expect("the test folder is writable");

@@ -102,6 +102,35 @@ fn a_flipped_bit_in_the_trunk_is_seen_and_made_good() {
 }
 
 #[test]
+fn figures_without_a_manifest_are_not_used() {
+    let output = finished("no_manifest");
+    let path = output.display();
+    fs::remove_file(output.join("manifest.json")).expect("it was written");
+    let error = refused(&format!("eval --model {path}"));
+    assert!(error.contains("has no manifest.json") && error.contains("measures it anew"), "{error}");
+    run(&format!("train --resume --output {path}")).expect("the checkpoint is whole");
+    run(&format!("eval --model {path}")).expect("it is measured");
+
+    fs::remove_file(output.join("manifest.json")).expect("it was written");
+    fs::remove_dir_all(output.join("checkpoint")).expect("it was written");
+    let error = refused(&format!("eval --model {path}"));
+    assert!(error.contains("it has no checkpoint") && error.contains("begin a new run"), "{error}");
+}
+
+#[test]
+fn a_run_that_is_prolonged_and_killed_has_no_figures_of_the_trunk_before() {
+    let output = finished("prolonged");
+    // The table of epochs cannot be written to, so the run ends after its beginning, as by a kill.
+    fs::remove_file(output.join("metrics.csv")).expect("it was written");
+    fs::create_dir(output.join("metrics.csv")).expect("writable");
+    refused(&format!("train --resume --epochs 3 --output {}", output.display()));
+    let config = fs::read_to_string(output.join("config.json")).expect("it was written");
+    assert!(config.contains("\"epochs\": 3"), "{config}");
+    assert!(!output.join("metrics.json").exists() && !output.join("manifest.json").exists());
+    assert!(refused(&format!("eval --model {}", output.display())).contains("has no manifest.json"));
+}
+
+#[test]
 fn settings_that_were_edited_are_told() {
     let output = finished("edited");
     let path = output.display();

@@ -57,6 +57,10 @@ fn embeddings_are_written_in_every_format_with_their_names() {
     let embed_wrongly =
         |data: &str, file: &str| refused(&format!("embed {data} --output {file} --run {}", output.display()));
     assert!(embed_wrongly("flat", "a.txt").contains("must end in .safetensors, .npy or .csv"));
+    let error = embed_wrongly("nowhere", "nodir/a.csv");
+    assert!(error.contains("--output: there is no folder to write nodir/a.csv to"), "{error}");
+    let own = output.join("trunk.safetensors").display().to_string();
+    assert!(embed_wrongly("nowhere", &own).contains("is a file of the run itself"));
     let empty = folder.join("empty");
     fs::create_dir(&empty).expect("writable");
     assert!(embed_wrongly(&empty.display().to_string(), "a.csv").contains("holds no picture that can be used"));

@@ -25,7 +25,31 @@ fn corrupt_files_are_skipped_and_the_rest_trains() {
     let text = run(&format!("eval --run {} --data {} --json {}", output.display(), others.display(), json.display()))
         .expect("other people can be measured");
     assert!(text.contains("The thresholds of the run, on these people:"), "{text}");
+    // The area and its interval are in one unit.
+    let areas: Vec<&str> = text.lines().filter(|line| line.starts_with("area under ROC")).collect();
+    assert!(areas.len() == 2 && !areas.concat().contains('%') && areas[1].contains(" to "), "{areas:?}");
     assert!(metrics(&json).verification.auc.is_finite());
+
+    // Nor are three people enough, and the advice is of flags that there are.
+    for person in 3..6 {
+        fs::remove_dir_all(others.join(format!("person {person}"))).expect("a person");
+    }
+    let error = refused(&format!("eval --run {} --data {}", output.display(), others.display()));
+    assert!(error.contains("must hold at least 4 people to measure on"), "{error}");
+    assert!(error.contains("found 3 (pictures in all: 15)") && !error.contains("--held-out-share"), "{error}");
+    let flat = folder.join("flat");
+    fs::rename(others.join("person 0"), &flat).expect("writable");
+    let error = refused(&format!("eval --run {} --data {}", output.display(), flat.display()));
+    assert!(error.contains("found 0 (pictures in all: 5)"), "{error}");
+
+    // What the run itself has written is left as it is.
+    for own in ["metrics.json", "../run/trunk.safetensors"] {
+        let file = output.join(own);
+        let before = fs::read(&file).expect("it was written");
+        let error = refused(&format!("eval --run {} --json {}", output.display(), file.display()));
+        assert!(error.contains("--json: ") && error.contains("is a file of the run itself"), "{error}");
+        assert!(fs::read(&file).expect("still there") == before);
+    }
 }
 
 #[test]

@@ -45,6 +45,19 @@ fn outcome(line: &str) -> (i32, String, String) {
     (output.status.code().expect("it was not killed"), text(&output.stdout), text(&output.stderr))
 }
 
+/// Runs a command line whose answer nobody can write down, where there is such a device.
+fn to_full_disk(line: &str) {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let command = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+        .args(line.split_whitespace())
+        .stdout(full)
+        .output()
+        .expect("the binary starts");
+    let error = String::from_utf8_lossy(&command.stderr);
+    assert!(error.contains("cannot write the answer"), "{error}");
+    assert_eq!(command.status.code(), Some(2), "{error}");
+}
+
 /// Drawn faces as files, one folder per person.
 fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
     let size = 24;

@@ -1,9 +1,9 @@
 //! `verify`: the score, the threshold, the verdict and the exit status.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{TINY, fresh, outcome, run, with_cosine, write_people};
+use super::{TINY, fresh, metrics, outcome, run, to_full_disk, with_cosine, write_people};
 
 /// A finished run, and the drawn pictures of two people: 0.png and 3.png of the first, 6.png of the second.
 fn run_and_pictures(name: &str) -> (PathBuf, PathBuf) {
@@ -32,7 +32,7 @@ fn the_verdict_and_the_exit_status_follow_from_score_and_threshold() {
     assert_eq!(verdict["same_person"], number("score") >= number("threshold"), "{text}");
     assert_eq!((verdict["far"].as_str(), status), (Some("1e-1"), i32::from(verdict["same_person"] == false)));
     assert!(verdict["first"].as_str().is_some_and(|file| file.ends_with("0.png")), "{text}");
-    let stored = super::metrics(&output.join("metrics.json")).verification.thresholds.at_far["1e-1"];
+    let stored = metrics(&output.join("metrics.json")).verification.thresholds.at_far["1e-1"];
     assert_eq!(number("threshold"), stored.expect("540 impostor pairs measure 1 in 10").cosine);
 
     // A threshold at, right below and right above the score; the score of two pictures does not depend on their order.
@@ -45,6 +45,11 @@ fn the_verdict_and_the_exit_status_follow_from_score_and_threshold() {
         let (found, text, error) = verify("6.png", "0.png", &format!("--thresholds {}", file.display()));
         assert!(text.contains(words) && text.contains("at a false accept rate of 1e-1"), "{text}{error}");
         assert_eq!(found, status, "{text}");
+    }
+
+    for flags in ["", "--json"] {
+        let [first, second] = ["3.png", "3.png"].map(|file| folder.join(file).display().to_string());
+        to_full_disk(&format!("verify {first} {second} --run {} --far 0.1 {flags}", output.display()));
     }
 
     let (status, text, notes) = verify("3.png", "3.png", "");
@@ -70,6 +75,29 @@ fn what_cannot_be_answered_has_status_two_and_a_reason() {
     assert!(refused("missing.png", "--far 0.1").contains("missing.png cannot be read"));
     let error = refused("6.png", &format!("--thresholds {}", output.join("config.json").display()));
     assert!(error.contains("config.json holds no thresholds") && error.contains("--json FILE writes some"), "{error}");
+
+    // Of another model, of one that is not named, and with a number that is no cosine.
+    let other = output.with_file_name("other");
+    run(&format!("train {TINY} --seed 6 --output {}", other.display())).expect("a tiny run works");
+    let of_file = |file: &Path| refused("6.png", &format!("--far 0.1 --thresholds {}", file.display()));
+    let [own, foreign] =
+        [&output, &other].map(|run| metrics(&run.join("metrics.json")).trunk.expect("it was measured"));
+    let error = of_file(&other.join("metrics.json"));
+    assert!(error.contains(&format!("was measured with the trunk {foreign}")), "{error}");
+    assert!(error.contains(&format!("that of {} is {own}", output.display())), "{error}");
+    let text = fs::read_to_string(output.join("metrics.json")).expect("it was written");
+    let nameless = folder.join("nameless.json");
+    fs::write(&nameless, text.replace("\"trunk\"", "\"another\"")).expect("writable");
+    let error = of_file(&nameless);
+    assert!(error.contains("nameless.json: does not name the trunk that was measured"), "{error}");
+    assert!(error.contains(&own), "{error}");
+    for cosine in [1.5, -1.0001] {
+        let error = of_file(&with_cosine(&output, cosine));
+        assert!(
+            error.contains("the threshold at a false accept rate of 1e-1 must be a cosine from -1 to 1"),
+            "{error}"
+        );
+    }
 
     let figures = output.join("metrics.json");
     let text = fs::read_to_string(&figures).expect("it was written");

@@ -41,7 +41,7 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
     ensure!(
         set.people.len() >= 2 && set.pictures_per_person().iter().any(|&pictures| pictures >= 2),
         "{} must hold at least two people, one of them with two pictures or more; found \
-         {} people with {} pictures in all\n{report}",
+         {} (pictures in all: {})\n{report}",
         dir.display(),
         set.people.len(),
         set.faces.len()
@@ -164,7 +164,7 @@ fn collect(listing: Listing, pictures: Vec<Outcome>, size: usize) -> (FaceSet, F
         }
         if set.faces.len() > kept_before {
             set.people.push(person.name);
-        } else {
+        } else if !person.name.is_empty() {
             report.empty_people.push(person.path);
         }
     }

@@ -342,14 +342,14 @@ fn same_picture_under_two_names_is_a_warning() {
 #[test]
 fn folder_without_enough_people_says_what_was_found() {
     let folder = TemporaryFolder::new();
-    assert!(folder.message().contains("found 0 people with 0 pictures"));
+    assert!(folder.message().contains("found 0 (pictures in all: 0)"));
     folder.add("ann/1.png", &encoded(&picture(1), ImageFormat::Png));
     folder.add("bob/1.png", b"no");
     let message = folder.message();
-    assert!(message.contains("found 1 people with 1 pictures"), "{message}");
+    assert!(message.contains("found 1 (pictures in all: 1)"), "{message}");
     assert!(message.contains("1.png\": not a picture"), "{message}");
     folder.add("bob/1.png", &encoded(&picture(2), ImageFormat::Png));
-    assert!(folder.message().contains("found 2 people with 2 pictures"));
+    assert!(folder.message().contains("found 2 (pictures in all: 2)"));
     folder.add("bob/2.png", &encoded(&picture(3), ImageFormat::Png));
     assert_eq!(folder.load().0.faces.len(), 3);
 }
