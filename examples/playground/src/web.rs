@@ -130,7 +130,7 @@ async fn device() -> Result<Device, JsError> {
     if let Some(device) = DEVICE.with_borrow(Clone::clone) {
         return Ok(device);
     }
-    let device = burn::wgpu::WgpuOptions::default().init_async().await?.autodiff();
+    let device = burn::tensor::wgpu::WgpuOptions::default().init_async().await?.autodiff();
     DEVICE.set(Some(device.clone()));
     Ok(device)
 }
