@@ -3,7 +3,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig, Relu};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{CLASSES, FEATURES, Objective, Points};
@@ -11,7 +11,7 @@ use crate::{CLASSES, FEATURES, Objective, Points};
 const HIDDEN: usize = 64;
 
 /// What a [`Training`] is of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The name of the loss, see [`Objective::all`].

@@ -29,7 +29,7 @@ pub struct Augmentation {
 }
 
 impl Augmentation {
-    /// What photographs take; see the README for what each part brings.
+    /// What photographs take: the mix that docs/measured.md was measured with. What each part brings was not.
     const PHOTOGRAPHS: Self = Self {
         mirror: Some(true),
         rotation: Some(0.17),

@@ -307,6 +307,38 @@ mod tests {
         assert_eq!(back, config);
     }
 
+    /// By hand: 850 steps of 4 batches are 213 epochs, and of 62 they are 14.
+    #[test]
+    fn batch_and_length_suit_the_pictures() {
+        let fit = |mut config: TrainConfig, pictures| config.fit_to(pictures).map(|()| config.length());
+        let of = |pictures| fit(TrainConfig::default(), pictures).expect("enough pictures");
+        assert_eq!(of(200), (213, 50));
+        assert_eq!(of(4000), (14, 64));
+        assert_eq!(of(100_000), (14, 64));
+        assert_eq!(of(3), (850, 2));
+        let given = TrainConfig { epochs: Some(2), batch_size: Some(20), ..TrainConfig::default() };
+        assert_eq!(fit(given.clone(), 100).expect("enough pictures"), (2, 20));
+        let error = fit(given, 19).expect_err("fewer than a batch");
+        assert_eq!(error.to_string(), "batch_size: must be at most the number of training pictures, 19, got 20");
+    }
+
+    #[test]
+    fn photographs_are_changed_more_than_drawn_faces() {
+        let of = |data: Option<PathBuf>| {
+            let config = TrainConfig { data, ..TrainConfig::default() };
+            config.resolve().expect("the settings are in range").augmentation
+        };
+        let (drawn, photographs) = (of(None), of(Some("faces".into())));
+        assert_eq!((drawn.erasing, drawn.rotation, drawn.shift), (Some(0.0), Some(0.0), Some(0.0625)));
+        assert_eq!(
+            (photographs.erasing, photographs.rotation, photographs.shift),
+            (Some(0.5), Some(0.17), Some(0.0625))
+        );
+        let given = Augmentation { blur: Some(1.5), ..Augmentation::default() };
+        let error = TrainConfig { augmentation: given, ..TrainConfig::default() }.resolve().expect_err("more than all");
+        assert_eq!(error.to_string(), "blur: must be in [0, 1], got 1.5");
+    }
+
     #[test]
     fn an_unknown_field_is_named() {
         let error = TrainConfig::from_json(r#"{"epoch": 3}"#).expect_err("the field is epochs");
