@@ -102,6 +102,18 @@ def with_references(make_loss):
     return make
 
 
+def linear_cross_entropy(whole):
+    """In chunks, or with all logits in memory."""
+
+    def make(rows, columns, classes):
+        hidden, weight = torch.randn(rows, columns), torch.randn(classes, columns) * 0.02
+        labels = torch.arange(rows) * 7919 % classes
+        options = None if whole else torch.nn.LinearCrossEntropyOptions()
+        return gradient_step(lambda: F.linear_cross_entropy(hidden, weight, labels, options=options), hidden, weight)
+
+    return make
+
+
 def focal(logits, labels, gamma=2.0):
     log_p = F.log_softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
     return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
@@ -327,6 +339,8 @@ def metric_learning():
 PLAIN = {
     "cross-entropy": of_classes(F.cross_entropy),
     "focal": of_classes(focal),
+    "linear-cross-entropy": linear_cross_entropy(whole=False),
+    "linear-cross-entropy-whole": linear_cross_entropy(whole=True),
     "cross-entropy-soft": of_soft_targets(F.cross_entropy),
     "focal-soft": of_soft_targets(soft_focal),
     "poly": of_classes(poly),

@@ -57,6 +57,7 @@
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
 //! | image and text, query and document | [`InfoNceLoss`] on [`Pairs::aligned`] | a learned [`Temperature`] |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
+//! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail |
 //! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |
 //! | classes with wrong labels | [`GeneralizedCrossEntropyLoss`] | a smaller `q` for cleaner labels |
 //! | numbers with outliers | [`HuberLoss`], [`LogCoshLoss`], [`CharbonnierLoss`] | [`QuantileLoss`] for intervals |

@@ -35,7 +35,7 @@ let waiting = false;
 async function train() {
   if (waiting) return;
   waiting = true;
-  let round = 1; // Steps between two pictures.
+  let round = 1; // Steps between two pictures, of which there are some thirty a second: drawing takes a core, too.
   while (running && steps < limit) {
     const count = Math.min(round, limit - steps);
     const before = performance.now();
@@ -43,7 +43,7 @@ async function train() {
     const took = performance.now() - before;
     spent += took;
     steps += count;
-    round = Math.max(1, Math.min(2 * round, Math.floor(count * 15 / Math.max(took, 0.1))));
+    round = Math.max(1, Math.min(2 * round, Math.floor(count * 30 / Math.max(took, 0.1))));
     await show(loss);
     await turn();
   }

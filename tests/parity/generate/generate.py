@@ -18,6 +18,7 @@ FAMILIES = (
     "center",
     "distance",
     "classification",
+    "linear",
     "regression",
     "pairwise",
     "softmax_pairs",

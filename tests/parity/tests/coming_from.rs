@@ -26,7 +26,7 @@ fn known() -> BTreeSet<String> {
         AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
         CenterInvariantRegularizer, CentersConfig, CircleLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
-        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LogCoshLoss, LpLoss,
+        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LogCoshLoss, LpLoss,
         LpRegularizer, MarginLoss, MeanAbsolutePercentageErrorLoss, MeanSquaredLogarithmicErrorLoss, MseLoss,
         MulticlassHingeLoss, MultiSimilarityLoss, MultiSimilarityMiner, NPairsLoss, NormalizedSoftmaxLoss, PairMarginMiner,
         PairScore, Pairs, PoissonNllLoss, ProxyAnchorLoss, ProxyNcaLoss, RegularFaceRegularizer, ShardedHead, SmoothL1Loss,

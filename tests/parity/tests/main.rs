@@ -18,6 +18,7 @@ mod gradients;
 mod hostile;
 mod labels;
 mod laws;
+mod linear_cross_entropy;
 mod log_odds;
 mod margin_adaptive;
 mod margin_plain;

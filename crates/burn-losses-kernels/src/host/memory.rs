@@ -60,6 +60,30 @@ impl<E: Copy> Strided<'_, E> {
         }
     }
 
+    /// Rows from `start` on, of `columns` numbers each.
+    #[inline(always)]
+    pub(crate) fn copy_rows<T>(&self, start: usize, columns: usize, into: &mut [T])
+    where
+        E: Key<T>,
+    {
+        /// Of a square that fits the first-level cache on both sides.
+        const SIDE: usize = 16;
+        if self.row_stride != 1 || self.column_stride == 1 {
+            into.chunks_exact_mut(columns).enumerate().for_each(|(row, into)| self.copy_row(start + row, into));
+            return;
+        }
+        // Columns lie there one after the other, each in one piece.
+        for (rows, into) in (start..).step_by(SIDE).zip(into.chunks_mut(SIDE * columns)) {
+            let side = into.len() / columns;
+            for column in 0..columns {
+                let from = (self.offset + rows as isize + column as isize * self.column_stride) as usize;
+                for (row, &number) in self.numbers[from..from + side].iter().enumerate() {
+                    into[row * columns + column] = number.widen();
+                }
+            }
+        }
+    }
+
     /// The numbers of a row: as they lie there, or copied into `room` where there are gaps between them.
     #[inline(always)]
     pub(crate) fn row<'a>(&'a self, row: usize, columns: usize, room: &'a mut Vec<E>) -> &'a [E]

@@ -20,6 +20,7 @@ struct State<B: Backend> {
     keys: NodeId,
     bias: Option<NodeId>,
     rows: Maybe<B>,
+    weights: Maybe<B>,
     labels: IntTensor<B>,
     key_labels: IntTensor<B>,
     results: Results<B>,
@@ -30,11 +31,11 @@ impl<B: ScoreKernels> Backward<B, 3> for Scores {
     type State = State<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Registered, checkpointer: &mut Checkpointer) {
-        let State { queries, keys, bias, rows, labels, key_labels, results, plan } = ops.state;
+        let State { queries, keys, bias, rows, weights, labels, key_labels, results, plan } = ops.state;
         let gradient = grads.consume::<B>(&ops.node);
         let mut value = |node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node);
         let (queries, keys, bias) = (value(queries), value(keys), bias.map(value).into());
-        let batch = Batch { queries, keys, bias, rows, labels, key_labels, plan };
+        let batch = Batch { queries, keys, bias, rows, weights, labels, key_labels, plan };
         let [of_queries, of_keys, of_bias] = ops.parents;
         let wanted = Wanted { queries: of_queries.is_some(), keys: of_keys.is_some(), bias: of_bias.is_some() };
 
@@ -49,8 +50,11 @@ impl<B: ScoreKernels> Backward<B, 3> for Scores {
 
 impl<B: ScoreKernels + ScoreOps, C: CheckpointStrategy> ScoreOps for Autodiff<B, C> {
     fn scores(batch: Batch<Self>) -> FloatTensor<Self> {
-        let Batch { queries, keys, bias, rows, labels, key_labels, plan } = batch;
-        let rows: Maybe<B> = rows.as_option().map(|rows| rows.clone().into_primitive()).into();
+        let Batch { queries, keys, bias, rows, weights, labels, key_labels, plan } = batch;
+        let constant = |numbers: Maybe<Self>| -> Maybe<B> {
+            numbers.as_option().map(|numbers| numbers.clone().into_primitive()).into()
+        };
+        let (rows, weights) = (constant(rows), constant(weights));
         // The number of parents is fixed: where there is no bias, something without a gradient stands in.
         let bias_node = match &bias {
             Maybe::Just(bias) => bias.node(),
@@ -59,8 +63,9 @@ impl<B: ScoreKernels + ScoreOps, C: CheckpointStrategy> ScoreOps for Autodiff<B,
         let inner = |bias: Maybe<Self>, queries: FloatTensor<Self>, keys: FloatTensor<Self>| Batch::<B> {
             queries: queries.into_primitive(),
             keys: keys.into_primitive(),
-            bias: bias.as_option().map(|bias| bias.clone().into_primitive()).into(),
+            bias: constant(bias),
             rows: rows.clone(),
+            weights: weights.clone(),
             labels: labels.clone(),
             key_labels: key_labels.clone(),
             plan,
@@ -71,8 +76,8 @@ impl<B: ScoreKernels + ScoreOps, C: CheckpointStrategy> ScoreOps for Autodiff<B,
                 let bias_node = bias.as_option().map(|bias| prep.checkpoint(bias));
                 let results = B::forward(inner(bias, queries, keys));
                 let output = results.output.clone();
-                let state =
-                    State { queries: nodes.0, keys: nodes.1, bias: bias_node, rows, labels, key_labels, results, plan };
+                let (queries, keys, bias) = (nodes.0, nodes.1, bias_node);
+                let state = State { queries, keys, bias, rows, weights, labels, key_labels, results, plan };
                 prep.finish(state, output)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::scores(inner(bias, queries, keys))),

@@ -56,13 +56,21 @@ pub(crate) enum Term {
         reach: f64,
         goal: f64,
     },
+    /// `weights`: `[M]`, or nothing.
+    Logits {
+        cap: Option<f64>,
+    },
 }
 
 impl Term {
     /// The columns of the output: the target and the sum; of a softplus also the sum of the slopes of the terms, and how
-    /// many terms are not 0.
+    /// many terms are not 0; of logits their weighted sum, the largest of them, and which key that is.
     pub(crate) fn columns(self) -> usize {
-        if matches!(self, Self::Softplus(_)) { 4 } else { 2 }
+        match self {
+            Self::Softplus(_) => 4,
+            Self::Logits { .. } => 5,
+            Self::Exp | Self::Reweighted { .. } | Self::SelfPaced { .. } => 2,
+        }
     }
 }
 
@@ -77,7 +85,7 @@ pub(crate) struct Plan {
     pub(crate) choice: CenterChoice,
     pub(crate) scale: f64,
     /// Whether the forward pass hands its scores to the backward pass; only where a key has one center and the terms are
-    /// exponentials.
+    /// exponentials of what has no cap.
     pub(crate) keep: bool,
     /// Keys per block; `None` to choose.
     pub(crate) block: Option<usize>,
@@ -120,6 +128,9 @@ pub(crate) struct Batch<B: Backend> {
     /// What the terms need of every query, `[N, ..]` in the type of the queries; constants.
     #[extension_type]
     pub(crate) rows: Maybe<B>,
+    /// What the terms need of every key, `[M]` in the type of the queries; constants.
+    #[extension_type]
+    pub(crate) weights: Maybe<B>,
     /// `[N]`.
     pub(crate) labels: IntTensor<B>,
     /// `[M]`, or anything where they are not read.

@@ -164,6 +164,22 @@ pub enum Terms {
         /// Where the sign changes; finite.
         goal: f64,
     },
+    /// `log(sum over j of exp(logit[i, j]))` of the logits of a classifier, and [what else](LogitFigures) one pass over them
+    /// says.
+    Logits(Logits),
+}
+
+/// What the products of a classifier become.
+///
+/// ```text
+/// logit[i, j] = cap·tanh((scale·product[i, j] + bias[j]) / cap), or what the hyperbolic tangent is of without a cap
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Logits {
+    /// What a logit stays below, in `[1e-3, 1e6]`; `None` leaves it.
+    pub cap: Option<f64>,
+    /// What the logits of each key are multiplied with in [`LogitFigures::weighted`], `[M]`; constants. `None` spares it.
+    pub weights: Option<Tensor<1>>,
 }
 
 /// Which keys are hard for a query, and what their products are replaced by: constants of the gradient but for the
@@ -254,6 +270,19 @@ pub struct Scores {
     pub sum: Tensor<1>,
     /// How many terms of [`Terms::Softplus`] are not 0, `[N]` and without a gradient; `None` for others.
     pub active: Option<Tensor<1>>,
+    /// Of [`Terms::Logits`]; `None` for others.
+    pub logits: Option<LogitFigures>,
+}
+
+/// What a pass over logits says beside their log-sum-exp, `[N]` each.
+#[derive(Clone, Debug)]
+pub struct LogitFigures {
+    /// `sum over j of weights[j]·logit[i, j]`, over all keys whether they count or not; `None` without weights.
+    pub weighted: Option<Tensor<1>>,
+    /// The largest logit of the keys that count, without a gradient; hugely negative where none does.
+    pub largest: Tensor<1>,
+    /// Which key has it: the first of equals; -1 where none counts.
+    pub largest_key: Tensor<1, Int>,
 }
 
 /// The scores of queries with keys, added up.
@@ -273,7 +302,8 @@ pub struct Scores {
 ///
 /// Differentiable in `queries`, `keys`, the bias, the offset and a [`Scale::Tensor`]. Half precision is computed in `f32`,
 /// which is what the output is then; a gradient is summed before it is rounded. Nothing of `[N, M]` is stored beyond
-/// [`Streaming::kept_bytes`], and no normalised copy of the keys.
+/// [`Streaming::kept_bytes`], and no normalised copy of the keys. Keys that are the transpose of what lies in memory, as the
+/// weights of a linear layer are, are read where they lie.
 ///
 /// # Shapes
 ///
@@ -285,8 +315,8 @@ pub struct Scores {
 /// # Panics
 ///
 /// If the shapes do not agree, a constant scale is not in `[1e-10, 1e10]`, `sub_centers` or `streaming.block` is 0, `gamma`
-/// is not in `[1e-6, 1e6]`, the exponent of a curve not in `[1, 100]`, `reach` or `goal` not finite, or a scale is a tensor
-/// where it must be a number.
+/// is not in `[1e-6, 1e6]`, the exponent of a curve not in `[1, 100]`, a cap not in `[1e-3, 1e6]`, `reach` or `goal` not finite,
+/// or a scale is a tensor where it must be a number.
 ///
 /// # Source
 ///
@@ -348,6 +378,7 @@ struct Inputs {
     keys: Tensor<2>,
     bias: Option<Tensor<1>>,
     rows: Option<Tensor<2>>,
+    weights: Option<Tensor<1>>,
     labels: Tensor<1, Int>,
     key_labels: Option<Tensor<1, Int>>,
     plan: Plan,
@@ -380,10 +411,10 @@ fn compare(
         assert_shape!(bias, [count]);
     }
     let queries = widen(queries);
-    let (term, rows, offset) = parts_of(terms, &queries);
+    let Parts { term, rows, offset, weights } = parts_of(terms, &queries, count);
     if let Scale::Tensor(_) = scale {
         let of_the_scaled = match term {
-            Term::Exp => true,
+            Term::Exp | Term::Logits { .. } => true,
             Term::Softplus(curve) => curve.is_straight(),
             Term::Reweighted { .. } | Term::SelfPaced { .. } => false,
         };
@@ -391,7 +422,7 @@ fn compare(
         assert!(of_the_scaled, "scores: scale must be a number where products are replaced or weighed");
     }
     if batch == 0 || count == 0 {
-        return scores_of_nothing(queries, term);
+        return scores_of_nothing(queries, term, weights.is_some());
     }
 
     let (queries, normalise, factor, divisor) = scaled(queries, normalise, scale);
@@ -407,21 +438,31 @@ fn compare(
         key_labels => (signed(labels), key_labels.map(signed)),
     };
     let bytes = batch.saturating_mul(count).saturating_mul(queries.dtype().size());
-    let keep = matches!(term, Term::Exp) && sub_centers == 1 && bytes <= streaming.kept_bytes;
+    let can_keep = matches!(term, Term::Exp | Term::Logits { cap: None }) && sub_centers == 1;
+    let keep = can_keep && bytes <= streaming.kept_bytes;
     let plan = Plan { exclusion, term, normalise, sub_centers, choice, scale: factor, keep, block: streaming.block };
-    let packed = operation(Inputs { queries, keys, bias, rows, labels, key_labels, plan });
+    let has_weights = weights.is_some();
+    let packed = operation(Inputs { queries, keys, bias, rows, weights, labels, key_labels, plan });
 
     let column = |index| packed.clone().narrow(1, index, 1).squeeze_dim::<1>(1);
     let target = match divisor {
         Some(scale) if exclusion.has_target() => column(0) / scale.expand([batch]),
         _ => column(0),
     };
-    match offset {
-        None => Scores { target, sum: column(1), active: None },
-        Some(offset) => {
-            let active = column(3).detach();
-            Scores { target, sum: with_gradient_of(offset, column(1), column(2)), active: Some(active) }
+    match (term, offset) {
+        (Term::Logits { .. }, _) => {
+            let logits = LogitFigures {
+                weighted: has_weights.then(|| column(2)),
+                largest: column(3).detach(),
+                largest_key: column(4).detach().int(),
+            };
+            Scores { target, sum: column(1), active: None, logits: Some(logits) }
         }
+        (_, Some(offset)) => {
+            let active = Some(column(3).detach());
+            Scores { target, sum: with_gradient_of(offset, column(1), column(2)), active, logits: None }
+        }
+        (_, None) => Scores { target, sum: column(1), active: None, logits: None },
     }
 }
 
@@ -430,7 +471,7 @@ fn streamed(inputs: Inputs) -> Tensor<2> {
     if !streams_on(&inputs.queries.device()) {
         return reference::packed(inputs);
     }
-    let Inputs { queries, keys, bias, rows, labels, key_labels, plan } = inputs;
+    let Inputs { queries, keys, bias, rows, weights, labels, key_labels, plan } = inputs;
     // Where no labels of keys are read, those of the queries stand in.
     let key_labels = key_labels.unwrap_or_else(|| labels.clone());
     Tensor::from_dispatch(<Dispatch as ScoreOps>::scores(Batch {
@@ -438,28 +479,39 @@ fn streamed(inputs: Inputs) -> Tensor<2> {
         keys: keys.into_dispatch(),
         bias: bias.map(Tensor::into_dispatch).into(),
         rows: rows.map(Tensor::into_dispatch).into(),
+        weights: weights.map(Tensor::into_dispatch).into(),
         labels: labels.into_dispatch(),
         key_labels: key_labels.into_dispatch(),
         plan,
     }))
 }
 
-/// The kind of the terms, the constants of every query that they need, and the offset.
-fn parts_of(terms: Terms, queries: &Tensor<2>) -> (Term, Option<Tensor<2>>, Option<Tensor<1>>) {
+/// Terms without and with their tensors.
+struct Parts {
+    term: Term,
+    /// The constants that they need of every query.
+    rows: Option<Tensor<2>>,
+    offset: Option<Tensor<1>>,
+    /// A constant of every key.
+    weights: Option<Tensor<1>>,
+}
+
+fn parts_of(terms: Terms, queries: &Tensor<2>, count: usize) -> Parts {
     let [batch, _] = queries.dims();
     let (dtype, device) = (queries.dtype(), queries.device());
     let column = |numbers: Tensor<1>| {
         let numbers = cast_to(numbers, dtype).to_device(&device).detach();
         numbers.expand([batch]).unsqueeze_dim::<2>(1)
     };
+    let of = |term| Parts { term, rows: None, offset: None, weights: None };
     match terms {
-        Terms::Exp => (Term::Exp, None, None),
+        Terms::Exp => of(Term::Exp),
         Terms::Reweighted(Reweighting { threshold, quadratic, linear, constant }) => {
             let numbers = [threshold, linear, constant];
             for numbers in &numbers {
                 assert_shape!(numbers, [batch]);
             }
-            (Term::Reweighted { quadratic }, Some(Tensor::cat(numbers.map(column).to_vec(), 1)), None)
+            Parts { rows: Some(Tensor::cat(numbers.map(column).to_vec(), 1)), ..of(Term::Reweighted { quadratic }) }
         }
         Terms::Softplus { offset, curve } => {
             let Curve { exponent, .. } = curve;
@@ -468,12 +520,22 @@ fn parts_of(terms: Terms, queries: &Tensor<2>) -> (Term, Option<Tensor<2>>, Opti
                 assert_shape!(offset, [batch]);
             }
             let offset = cast_to(offset, dtype);
-            (Term::Softplus(curve), Some(column(offset.clone())), Some(offset))
+            Parts { rows: Some(column(offset.clone())), offset: Some(offset), ..of(Term::Softplus(curve)) }
         }
         Terms::SelfPaced { reach, goal } => {
             assert!(reach.is_finite(), "scores: reach must be finite, got {reach}");
             assert!(goal.is_finite(), "scores: goal must be finite, got {goal}");
-            (Term::SelfPaced { reach, goal }, None, None)
+            of(Term::SelfPaced { reach, goal })
+        }
+        Terms::Logits(Logits { cap, weights }) => {
+            if let Some(cap) = cap {
+                assert!((1e-3..=1e6).contains(&cap), "scores: cap must be in [1e-3, 1e6], got {cap}");
+            }
+            if let Some(weights) = &weights {
+                assert_shape!(weights, [count]);
+            }
+            let weights = weights.map(|weights| cast_to(weights, dtype).to_device(&device).detach());
+            Parts { weights, ..of(Term::Logits { cap }) }
         }
     }
 }
@@ -499,7 +561,7 @@ fn scaled(queries: Tensor<2>, normalise: Normalise, scale: Scale) -> (Tensor<2>,
 }
 
 /// Without queries, or without keys; then the queries find the gradient 0.
-fn scores_of_nothing(queries: Tensor<2>, term: Term) -> Scores {
+fn scores_of_nothing(queries: Tensor<2>, term: Term, has_weights: bool) -> Scores {
     let [batch, _] = queries.dims();
     let is_softplus = matches!(term, Term::Softplus(_));
     let column = if batch == 0 {
@@ -515,7 +577,12 @@ fn scores_of_nothing(queries: Tensor<2>, term: Term) -> Scores {
         column.clone().mask_fill(all, number)
     };
     let sum = of(if is_softplus { 0.0 } else { NOTHING });
-    Scores { target: of(0.0), sum, active: is_softplus.then(|| of(0.0).detach()) }
+    let logits = matches!(term, Term::Logits { .. }).then(|| LogitFigures {
+        weighted: has_weights.then(|| of(0.0)),
+        largest: of(NOTHING).detach(),
+        largest_key: of(-1.0).detach().int(),
+    });
+    Scores { target: of(0.0), sum, active: is_softplus.then(|| of(0.0).detach()), logits }
 }
 
 /// Sums of softplus with the gradient of the offset, whose slope is the sum of those of the terms. The difference that

@@ -3,10 +3,10 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::backend::{Exclusion, Plan, Term};
 use super::{CenterChoice, Curve, Inputs};
-use crate::math::{cast_to, log_sum_exp_where, softplus, unit_rows};
+use crate::math::{NOTHING, cast_to, log_sum_exp_where, soft_cap, softplus, unit_rows};
 
 pub(super) fn packed(inputs: Inputs) -> Tensor<2> {
-    let Inputs { queries, keys, bias, rows, labels, key_labels, plan } = inputs;
+    let Inputs { queries, keys, bias, rows, weights, labels, key_labels, plan } = inputs;
     let Plan { exclusion, term, normalise, sub_centers, choice, scale, .. } = plan;
     let ([batch, _], [centers, _]) = (queries.dims(), keys.dims());
     let shape = [batch, centers / sub_centers];
@@ -41,6 +41,21 @@ pub(super) fn packed(inputs: Inputs) -> Tensor<2> {
             let active = terms.clone().detach().sign();
             let sum = |terms: Tensor<2>| terms.mask_fill(left_out.clone(), 0.0).sum_dim(1);
             Tensor::cat(alloc::vec![sum(terms), sum(slopes), sum(active)], 1)
+        }
+        Term::Logits { cap } => {
+            let logits = biased(products);
+            let logits = match cap {
+                Some(cap) => soft_cap(logits, cap),
+                None => logits,
+            };
+            let weighted = match weights {
+                Some(weights) => (logits.clone() * weights.unsqueeze_dim::<2>(0).expand(shape)).sum_dim(1),
+                None => Tensor::zeros([batch, 1], (&logits.device(), logits.dtype())),
+            };
+            let (largest, key) = logits.clone().detach().mask_fill(left_out.clone(), NOTHING).max_dim_with_indices(1);
+            let none_counts = left_out.clone().bool_not().any_dim(1).bool_not();
+            let key = cast_to(key.float(), logits.dtype()).mask_fill(none_counts, -1.0);
+            Tensor::cat(alloc::vec![log_sum_of(logits, left_out), weighted, largest, key], 1)
         }
     };
     Tensor::cat(alloc::vec![target, sums], 1)

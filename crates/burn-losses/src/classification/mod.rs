@@ -31,6 +31,7 @@
 //! | loss | targets | for |
 //! | --- | --- | --- |
 //! | [`CrossEntropyLoss`] | classes or probabilities | the default |
+//! | [`LinearCrossEntropyLoss`] | classes | the same of a layer whose logits do not fit in memory: vocabularies |
 //! | [`FocalLoss`], [`BinaryFocalLoss`] | both | few of what matters among much that is easy |
 //! | [`BinaryCrossEntropyLoss`] | probabilities | several classes at once |
 //! | [`AsymmetricLoss`] | probabilities | several classes at once, most of them absent |
@@ -61,6 +62,7 @@ mod elements;
 mod focal;
 mod generalized_cross_entropy;
 mod jensen_shannon;
+mod linear_cross_entropy;
 mod log_odds;
 mod log_probabilities;
 mod multiclass_hinge;
@@ -78,6 +80,9 @@ pub use cross_entropy::{CrossEntropyLoss, CrossEntropyLossConfig};
 pub use focal::{FocalLoss, FocalLossConfig};
 pub use generalized_cross_entropy::{GeneralizedCrossEntropyLoss, GeneralizedCrossEntropyLossConfig};
 pub use jensen_shannon::{JensenShannonLoss, JensenShannonLossConfig};
+pub use linear_cross_entropy::{
+    LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,
+};
 pub use multiclass_hinge::{HingePower, MulticlassHingeLoss, MulticlassHingeLossConfig};
 pub use poly::{PolyLoss, PolyLossConfig};
 
@@ -89,6 +94,7 @@ default_is_new!(
     FocalLossConfig,
     GeneralizedCrossEntropyLossConfig,
     JensenShannonLossConfig,
+    LinearCrossEntropyLossConfig,
     MulticlassHingeLossConfig,
     PolyLossConfig,
 );
@@ -100,6 +106,7 @@ one_line!(
     FocalLoss,
     GeneralizedCrossEntropyLoss,
     JensenShannonLoss,
+    LinearCrossEntropyLoss,
     MulticlassHingeLoss,
     PolyLoss,
 );

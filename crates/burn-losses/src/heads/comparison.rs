@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::drawn_rows::drawn_rows;
 use burn_losses_kernels::math::{cast_to, log_sum_exp, unit_rows, widen};
 pub(crate) use burn_losses_kernels::scores::CenterChoice;
-use burn_losses_kernels::scores::{self, Counted, Normalise, Scale, Streaming};
+use burn_losses_kernels::scores::{self, Counted, Logits, Normalise, Scale, Streaming};
 pub use burn_losses_kernels::scores::{Curve, Reweighting, Terms};
 
 use super::ClassCenters;
@@ -227,6 +227,9 @@ fn terms_on(terms: &Terms, device: &Device) -> Terms {
             Terms::Reweighted(Reweighting { threshold, quadratic, linear, constant })
         }
         Terms::Softplus { offset, curve } => Terms::Softplus { offset: offset.to_device(device), curve },
+        Terms::Logits(Logits { cap, weights }) => {
+            Terms::Logits(Logits { cap, weights: weights.map(|weights| weights.to_device(device)) })
+        }
         terms @ (Terms::Exp | Terms::SelfPaced { .. }) => terms,
     }
 }

@@ -22,7 +22,7 @@ struct Arguments {
     /// Where the page is written to [default: playground, in the target directory].
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Builds a second module, which trains through WebGPU in a browser that has it. No test has run it yet.
+    /// Builds a second module, which trains through WebGPU in a browser that has it.
     #[arg(long)]
     webgpu: bool,
     #[command(subcommand)]

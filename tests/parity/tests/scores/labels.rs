@@ -101,7 +101,7 @@ fn identities_keep_apart_in_every_type() {
                         sub_centers: 1,
                         gamma: None,
                     };
-                    let [_, expected, _] = naive::scores(&x, &w, &identities, &plain);
+                    let [_, expected, ..] = naive::scores(&x, &w, &identities, &plain);
                     let what = format!("{of_queries:?} and {of_keys:?} on {}", backend.name);
                     assert_close(&what, &host(sum), &expected, on.tolerance());
                 }

@@ -71,7 +71,7 @@ impl On<'_> {
 fn plain_log_sum(q: &[Vec<f64>], k: &[Vec<f64>], y: &[i64], counted: naive::Counted<'_>, scale: f64) -> Vec<f64> {
     let (term, normalise) = (naive::Term::Exp, [false; 2]);
     let comparison = naive::Comparison { counted, term, bias: None, normalise, scale, sub_centers: 1, gamma: None };
-    let [_, sum, _] = naive::scores(q, k, y, &comparison);
+    let [_, sum, ..] = naive::scores(q, k, y, &comparison);
     sum
 }
 

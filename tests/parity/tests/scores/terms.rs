@@ -2,8 +2,8 @@
 
 use burn::tensor::{DType, Int, Tensor};
 use burn_losses_kernels::scores::{
-    CenterChoice, Comparison, Counted, Curve, Normalise, Reweighting, Scale, Scores, Streaming, Terms, scores,
-    scores_reference,
+    CenterChoice, Comparison, Counted, Curve, LogitFigures, Logits, Normalise, Reweighting, Scale, Scores, Streaming,
+    Terms, scores, scores_reference,
 };
 use parity::{Exactness, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
@@ -15,7 +15,7 @@ use super::{On, labels_of, rows, weigh};
 
 const SCALE: f64 = 8.0;
 
-const TERMS: [naive::Term; 8] = [
+const TERMS: [naive::Term; 10] = [
     naive::Term::Exp,
     // CurricularFace, MV-Softmax, and a filter.
     naive::Term::Reweighted { threshold: -0.2, quadratic: 1.0, linear: 0.3, constant: 0.0 },
@@ -27,6 +27,9 @@ const TERMS: [naive::Term; 8] = [
     // The negatives and the positives of the circle loss.
     naive::Term::SelfPaced { reach: 0.25, goal: 0.25 },
     naive::Term::SelfPaced { reach: 1.25, goal: -0.75 },
+    // A classifier, and one with a cap that some scores reach.
+    naive::Term::Logits { cap: f64::INFINITY },
+    naive::Term::Logits { cap: 3.0 },
 ];
 
 /// Which keys count.
@@ -102,7 +105,7 @@ impl Case {
         (short(rows(batch, dim, seed), self.normalise[0]), short(rows(keys, dim, seed + 1), self.normalise[1]))
     }
 
-    fn plain(&self, queries: &[Vec<f64>], keys: &[Vec<f64>]) -> [Vec<f64>; 3] {
+    fn plain(&self, queries: &[Vec<f64>], keys: &[Vec<f64>]) -> [Vec<f64>; 6] {
         let counted = match self.keys {
             Keys::All => naive::Counted::AllButTarget,
             Keys::Sample => naive::Counted::Sample(&self.key_labels),
@@ -150,6 +153,10 @@ impl Leaves {
                 Terms::Softplus { offset: offset.clone(), curve: Curve { exponent, detached: false } }
             }
             naive::Term::SelfPaced { reach, goal } => Terms::SelfPaced { reach, goal },
+            naive::Term::Logits { cap } => {
+                let weights: Vec<f64> = (0..case.bias.len()).map(naive::weight).collect();
+                Terms::Logits(Logits { cap: cap.is_finite().then_some(cap), weights: Some(on.vector(&weights)) })
+            }
         };
         let key_labels = || on.integers(&case.key_labels);
         let counted = match case.keys {
@@ -185,18 +192,38 @@ impl Leaves {
         scores_reference(self.queries.clone(), self.keys.clone(), self.labels.clone(), self.comparison.clone())
     }
 
-    /// Target, sum and active; and the gradients of queries, keys, bias and offset, empty where there is none.
-    fn outcome(&self, scores: Scores) -> [Vec<f64>; 7] {
-        let gradients = weigh(Tensor::stack::<2>(vec![scores.target.clone(), scores.sum.clone()], 1)).backward();
+    /// Target, sum, active and the figures of logits; and the gradients of queries, keys, bias and offset, empty where there
+    /// is none.
+    fn outcome(&self, scores: Scores) -> [Vec<f64>; 10] {
+        let gradients = weigh(differentiable(&scores, None)).backward();
         let of = |leaf: &Tensor<2>| host(leaf.grad(&gradients).expect("a leaf has a gradient"));
         let maybe = |leaf: &Tensor<1>| leaf.grad(&gradients).map_or_else(Vec::new, host);
-        let active = scores.active.map_or_else(|| vec![0.0; self.queries.dims()[0]], host);
+        let none = || vec![0.0; self.queries.dims()[0]];
+        let active = scores.active.map_or_else(none, host);
+        let [weighted, largest, key] = match scores.logits {
+            Some(LogitFigures { weighted, largest, largest_key }) => {
+                [host(weighted.expect("weights")), host(largest), host(largest_key.float())]
+            }
+            None => [none(), none(), none()],
+        };
         let (queries, keys) = (of(&self.queries), of(&self.keys));
-        [host(scores.target), host(scores.sum), active, queries, keys, maybe(&self.bias), maybe(&self.offset)]
+        let (target, sum) = (host(scores.target), host(scores.sum));
+        [target, sum, active, weighted, largest, key, queries, keys, maybe(&self.bias), maybe(&self.offset)]
     }
 }
 
-const NAMES: [&str; 7] = ["target", "sum", "active", "queries", "keys", "bias", "offset"];
+/// What has a gradient, side by side; with `nothing` in the place of sums of no key.
+fn differentiable(scores: &Scores, nothing: Option<f64>) -> Tensor<2> {
+    let sum = match nothing {
+        Some(nothing) => scores.sum.clone().mask_fill(scores.sum.clone().lower_scalar(-1e29), nothing),
+        None => scores.sum.clone(),
+    };
+    let weighted = scores.logits.clone().and_then(|logits| logits.weighted);
+    Tensor::stack::<2>([scores.target.clone(), sum].into_iter().chain(weighted).collect(), 1)
+}
+
+const NAMES: [&str; 10] =
+    ["target", "sum", "active", "weighted", "largest", "largest key", "queries", "keys", "bias", "offset"];
 
 fn tolerance(on: &On<'_>, expected: &[f64]) -> Tolerance {
     let largest = expected.iter().filter(|number| **number > -1e29).fold(1.0_f64, |most, x| most.max(x.abs()));
@@ -209,7 +236,7 @@ fn tolerance(on: &On<'_>, expected: &[f64]) -> Tolerance {
     Tolerance::new(share, share * largest)
 }
 
-fn compare(what: &str, on: &On<'_>, actual: &[Vec<f64>; 7], expected: &[Vec<f64>; 7]) {
+fn compare(what: &str, on: &On<'_>, actual: &[Vec<f64>; 10], expected: &[Vec<f64>; 10]) {
     for (place, name) in NAMES.into_iter().enumerate() {
         let tolerance = tolerance(on, &expected[place]);
         assert_close(&format!("{what}: {name}"), &actual[place], &expected[place], tolerance);
@@ -239,9 +266,10 @@ fn scores_equal_plain_loops_and_the_reference_with_every_block() {
                 for (place, plain) in plain.iter().enumerate() {
                     assert_close(&what, &expected[place], plain, tolerance(&on, plain));
                 }
-                assert_eq!(expected[5].is_empty(), !is_biased);
+                assert_eq!(expected[8].is_empty(), !is_biased);
                 // Nothing else is ever kept.
-                let can_keep = matches!(case.term, naive::Term::Exp) && case.sub_centers == 1;
+                let is_plain = matches!(case.term, naive::Term::Exp | naive::Term::Logits { cap: f64::INFINITY });
+                let can_keep = is_plain && case.sub_centers == 1;
                 let kept = if can_keep { &[0, usize::MAX][..] } else { &[0] };
                 for (&block, &kept_bytes) in blocks.iter().flat_map(|block| kept.iter().map(move |kept| (block, kept)))
                 {
@@ -381,11 +409,10 @@ fn gradients_of_scores_equal_finite_differences() {
                 let leaves = Leaves::new(&on, case, &matrix(x), &matrix(w));
                 let scores = leaves.run(Streaming::new());
                 // What is of no key would swallow the rest.
-                let nothing = scores.sum.clone().lower_scalar(-1e29);
-                host(weigh(Tensor::stack::<2>(vec![scores.target, scores.sum.mask_fill(nothing, 0.0)], 1)))[0]
+                host(weigh(differentiable(&scores, Some(0.0))))[0]
             };
             let leaves = Leaves::new(&on, &case, &x, &w);
-            let [_, _, _, of_x, of_w, of_bias, _] = leaves.outcome(leaves.run(Streaming::new()));
+            let [.., of_x, of_w, of_bias, _] = leaves.outcome(leaves.run(Streaming::new()));
             let (x, w, tolerance) = (x.concat(), w.concat(), Tolerance::new(1e-6, 1e-6));
             let what = format!("{case:?} on {}", backend.name);
             let with_bias = |bias: &[f64]| Case { bias: bias.to_vec(), ..case.clone() };
@@ -474,7 +501,7 @@ fn without_keys_a_sum_of_softplus_is_zero() {
         let query = on.matrix(&rows(2, 3, 0));
         let terms = Terms::Softplus { offset: on.vector(&[1.0]), curve: Curve::STRAIGHT };
         let comparison = Comparison { terms, ..Comparison::new(SCALE) };
-        let Scores { target, sum, active } = scores(query.clone(), none, on.integers(&[0, -1]), comparison);
+        let Scores { target, sum, active, logits: _ } = scores(query.clone(), none, on.integers(&[0, -1]), comparison);
 
         let gradient = query.grad(&(target.clone() + sum.clone()).sum().backward()).expect("a gradient, of zeros");
         for (numbers, count) in
@@ -503,7 +530,7 @@ fn a_detached_curve_changes_the_gradient_only() {
         };
         let (exact, detached) = (run(false, false), run(true, false));
         assert_close(&backend.name, &detached[1], &exact[1], tolerance(&on, &exact[1]));
-        assert_ne!(detached[3], exact[3]);
+        assert_ne!(detached[6], exact[6]);
         compare(&backend.name, &on, &detached, &run(true, true));
     }
 }

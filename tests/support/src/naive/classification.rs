@@ -9,6 +9,23 @@ pub fn cross_entropy(case: &Case) -> Vec<f64> {
         .collect()
 }
 
+/// The same of a linear layer, with capped logits and the square of the log-sum-exp.
+pub fn linear_cross_entropy(case: &Case) -> Vec<f64> {
+    let weights = case.rows("weights");
+    let bias = if case.inputs.contains_key("bias") { case.rows("bias").concat() } else { vec![0.0; weights.len()] };
+    let cap = case.settings.get("soft_cap").and_then(serde_json::Value::as_f64);
+    let logit = |product: f64| cap.map_or(product, |cap| cap * (product / cap).tanh());
+    let mut losses = Vec::new();
+    for (embedding, &label) in case.rows("embeddings").iter().zip(&case.labels) {
+        let of_class = |(weight, bias): (&Vec<f64>, &f64)| logit(super::dot(embedding, weight) + bias);
+        let logits: Vec<f64> = weights.iter().zip(&bias).map(of_class).collect();
+        let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        let loss = smoothed(case, &logits, |class| if class == label as usize { 1.0 } else { 0.0 });
+        losses.push(loss + case.number("z_loss") * total.ln().powi(2));
+    }
+    losses
+}
+
 /// The same with one probability per class.
 pub fn soft_cross_entropy(case: &Case) -> Vec<f64> {
     let rows = case.rows("logits").into_iter().zip(case.rows("targets"));

@@ -47,6 +47,16 @@ pub enum Term {
         /// Taken off.
         goal: f64,
     },
+    /// `cap·tanh(score / cap)` of the biased score, and the figures of logits.
+    Logits {
+        /// Infinite for none.
+        cap: f64,
+    },
+}
+
+/// What the logit of a key is multiplied with in the weighted sum.
+pub fn weight(key: usize) -> f64 {
+    0.2 + (key as f64 * 0.9).cos()
 }
 
 /// How queries are compared with keys.
@@ -68,15 +78,17 @@ pub struct Comparison<'a> {
     pub gamma: Option<f64>,
 }
 
-/// The product with the target, the sum, and how many terms of a softplus are not 0, of every query.
-pub fn scores(queries: &[Vec<f64>], keys: &[Vec<f64>], labels: &[i64], comparison: &Comparison<'_>) -> [Vec<f64>; 3] {
+/// The product with the target, the sum, how many terms of a softplus are not 0; of logits the sum of all by their
+/// [weights](weight), the largest that counts, and its key: of every query.
+pub fn scores(queries: &[Vec<f64>], keys: &[Vec<f64>], labels: &[i64], comparison: &Comparison<'_>) -> [Vec<f64>; 6] {
     let Comparison { counted, term, bias, normalise, scale, sub_centers, gamma } = *comparison;
     let queries = if normalise[0] { unit(queries) } else { queries.to_vec() };
     let keys = if normalise[1] { unit(keys) } else { keys.to_vec() };
     let has_target = matches!(counted, Counted::AllButTarget | Counted::Sample(_));
-    let mut output = [vec![], vec![], vec![]];
+    let mut output = [const { vec![] }; 6];
     for (i, query) in queries.iter().enumerate() {
         let (mut target, mut scores) = (0.0, vec![]);
+        let (mut weighted, mut largest, mut largest_key) = (0.0, -1e30, -1.0);
         for (j, centers) in keys.chunks(sub_centers).enumerate() {
             let product = chosen(centers.iter().map(|center| dot(query, center)).collect(), gamma);
             let is_target = has_target && labels[i] == j as i64;
@@ -89,8 +101,14 @@ pub fn scores(queries: &[Vec<f64>], keys: &[Vec<f64>], labels: &[i64], compariso
             if is_target {
                 target = product;
             }
+            let score = scale * replaced(term, i, product) + bias.map_or(0.0, |bias| bias[j]);
+            let score = if let Term::Logits { cap } = term { capped(score, cap) } else { score };
+            weighted += weight(j) * score;
+            if counts && score > largest {
+                (largest, largest_key) = (score, j as f64);
+            }
             if counts {
-                scores.push(scale * replaced(term, i, product) + bias.map_or(0.0, |bias| bias[j]));
+                scores.push(score);
             }
         }
         let (sum, active) = match term {
@@ -101,7 +119,9 @@ pub fn scores(queries: &[Vec<f64>], keys: &[Vec<f64>], labels: &[i64], compariso
             }
             _ => (log_sum_exp(&scores), 0.0),
         };
-        output.iter_mut().zip([target, sum, active]).for_each(|(column, number)| column.push(number));
+        let figures = if matches!(term, Term::Logits { .. }) { [weighted, largest, largest_key] } else { [0.0; 3] };
+        let numbers = [target, sum, active].into_iter().chain(figures);
+        output.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number));
     }
     output
 }
@@ -110,13 +130,13 @@ pub fn scores(queries: &[Vec<f64>], keys: &[Vec<f64>], labels: &[i64], compariso
 pub fn class_scores(embeddings: &[Vec<f64>], weights: &[Vec<f64>], labels: &[i64], scale: f64) -> Vec<f64> {
     let (counted, term, normalise) = (Counted::AllButTarget, Term::Exp, [true; 2]);
     let comparison = Comparison { counted, term, bias: None, normalise, scale, sub_centers: 1, gamma: None };
-    let [target, sum, _] = scores(embeddings, weights, labels, &comparison);
+    let [target, sum, ..] = scores(embeddings, weights, labels, &comparison);
     target.into_iter().zip(sum).flat_map(|(target, sum)| [target, sum]).collect()
 }
 
 fn replaced(term: Term, row: usize, product: f64) -> f64 {
     match term {
-        Term::Exp => product,
+        Term::Exp | Term::Logits { .. } => product,
         Term::Reweighted { threshold, quadratic, linear, constant } => {
             let hard = quadratic * product * product + linear * product + constant;
             if product > threshold + 0.1 * row as f64 { hard } else { product }
@@ -125,6 +145,10 @@ fn replaced(term: Term, row: usize, product: f64) -> f64 {
         Term::Softplus { exponent, .. } => 2.0 * ((product + 1.0) / 2.0).max(0.0).powf(exponent) - 1.0,
         Term::SelfPaced { reach, goal } => (product + reach).max(0.0) * (product - goal),
     }
+}
+
+fn capped(score: f64, cap: f64) -> f64 {
+    if cap.is_finite() { cap * (score / cap).tanh() } else { score }
 }
 
 /// The product of a key from those of its centers.

@@ -6,6 +6,7 @@ mod classification;
 mod distance;
 mod inputs;
 mod law;
+mod linear;
 mod margin;
 mod pairwise;
 mod per_pair;
@@ -137,6 +138,7 @@ pub fn table() -> impl Iterator<Item = &'static Row> {
         center::ROWS,
         distance::ROWS,
         classification::ROWS,
+        linear::ROWS,
         regression::ROWS,
         pairwise::ROWS,
         softmax_pairs::ROWS,

@@ -11,9 +11,10 @@ use burn_losses::{
     ArcFaceConfig, AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CenterLoss,
     CenterLossConfig, CenterMode, CentersConfig, CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig,
     CrossEntropyLossConfig, FocalLossConfig, GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig,
-    L2PenaltyConfig, LiftedStructureLossConfig, LogCoshLossConfig, MultiSimilarityLossConfig, NPairsLossConfig,
-    PolyLossConfig, ProximalRowGroupsConfig, QuantileLossConfig, RowAdamWConfig, RowGradient, RowSgdConfig,
-    SphereFace2Config, SupConLossConfig, TripletLossConfig, TripletMining, UniFaceConfig,
+    L2PenaltyConfig, LiftedStructureLossConfig, LinearCrossEntropyLossConfig, LogCoshLossConfig,
+    MultiSimilarityLossConfig, NPairsLossConfig, OutputLayer, PolyLossConfig, ProximalRowGroupsConfig,
+    QuantileLossConfig, RowAdamWConfig, RowGradient, RowSgdConfig, SphereFace2Config, SupConLossConfig,
+    TripletLossConfig, TripletMining, UniFaceConfig,
 };
 
 /// How much of everything.
@@ -39,6 +40,8 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
         let loss = FocalLossConfig::new().init(device);
         of_classes(size, device, move |logits, labels| loss.forward(logits, labels, Reduction::Mean))
     }),
+    ("linear-cross-entropy", |size, device| linear_cross_entropy(size, device, false)),
+    ("linear-cross-entropy-whole", |size, device| linear_cross_entropy(size, device, true)),
     ("cross-entropy-soft", |size, device| {
         let loss = CrossEntropyLossConfig::new().init(device);
         of_soft_targets(size, device, move |logits, targets| loss.forward_soft(logits, targets, Reduction::Mean))
@@ -192,6 +195,27 @@ fn of_classes(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<1, I
     let classes = size.columns;
     let labels = labels(size.rows, |row| row * 7919 % classes, device);
     gradient_step(normal([size.rows, classes], device), move |logits| loss(logits, labels.clone()))
+}
+
+/// Hidden states through a linear layer, whose rows are the classes: by the loss itself, or with all logits in memory.
+fn linear_cross_entropy(size: &Size, device: &Device, whole: bool) -> Step {
+    let classes = size.others;
+    let labels = labels(size.rows, |row| row * 7919 % classes, device);
+    let hidden = normal([size.rows, size.columns], device).require_grad();
+    let weight = normal([classes, size.columns], device).mul_scalar(0.02).detach().require_grad();
+    let linear = LinearCrossEntropyLossConfig::new().init(device);
+    let of_logits = CrossEntropyLossConfig::new().init(device);
+    Box::new(move || {
+        let (hidden, weight, labels) = (hidden.clone(), weight.clone(), labels.clone());
+        let loss = if whole {
+            of_logits.forward(hidden.clone().matmul(weight.clone().transpose()), labels, Reduction::Mean)
+        } else {
+            linear.forward(hidden.clone(), OutputLayer::new(weight.clone(), None), labels, Reduction::Mean)
+        };
+        let gradients = loss.backward();
+        hidden.grad(&gradients).expect("a gradient");
+        weight.grad(&gradients).expect("a gradient");
+    })
 }
 
 fn of_soft_targets(size: &Size, device: &Device, loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1> + 'static) -> Step {

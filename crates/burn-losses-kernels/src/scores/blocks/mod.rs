@@ -28,7 +28,7 @@ use burn::tensor::{FloatDType, IntDType, Shape, Slice};
 use super::backend::{Batch, Exclusion, Gradients, Plan, Results, Term, Wanted};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
-use terms::{active, by_center, by_key, choose, replaced, softplus, to_centers};
+use terms::{active, by_center, by_key, capped, choose, replaced, softplus, to_centers};
 
 /// What a block may take, scores and keys together: 2048 keys for 256 queries of 512 columns. On lavapipe blocks of a
 /// quarter of that took no less memory in all, and blocks of several times that were a fifth faster.
@@ -185,6 +185,33 @@ impl<B: Backend> Masks<B> {
         B::float_mask_where(numbers, target, B::float_expand(of_target, shape))
     }
 
+    /// Numbers with those of the targets, `[N, 1]`, added.
+    fn added_to_target(self, numbers: FloatTensor<B>, of_target: FloatTensor<B>) -> FloatTensor<B> {
+        let Some(target) = self.target else { return numbers };
+        let shape = numbers.shape();
+        let added = B::float_add(numbers.clone(), B::float_expand(of_target, shape));
+        B::float_mask_where(numbers, target, added)
+    }
+
+    /// Which key has the largest of the scores so far, `[N, 1]`, from `largest`, `[N, 1]`, and `before`, those before this
+    /// block.
+    fn largest_key(
+        &self,
+        scores: FloatTensor<B>,
+        largest: &FloatTensor<B>,
+        scale: f64,
+        start: usize,
+        before: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        let settings = get_or_init_device_settings::<B>(&scores.device());
+        let (bools, dtype) = (settings.bool_dtype, FloatDType::from(scores.dtype()));
+        let scores = B::float_mul_scalar(scores, scale.into());
+        let scores = B::float_mask_fill(scores, self.excluded.clone(), NOTHING.into());
+        let (of_block, key) = B::float_max_dim_with_indices(scores, 1, settings.int_dtype);
+        let key = B::float_add_scalar(B::int_into_float(key, dtype), (start as f64).into());
+        B::float_mask_where(before, B::float_greater(of_block, largest.clone(), bools), key)
+    }
+
     /// The sum of every query over the keys that count, `[N, 1]`.
     fn sum(&self, terms: FloatTensor<B>) -> FloatTensor<B> {
         B::float_sum_dim(B::float_mask_fill(terms, self.excluded.clone(), 0.0.into()), 1)
@@ -200,6 +227,7 @@ pub(super) fn forward<B: Blocks>(batch: Batch<B>) -> Results<B> {
     let [mut target, mut slopes, mut not_zero] = [0.0; 3].map(column);
     let kept = if keep { walk.batch * walk.count } else { 1 };
     let mut kept = B::float_empty([kept].into(), &device, walk.dtype);
+    let [mut weighted, mut largest_key] = [0.0, -1.0].map(column);
 
     for keys in walk.blocks() {
         let block = walk.load(keys.clone());
@@ -221,6 +249,14 @@ pub(super) fn forward<B: Blocks>(batch: Batch<B>) -> Results<B> {
             not_zero = B::float_add(not_zero, masks.sum(active::<B>(&terms)));
             running.sum = B::float_add(running.sum, masks.sum(terms));
             slopes = B::float_add(slopes, masks.sum(block_slopes));
+        } else if let Term::Logits { cap } = term {
+            let (logits, _) = capped::<B>(walk.biased(products, &block), cap, scale);
+            if let Some(weights) = &block.weights {
+                let product = B::float_matmul(logits.clone(), B::float_transpose(weights.clone()));
+                weighted = B::float_add(weighted, product);
+            }
+            largest_key = masks.largest_key(logits.clone(), &running.largest, scale, block.excluded.start, largest_key);
+            running = B::merge(logits, scale, block.excluded, running);
         } else {
             let (scores, _) = replaced::<B>(products, &walk);
             running = B::merge(walk.biased(scores, &block), scale, block.excluded, running);
@@ -229,7 +265,14 @@ pub(super) fn forward<B: Blocks>(batch: Batch<B>) -> Results<B> {
     let target = if walk.is_plain() { running.target } else { target };
     let columns = match term {
         Term::Softplus(_) => vec![target, running.sum, slopes, not_zero],
-        _ => vec![target, B::float_add(running.largest, B::float_log(running.sum))],
+        _ => vec![target, B::float_add(running.largest.clone(), B::float_log(running.sum))],
+    };
+    let columns = match term {
+        Term::Logits { .. } => {
+            let weighted = B::float_mul_scalar(weighted, scale.into());
+            [columns, vec![weighted, running.largest, largest_key]].concat()
+        }
+        _ => columns,
     };
     Results { output: B::float_cat(columns, 1), kept }
 }
@@ -247,6 +290,7 @@ pub(super) fn backward<B: Blocks>(
         sums: column::<B>(&results.output, 1),
         g_target: column::<B>(&gradient, 0),
         g_sum: column::<B>(&gradient, 1),
+        g_weighted: walk.weights.as_ref().map(|_| column::<B>(&gradient, 2)),
     };
     let nothing = |dtype: FloatDType| B::float_empty([1].into(), &device, dtype);
     let shape_of = |wanted: bool, tensor: &FloatTensor<B>| if wanted { tensor.shape() } else { Shape::from([1]) };
@@ -297,6 +341,7 @@ struct Upstream<B: Backend> {
     sums: FloatTensor<B>,
     g_target: FloatTensor<B>,
     g_sum: FloatTensor<B>,
+    g_weighted: Option<FloatTensor<B>>,
 }
 
 /// The way through the keys.
@@ -309,6 +354,8 @@ struct Walk<B: Backend> {
     /// In units of the products, `[1, M]`.
     bias: Option<FloatTensor<B>>,
     rows: Option<FloatTensor<B>>,
+    /// `[1, M]`.
+    weights: Option<FloatTensor<B>>,
     labels: IntTensor<B>,
     key_labels: IntTensor<B>,
     plan: Plan,
@@ -331,12 +378,14 @@ struct Block<B: Backend> {
     centers: Vec<FloatTensor<B>>,
     /// `[1, block]`.
     bias: Option<FloatTensor<B>>,
+    /// `[1, block]`.
+    weights: Option<FloatTensor<B>>,
     excluded: Excluded<B>,
 }
 
 impl<B: Blocks> Walk<B> {
     fn new(batch: Batch<B>) -> Self {
-        let Batch { queries, keys, bias, rows, labels, key_labels, plan } = batch;
+        let Batch { queries, keys, bias, rows, weights, labels, key_labels, plan } = batch;
         let (shape, rows_of_keys) = (queries.shape(), keys.shape()[0]);
         let ([batch, dim], count) = ([shape[0], shape[1]], rows_of_keys / plan.sub_centers);
         let per_row = (2 * batch + 3 * dim) * queries.dtype().size();
@@ -344,13 +393,27 @@ impl<B: Blocks> Walk<B> {
         let block = plan.block.unwrap_or(fitting).div_ceil(plan.sub_centers).min(count);
         let dtype = queries.dtype().into();
         let (queries, inverse_length) = unit_if::<B>(plan.normalise.queries(), queries);
-        let in_units = |bias: &FloatTensor<B>| {
-            let bias = B::float_reshape(bias.clone(), [1, count].into());
-            B::float_mul_scalar(bias, (1.0 / plan.scale).into())
-        };
+        let row = |numbers: &FloatTensor<B>| B::float_reshape(numbers.clone(), [1, count].into());
+        let in_units = |bias: &FloatTensor<B>| B::float_mul_scalar(row(bias), (1.0 / plan.scale).into());
         let (bias, rows) = (bias.as_option().map(in_units), rows.as_option().cloned());
+        let weights = weights.as_option().map(row);
 
-        Self { queries, inverse_length, keys, bias, rows, labels, key_labels, plan, batch, dim, count, block, dtype }
+        Self {
+            queries,
+            inverse_length,
+            keys,
+            bias,
+            rows,
+            weights,
+            labels,
+            key_labels,
+            plan,
+            batch,
+            dim,
+            count,
+            block,
+            dtype,
+        }
     }
 
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
@@ -377,13 +440,14 @@ impl<B: Blocks> Walk<B> {
         } else {
             self.key_labels.clone()
         };
-        let bias = self
-            .bias
-            .as_ref()
-            .map(|bias| B::float_slice(bias.clone(), &[Slice::from(0..1), Slice::from(keys.clone())]));
+        let of_block = |numbers: &Option<FloatTensor<B>>| {
+            let place = [Slice::from(0..1), Slice::from(keys.clone())];
+            numbers.clone().map(|numbers| B::float_slice(numbers, &place))
+        };
+        let (bias, weights) = (of_block(&self.bias), of_block(&self.weights));
         let excluded = Excluded { labels: self.labels.clone(), key_labels, start: keys.start, exclusion };
 
-        Block { centers: by_center::<B>(unit.clone(), sub_centers), unit, inverse_length, bias, excluded }
+        Block { centers: by_center::<B>(unit.clone(), sub_centers), unit, inverse_length, bias, weights, excluded }
     }
 
     /// The products of all queries with the centers, `[N, block]` each.
@@ -413,7 +477,7 @@ impl<B: Blocks> Walk<B> {
         upstream: &Upstream<B>,
         of_bias: bool,
     ) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
-        let Upstream { sums, g_target, g_sum } = upstream;
+        let Upstream { sums, g_target, g_sum, g_weighted } = upstream;
         let Plan { term, scale, .. } = self.plan;
         let excluded = block.excluded.clone();
         if self.is_plain() {
@@ -421,6 +485,24 @@ impl<B: Blocks> Walk<B> {
             return (B::gradient(products, scale, excluded, sums.clone(), upstream), None);
         }
         let masks = Masks::new(&excluded, &products);
+        let of_all = |gradient: &FloatTensor<B>| {
+            B::float_mul_scalar(B::float_sum_dim(gradient.clone(), 0), (1.0 / scale).into())
+        };
+        if let Term::Logits { cap } = term {
+            // Kept ones are what the products were.
+            let (logits, slopes) = capped::<B>(self.biased(products, block), cap, scale);
+            let no_target = B::float_zeros([self.batch, 1].into(), &sums.device(), self.dtype);
+            let mut gradient = B::gradient(logits, scale, excluded, sums.clone(), [no_target, g_sum.clone()]);
+            if let (Some(g_weighted), Some(weights)) = (g_weighted, &block.weights) {
+                let g_weighted = B::float_mul_scalar(g_weighted.clone(), scale.into());
+                gradient = B::float_add(gradient, B::float_matmul(g_weighted, weights.clone()));
+            }
+            if let Some(slopes) = slopes {
+                gradient = B::float_mul(gradient, slopes);
+            }
+            let of_bias = of_bias.then(|| of_all(&gradient));
+            return (masks.added_to_target(gradient, g_target.clone()), of_bias);
+        }
         let (gradient, slopes) = if let Term::Softplus(curve) = term {
             let bent = curve.bend::<B>(products.clone());
             let (_, slopes) = softplus::<B>(self.biased(bent, block), self.row(0), scale);
@@ -433,7 +515,7 @@ impl<B: Blocks> Walk<B> {
             let upstream = [no_target, g_sum.clone()];
             (B::gradient(self.biased(scores, block), scale, excluded, sums.clone(), upstream), slopes)
         };
-        let of_bias = of_bias.then(|| B::float_mul_scalar(B::float_sum_dim(gradient.clone(), 0), (1.0 / scale).into()));
+        let of_bias = of_bias.then(|| of_all(&gradient));
         let gradient = match slopes {
             Some(slopes) => B::float_mul(gradient, slopes),
             None => gradient,

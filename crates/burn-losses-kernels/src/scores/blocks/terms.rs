@@ -104,7 +104,7 @@ pub(super) fn replaced<B: Blocks>(
     walk: &Walk<B>,
 ) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
     match walk.plan.term {
-        Term::Exp | Term::Softplus(_) => (products, None),
+        Term::Exp | Term::Softplus(_) | Term::Logits { .. } => (products, None),
         Term::Reweighted { quadratic } => {
             let shape = products.shape();
             let bools = get_or_init_device_settings::<B>(&products.device()).bool_dtype;
@@ -125,6 +125,19 @@ pub(super) fn replaced<B: Blocks>(
             (paced, Some(weights))
         }
     }
+}
+
+/// Logits in units of the products, and the slope of the cap, `None` where there is none.
+pub(super) fn capped<B: Backend>(
+    logits: FloatTensor<B>,
+    cap: Option<f64>,
+    scale: f64,
+) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
+    let Some(cap) = cap.map(|cap| cap / scale) else { return (logits, None) };
+    let bent = B::float_tanh(B::float_mul_scalar(logits, (1.0 / cap).into()));
+    let slope = B::float_add_scalar(B::float_neg(B::float_mul(bent.clone(), bent.clone())), 1.0.into());
+
+    (B::float_mul_scalar(bent, cap.into()), Some(slope))
 }
 
 /// 1 for a term that is not 0.

@@ -89,12 +89,10 @@ impl<T: Real, K: Key<T>> WithSimd for Load<'_, '_, T, K> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Block { unit, inverse_lengths, rows, dim } = self.block;
-        for row in 0..*rows {
-            let unit = &mut unit[row * *dim..(row + 1) * *dim];
-            self.from.copy_row(self.start + row, unit);
-            if self.normalise {
-                inverse_lengths[row] = normalise_row(unit);
-            }
+        self.from.copy_rows(self.start, *dim, &mut unit[..*rows * *dim]);
+        if self.normalise {
+            let rows = unit[..*rows * *dim].chunks_exact_mut(*dim);
+            inverse_lengths.iter_mut().zip(rows).for_each(|(inverse, row)| *inverse = normalise_row(row));
         }
     }
 }
@@ -327,6 +325,84 @@ impl<T: Real> WithSimd for AddBias<'_, T> {
             for score in row {
                 *score = if *score == nothing { nothing } else { *score + bias };
             }
+        }
+    }
+}
+
+/// Adds scores `[rows, lanes]` times the weights of their rows to the sums of their lanes; without weights nothing.
+pub(super) struct AddWeighted<'a, T> {
+    pub(super) scores: &'a [T],
+    pub(super) weights: &'a [T],
+    pub(super) into: &'a mut [T],
+}
+
+impl<T: Real> AddWeighted<'_, T> {
+    pub(super) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl<T: Real> WithSimd for AddWeighted<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, &weight) in self.scores.chunks_exact(self.into.len()).zip(self.weights) {
+            self.into.iter_mut().zip(row).for_each(|(sum, &score)| *sum = *sum + weight * score);
+        }
+    }
+}
+
+/// Adds the products of the weights of rows and the gradients of lanes to scores `[rows, lanes]`.
+pub(super) struct AddOuter<'a, T> {
+    pub(super) scores: &'a mut [T],
+    pub(super) weights: &'a [T],
+    pub(super) gradients: &'a [T],
+}
+
+impl<T: Real> AddOuter<'_, T> {
+    pub(super) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl<T: Real> WithSimd for AddOuter<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, &weight) in self.scores.chunks_exact_mut(self.gradients.len()).zip(self.weights) {
+            row.iter_mut().zip(self.gradients).for_each(|(score, &gradient)| *score = *score + weight * gradient);
+        }
+    }
+}
+
+/// Writes which key of a block `[rows, lanes]` has a larger score than the largest before, the first of equals. Of a hundred
+/// blocks it is about five that have one, so this reads few of the scores.
+pub(super) fn note_largest<T: Real>(scores: &[T], before: &[T], start: usize, keys: &mut [i64]) {
+    let lanes = before.len();
+    let mut largest = before.to_vec();
+    Arch::new().dispatch(Largest { scores, largest: &mut largest });
+    for (lane, (&before, &largest)) in before.iter().zip(&largest).enumerate() {
+        if largest > before {
+            let row = scores[lane..].iter().step_by(lanes).position(|&score| score == largest);
+            keys[lane] = (start + row.expect("it is one of them")) as i64;
+        }
+    }
+}
+
+struct Largest<'a, T> {
+    scores: &'a [T],
+    largest: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Largest<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.scores.chunks_exact(self.largest.len()) {
+            self.largest.iter_mut().zip(row).for_each(|(largest, &score)| *largest = larger(*largest, score));
         }
     }
 }

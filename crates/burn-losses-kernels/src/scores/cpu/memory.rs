@@ -15,16 +15,17 @@ use crate::host::{Host, Key, Real, tensor};
 /// The inputs in their types.
 impl<'a, T: Real + Key<T>, K: Key<T>> Inputs<'a, T, K> {
     fn new<H: Host>(batch: &'a Batch<H>) -> Self {
-        let Batch { queries, keys, bias, rows, labels, key_labels, plan } = batch;
+        let Batch { queries, keys, bias, rows, weights, labels, key_labels, plan } = batch;
         let (shape, count) = (queries.shape(), keys.shape()[0] / plan.sub_centers);
         let [batch, dim] = [shape[0], shape[1]];
         let mut of_queries = Block::new(batch, dim);
         of_queries.load(&H::strided::<T>(queries), 0, batch, plan.normalise.queries());
-        let in_units = |bias: &FloatTensor<H>| {
-            let column = H::float_reshape(bias.clone(), [count, 1].into());
-            let bias = H::strided::<T>(&column).rows(count, 1);
-            bias.into_iter().map(|number| number / T::of(plan.scale)).collect()
+        let per_key = |numbers: &FloatTensor<H>| {
+            let column = H::float_reshape(numbers.clone(), [count, 1].into());
+            H::strided::<T>(&column).rows(count, 1)
         };
+        let in_units =
+            |bias: &FloatTensor<H>| per_key(bias).into_iter().map(|number| number / T::of(plan.scale)).collect();
         let columns = |rows: &FloatTensor<H>| H::strided::<T>(rows).columns(batch, rows.shape()[1]);
         let reads_key_labels = plan.exclusion.reads_key_labels();
         Self {
@@ -36,6 +37,7 @@ impl<'a, T: Real + Key<T>, K: Key<T>> Inputs<'a, T, K> {
             count,
             bias: bias.as_option().map(in_units).unwrap_or_default(),
             rows: rows.as_option().map(columns).unwrap_or_default(),
+            weights: weights.as_option().map(per_key).unwrap_or_default(),
             labels: H::integers(labels.clone()),
             key_labels: if reads_key_labels { H::integers(key_labels.clone()) } else { Vec::new() },
             plan: *plan,

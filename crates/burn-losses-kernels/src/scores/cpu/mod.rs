@@ -26,9 +26,9 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::backend::{Exclusion, Plan, Term, Wanted};
 use crate::host::{Key, Matrix, Real, Strided, product};
 use crate::math::NOTHING;
-use block::{AddBias, AddRows, Block, Weigh};
+use block::{AddBias, AddOuter, AddRows, AddWeighted, Block, Weigh};
 use centers::Centers;
-use terms::{Pace, Reweigh, Softplus, SoftplusSums};
+use terms::{Cap, Pace, Reweigh, Softplus, SoftplusSums};
 
 pub(super) use memory::{backward, forward};
 
@@ -62,6 +62,8 @@ struct Inputs<'a, T, K: Copy> {
     bias: Vec<T>,
     /// What the terms need of every query, columns of `N` numbers one after the other, or nothing.
     rows: Vec<T>,
+    /// What the terms need of every key, `[M]` or nothing.
+    weights: Vec<T>,
     labels: Vec<i64>,
     key_labels: Vec<i64>,
     plan: Plan,
@@ -162,6 +164,11 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         if self.bias.is_empty() { &[] } else { &self.bias[start..start + rows] }
     }
 
+    /// The weights of a block of keys, or none.
+    fn weights(&self, (start, rows): (usize, usize)) -> &[T] {
+        if self.weights.is_empty() { &[] } else { &self.weights[start..start + rows] }
+    }
+
     fn softplus(&self, block: (usize, usize), tile: (usize, usize)) -> Option<Softplus<'_, T>> {
         let Term::Softplus(curve) = self.plan.term else { return None };
         Some(Softplus { offsets: self.row(0, tile), biases: self.biases(block), scale: T::of(self.plan.scale), curve })
@@ -172,6 +179,7 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
         match self.plan.term {
             Term::Exp => false,
             Term::Reweighted { .. } | Term::SelfPaced { .. } => true,
+            Term::Logits { cap } => cap.is_some(),
             Term::Softplus(curve) => !curve.is_straight() && !curve.detached,
         }
     }
@@ -187,10 +195,13 @@ impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
             Term::SelfPaced { reach, goal } => {
                 Pace { scores, slopes, reach: T::of(reach), goal: T::of(goal) }.run();
             }
-            Term::Exp | Term::Softplus(_) => {}
+            Term::Exp | Term::Softplus(_) | Term::Logits { .. } => {}
         }
         if !self.bias.is_empty() {
             AddBias { scores, lanes: tile.1, biases: self.biases(block) }.run();
+        }
+        if let Term::Logits { cap: Some(cap) } = self.plan.term {
+            Cap { scores, slopes, cap: T::of(cap / self.plan.scale) }.run();
         }
     }
 
@@ -269,6 +280,9 @@ struct Running<T> {
     sum: Vec<T>,
     /// Instead of these two where the terms are softplus; empty elsewhere.
     softplus: SoftplusSums<T>,
+    /// Where the terms are of logits: their weighted sum, and which key has the largest; empty elsewhere.
+    weighted: Vec<T>,
+    largest_key: Vec<i64>,
 }
 
 /// The output, and the scores of all pairs, `[M, N]`, if they are kept.
@@ -296,6 +310,13 @@ fn forward_all<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>
         // A NaN is larger than nothing, but it is in the sum.
         let is_empty = largest == nothing && !sum.is_nan();
         output.push(if is_empty { nothing } else { largest * scale + sum.ln() });
+        if let Term::Logits { .. } = inputs.plan.term {
+            let key =
+                parts.iter().find(|part| part.largest[query] == largest).map_or(-1, |part| part.largest_key[query]);
+            output.push(total(|part| &part.weighted) * scale);
+            output.push(if largest == nothing { nothing } else { largest * scale });
+            output.push(T::of(key as f64));
+        }
     }
     if !inputs.plan.keep {
         return (output, vec![T::zero()]);
@@ -314,7 +335,10 @@ fn forward_range<T: Real, K: Key<T>>(
     let is_softplus = matches!(inputs.plan.term, Term::Softplus(_));
     let sums_of = |lanes: usize| SoftplusSums::new(if is_softplus { lanes } else { 0 });
     let (target, largest, sum) = (vec![T::zero(); batch], vec![nothing; batch], vec![T::zero(); batch]);
-    let mut running = Running { target, largest, sum, softplus: sums_of(batch) };
+    let is_of_logits = matches!(inputs.plan.term, Term::Logits { .. });
+    let of_logits = if is_of_logits { batch } else { 0 };
+    let (weighted, largest_key) = (vec![T::zero(); of_logits], vec![-1; of_logits]);
+    let mut running = Running { target, largest, sum, softplus: sums_of(batch), weighted, largest_key };
     let mut softplus_of_block = sums_of(widest);
     let mut block = Block::new(size * inputs.plan.sub_centers, inputs.dim);
     let mut scratch = Scratch::new(size, widest, inputs.plan);
@@ -331,13 +355,25 @@ fn forward_range<T: Real, K: Key<T>>(
                 if is_target {
                     running.target[query] = *score;
                 }
-                *score = nothing;
+                // The weighted sum of logits is over all of them.
+                *score = if is_of_logits { *score } else { nothing };
             });
+            if is_of_logits {
+                inputs.replace((start, rows), tile, scores, &mut []);
+                let (weights, into) = (inputs.weights((start, rows)), &mut running.weighted[queries.clone()]);
+                AddWeighted { scores, weights, into }.run();
+                inputs.for_each_excluded((start, rows), tile, scores, |score, _, _| *score = nothing);
+            }
             if let Some(softplus) = inputs.softplus((start, rows), tile) {
                 running.softplus.add(softplus, scores, first, &mut softplus_of_block);
                 continue;
             }
-            inputs.replace((start, rows), tile, scores, &mut []);
+            if is_of_logits {
+                let keys = &mut running.largest_key[queries.clone()];
+                block::note_largest(scores, &running.largest[queries.clone()], start, keys);
+            } else {
+                inputs.replace((start, rows), tile, scores, &mut []);
+            }
             let scale = T::of(inputs.plan.scale);
             sums.merge(scores, scale, &mut running.largest[queries.clone()], &mut running.sum[queries.clone()]);
             if keep {
@@ -367,9 +403,11 @@ fn backward_all<T: Real, K: Key<T>>(
     let column =
         |column: usize, numbers: &[T]| -> Vec<T> { numbers.iter().skip(column).step_by(columns).copied().collect() };
     let scale = T::of(inputs.plan.scale);
-    let g_sum = column(1, gradient).into_iter().map(|gradient| gradient * scale).collect();
+    let scaled = |numbers: Vec<T>| -> Vec<T> { numbers.into_iter().map(|gradient| gradient * scale).collect() };
+    let g_sum = scaled(column(1, gradient));
+    let g_weighted = if inputs.weights.is_empty() { Vec::new() } else { scaled(column(2, gradient)) };
     let (sums, g_target) = (column(1, output), column(0, gradient));
-    let upstream = Upstream { kept, sums, g_target, g_sum, scale, wanted };
+    let upstream = Upstream { kept, sums, g_target, g_sum, g_weighted, scale, wanted };
     let parts: Vec<(Vec<T>, Vec<T>)> = (ranges, shares)
         .into_par_iter()
         .map(|(range, share)| backward_range(inputs, &upstream, &range, share))
@@ -403,6 +441,8 @@ struct Upstream<'a, T> {
     g_target: Vec<T>,
     /// That of the sums, times the scale.
     g_sum: Vec<T>,
+    /// That of the weighted sums, times the scale, or nothing.
+    g_weighted: Vec<T>,
     scale: T,
     wanted: Wanted,
 }
@@ -422,6 +462,7 @@ fn backward_range<T: Real, K: Key<T>>(
     let mut scratch = Scratch::new(size, widest, inputs.plan);
     let mut slopes = vec![T::zero(); if inputs.has_slopes() { size * widest } else { 0 }];
     let mut bias_gradient = vec![T::zero(); if wanted.bias { range.end - range.start } else { 0 }];
+    let is_of_logits = matches!(inputs.plan.term, Term::Logits { .. });
 
     for start in (range.start..range.end).step_by(size) {
         let rows = size.min(range.end - start);
@@ -442,19 +483,35 @@ fn backward_range<T: Real, K: Key<T>>(
                 if kept.is_none() {
                     inputs.replace((start, rows), tile, scores, &mut slopes);
                 }
-                let (scale, sums) = (upstream.scale, &upstream.sums[queries]);
+                let (scale, sums) = (upstream.scale, &upstream.sums[queries.clone()]);
                 Weigh { scores, kept, stride: batch, scale, sums, g_sum }.weigh();
             }
-            if wanted.bias {
+            if wanted.bias || is_of_logits {
                 inputs.for_each_excluded((start, rows), tile, scores, |score, _, _| *score = T::zero());
+            }
+            if let (true, Some(gradients)) = (is_of_logits, upstream.g_weighted.get(queries)) {
+                AddOuter { scores, weights: inputs.weights((start, rows)), gradients }.run();
+            }
+            // None where a product is its score. What a cap has done is done to the bias, too.
+            let bend =
+                |scores: &mut [T]| scores.iter_mut().zip(&slopes).for_each(|(score, &slope)| *score = *score * slope);
+            if is_of_logits {
+                bend(scores);
+            }
+            if wanted.bias {
                 let into = &mut bias_gradient[start - range.start..][..rows];
                 AddRows { rows: scores, lanes, into }.run();
             }
-            // None where a product is its score.
-            scores.iter_mut().zip(&slopes).for_each(|(score, &slope)| *score = *score * slope);
-            inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_target| {
-                *score = if is_target { upstream.g_target[query] } else { T::zero() };
-            });
+            if is_of_logits {
+                inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_target| {
+                    *score = if is_target { *score + upstream.g_target[query] } else { *score };
+                });
+            } else {
+                bend(scores);
+                inputs.for_each_excluded((start, rows), tile, scores, |score, query, is_target| {
+                    *score = if is_target { upstream.g_target[query] } else { T::zero() };
+                });
+            }
             let weights = scratch.given_to_centers(block.rows(), lanes);
             if wanted.keys {
                 let (add, into) = (first > 0, &mut unit_gradient[..rows * per_key]);

@@ -85,6 +85,46 @@ impl<T: Real> WithSimd for Pace<'_, T> {
     }
 }
 
+/// Replaces scores by `cap·tanh(score / cap)`, and writes the slopes of that if there is room.
+pub(super) struct Cap<'a, T> {
+    pub(super) scores: &'a mut [T],
+    pub(super) slopes: &'a mut [T],
+    pub(super) cap: T,
+}
+
+impl<T: Real> Cap<'_, T> {
+    pub(super) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+
+    #[inline(always)]
+    fn cap<const FUSED: bool>(self) {
+        let Self { scores, slopes, cap } = self;
+        let inverse = cap.recip();
+        let (one, two) = (T::one(), T::of(2.0));
+        for score in &mut *scores {
+            let ratio = *score * inverse;
+            // (1 - exp(-2x)) / (1 + exp(-2x)), which near 0 has the absolute precision of 1: that of the cap.
+            let small = (-two * ratio.abs()).exponential::<FUSED>();
+            let bent = (one - small) / (one + small);
+            *score = cap * if ratio < T::zero() { -bent } else { bent };
+        }
+        for (slope, &score) in slopes.iter_mut().zip(&*scores) {
+            let bent = score * inverse;
+            *slope = one - bent * bent;
+        }
+    }
+}
+
+impl<T: Real> WithSimd for Cap<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if S::IS_SCALAR { self.cap::<false>() } else { self.cap::<true>() }
+    }
+}
+
 /// `softplus(scale·(curve(score) + bias) + offset)` with a bias per key and an offset per query.
 #[derive(Clone, Copy)]
 pub(super) struct Softplus<'a, T> {

@@ -1,0 +1,273 @@
+//! Cross-entropy of a layer beside cross-entropy of its logits: every setting with every kind of layer.
+
+use burn::module::Param;
+use burn::nn::loss::Reduction;
+use burn::nn::{EmbeddingConfig, Linear, LinearConfig, LinearLayout};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_losses::classification::{
+    CrossEntropyLossConfig, LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,
+};
+use burn_losses::heads::Streaming;
+use burn_losses::labels::LabelPolicy;
+use parity::{Backend, Exactness, backends};
+use support::close::{Tolerance, assert_close, assert_finite};
+use support::table::{host, numbers};
+
+const TOKENS: usize = 21;
+const DIM: usize = 5;
+const CLASSES: usize = 37;
+const IGNORED: i64 = -100;
+
+fn tolerance(backend: &Backend) -> Tolerance {
+    if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(2e-5, 2e-5) }
+}
+
+/// Every block is a kernel to compile on a GPU.
+fn on_host(backend: &Backend) -> bool {
+    matches!(backend.exactness, Exactness::Double | Exactness::Single)
+}
+
+fn tensor<const D: usize>(backend: &Backend, shape: [usize; D], seed: u64) -> Tensor<D> {
+    let data = numbers(shape.iter().product(), seed);
+    Tensor::<D>::from_data(TensorData::new(data, shape), (&backend.device, backend.dtype)).mul_scalar(2.0)
+}
+
+/// Three sequences of seven tokens, of which every fifth is padding.
+fn labels(backend: &Backend) -> Tensor<2, Int> {
+    let label = |token: usize| if token % 5 == 4 { IGNORED } else { (token * 29 % CLASSES) as i64 };
+    let all: Vec<i64> = (0..TOKENS).map(label).collect();
+    Tensor::<1, Int>::from_data(all.as_slice(), &backend.device).reshape([3, 7])
+}
+
+/// What a step gives: loss, and gradients of hidden states, weights and bias.
+type Outcome = [Vec<f64>; 4];
+
+fn step(
+    backend: &Backend,
+    biased: bool,
+    layout: LinearLayout,
+    run: impl FnOnce(Tensor<3>, &Linear) -> Tensor<1>,
+) -> Outcome {
+    let hidden = tensor(backend, [3, 7, DIM], 1).require_grad();
+    let mut layer = LinearConfig::new(DIM, CLASSES).with_bias(biased).with_layout(layout).init(&backend.device);
+    let weight = match layout {
+        LinearLayout::Row => tensor(backend, [DIM, CLASSES], 2),
+        // The same numbers, column after column.
+        LinearLayout::Col => tensor::<2>(backend, [DIM, CLASSES], 2).transpose().mul_scalar(1.0).transpose(),
+    };
+    layer.weight = Param::from_tensor(weight);
+    layer.bias = biased.then(|| Param::from_tensor(tensor(backend, [CLASSES], 3)));
+    let loss = run(hidden.clone(), &layer);
+    let gradients = loss.backward();
+    let of_bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(&gradients));
+    [
+        host(loss),
+        host(hidden.grad(&gradients).expect("a gradient")),
+        host(layer.weight.val().grad(&gradients).expect("a gradient")),
+        of_bias.map_or_else(Vec::new, host),
+    ]
+}
+
+fn policy() -> LabelPolicy {
+    LabelPolicy::new().with_ignore_label(Some(IGNORED))
+}
+
+/// Blocks that the classes do not fill, and none and all scores kept.
+fn streamings() -> [Streaming; 3] {
+    [Streaming::new().with_kept_bytes(0).with_block(Some(10)), Streaming::new(), Streaming::new().with_kept_bytes(0)]
+}
+
+#[test]
+fn it_is_the_cross_entropy_of_the_logits() {
+    let weights: Vec<f64> = (0..CLASSES).map(|class| 0.25 * (class % 5) as f64).collect();
+    for backend in backends() {
+        let mut compared = 0;
+        for (biased, layout) in [
+            (true, LinearLayout::Row),
+            (false, LinearLayout::Row),
+            (true, LinearLayout::Col),
+            (false, LinearLayout::Col),
+        ] {
+            for smoothing in [0.0, 0.15] {
+                for class_weights in [None, Some(weights.clone().into())] {
+                    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::BatchMean] {
+                        let whole = CrossEntropyLossConfig::new()
+                            .with_class_dim(-1)
+                            .with_label_smoothing(smoothing)
+                            .with_class_weights(class_weights.clone())
+                            .with_labels(policy())
+                            .init(&backend.device);
+                        let expected = step(&backend, biased, layout, |hidden, layer| {
+                            whole.forward(layer.forward(hidden), labels(&backend), reduction.clone())
+                        });
+                        let config = LinearCrossEntropyLossConfig::new()
+                            .with_label_smoothing(smoothing)
+                            .with_class_weights(class_weights.clone())
+                            .with_labels(policy());
+                        let all = if on_host(&backend) { &streamings()[..] } else { &streamings()[..1] };
+                        for &streaming in all {
+                            let loss = config.clone().with_streaming(streaming).init(&backend.device);
+                            let actual = step(&backend, biased, layout, |hidden, layer| {
+                                loss.forward(hidden, layer, labels(&backend), reduction.clone())
+                            });
+                            let what = format!(
+                                "{biased} {layout:?} {smoothing} {} {reduction:?} {streaming:?} on {}",
+                                class_weights.is_some(),
+                                backend.name
+                            );
+                            for (actual, expected) in actual.iter().zip(&expected) {
+                                assert_close(&what, actual, expected, tolerance(&backend));
+                            }
+                            compared += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(compared >= 48);
+    }
+}
+
+fn output(loss: &LinearCrossEntropyLoss, backend: &Backend, layer: OutputLayer) -> LinearCrossEntropyOutput {
+    loss.forward_output(tensor::<3>(backend, [3, 7, DIM], 1), layer, labels(backend))
+}
+
+/// A tied embedding is the transposed layer, and what is seen on the way is what the logits say.
+#[test]
+fn an_embedding_is_a_layer_and_the_pass_sees_its_logits() {
+    for backend in backends() {
+        let mut embedding = EmbeddingConfig::new(CLASSES, DIM).init(&backend.device);
+        embedding.weight = Param::from_tensor(tensor(&backend, [CLASSES, DIM], 2));
+        let cap = 1.5;
+        let config = LinearCrossEntropyLossConfig::new().with_labels(policy()).with_soft_cap(Some(cap));
+        for &streaming in &streamings()[..if on_host(&backend) { 3 } else { 1 }] {
+            let loss = config.clone().with_streaming(streaming).init(&backend.device);
+            let LinearCrossEntropyOutput { log_sum_exp, predictions, correct, losses } =
+                output(&loss, &backend, (&embedding).into());
+
+            let logits = tensor::<3>(&backend, [3, 7, DIM], 1).reshape([TOKENS, DIM]);
+            let logits = host(logits.matmul(embedding.weight.val().transpose()));
+            let labels = host(labels(&backend).float());
+            let (log_sum_exp, predictions, losses) = (host(log_sum_exp), host(predictions.float()), host(losses));
+            let correct = correct.try_into_vec_as::<bool>().expect("numbers");
+            for (token, logits) in logits.chunks(CLASSES).enumerate() {
+                let logits: Vec<f64> = logits.iter().map(|logit| cap * (logit / cap).tanh()).collect();
+                let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let best = logits.iter().position(|&logit| logit == largest).expect("one is the largest");
+                let lse = logits.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+                let what = format!("token {token} {streaming:?} on {}", backend.name);
+                if labels[token] < 0.0 {
+                    assert_eq!([predictions[token], log_sum_exp[token], losses[token]], [-1.0, 0.0, 0.0], "{what}");
+                    assert!(!correct[token], "{what}");
+                    continue;
+                }
+                assert_eq!(predictions[token], best as f64, "{what}");
+                assert_close(&what, &[log_sum_exp[token]], &[lse], tolerance(&backend));
+                assert_eq!(correct[token], labels[token] == best as f64, "{what}");
+                let expected = lse - logits[labels[token] as usize];
+                assert_close(&what, &[losses[token]], &[expected], tolerance(&backend));
+            }
+            // A test of what is right must see both.
+            assert!(correct.contains(&false));
+        }
+    }
+}
+
+/// By hand: a prior of 3 to 1 moves equal logits to probabilities 3/4 and 1/4.
+#[test]
+fn an_adjustment_is_added_to_the_logits() {
+    for backend in backends() {
+        let options = (&backend.device, backend.dtype);
+        let layer = || OutputLayer::new(Tensor::zeros([2, 3], options), None);
+        let prior = Tensor::<1>::from_data(TensorData::from([0.75_f64.ln(), 0.25_f64.ln()]), options);
+        let loss = LinearCrossEntropyLossConfig::new().init(&backend.device);
+        let labels = || Tensor::<1, Int>::from_ints([0, 1], &backend.device);
+        let hidden = || Tensor::<2>::ones([2, 3], options);
+        let losses = loss.forward_no_reduction(hidden(), layer().with_adjustment(prior.clone()), labels());
+        assert_close(&backend.name, &host(losses), &[-0.75_f64.ln(), -0.25_f64.ln()], tolerance(&backend));
+        // Beside a bias that undoes it.
+        let biased = OutputLayer::new(Tensor::zeros([2, 3], options), Some(prior.clone().neg()));
+        let losses = loss.forward_no_reduction(hidden(), biased.with_adjustment(prior), labels());
+        assert_close(&backend.name, &host(losses), &[core::f64::consts::LN_2; 2], tolerance(&backend));
+    }
+}
+
+#[test]
+fn hidden_states_of_half_precision_are_computed_in_single() {
+    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
+        let run = |dtype: DType| {
+            let hidden = tensor::<2>(backend, [4, DIM], 1).cast(DType::BF16).cast(dtype).detach().require_grad();
+            let weight = tensor::<2>(backend, [CLASSES, DIM], 2).cast(DType::BF16).cast(dtype).detach().require_grad();
+            let labels = Tensor::<1, Int>::from_ints([3, 36, -1, 0], &backend.device);
+            let loss = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).init(&backend.device);
+            let value = loss.forward(hidden.clone(), OutputLayer::new(weight.clone(), None), labels, Reduction::Mean);
+            assert_eq!(value.dtype(), dtype);
+            let gradients = value.backward();
+            let of_weight = weight.grad(&gradients).expect("a gradient");
+            assert_eq!(of_weight.dtype(), dtype);
+            [host(value), host(hidden.grad(&gradients).expect("a gradient")), host(of_weight)]
+        };
+        for (half, single) in run(DType::BF16).iter().zip(&run(DType::F32)) {
+            assert_close("bf16", half, single, Tolerance::new(8e-3, 1e-5));
+        }
+    }
+}
+
+/// Hidden states and weights of any size: a cap keeps the logits, without one they are as large as they are.
+#[test]
+fn logits_far_apart_have_finite_losses_and_gradients() {
+    for backend in backends() {
+        for (size, cap) in [(1e-20, None), (1e4, None), (1e15, Some(30.0)), (1e-20, Some(1e-3)), (1e4, Some(1e6))] {
+            let config = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).with_z_loss(1e-4);
+            let loss = config.with_soft_cap(cap).init(&backend.device);
+            let hidden = tensor::<2>(&backend, [6, DIM], 1).mul_scalar(size).detach().require_grad();
+            let weight = tensor::<2>(&backend, [CLASSES, DIM], 2).require_grad();
+            let labels = Tensor::<1, Int>::from_ints([3, 36, -1, 0, 7, 7], &backend.device);
+            let layer = OutputLayer::new(weight.clone(), None);
+            let value = loss.forward(hidden.clone(), layer, labels, Reduction::Mean);
+            let gradients = value.backward();
+            let what = format!("{size:e} {cap:?} on {}", backend.name);
+            assert_finite(&what, &host(value));
+            assert_finite(&what, &host(hidden.grad(&gradients).expect("a gradient")));
+            assert_finite(&what, &host(weight.grad(&gradients).expect("a gradient")));
+        }
+    }
+}
+
+/// Classes in three parts, one of them on another backend.
+#[test]
+fn a_vocabulary_in_parts_is_the_whole() {
+    let all = backends();
+    for backend in &all {
+        let other = all.iter().find(|other| other.dtype == backend.dtype && other.name != backend.name);
+        let other = other.filter(|other| on_host(other) && on_host(backend)).unwrap_or(backend);
+        let config = LinearCrossEntropyLossConfig::new()
+            .with_labels(policy())
+            .with_label_smoothing(0.1)
+            .with_soft_cap(Some(2.0))
+            .with_class_weights(Some((0..CLASSES).map(|class| 0.5 + (class % 3) as f64).collect::<Vec<_>>().into()));
+        let loss = config.init(&backend.device);
+        let run = |split: bool| {
+            let weight = tensor::<2>(backend, [CLASSES, DIM], 2).require_grad();
+            let bias = tensor::<1>(backend, [CLASSES], 3).require_grad();
+            let part = |start: usize, count: usize, home: &Backend| {
+                let weight = weight.clone().narrow(0, start, count).to_device(&home.device);
+                OutputLayer::new(weight, Some(bias.clone().narrow(0, start, count).to_device(&home.device)))
+            };
+            let layer = if split {
+                OutputLayer::sharded([part(0, 10, backend), part(10, 20, other), part(30, 7, backend)])
+            } else {
+                OutputLayer::new(weight.clone(), Some(bias.clone()))
+            };
+            let LinearCrossEntropyOutput { losses, log_sum_exp, predictions, correct } = output(&loss, backend, layer);
+            let gradients = (losses.clone().sum() + log_sum_exp.clone().sum()).backward();
+            let of = |gradient: Option<Vec<f64>>| gradient.expect("a gradient");
+            let seen = [host(losses), host(log_sum_exp), host(predictions.float()), host(correct.int().float())];
+            let slopes = [of(weight.grad(&gradients).map(host)), of(bias.grad(&gradients).map(host))];
+            seen.into_iter().chain(slopes).collect::<Vec<_>>()
+        };
+        for (split, whole) in run(true).iter().zip(&run(false)) {
+            assert_close(&backend.name, split, whole, tolerance(backend));
+        }
+    }
+}
