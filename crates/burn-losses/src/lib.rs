@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | [`heads`], [`center`] | angular-margin heads with trained class centers, and center loss |
 //! | [`pairs`], [`proxy`] | losses of pairs and triplets of embeddings, and of embeddings and trained proxies |
+//! | [`matryoshka`] | any loss of embeddings at several lengths of them |
 //! | [`mining`], [`sampling`], [`memory`] | which pairs count, which samples meet in a batch, and embeddings of past batches |
 //! | [`classification`], [`regression`] | losses of logits and of numbers |
 //! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
 //! | [`optim`] | optimizers that touch the rows a batch drew, for heads with very many classes |
+//! | `gradient_cache` | exact gradients of a batch that the network cannot hold, with feature `optim` |
 //! | [`diagnostics`] | what a trainer wants to see beside the loss |
 //!
 //! Every name but those of [`sampling`], [`diagnostics`] and [`state`] is also at the root of the crate, and [`prelude`] has
@@ -55,7 +57,7 @@
 //! | identities, few samples each, or new ones all the time | [`SupConLoss`], [`MultiSimilarityLoss`] | [`TripletLoss`] with a miner of [`mining`]; [`ProxyAnchorLoss`] if classes are known |
 //! | pairs that are alike or not | [`ContrastiveLoss`] on [`Pairs::given`] | [`MarginLoss`] with [`DistanceWeightedMiner`] |
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
-//! | image and text, query and document | [`InfoNceLoss`] on [`Pairs::aligned`] | a learned [`Temperature`] |
+//! | image and text, query and document | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
 //! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail |
 //! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |
@@ -70,7 +72,7 @@
 //!
 //! - `std` (default): Burn with the standard library.
 //! - `data`: [`sampling`]'s plans as a data loader of Burn. `train`: [`diagnostics`] as metrics of Burn's training.
-//!   `optim`: the optimizers of [`optim`].
+//!   `optim`: the optimizers of [`optim`], and `gradient_cache`.
 //! - one per backend (`flex`, `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm`, `cpu`, `tch`, `remote`):
 //!   turns the backend on in Burn, and streams the heads on it. The crate turns on none by itself. On a backend that is on
 //!   in `burn` only, the heads keep the scores of a batch with all classes; see
@@ -91,8 +93,11 @@ pub mod diagnostics;
 pub mod distance;
 mod embedding_loss;
 mod fast_path;
+#[cfg(feature = "optim")]
+pub mod gradient_cache;
 pub mod heads;
 pub mod labels;
+pub mod matryoshka;
 pub mod memory;
 pub mod mining;
 pub mod optim;
@@ -116,8 +121,8 @@ pub use embedding_loss::EmbeddingLoss;
 
 #[doc(no_inline)]
 pub use {
-    center::*, classification::*, distance::*, heads::*, labels::*, memory::*, mining::*, optim::*, pairs::*, proxy::*,
-    reduction::*, regression::*, regularization::*,
+    center::*, classification::*, distance::*, heads::*, labels::*, matryoshka::*, memory::*, mining::*, optim::*,
+    pairs::*, proxy::*, reduction::*, regression::*, regularization::*,
 };
 
 /// The traits of this crate, and what nearly every use of them names. Nothing in it has the name of something of Burn's.

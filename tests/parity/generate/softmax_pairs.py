@@ -151,6 +151,25 @@ def aligned(name, temperature, queue=False, count=4):
     return finished(name, "InfoNceLoss", {"temperature": temperature}, inputs, labels, losses, rng, source)
 
 
+def matryoshka(name, lengths, weights=None, **more):
+    def build():
+        def loss(embeddings, labels, **references):
+            total = 0.0
+            for length, weight in zip(lengths, weights or [1.0] * len(lengths)):
+                cut = {key: value[:, :length] if key == "ref_emb" else value for key, value in references.items()}
+                each = pml_losses.SupConLoss(temperature=0.1)
+                each.reducer = loss.reducer
+                found = each(embeddings[:, :length], labels, **cut)["loss"]
+                total = total + weight * found["losses"]
+            return {"loss": {"losses": total, "indices": found["indices"]}}
+
+        return loss
+
+    settings = {"lengths": lengths} | ({"weights": weights} if weights else {})
+    source = f"{PML} SupConLoss of the first columns, summed"
+    return row_case(name, "MatryoshkaLoss", settings, build, source, **more)
+
+
 def row_case(name, loss, settings, build, source, labels=LABELS, references=False, place=per_row):
     rng = next(draws(name))
     inputs = {"embeddings": embeddings_of(rng, len(labels))}
@@ -232,6 +251,88 @@ def n_pairs_with_references(name):
 
 
 ALONE_LABELS = [1, 1, 5, 1, 1]
+# Two samples that are the same thing, and one that is nothing.
+IDENTITIES = [4, 9, 4, 2, -1]
+
+
+def strangers(count, identities):
+    """Which of all pairs are negatives, and which rows are in a pair at all."""
+    if not identities:
+        return ~torch.eye(count, dtype=torch.bool), torch.ones(count, dtype=torch.bool)
+    labels = torch.tensor(identities)
+    known = labels >= 0
+    return (labels[:, None] != labels) & known[:, None] & known, known
+
+
+def symmetric(name, temperature, identities=(), count=5):
+    rng = next(draws(name))
+    inputs = {"images": embeddings_of(rng, count), "texts": embeddings_of(rng, count, 2.0)}
+    identities = list(identities)
+
+    def losses(images, texts):
+        negative, known = strangers(count, identities)
+        scores = functional.normalize(images) @ functional.normalize(texts).T / temperature
+        allowed = negative | torch.eye(count, dtype=torch.bool)
+        own = torch.arange(count)
+        ways = [
+            functional.cross_entropy(logits.masked_fill(~allowed, -torch.inf), own, reduction="none")
+            for logits in (scores, scores.T)
+        ]
+        return torch.cat([torch.where(known, way, 0.0) for way in ways])
+
+    source = f"{TORCH} cross_entropy of the scores and of their transpose"
+    return finished(name, "InfoNceLoss", {"temperature": temperature}, inputs, identities, losses, rng, source)
+
+
+def sig_lip(name, sides=("queries", "keys"), identities=(), learned=None, temperature=0.1, bias=-10.0, count=5):
+    """Two sides; with `learned`, the logarithm of the scale and the bias are inputs."""
+    rng = next(draws(name))
+    inputs = {sides[0]: embeddings_of(rng, count), sides[1]: embeddings_of(rng, count, 2.0)}
+    identities = list(identities)
+    settings = {"temperature": temperature, "bias": bias}
+    if learned:
+        inputs["log_scale"], inputs["bias"] = (single([[number]]) for number in learned)
+    else:
+        settings["temperature_mode"] = "Fixed"
+
+    def losses(first, second, log_scale=None, trained_bias=None):
+        negative, known = strangers(count, identities)
+        scale = 1 / temperature if log_scale is None else log_scale.exp()
+        logits = scale * (functional.normalize(first) @ functional.normalize(second).T)
+        logits = logits + (bias if trained_bias is None else trained_bias)
+        same = torch.eye(count, dtype=torch.bool) & known[:, None]
+        values = -functional.logsigmoid(torch.where(same, logits, -logits))
+        values = torch.where(same | negative, values, 0.0)
+        return torch.cat([values.sum(1), values.sum(0)]) if sides[0] == "images" else values.sum(1)
+
+    source = f"{TORCH} logsigmoid of all scores, as in open_clip's SigLipLoss"
+    return finished(name, "SigLipLoss", settings, inputs, identities, losses, rng, source)
+
+
+def sig_lip_of_labels(name, temperature, bias, labels=LABELS, references=False):
+    rng = next(draws(name))
+    inputs = {"embeddings": embeddings_of(rng, len(labels))}
+    every = list(labels)
+    if references:
+        inputs["references"] = embeddings_of(rng, len(REFERENCE_LABELS), 2.0)
+        every += REFERENCE_LABELS
+
+    def losses(embeddings, references=None):
+        itself = references is None
+        others = torch.tensor(labels if itself else REFERENCE_LABELS)
+        own = torch.tensor(labels)[:, None]
+        unit = functional.normalize(embeddings)
+        keys = unit if itself else functional.normalize(references)
+        logits = unit @ keys.T / temperature + bias
+        counted = (own >= 0) & (others >= 0)
+        if itself:
+            counted &= ~torch.eye(len(labels), dtype=torch.bool)
+        values = -functional.logsigmoid(torch.where(own == others, logits, -logits))
+        return torch.where(counted, values, 0.0).sum(1)
+
+    settings = {"temperature": temperature, "bias": bias, "temperature_mode": "Fixed"}
+    source = f"{TORCH} logsigmoid of the scores of all pairs of labels"
+    return finished(name, "SigLipLoss", settings, inputs, every, losses, rng, source)
 
 
 def cases():
@@ -245,10 +346,21 @@ def cases():
         views("info-nce/views-warm", 0.5),
         aligned("info-nce/aligned", 0.07),
         aligned("info-nce/queue", 0.1, queue=True),
+        symmetric("info-nce/symmetric", 0.07),
+        symmetric("info-nce/symmetric-identities", 0.2, IDENTITIES),
+        sig_lip("sig-lip/aligned", temperature=0.2, bias=-3.0),
+        sig_lip("sig-lip/learned", learned=(2.0, -4.5)),
+        sig_lip("sig-lip/symmetric", ("images", "texts"), learned=(1.0, -1.0)),
+        sig_lip("sig-lip/identities", identities=IDENTITIES, temperature=0.5, bias=0.5),
+        sig_lip_of_labels("sig-lip/labels", 0.1, -2.0),
+        sig_lip_of_labels("sig-lip/references", 0.2, -1.0, labels=ANCHOR_LABELS, references=True),
         sup_con("sup-con/default", 0.1),
         sup_con("sup-con/warm", 0.5),
         sup_con("sup-con/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
         sup_con("sup-con/references", 0.1, labels=ANCHOR_LABELS, references=True),
+        matryoshka("matryoshka/plain", [2, 4]),
+        matryoshka("matryoshka/weighted", [1, 3, 4], [2.0, 0.5, 1.0]),
+        matryoshka("matryoshka/references", [2, 3], labels=ANCHOR_LABELS, references=True),
         n_pairs("n-pairs/product", "Product"),
         n_pairs("n-pairs/cosine", "Cosine"),
         n_pairs("n-pairs/many", "Product", labels=[3, 1, 3, 1, 8, 0, 8]),

@@ -26,22 +26,28 @@ fn known() -> BTreeSet<String> {
         AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
         CenterInvariantRegularizer, CentersConfig, CircleLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
-        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LogCoshLoss, LpLoss,
-        LpRegularizer, MarginLoss, MeanAbsolutePercentageErrorLoss, MeanSquaredLogarithmicErrorLoss, MseLoss,
+        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LogCoshLoss,
+        LpLoss, LpRegularizer, MarginLoss, MatryoshkaLoss, MeanAbsolutePercentageErrorLoss, MeanSquaredLogarithmicErrorLoss, MseLoss,
         MulticlassHingeLoss, MultiSimilarityLoss, MultiSimilarityMiner, NPairsLoss, NormalizedSoftmaxLoss, PairMarginMiner,
-        PairScore, Pairs, PoissonNllLoss, ProxyAnchorLoss, ProxyNcaLoss, RegularFaceRegularizer, ShardedHead, SmoothL1Loss,
+        PairScore, Pairs, PoissonNllLoss, ProxyAnchorLoss, ProxyNcaLoss, RegularFaceRegularizer, ShardedHead, SigLipLoss, SmoothL1Loss,
         SoftTripleLoss, SparseCentersRegularizer, SphereFace, SubCenterArcFace, SupConLoss, TripletLoss, TripletMarginMiner,
         ZeroMeanRegularizer ;
         burn: burn::lr_scheduler, burn::nn::loss::CTCLoss, burn::nn::loss::CosineEmbeddingLoss,
         burn::nn::loss::HingeEmbeddingLoss, burn::nn::loss::MarginRankingLoss, burn::nn::loss::SoftMarginLoss ;
         paths: ContrastiveForm::Hinge, Denominator::AllProxies, Distance::Cosine, Distance::Euclidean, Distance::matrix,
         Distance::rowwise, EmbeddingReduction::MeanNonZero, GradientMode::Detached, LpLossConfig::l1, PairScore::Product, Pairs::aligned,
-        Pairs::given, Pairs::given_triplets, Pairs::views, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn,
+        Pairs::given, Pairs::given_triplets, Pairs::symmetric, Pairs::views, Pairs::with_identities, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn,
         TripletMining::All, TripletMining::Hard, TripletMining::SemiHard, TripletShape::Softplus,
     ]);
+    use burn_losses::gradient_cache::GradientCache;
     use burn_losses::sampling::{ClassBalanced, Hierarchical};
-    let samplers = [core::any::type_name::<ClassBalanced>(), core::any::type_name::<Hierarchical>()];
-    known.extend(samplers.map(|name| name.rsplit("::").next().expect("a path has an end").to_owned()));
+    // In modules of their own, and not at the root of the crate.
+    let others = [
+        core::any::type_name::<ClassBalanced>(),
+        core::any::type_name::<Hierarchical>(),
+        core::any::type_name::<GradientCache>(),
+    ];
+    known.extend(others.map(|name| name.rsplit("::").next().expect("a path has an end").to_owned()));
     known
 }
 

@@ -8,8 +8,8 @@ use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
 use burn_losses::pairs::{
     CircleLossConfig, ContrastiveLossConfig, InfoNceLoss, InfoNceLossConfig, LiftedStructureLossConfig,
-    MarginLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, PairScore, Pairs, SupConLossConfig,
-    TemperatureMode, TripletLossConfig,
+    MarginLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, PairScore, Pairs, SigLipLoss,
+    SigLipLossConfig, SupConLossConfig, TemperatureMode, TripletLossConfig,
 };
 use burn_losses::reduction::EmbeddingReduction;
 use burn_losses_kernels::math::unit_rows;
@@ -174,6 +174,7 @@ fn a_learned_temperature_finds_the_gradient_zero_of_an_empty_batch() {
             Pairs::with_references(rows, labels, (empty(), nobody())),
             Pairs::views(empty(), empty()),
             Pairs::aligned(empty(), empty()),
+            Pairs::symmetric(empty(), empty()),
             Pairs::queue(empty(), empty(), (empty(), nobody())),
         ] {
             let value = loss.forward_pairs(&pairs);
@@ -184,10 +185,11 @@ fn a_learned_temperature_finds_the_gradient_zero_of_an_empty_batch() {
 }
 
 /// Every loss of pairs.
-fn every_loss(reduction: EmbeddingReduction, device: &Device) -> [Box<dyn PairLoss>; 9] {
+fn every_loss(reduction: EmbeddingReduction, device: &Device) -> [Box<dyn PairLoss>; 10] {
     [
         Box::new(InfoNceLossConfig::new().with_reduction(reduction).init(device)),
         Box::new(SupConLossConfig::new().with_reduction(reduction).init(device)),
+        Box::new(SigLipLossConfig::new().with_reduction(reduction).init(device)),
         Box::new(NPairsLossConfig::new().with_reduction(reduction).init(device)),
         Box::new(MultiSimilarityLossConfig::new().with_reduction(reduction).init(device)),
         Box::new(CircleLossConfig::new().with_reduction(reduction).init(device)),
@@ -224,14 +226,17 @@ fn an_empty_batch_and_empty_references_have_loss_zero_and_a_gradient() {
                 for pairs in [
                     Pairs::views(empty(), empty()),
                     Pairs::aligned(empty(), empty()),
+                    Pairs::symmetric(empty(), empty()),
+                    Pairs::symmetric(empty(), empty()).with_identities(nobody()),
                     Pairs::given_triplets(empty(), empty(), empty()),
                     Pairs::queue(empty(), empty(), (empty(), nobody())),
                     Pairs::views(one(), one()),
                     Pairs::aligned(one(), one()),
+                    Pairs::symmetric(one(), one()),
                     Pairs::queue(one(), one(), (empty(), nobody())),
                 ] {
-                    // These two pull a view to the other one with nothing to push, and a boundary is beyond both.
-                    let pulls = loss.name() == "MultiSimilarityLoss" || loss.name() == "SupConLoss";
+                    // These pull a view to the other one with nothing to push, and a boundary is beyond both.
+                    let pulls = ["MultiSimilarityLoss", "SupConLoss", "SigLipLoss"].contains(&loss.name());
                     // Rows side by side are no classes.
                     let panics = loss.name() == "NPairsLoss" && pairs.dims() == [0, 2];
                     if !panics && (!pulls || pairs.is_empty()) {
@@ -535,7 +540,8 @@ fn three_ways_to_the_pairs_of_labels_agree() {
             };
             for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum, EmbeddingReduction::MeanNonZero] {
                 let device = &backend.device;
-                let losses: [Box<dyn PairLoss>; 5] = [
+                let losses: [Box<dyn PairLoss>; 6] = [
+                    Box::new(sig_lip(reduction, device)),
                     Box::new(MultiSimilarityLossConfig::new().with_beta(10.0).with_reduction(reduction).init(device)),
                     Box::new(CircleLossConfig::new().with_scale(10.0).with_reduction(reduction).init(device)),
                     Box::new(InfoNceLossConfig::new().with_temperature(0.3).with_reduction(reduction).init(device)),
@@ -579,11 +585,15 @@ fn pairs_by_position_are_those_of_their_masks() {
             ),
             Pairs::views(row(3, 4), row(3, 5)),
             Pairs::aligned(row(3, 4), row(3, 5)),
+            Pairs::aligned(row(4, 4), row(4, 5)).with_identities(integers(&[7, 3, 7, -1], device)),
+            Pairs::symmetric(row(3, 4), row(3, 5)),
+            Pairs::symmetric(row(4, 4), row(4, 5)).with_identities(integers(&[7, 3, 7, -1], device)),
             Pairs::queue(row(3, 4), row(3, 5), queue()),
         ];
         for pairs in pairs {
             let chosen = pairs.clone().with_masks(pairs.masks());
-            let losses: [Box<dyn PairLoss>; 4] = [
+            let losses: [Box<dyn PairLoss>; 5] = [
+                Box::new(sig_lip(EmbeddingReduction::Mean, device)),
                 Box::new(InfoNceLossConfig::new().with_temperature(0.3).init(device)),
                 Box::new(SupConLossConfig::new().with_temperature(0.3).init(device)),
                 Box::new(MultiSimilarityLossConfig::new().with_beta(10.0).init(device)),
@@ -596,6 +606,59 @@ fn pairs_by_position_are_those_of_their_masks() {
                 assert!(value[0] > 0.0, "{what}");
             }
         }
+    }
+}
+
+/// With a fixed temperature and bias, which are numbers in every precision.
+fn sig_lip(reduction: EmbeddingReduction, device: &Device) -> SigLipLoss {
+    let config = SigLipLossConfig::new().with_temperature(0.3).with_bias(-1.5).with_reduction(reduction);
+    config.with_temperature_mode(TemperatureMode::Fixed).init(device)
+}
+
+#[test]
+fn symmetric_pairs_are_the_mean_of_both_directions() {
+    for backend in backends() {
+        let (first, second) = (|| tensor(&rows(5, 4), &backend), || tensor(&rows(5, 5), &backend));
+        let info_nce = InfoNceLossConfig::new().with_temperature(0.3).init(&backend.device);
+        let sig_lip = sig_lip(EmbeddingReduction::Mean, &backend.device);
+        let losses: [&dyn PairLoss; 2] = [&info_nce, &sig_lip];
+        for loss in losses {
+            let of = |pairs: Pairs| host(loss.forward_pairs(&pairs))[0];
+            let ways = [of(Pairs::aligned(first(), second())), of(Pairs::aligned(second(), first()))];
+            let both = of(Pairs::symmetric(first(), second()));
+            let what = format!("{} on {}", loss.name(), backend.name);
+            assert_close(&what, &[both], &[(ways[0] + ways[1]) / 2.0], tolerance(&backend));
+            if loss.name() == "SigLipLoss" {
+                assert_close(&what, &[ways[0]], &[ways[1]], tolerance(&backend));
+            }
+        }
+    }
+}
+
+/// A sum of softplus over all pairs less the scores of the positives would be rounded to thousandths here, in `f32`.
+#[test]
+fn a_large_score_of_a_positive_leaves_the_negatives_their_digits() {
+    for backend in backends() {
+        let axes = || tensor(&[vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0], vec![0.0, 0.0, 1.0]], &backend);
+        let config = SigLipLossConfig::new().with_temperature(1e-4).with_bias(-3.0);
+        let loss = config.with_temperature_mode(TemperatureMode::Fixed).init(&backend.device);
+        let losses = host(loss.forward_pairs_no_reduction(&Pairs::aligned(axes(), axes())));
+        // By hand: the own pair scores 9997 and costs nothing, each of the two others -3.
+        let expected = 2.0 * (-3.0_f64).exp().ln_1p();
+        let digits = if backend.is_double() { 1e-14 } else { 1e-6 };
+        assert_close(&backend.name, &losses, &[expected; 3], Tolerance::new(digits, 0.0));
+    }
+}
+
+/// Scores, temperature and bias against the plain loop, with more rows than one block of the engine.
+#[test]
+fn a_large_sig_lip_agrees_with_the_plain_loops() {
+    for backend in backends().iter().filter(|backend| backend.is_double()) {
+        let settings = json!({"temperature": 0.1, "bias": -2.0, "temperature_mode": "Fixed"});
+        let labels: Vec<i64> = (0..700).map(|row| (row * 7) % 301).collect();
+        let case = case("SigLipLoss", settings, &rows(700, 9), &labels);
+        let expected = support::naive::softmax_pairs::sig_lip(&case);
+        assert_close(&backend.name, &run(&case, backend).losses, &expected, Tolerance::new(1e-12, 1e-12));
     }
 }
 
@@ -619,9 +682,10 @@ fn a_mean_counts_what_has_a_loss() {
             counted!(NPairsLossConfig::new()),
             counted!(MultiSimilarityLossConfig::new()),
             counted!(CircleLossConfig::new().with_scale(5.0)),
+            counted!(SigLipLossConfig::new()),
         ];
         // By hand: two classes of two; row 3 has negatives only, row 5 nothing.
-        assert_close(&backend.name, &counts, &[4.0, 4.0, 2.0, 5.0, 4.0], Tolerance::new(1e-5, 0.0));
+        assert_close(&backend.name, &counts, &[4.0, 4.0, 2.0, 5.0, 4.0, 5.0], Tolerance::new(1e-5, 0.0));
     }
 }
 

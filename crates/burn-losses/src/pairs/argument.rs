@@ -17,13 +17,15 @@ use crate::shape::check_shape;
 /// | [`in_batch`](Self::in_batch) | the batch | the batch | of labels, but no row with itself |
 /// | [`with_references`](Self::with_references) | the batch | other rows, such as a memory's | of labels |
 /// | [`views`](Self::views) (SimCLR) | both views | both views | a view and the other view of its sample; all others |
-/// | [`aligned`](Self::aligned) (CLIP, N-pairs) | queries | keys | a query and its key; all other keys |
+/// | [`aligned`](Self::aligned) (N-pairs, SigLIP) | queries | keys | a query and its key; all other keys |
+/// | [`symmetric`](Self::symmetric) (CLIP) | both sides | both sides | a row and its partner; all others of the partner's side |
 /// | [`queue`](Self::queue) (MoCo) | queries | keys and a queue | a query and its key; the queue |
 /// | [`given`](Self::given) | first rows | second rows | row `i` and row `i` |
 /// | [`given_triplets`](Self::given_triplets) | anchors | positives and negatives | the three rows `i` |
 /// | [`precomputed`](Self::precomputed) | a matrix of distances in place of embeddings || of labels |
 ///
-/// A miner, [`with_masks`](Self::with_masks) and [`with_triplets`](Self::with_triplets) choose among the pairs.
+/// A miner, [`with_masks`](Self::with_masks) and [`with_triplets`](Self::with_triplets) choose among the pairs;
+/// [`with_identities`](Self::with_identities) says which rows of aligned or symmetric ones are no negatives of each other.
 ///
 /// Half precision is computed in `f32`, and losses come back in the precision of the embeddings. A row with a negative
 /// label is in no pair, whatever stands in it.
@@ -79,6 +81,10 @@ pub(super) enum Chosen {
     Views,
     /// Likewise, where a reference is the positive of the anchor at its place.
     Aligned,
+    /// A reference is the positive of the anchor at its place, those of other labels are its negatives.
+    Identified,
+    /// The same of two sides, one after the other: the references of an anchor are those of the other side.
+    Symmetric,
     /// The first references are the positives of the anchors at their places, the rest are negatives of all.
     Queue,
     Masks(PairMasks),
@@ -198,8 +204,8 @@ impl Pairs {
         }
     }
 
-    /// Queries, each with a key, among all keys: one direction of CLIP, whose loss is the mean of this and of the same
-    /// with queries and keys exchanged; the pairs of an N-pairs loss.
+    /// Queries, each with a key, among all keys: one direction of CLIP, of which [`symmetric`](Self::symmetric) has both;
+    /// the pairs of an N-pairs loss.
     ///
     /// # Shapes
     ///
@@ -225,6 +231,39 @@ impl Pairs {
             dtype,
             user: "Pairs",
         }
+    }
+
+    /// Two sides of the same samples, such as images and their texts, each compared with the other one: CLIP's pairs. A row
+    /// looks for its partner among all rows of the other side; rows of one side are not compared. The anchors are the rows
+    /// of `first`, then those of `second`, so that a mean over them is the mean of both directions.
+    ///
+    /// # Shapes
+    ///
+    /// - first: `[samples, embedding_dim]`
+    /// - second: `[samples, embedding_dim]`; row `i` is the partner of row `i`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or `embedding_dim` is 0.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_losses::pairs::{InfoNceLossConfig, Pairs};
+    ///
+    /// let device = Device::default();
+    /// let loss = InfoNceLossConfig::new().init(&device);
+    /// let images = || Tensor::<2>::from_data([[1.0, 0.0], [0.6, 0.8]], &device);
+    /// let texts = || Tensor::<2>::from_data([[0.8, 0.6], [0.0, 1.0]], &device);
+    /// let both = loss.forward_pairs(&Pairs::symmetric(images(), texts()));
+    /// let one = loss.forward_pairs(&Pairs::aligned(images(), texts()));
+    /// let other = loss.forward_pairs(&Pairs::aligned(texts(), images()));
+    /// assert!((both - (one + other) * 0.5).abs().into_scalar::<f32>() < 1e-6);
+    /// ```
+    #[track_caller]
+    pub fn symmetric(first: Tensor<2>, second: Tensor<2>) -> Self {
+        let pairs = Self::views(first, second);
+
+        Self { in_batch: false, chosen: Chosen::Symmetric, ..pairs }
     }
 
     /// Queries, each with a key, among a queue of older keys: MoCo's pairs. The queue is a
@@ -389,6 +428,43 @@ impl Pairs {
         let rows = Rows::Distances { distance, matrix: widen(distances) };
 
         Self { rows, labels, by_position: false, in_batch: false, chosen: Chosen::ByLabels, dtype, user: "Pairs" }
+    }
+
+    /// The same rows, [`aligned`](Self::aligned) or [`symmetric`](Self::symmetric), of which those with the same identity are
+    /// not negatives of each other: a caption that stands twice in a batch, two questions with one answer. The positive of
+    /// a row is still its partner alone. A row with a negative identity is in no pair, and neither is its partner.
+    ///
+    /// # Shapes
+    ///
+    /// - identities: `[samples]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or the pairs are neither aligned nor symmetric.
+    #[track_caller]
+    pub fn with_identities(self, identities: Tensor<1, Int>) -> Self {
+        let user = self.user;
+        let ([anchors, _], Rows::Embeddings { anchors: rows, references }) = (self.dims(), self.rows) else {
+            panic!("{user}: identities are for Pairs::aligned and Pairs::symmetric");
+        };
+        let (samples, chosen) = match self.chosen {
+            Chosen::Aligned | Chosen::Identified => (anchors, Chosen::Identified),
+            Chosen::Symmetric => (anchors / 2, Chosen::Symmetric),
+            _ => panic!("{user}: identities are for Pairs::aligned and Pairs::symmetric"),
+        };
+        check_shape(user, "identities", identities.dims(), [samples]);
+        let identities = signed(identities);
+        let labels = match chosen {
+            Chosen::Symmetric if samples > 0 => Tensor::cat(vec![identities.clone(), identities], 0),
+            _ => identities,
+        };
+        let rows = if samples == 0 {
+            Rows::Embeddings { anchors: rows, references }
+        } else {
+            let known = labels.clone().greater_equal_scalar(0);
+            Rows::Embeddings { anchors: silence(rows, known.clone()), references: silence(references, known) }
+        };
+        Self { rows, labels: Some([labels.clone(), labels]), chosen, ..self }
     }
 
     /// The same rows, of which these pairs count.

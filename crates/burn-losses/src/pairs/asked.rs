@@ -1,6 +1,7 @@
 //! What losses and miners ask of [`Pairs`].
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows};
@@ -9,7 +10,9 @@ use burn_losses_kernels::scores::Counted;
 
 use super::Pairs;
 use super::argument::{Chosen, Rows};
+use super::loss::AnchorLosses;
 use crate::distance::Distance;
+use crate::matryoshka::cut;
 use crate::mining::{PairMasks, Triplets};
 
 /// Rows whose pairs are those of their labels, for a loss that streams them.
@@ -37,6 +40,8 @@ pub(super) struct OnePositive {
     /// `[anchors]`, by which an anchor's negatives are counted.
     pub(super) labels: Tensor<1, Int>,
     pub(super) counted: Counted,
+    /// `[anchors]`, which of them are in a pair; all without it.
+    pub(super) paired: Option<Tensor<1, Bool>>,
 }
 
 impl Labelled {
@@ -58,6 +63,19 @@ impl OnePositive {
     /// The products of every anchor and its positive, `[anchors]`.
     pub(super) fn scores(&self) -> Tensor<1> {
         (self.anchors.clone() * self.positives.clone()).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// One loss for every anchor that is in a pair, those of several groups of anchors one after the other.
+    pub(super) fn losses(groups: Vec<Self>, loss: impl Fn(Self) -> Tensor<1>) -> AnchorLosses {
+        let paired: Option<Vec<_>> = groups.iter().map(|rows| rows.paired.clone()).collect();
+        let losses = Tensor::cat(groups.into_iter().map(loss).collect(), 0);
+        match paired {
+            None => AnchorLosses::all(losses),
+            Some(paired) => {
+                let paired = Tensor::cat(paired, 0);
+                AnchorLosses::one_each(losses.mask_fill(paired.clone().bool_not(), 0.0), paired)
+            }
+        }
     }
 }
 
@@ -138,6 +156,17 @@ impl Pairs {
                     positive: Tensor::cat(vec![own, nothing.positive], 1),
                     negative: Tensor::cat(vec![keys.negative, filled], 1),
                 }
+            }
+            (Chosen::Identified, Some([labels, _])) => identified(labels),
+            (Chosen::Symmetric, Some([labels, _])) => {
+                let samples = anchors / 2;
+                let PairMasks { positive, negative } = identified(&labels.clone().narrow(0, 0, samples));
+                let nothing = PairMasks::none([samples, samples], &positive.device()).positive;
+                let across = |mask: Tensor<2, Bool>| {
+                    let upper = Tensor::cat(vec![nothing.clone(), mask.clone()], 1);
+                    Tensor::cat(vec![upper, Tensor::cat(vec![mask, nothing.clone()], 1)], 0)
+                };
+                PairMasks { positive: across(positive), negative: across(negative) }
             }
             (_, Some([labels, _])) if self.in_batch => PairMasks::in_batch(labels.clone()),
             (_, Some([labels, reference_labels])) => PairMasks::between(labels.clone(), reference_labels.clone()),
@@ -226,6 +255,35 @@ impl Pairs {
         assert!(!single, "{user}: an anchor needs a positive and a negative, which Pairs::given does not have");
     }
 
+    /// The same pairs of the first numbers of each row.
+    pub(crate) fn cut(&self, length: usize) -> Self {
+        let rows = match &self.rows {
+            Rows::Embeddings { anchors, references } => {
+                Rows::Embeddings { anchors: cut(anchors, length), references: cut(references, length) }
+            }
+            Rows::Beside { anchors, others } => Rows::Beside {
+                anchors: cut(anchors, length),
+                others: others.iter().map(|rows| cut(rows, length)).collect(),
+            },
+            rows @ Rows::Distances { .. } => rows.clone(),
+        };
+        Self { rows, ..self.clone() }
+    }
+
+    /// How long the embeddings are that `user` is to cut.
+    #[track_caller]
+    pub(crate) fn embedding_dim(&self, user: &str) -> usize {
+        match &self.rows {
+            Rows::Embeddings { anchors, .. } | Rows::Beside { anchors, .. } => anchors.dims()[1],
+            Rows::Distances { .. } => panic!("{user}: embeddings can be cut, precomputed distances cannot"),
+        }
+    }
+
+    /// The precision that losses come back in.
+    pub(crate) fn precision(&self) -> DType {
+        self.dtype
+    }
+
     /// The same pairs, asked for by `user`.
     pub(crate) fn used_by(self, user: &'static str) -> Self {
         Self { user, ..self }
@@ -289,32 +347,51 @@ impl Pairs {
         }
     }
 
-    /// The embeddings, where every anchor has one positive at a known place.
-    pub(super) fn one_positive(&self) -> Option<OnePositive> {
+    /// The embeddings, where every anchor has one positive at a known place: in groups of anchors, in their order, that are
+    /// compared with rows of their own; none where it is not so.
+    pub(super) fn one_positive(&self) -> Vec<OnePositive> {
         let (Rows::Embeddings { anchors, references }, Some([labels, reference_labels])) = (&self.rows, &self.labels)
         else {
-            return None;
+            return Vec::new();
         };
         let (anchors, references) = (anchors.clone(), references.clone());
         let [count, _] = anchors.dims();
-        let (positives, negatives, labels, counted) = match self.chosen {
+        let paired = |labels: &Tensor<1, Int>| Some(labels.clone().greater_equal_scalar(0));
+        let (positives, negatives, labels, counted, paired) = match self.chosen {
             Chosen::Views => {
                 let half = |start| anchors.clone().narrow(0, start, count / 2);
                 let positives = Tensor::cat(vec![half(count / 2), half(0)], 0);
-                (positives, references, labels.clone(), Counted::OtherLabels(labels.clone()))
+                (positives, references, labels.clone(), Counted::OtherLabels(labels.clone()), None)
             }
-            Chosen::Aligned => (references.clone(), references, labels.clone(), Counted::AllButTarget),
+            Chosen::Aligned => (references.clone(), references, labels.clone(), Counted::AllButTarget, None),
+            Chosen::Identified => {
+                (references.clone(), references, labels.clone(), Counted::OtherLabels(labels.clone()), paired(labels))
+            }
+            Chosen::Symmetric => {
+                let half = |start| anchors.clone().narrow(0, start, count / 2);
+                let labels = labels.clone().narrow(0, 0, count / 2);
+                let group = |anchors, partners: Tensor<2>| OnePositive {
+                    anchors,
+                    positives: partners.clone(),
+                    negatives: partners,
+                    labels: labels.clone(),
+                    counted: Counted::OtherLabels(labels.clone()),
+                    paired: paired(&labels),
+                };
+                let [first, second] = [half(0), half(count / 2)];
+                return vec![group(first.clone(), second.clone()), group(second, first)];
+            }
             Chosen::Queue => {
                 let [all, _] = references.dims();
                 let slots = reference_labels.clone().narrow(0, count, all - count);
                 // An anchor with a negative label leaves out none.
                 let nobody = labels.clone().full_like(-1);
                 let (keys, queue) = (references.clone().narrow(0, 0, count), references.narrow(0, count, all - count));
-                (keys, queue, nobody, Counted::OtherLabels(slots))
+                (keys, queue, nobody, Counted::OtherLabels(slots), None)
             }
-            Chosen::ByLabels | Chosen::Masks(_) | Chosen::Triplets(_) => return None,
+            Chosen::ByLabels | Chosen::Masks(_) | Chosen::Triplets(_) => return Vec::new(),
         };
-        Some(OnePositive { anchors, positives, negatives, labels, counted })
+        vec![OnePositive { anchors, positives, negatives, labels, counted, paired }]
     }
 
     /// The distances of the chosen pairs, each as often as it was chosen.
@@ -494,6 +571,17 @@ impl Pairs {
             Rows::Distances { matrix, .. } => matrix,
         };
         cast_to(nothing.clone().flatten(0, 1), self.dtype)
+    }
+}
+
+/// The pairs of rows and their partners, which stand at the same place; others of the same label are none.
+fn identified(labels: &Tensor<1, Int>) -> PairMasks {
+    let [count] = labels.dims();
+    let places = Tensor::<1, Int>::arange(0..count as i64, (&labels.device(), labels.dtype()));
+    let places = places.mask_fill(labels.clone().lower_scalar(0), -1);
+    PairMasks {
+        positive: PairMasks::between(places.clone(), places).positive,
+        negative: PairMasks::between(labels.clone(), labels.clone()).negative,
     }
 }
 

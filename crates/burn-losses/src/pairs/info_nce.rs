@@ -4,7 +4,7 @@ use burn::tensor::{Device, FloatDType};
 use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 
 use super::argument::Pairs;
-use super::asked::Labelled;
+use super::asked::{Labelled, OnePositive};
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
 use super::temperature::{Temperature, TemperatureMode, times};
@@ -59,7 +59,8 @@ impl InfoNceLossConfig {
 /// | [`Pairs::in_batch`] | rows of the same label | rows of another label | `O(batch·dim)` |
 /// | [`Pairs::with_references`] | the same, among references | the same | `O((batch + references)·dim)` |
 /// | [`Pairs::views`] (SimCLR) | the other view | both views of all others | `O(batch·dim)` |
-/// | [`Pairs::aligned`] (CLIP) | the key in the same row | all other keys | `O(batch·dim)` |
+/// | [`Pairs::aligned`] | the key in the same row | all other keys | `O(batch·dim)` |
+/// | [`Pairs::symmetric`] (CLIP) | the partner in the same row | all others of the partner's side | `O(batch·dim)` |
 /// | [`Pairs::queue`] (MoCo) | the key in the same row | the queue | `O((batch + queue)·dim)` |
 /// | of a miner | those it chose | those it chose | `O(batch·references)` |
 ///
@@ -111,11 +112,14 @@ impl PairLoss for InfoNceLoss {
 
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
         pairs.expect_triplets();
-        if let Some(rows) = pairs.one_positive() {
-            let scale = self.temperature.scale(rows.anchors.dtype());
-            let rows = rows.unit();
-            let own = times(rows.scores(), &scale);
-            return AnchorLosses::all(softplus(rows.log_sum_of_negatives(scale) - own));
+        let groups = pairs.one_positive();
+        if !groups.is_empty() {
+            return OnePositive::losses(groups, |rows| {
+                let scale = self.temperature.scale(rows.anchors.dtype());
+                let rows = rows.unit();
+                let own = times(rows.scores(), &scale);
+                softplus(rows.log_sum_of_negatives(scale) - own)
+            });
         }
         match pairs.labelled() {
             Some(rows) => self.streamed(&rows.unit()),

@@ -11,6 +11,7 @@
 //! | [`LiftedStructureLoss`] | all positives and all negatives of an anchor | hard triplets without jumps | `batch·references` distances |
 //! | [`MarginLoss`] | pairs against a trained distance | one threshold for all pairs | `batch·references` distances |
 //! | [`InfoNceLoss`] | one positive among negatives, by cosine | two views, image and text, query and document | streamed |
+//! | [`SigLipLoss`] | every pair by itself, by cosine | image and text in small batches, several positives | streamed |
 //! | [`SupConLoss`] | all positives at once among all others | labels, several samples of each class | streamed |
 //! | [`NPairsLoss`] | one positive among those of other classes, by product | labels, two samples of each class | streamed |
 //! | [`MultiSimilarityLoss`] | weighted positives and negatives | retrieval by labelled batches | streamed |
@@ -32,6 +33,7 @@ mod margin;
 mod masked;
 mod multi_similarity;
 mod n_pairs;
+mod sig_lip;
 mod streamed;
 mod sup_con;
 mod temperature;
@@ -53,6 +55,7 @@ pub use loss::{AnchorLosses, PairLoss};
 pub use margin::{MarginLoss, MarginLossConfig};
 pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 pub use n_pairs::{NPairsLoss, NPairsLossConfig, PairScore};
+pub use sig_lip::{SigLipLoss, SigLipLossConfig};
 pub use sup_con::{SupConLoss, SupConLossConfig};
 pub use temperature::{Temperature, TemperatureMode};
 pub use triplet::{TripletLoss, TripletLossConfig};
@@ -65,6 +68,7 @@ default_is_new!(
     MarginLossConfig,
     MultiSimilarityLossConfig,
     NPairsLossConfig,
+    SigLipLossConfig,
     SupConLossConfig,
     TripletLossConfig,
 );
@@ -97,6 +101,7 @@ inherent_forward_pairs!(
     MarginLoss,
     MultiSimilarityLoss,
     NPairsLoss,
+    SigLipLoss,
     SupConLoss,
     TripletLoss,
 );

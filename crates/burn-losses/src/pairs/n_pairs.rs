@@ -101,13 +101,14 @@ impl PairLoss for NPairsLoss {
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
         pairs.expect_triplets();
         let cosine = self.score == PairScore::Cosine;
-        match (pairs.labelled(), pairs.one_positive()) {
-            // Pairs that are laid out already, each of a class of its own.
-            (labelled, Some(rows)) if labelled.as_ref().is_none_or(|labelled| !labelled.in_batch) => {
-                AnchorLosses::all(behind(if cosine { rows.unit() } else { rows }))
-            }
-            (Some(rows), _) => of_labels(if cosine { rows.unit() } else { rows }),
-            (None, _) => of_chosen(pairs, if cosine { pairs.cosines() } else { pairs.products() }),
+        let (labelled, groups) = (pairs.labelled(), pairs.one_positive());
+        // Pairs that are laid out already, each of a class of its own.
+        if !groups.is_empty() && labelled.as_ref().is_none_or(|labelled| !labelled.in_batch) {
+            return OnePositive::losses(groups, |rows| behind(if cosine { rows.unit() } else { rows }));
+        }
+        match labelled {
+            Some(rows) => of_labels(if cosine { rows.unit() } else { rows }),
+            None => of_chosen(pairs, if cosine { pairs.cosines() } else { pairs.products() }),
         }
     }
 }
@@ -143,7 +144,8 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
             }
         };
         let counted = Counted::OtherLabels(of_negatives);
-        let losses = behind(OnePositive { anchors, positives: own, negatives, labels: labels_of_pairs, counted });
+        let losses =
+            behind(OnePositive { anchors, positives: own, negatives, labels: labels_of_pairs, counted, paired: None });
         let nothing = Tensor::<1>::zeros(labels.dims(), (&losses.device(), losses.dtype()));
         return AnchorLosses::one_each(nothing.select_assign(0, places, losses, IndexingUpdateOp::Add), anchor);
     }
@@ -159,7 +161,7 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
     let silent = none.clone().unsqueeze_dim::<2>(1).expand(dims);
     let (anchors, positives) = (rows.anchors.mask_fill(silent.clone(), 0.0), own.mask_fill(silent, 0.0));
     let counted = Counted::OtherLabels(of_negatives);
-    let losses = behind(OnePositive { anchors, positives, negatives, labels, counted });
+    let losses = behind(OnePositive { anchors, positives, negatives, labels, counted, paired: None });
 
     AnchorLosses::one_each(losses.mask_fill(none, 0.0), anchor)
 }

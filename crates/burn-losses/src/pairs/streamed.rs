@@ -35,19 +35,27 @@ impl Labelled {
         scores(self.anchors.clone(), self.references.clone(), own, comparison).sum
     }
 
-    /// `sum over the positives of softplus(negatives - scale·<anchor, reference>)` and how many of its terms are not 0,
+    /// `sum over the positives of softplus(offset - scale·<anchor, reference>)` and how many of its terms are not 0,
     /// `[anchors]` each. The anchors come with the other sign.
     pub(super) fn sums_of_softplus(
         &self,
         minus_anchors: Tensor<2>,
-        negatives: Tensor<1>,
+        offset: Tensor<1>,
         scale: impl Into<Scale>,
     ) -> (Tensor<1>, Tensor<1>) {
-        let terms = Terms::Softplus { offset: negatives, curve: Curve::STRAIGHT };
+        let terms = Terms::Softplus { offset, curve: Curve::STRAIGHT };
         let comparison = Comparison { counted: self.positives(), terms, ..Comparison::new(scale) };
         let Scores { sum, active, .. } = self.compare(minus_anchors, comparison);
 
         (sum, active.expect("sums of softplus say how many terms are not 0"))
+    }
+
+    /// `sum over the negatives of softplus(scale·<anchor, reference> + offset)`, `[anchors]`. An anchor with a negative label
+    /// has all references that have none.
+    pub(super) fn sums_of_softplus_of_negatives(&self, offset: Tensor<1>, scale: impl Into<Scale>) -> Tensor<1> {
+        let terms = Terms::Softplus { offset, curve: Curve::STRAIGHT };
+        let comparison = Comparison { counted: self.negatives(), terms, ..Comparison::new(scale) };
+        self.compare(self.anchors.clone(), comparison).sum
     }
 
     /// `log(sum over the positives of exp(scale·max(score + reach, 0)·(score - goal)))`, where the score is
@@ -82,6 +90,13 @@ impl OnePositive {
     pub(super) fn log_sum_of_negatives(self, scale: impl Into<Scale>) -> Tensor<1> {
         let Self { anchors, negatives, labels, counted, .. } = self;
         scores(anchors, negatives, labels, Comparison { counted, ..Comparison::new(scale) }).sum
+    }
+
+    /// `sum over the negatives of every anchor of softplus(scale·<anchor, negative> + offset)`, `[anchors]`.
+    pub(super) fn sums_of_softplus_of_negatives(self, offset: Tensor<1>, scale: impl Into<Scale>) -> Tensor<1> {
+        let Self { anchors, negatives, labels, counted, .. } = self;
+        let terms = Terms::Softplus { offset, curve: Curve::STRAIGHT };
+        scores(anchors, negatives, labels, Comparison { counted, terms, ..Comparison::new(scale) }).sum
     }
 }
 

@@ -34,18 +34,26 @@ impl Temperature {
         Self { temperature, log_scale }
     }
 
-    /// What similarities are multiplied with, in their precision.
+    /// What similarities are multiplied with, in their precision; a learned one is no larger than CLIP's.
     pub(super) fn scale(&self, dtype: DType) -> Scale {
+        self.scale_of(dtype, |log_scale| {
+            let bound = -libm::log(SMALLEST_LEARNED);
+            // Beyond the bound the value stays and the gradient passes, so that a scale can come back.
+            let excess = log_scale.clone().detach().sub_scalar(bound).clamp_min(0.0);
+            log_scale - excess
+        })
+    }
+
+    /// The same without a bound.
+    pub(super) fn unbounded_scale(&self, dtype: DType) -> Scale {
+        self.scale_of(dtype, |log_scale| log_scale)
+    }
+
+    fn scale_of(&self, dtype: DType, bounded: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Scale {
         match &self.log_scale {
             None => Scale::Constant(1.0 / self.temperature),
-            Some(log_scale) => {
-                // The parts of its gradient are added up before they are rounded to the precision of the parameter.
-                let log_scale = cast_to(log_scale.val(), dtype);
-                let bound = -libm::log(SMALLEST_LEARNED);
-                // Beyond the bound the value stays and the gradient passes, so that a scale can come back.
-                let excess = log_scale.clone().detach().sub_scalar(bound).clamp_min(0.0);
-                Scale::Tensor((log_scale - excess).exp())
-            }
+            // The parts of its gradient are added up before they are rounded to the precision of the parameter.
+            Some(log_scale) => Scale::Tensor(bounded(cast_to(log_scale.val(), dtype)).exp()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Losses with a log-sum-exp over pairs: one pair at a time.
 
+use serde_json::Value;
+
 use super::dot;
 use crate::golden::Case;
 
@@ -66,6 +68,14 @@ pub fn info_nce(case: &Case) -> Vec<f64> {
         None => 1.0 / case.number("temperature"),
     };
     let score = |a: &[f64], b: &[f64]| scale * cosine(a, b);
+    if case.inputs.contains_key("images") {
+        let sides = [case.rows("images"), case.rows("texts")];
+        return both_ways(&sides, |rows, others, i| {
+            let negatives = strangers(case, i, others.len()).map(|j| score(&rows[i], &others[j]));
+            let loss = picked(score(&rows[i], &others[i]), &negatives.collect::<Vec<f64>>());
+            if is_something(case, i) { loss } else { 0.0 }
+        });
+    }
     if case.inputs.contains_key("first") {
         let views = [case.rows("first"), case.rows("second")];
         let mut losses = Vec::new();
@@ -87,7 +97,7 @@ pub fn info_nce(case: &Case) -> Vec<f64> {
                 let filled = case.rows("queue").into_iter().zip(&case.labels).filter(|(_, label)| **label >= 0);
                 filled.map(|(row, _)| score(query, &row)).collect()
             } else {
-                keys.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, key)| score(query, key)).collect()
+                strangers(case, i, keys.len()).map(|j| score(query, &keys[j])).collect()
             };
             losses.push(picked(score(query, &keys[i]), &negatives));
         }
@@ -109,6 +119,74 @@ pub fn info_nce(case: &Case) -> Vec<f64> {
         }
     }
     losses
+}
+
+/// Losses of two sides, each compared with the other one: what a row of the first rows costs among the second ones.
+fn both_ways(sides: &[Vec<Vec<f64>>; 2], loss: impl Fn(&[Vec<f64>], &[Vec<f64>], usize) -> f64) -> Vec<f64> {
+    let mut losses = Vec::new();
+    for [rows, others] in [[&sides[0], &sides[1]], [&sides[1], &sides[0]]] {
+        losses.extend((0..rows.len()).map(|i| loss(rows, others, i)));
+    }
+    losses
+}
+
+/// The samples that are not this one; where the case has identities, not the same thing.
+fn strangers(case: &Case, i: usize, count: usize) -> impl Iterator<Item = usize> {
+    let labels = case.labels.clone();
+    (0..count).filter(move |&j| if labels.is_empty() { j != i } else { labels[j] >= 0 && labels[i] != labels[j] })
+}
+
+/// Whether a sample is in a pair: where the case has identities, with one.
+fn is_something(case: &Case, i: usize) -> bool {
+    case.labels.get(i).is_none_or(|&label| label >= 0)
+}
+
+/// Matryoshka: the supervised contrastive loss of the first numbers of each row, for all lengths.
+pub fn matryoshka(case: &Case) -> Vec<f64> {
+    let numbers = |name: &str| {
+        let all = case.settings.get(name).and_then(Value::as_array)?;
+        Some(all.iter().filter_map(Value::as_f64).collect())
+    };
+    let lengths: Vec<f64> = numbers("lengths").expect("lengths");
+    let weights: Vec<f64> = numbers("weights").unwrap_or_else(|| vec![1.0; lengths.len()]);
+    let mut losses = vec![0.0; case.rows("embeddings").len()];
+    for (length, weight) in lengths.into_iter().zip(weights) {
+        let mut cut = case.clone();
+        cut.settings.insert("temperature".to_owned(), Value::from(0.1));
+        for rows in cut.inputs.values_mut() {
+            let columns = rows.shape[1];
+            rows.data = rows.data.chunks(columns).flat_map(|row| row[..length as usize].to_vec()).collect();
+            rows.shape[1] = length as usize;
+        }
+        losses.iter_mut().zip(sup_con(&cut)).for_each(|(loss, term)| *loss += weight * term);
+    }
+    losses
+}
+
+/// SigLIP: a question of yes or no for every pair.
+pub fn sig_lip(case: &Case) -> Vec<f64> {
+    let number = |name: &str| case.inputs.get(name).map(|number| number.data[0]);
+    let scale = number("log_scale").map_or_else(|| 1.0 / case.number("temperature"), f64::exp);
+    let bias = number("bias").unwrap_or_else(|| case.number("bias"));
+    let yes = |cosine: f64| picked(scale * cosine + bias, &[0.0]);
+    let no = |cosine: f64| picked(0.0, &[scale * cosine + bias]);
+    let of_places = |rows: &[Vec<f64>], others: &[Vec<f64>], i: usize| {
+        let negatives = strangers(case, i, others.len()).map(|j| no(cosine(&rows[i], &others[j])));
+        if is_something(case, i) { yes(cosine(&rows[i], &others[i])) + negatives.sum::<f64>() } else { 0.0 }
+    };
+    if case.inputs.contains_key("images") {
+        return both_ways(&[case.rows("images"), case.rows("texts")], of_places);
+    }
+    if case.inputs.contains_key("queries") {
+        let (queries, keys) = (case.rows("queries"), case.rows("keys"));
+        return (0..queries.len()).map(|i| of_places(&queries, &keys, i)).collect();
+    }
+    let batch = Batch::of(case);
+    let loss = |i: usize| -> f64 {
+        let positives = batch.positives(i).into_iter().map(yes);
+        positives.chain(batch.negatives(i).into_iter().map(no)).sum()
+    };
+    (0..batch.rows.len()).map(loss).collect()
 }
 
 /// Supervised contrastive: the mean over the positives of the loss of picking one out among all others.

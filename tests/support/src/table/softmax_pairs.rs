@@ -2,8 +2,10 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
+use burn_losses::matryoshka::MatryoshkaLossConfig;
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs, SupConLossConfig,
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs,
+    SigLipLossConfig, SupConLossConfig,
 };
 
 use super::per_pair::{Negatives, per_pair};
@@ -31,6 +33,34 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "",
     },
     Row {
+        loss: "SigLipLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(
+                r#"{"temperature": 0.5, "bias": -1.0, "temperature_mode": "Fixed"}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "rows without a positive are still pushed apart"),
+                ],
+            ),
+            Sample::but(
+                r#"{"temperature": 1e-4, "bias": -10.0, "temperature_mode": "Fixed"}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "rows without a positive are still pushed apart"),
+                ],
+            ),
+        ],
+        run: sig_lip,
+        naive: naive::softmax_pairs::sig_lip,
+        steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
         loss: "SupConLoss",
         family: "softmax_pairs",
         kind: Kind::Pairs,
@@ -46,6 +76,37 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
         labels: Labels::Identities,
         deviation: "a batch without a negative has the loss of the paper, where pytorch-metric-learning has 0",
+    },
+    Row {
+        loss: "MatryoshkaLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(
+                r#"{"lengths": [2, 4]}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::Rotation, "it looks at the first numbers of a row apart"),
+                    (Law::Finite(Hostile::OneDimension), "one number cannot be cut to two"),
+                ],
+            ),
+            Sample::but(
+                r#"{"lengths": [3, 4, 2], "weights": [0.5, 1.0, 2.0, 0.0]}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::Rotation, "it looks at the first numbers of a row apart"),
+                    (Law::Finite(Hostile::OneDimension), "one number cannot be cut to two"),
+                ],
+            ),
+        ],
+        run: matryoshka,
+        naive: naive::softmax_pairs::matryoshka,
+        // That of the loss of each length, at its default temperature.
+        steepness: Steepness::Scaled(|_| 10.0),
+        labels: Labels::Identities,
+        deviation: "",
     },
     Row {
         loss: "NPairsLoss",
@@ -157,44 +218,86 @@ impl Batch {
         }
     }
 
+    /// Rows that belong together by their place, of which the case names the sides.
+    fn of_places(call: &Call<'_>) -> Option<Self> {
+        let sides = [["first", "second"], ["images", "texts"], ["queries", "keys"]];
+        let [one, other] = sides.into_iter().find(|[one, _]| call.has(one))?;
+        let (first, second) = (call.leaf(one), call.leaf(other));
+        let mut leaves = vec![(one, first.clone()), (other, second.clone())];
+        let pairs = match one {
+            "first" => Pairs::views(first, second),
+            _ if call.has("queue") => {
+                let queue = call.leaf("queue");
+                leaves.push(("queue", queue.clone()));
+                Pairs::queue(first, second, (queue, call.labels()))
+            }
+            _ => {
+                let pairs =
+                    if one == "images" { Pairs::symmetric(first, second) } else { Pairs::aligned(first, second) };
+                if call.case.labels.is_empty() { pairs } else { pairs.with_identities(call.labels()) }
+            }
+        };
+        Some(Self { pairs, leaves })
+    }
+
     fn run(self, loss: &dyn PairLoss) -> Run {
+        self.run_with(loss, Vec::new())
+    }
+
+    /// The same of a loss that has trained numbers.
+    fn run_with(mut self, loss: &dyn PairLoss, trained: Vec<(&'static str, Tensor<2>)>) -> Run {
+        self.leaves.extend(trained);
         Run::new(loss.forward_pairs_no_reduction(&self.pairs), self.leaves)
     }
 }
 
+/// A number of the case as a parameter of a loss, and as a leaf.
+fn trained_number(
+    call: &Call<'_>,
+    name: &'static str,
+    trained: &mut Vec<(&'static str, Tensor<2>)>,
+) -> Param<Tensor<1>> {
+    let number = call.leaf(name);
+    trained.push((name, number.clone()));
+    Param::initialized(ParamId::new(), number.reshape([1]))
+}
+
 fn info_nce(call: &Call<'_>) -> Run {
     let mut loss = call.config(InfoNceLossConfig::new()).init(call.device);
-    if call.has("first") {
-        let (first, second) = (call.leaf("first"), call.leaf("second"));
-        let losses = loss.forward_pairs_no_reduction(&Pairs::views(first.clone(), second.clone()));
-        return Run::new(losses, [("first", first), ("second", second)]);
+    let mut trained = Vec::new();
+    if call.has("log_scale") {
+        loss.temperature.log_scale = Some(trained_number(call, "log_scale", &mut trained));
     }
-    if call.has("queries") {
-        let (queries, keys) = (call.leaf("queries"), call.leaf("keys"));
-        if !call.has("queue") {
-            let losses = loss.forward_pairs_no_reduction(&Pairs::aligned(queries.clone(), keys.clone()));
-            return Run::new(losses, [("queries", queries), ("keys", keys)]);
-        }
-        let queue = call.leaf("queue");
-        let pairs = Pairs::queue(queries.clone(), keys.clone(), (queue.clone(), call.labels()));
-        let losses = loss.forward_pairs_no_reduction(&pairs);
-        return Run::new(losses, [("queries", queries), ("keys", keys), ("queue", queue)]);
+    if let Some(batch) = Batch::of_places(call) {
+        return batch.run_with(&loss, trained);
     }
     if call.has("references") {
         return Batch::of(call).run(&loss);
     }
     let embeddings = call.leaf("embeddings");
-    let mut leaves = vec![("embeddings", embeddings.clone())];
+    trained.push(("embeddings", embeddings.clone()));
+    Run::new(per_pair(call, &loss, embeddings, Negatives::All), trained)
+}
+
+fn sig_lip(call: &Call<'_>) -> Run {
+    let mut loss = call.config(SigLipLossConfig::new()).init(call.device);
+    let mut trained = Vec::new();
     if call.has("log_scale") {
-        let log_scale = call.leaf("log_scale");
-        loss.temperature.log_scale = Some(Param::initialized(ParamId::new(), log_scale.clone().reshape([1])));
-        leaves.push(("log_scale", log_scale));
+        loss.temperature.log_scale = Some(trained_number(call, "log_scale", &mut trained));
+        loss.learned_bias = Some(trained_number(call, "bias", &mut trained));
     }
-    Run::new(per_pair(call, &loss, embeddings, Negatives::All), leaves)
+    Batch::of_places(call).unwrap_or_else(|| Batch::of(call)).run_with(&loss, trained)
 }
 
 fn sup_con(call: &Call<'_>) -> Run {
     Batch::of(call).run(&call.config(SupConLossConfig::new()).init(call.device))
+}
+
+/// Of the supervised contrastive loss.
+fn matryoshka(call: &Call<'_>) -> Run {
+    let loss = call.config(MatryoshkaLossConfig::new(Vec::new())).init(SupConLossConfig::new().init(call.device));
+    let batch = Batch::of(call);
+    Run::new(loss.forward_pairs_no_reduction(&batch.pairs), batch.leaves)
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {

@@ -1,0 +1,280 @@
+//! One embedding that can be cut to several lengths: a loss of each of them.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use burn_losses_kernels::math::{cast_to, widen};
+
+use crate::embedding_loss::EmbeddingLoss;
+use crate::pairs::{PairLoss, Pairs};
+
+/// Settings of [`MatryoshkaLoss`].
+#[derive(Config, Debug)]
+pub struct MatryoshkaLossConfig {
+    /// To how many of its first numbers an embedding may be cut; `>= 1` each. Name the whole length too, if it is to be
+    /// trained.
+    pub lengths: Vec<usize>,
+    /// How much the loss of each length counts; `>= 0` and finite. Without them each counts 1, as in the paper.
+    /// Default: `None`.
+    #[config(default = "None")]
+    pub weights: Option<Vec<f64>>,
+}
+
+impl MatryoshkaLossConfig {
+    /// Builds the loss from one that is the same for all lengths, such as any loss of [pairs](crate::pairs).
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    #[track_caller]
+    pub fn init<L: Module>(&self, loss: L) -> MatryoshkaLoss<L> {
+        self.with_losses(vec![loss])
+    }
+
+    /// Builds it from a loss for each length, which the function is given: a [head](crate::heads) or a loss of
+    /// [proxies](crate::proxy), whose centers are as long as the embeddings.
+    ///
+    /// # Panics
+    ///
+    /// If a field is out of its range.
+    #[track_caller]
+    pub fn init_each<L: Module>(&self, loss: impl Fn(usize) -> L) -> MatryoshkaLoss<L> {
+        self.with_losses(self.lengths.iter().map(|&length| loss(length)).collect())
+    }
+
+    #[track_caller]
+    fn with_losses<L: Module>(&self, losses: Vec<L>) -> MatryoshkaLoss<L> {
+        let Self { lengths, weights } = self.clone();
+        assert!(!lengths.is_empty(), "MatryoshkaLoss: lengths must name at least one");
+        assert!(!lengths.contains(&0), "MatryoshkaLoss: lengths must be >= 1 each, got {lengths:?}");
+        let weights = weights.unwrap_or_else(|| vec![1.0; lengths.len()]);
+        assert!(
+            weights.len() == lengths.len(),
+            "MatryoshkaLoss: weights must be as many as lengths, {}, got {}",
+            lengths.len(),
+            weights.len()
+        );
+        assert!(
+            weights.iter().all(|&weight| weight >= 0.0 && weight.is_finite()),
+            "MatryoshkaLoss: weights must be >= 0 and finite, got {weights:?}"
+        );
+        MatryoshkaLoss { losses, lengths, weights }
+    }
+}
+
+/// Any loss of embeddings, at several lengths of them at once: embeddings that can be cut after training.
+///
+/// ```text
+/// loss = sum over the lengths m of weight[m]·loss of the first m numbers of each embedding
+/// ```
+///
+/// Losses that divide rows by their length do so after the cut: the cosine of two short embeddings is that of the short
+/// ones. Cut embeddings for a search likewise, and normalise them then.
+///
+/// With a loss of pairs all lengths have it in common, a learned temperature with it; with a head each length has one of its
+/// own ([`init_each`](MatryoshkaLossConfig::init_each)). Time is that of the losses, which is little beside the network;
+/// nothing is copied but what they copy.
+///
+/// In two dimensions, of lengths and of layers, add up the losses of the embeddings of several layers, with weights:
+/// `loss.forward(last, labels) + loss.forward(middle, labels) * 0.5`. The term of 2D Matryoshka that pulls layers together,
+/// Burn's `KLDivLoss` of what you compare them by, is not in it.
+///
+/// # When to take it
+///
+/// When the same embeddings are to serve a quick search and an exact one, or when how long they must be is not known
+/// before training. At the whole length it costs little or nothing of the quality, in the paper's experiments.
+///
+/// # Source
+///
+/// Kusupati et al.: [Matryoshka Representation Learning](https://arxiv.org/abs/2205.13147), 2022, equation 1.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses::heads::ArcFaceConfig;
+/// use burn_losses::matryoshka::MatryoshkaLossConfig;
+/// use burn_losses::pairs::SupConLossConfig;
+///
+/// let device = Device::default();
+/// let embeddings = || Tensor::<2>::from_data([[1.0, 0.0, 3.0], [2.0, 1.0, 0.0], [0.0, 1.0, 1.0]], &device);
+/// let labels = || Tensor::<1, Int>::from_ints([4, 4, 9], &device);
+/// let plain = SupConLossConfig::new().init(&device);
+/// let loss = MatryoshkaLossConfig::new(vec![2, 3]).init(plain.clone());
+///
+/// let both = loss.forward(embeddings(), labels());
+/// let short = plain.forward(embeddings().narrow(1, 0, 2), labels());
+/// assert!((both - short - plain.forward(embeddings(), labels())).abs().into_scalar::<f32>() < 1e-5);
+///
+/// // A head has centers of one length, so there is one for each.
+/// let heads = MatryoshkaLossConfig::new(vec![2, 3]).init_each(|length| ArcFaceConfig::new(10, length).init(&device));
+/// assert_eq!(heads.forward(embeddings(), labels()).dims(), [1]);
+/// ```
+#[derive(Module, Debug)]
+pub struct MatryoshkaLoss<L: Module> {
+    /// One for each length, or one for all.
+    pub losses: Vec<L>,
+    #[module(skip)]
+    lengths: Vec<usize>,
+    #[module(skip)]
+    weights: Vec<f64>,
+}
+
+impl<L: Module> MatryoshkaLoss<L> {
+    /// The losses of all lengths, added up in the precision that they are computed in.
+    #[track_caller]
+    fn sum(&self, dim: usize, loss: impl Fn(&L, usize) -> Tensor<1>) -> Tensor<1> {
+        let longest = self.lengths.iter().max().copied().unwrap_or_default();
+        assert!(
+            longest <= dim,
+            "MatryoshkaLoss: lengths must be those of embeddings or shorter, got {longest} of {dim}"
+        );
+        let terms = self.lengths.iter().zip(&self.weights).enumerate().map(|(place, (&length, &weight))| {
+            let own = self.losses.get(place).unwrap_or(&self.losses[0]);
+            widen(loss(own, length)).mul_scalar(weight)
+        });
+        terms.reduce(|sum, term| sum + term).expect("there is a length")
+    }
+}
+
+impl<L: Module + EmbeddingLoss> MatryoshkaLoss<L> {
+    /// The loss of a batch as one number, as [`EmbeddingLoss::forward`] says.
+    #[track_caller]
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let [_, dim] = embeddings.dims();
+        let embeddings = widen(embeddings);
+        let sum = self.sum(dim, |loss, length| loss.forward(cut(&embeddings, length), labels.clone()));
+        cast_to(sum, dtype)
+    }
+
+    /// The loss of every row, as [`EmbeddingLoss::forward_no_reduction`] says.
+    #[track_caller]
+    pub fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        let dtype = embeddings.dtype();
+        let [_, dim] = embeddings.dims();
+        let embeddings = widen(embeddings);
+        let sum = self.sum(dim, |loss, length| loss.forward_no_reduction(cut(&embeddings, length), labels.clone()));
+        cast_to(sum, dtype)
+    }
+}
+
+impl<L: Module + EmbeddingLoss> EmbeddingLoss for MatryoshkaLoss<L> {
+    #[track_caller]
+    fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward(embeddings, labels)
+    }
+
+    #[track_caller]
+    fn forward_no_reduction(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.forward_no_reduction(embeddings, labels)
+    }
+}
+
+impl<L: Module + PairLoss> MatryoshkaLoss<L> {
+    /// The reduced loss of these pairs, as [`PairLoss::forward_pairs`] says.
+    ///
+    /// # Panics
+    ///
+    /// If the pairs are of precomputed distances, which cannot be cut, and as the loss itself.
+    #[track_caller]
+    pub fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
+        let sum =
+            self.sum(pairs.embedding_dim("MatryoshkaLoss"), |loss, length| loss.forward_pairs(&pairs.cut(length)));
+        cast_to(sum, pairs.precision())
+    }
+
+    /// The loss of every anchor, as [`PairLoss::forward_pairs_no_reduction`] says.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_pairs`](Self::forward_pairs).
+    #[track_caller]
+    pub fn forward_pairs_no_reduction(&self, pairs: &Pairs) -> Tensor<1> {
+        let dim = pairs.embedding_dim("MatryoshkaLoss");
+        let sum = self.sum(dim, |loss, length| loss.forward_pairs_no_reduction(&pairs.cut(length)));
+        cast_to(sum, pairs.precision())
+    }
+}
+
+/// The first numbers of every row.
+pub(crate) fn cut(rows: &Tensor<2>, length: usize) -> Tensor<2> {
+    if rows.dims()[1] == length { rows.clone() } else { rows.clone().narrow(1, 0, length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairs::{InfoNceLossConfig, TemperatureMode};
+    use burn::tensor::{DType, Device};
+
+    fn rows() -> Tensor<2> {
+        Tensor::from_data([[1.0_f32, 0.0, 3.0], [3.0, 4.0, 0.0], [0.0, 2.0, 1.0]], &Device::flex())
+    }
+
+    fn labels() -> Tensor<1, Int> {
+        Tensor::from_ints([1, 1, 2], &Device::flex())
+    }
+
+    #[test]
+    fn rows_are_normalised_after_the_cut() {
+        let plain = InfoNceLossConfig::new().with_temperature(0.5).init(&Device::flex());
+        let loss = MatryoshkaLossConfig::new(vec![2]).with_weights(Some(vec![3.0])).init(plain);
+        let losses = loss.forward_no_reduction(rows(), labels()).try_into_vec_as::<f32>().unwrap();
+
+        // By hand, as in InfoNceLoss: the cosines of the first two numbers are 0.6 (rows 0 and 1), 0 and 0.8.
+        let first = 3.0 * (1.0 + (0.0_f32 - 1.2).exp()).ln();
+        let second = 3.0 * (1.0 + (1.6_f32 - 1.2).exp()).ln();
+        assert!((losses[0] - first).abs() < 1e-5 && (losses[1] - second).abs() < 1e-5, "{losses:?}");
+    }
+
+    #[test]
+    fn a_temperature_is_one_for_all_lengths_and_has_the_gradient_of_all() {
+        let device = Device::flex().autodiff();
+        let config = InfoNceLossConfig::new().with_temperature(0.5).with_temperature_mode(TemperatureMode::Learned);
+        let plain = config.init(&device);
+        let log_scale = plain.temperature.log_scale.as_ref().unwrap().val();
+        let slope = |value: Tensor<1>| log_scale.grad(&value.backward()).unwrap().into_scalar::<f32>();
+        let moved = |rows: Tensor<2>| Tensor::from_inner(rows);
+        let labels = || Tensor::from_inner(labels());
+        let apart = slope(plain.forward(moved(rows()), labels()))
+            + slope(plain.forward(moved(rows().narrow(1, 0, 1)), labels()));
+
+        let loss = MatryoshkaLossConfig::new(vec![3, 1]).init(plain.clone());
+        let together = slope(loss.forward(moved(rows()), labels()));
+        assert!((together - apart).abs() < 1e-5 && apart.abs() > 0.1, "{together} {apart}");
+    }
+
+    #[test]
+    fn pairs_are_cut_and_come_back_in_their_precision() {
+        let plain = InfoNceLossConfig::new().init(&Device::flex());
+        let loss = MatryoshkaLossConfig::new(vec![1, 3]).init(plain.clone());
+        let (first, second) = (rows(), rows().flip([0]));
+        let value = loss.forward_pairs(&Pairs::symmetric(first.clone(), second.clone())).into_scalar::<f32>();
+        let of = |length| {
+            let pairs = Pairs::symmetric(cut(&first, length), cut(&second, length));
+            plain.forward_pairs(&pairs).into_scalar::<f32>()
+        };
+        assert!((value - of(1) - of(3)).abs() < 1e-5);
+
+        let half = loss.forward_pairs(&Pairs::aligned(first.cast(DType::F16), second.cast(DType::F16)));
+        assert_eq!(half.dtype(), DType::F16);
+    }
+
+    #[test]
+    #[should_panic(expected = "MatryoshkaLoss: lengths must be those of embeddings or shorter, got 4 of 3")]
+    fn a_length_beyond_the_embedding_is_rejected() {
+        let loss = MatryoshkaLossConfig::new(vec![2, 4]).init(InfoNceLossConfig::new().init(&Device::flex()));
+        loss.forward(rows(), labels());
+    }
+
+    #[test]
+    #[should_panic(expected = "MatryoshkaLoss: weights must be as many as lengths, 2, got 1")]
+    fn a_weight_too_few_is_rejected() {
+        let config = MatryoshkaLossConfig::new(vec![2, 3]).with_weights(Some(vec![1.0]));
+        config.init(InfoNceLossConfig::new().init(&Device::flex()));
+    }
+}
