@@ -43,7 +43,8 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
-            let faces = read_test_folder(directory, config.image_size)?;
+            let (faces, line) = read_test_folder(directory, config.image_size)?;
+            say!("{line}");
             say!("test:  {}", seen(model, &faces));
             faces
         }

@@ -3,7 +3,7 @@
 //! - [`cli`]: the flags, and how they make settings.
 //! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`] and [`embed`] use one, by
 //!   `trained_model`.
-//! - [`report`]: the figures that they print and write; `embeddings_file`: the file that `embed` writes.
+//! - [`report`]: the figures that they print and write; `page`: a run to be looked at; `embeddings_file`: the file that `embed` writes.
 
 pub mod cli;
 pub mod embed;
@@ -14,6 +14,7 @@ pub mod train;
 pub mod verify;
 
 mod embeddings_file;
+mod page;
 mod trained_model;
 
 use std::io::Write;

@@ -5,7 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::cli::TrainFlags;
+use super::page::Page;
 use super::report::Metrics;
+use crate::model::embed::embed;
 use crate::model::face_model::untrained_trunk;
 use crate::protocols::people::People;
 use crate::protocols::verification::Protocol;
@@ -38,7 +40,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         }
     );
 
-    let People { train, test } = People::load(&config)?;
+    let People { train, test, found } = People::load(&config)?;
     config.fit_to(train.faces.len())?;
     let protocol = Protocol::new(&test, config.pair_seed)
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
@@ -49,9 +51,12 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     let trunk = fit(&config, &run, &manifest, epochs_done, train, &device)?;
     run.save_trunk(&trunk, &mut manifest)?;
 
-    let (train_seconds, images_per_second) = epoch_table::totals(&run.epoch_rows()?);
+    let epochs = run.epoch_rows()?;
+    let (train_seconds, images_per_second) = epoch_table::totals(&epochs);
+    let embeddings = embed(&trunk, &test, &device)?;
+    let dim = embeddings.len() / test.faces.len();
     let metrics = Metrics {
-        verification: protocol.verify(&trunk, &test, &device)?,
+        verification: protocol.measure(&embeddings, dim)?,
         untrained,
         images_per_second,
         train_seconds,
@@ -59,10 +64,19 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         seed: config.seed,
         trunk: Some(run.trunk_sha256()?),
     };
-    run.finish(&metrics.to_json()?, manifest)?;
+    let page = Page {
+        config: &config,
+        metrics: &metrics,
+        epochs: &epochs,
+        test: &test,
+        found: &found,
+        answers: &protocol.answers(&embeddings, dim)?,
+        embeddings: &embeddings,
+    };
+    run.finish(&metrics.to_json()?, &page.html(&device)?, manifest)?;
     metrics.print();
     say!(
-        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}",
+        "trained at {images_per_second:.0} images/s; everything took {}; files are in {}; report.html shows them",
         readable(began.elapsed()),
         run.path().display()
     );

@@ -22,6 +22,8 @@ pub struct People {
     pub train: FaceSet,
     /// Measured on.
     pub test: FaceSet,
+    /// What was found and what was left out, as it was printed.
+    pub found: Vec<String>,
 }
 
 impl People {
@@ -31,18 +33,28 @@ impl People {
     ///
     /// If a folder cannot be read, or holds too few people or pictures.
     pub fn load(config: &TrainConfig) -> Result<Self> {
+        let mut found = Vec::new();
+        let mut tell = |line: String| {
+            say!("{line}");
+            found.push(line);
+        };
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let faces = read_folder(data, config.image_size)?;
+                let (faces, line) = read_folder(data, config.image_size)?;
+                tell(line);
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
             (Some(data), Some(val_data)) => {
-                (read_folder(data, config.image_size)?, read_test_folder(val_data, config.image_size)?)
+                let (train, line) = read_folder(data, config.image_size)?;
+                tell(line);
+                let (test, line) = read_test_folder(val_data, config.image_size)?;
+                tell(line);
+                (train, test)
             }
         };
-        say!("train: {}", describe(&train));
+        tell(format!("train: {}", describe(&train)));
         let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
         let seen = Seen::new(&trained.collect(), &test);
         ensure!(
@@ -50,8 +62,8 @@ impl People {
             "all pictures of the test people are trained on, too, such as {}; give other people with --val-data",
             seen.pictures[0]
         );
-        say!("test:  {} ({seen})", describe(&test));
-        Ok(Self { train, test })
+        tell(format!("test:  {} ({seen})", describe(&test)));
+        Ok(Self { train, test, found })
     }
 }
 
@@ -114,12 +126,12 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     faces.generate().split_people(config.test_people as f64 / people as f64, config.pair_seed)
 }
 
-/// Reads a folder of people to measure on, and prints what became of its files.
+/// Reads a folder of people to measure on, and says what became of its files.
 ///
 /// # Errors
 ///
 /// If the folder cannot be read, or holds too few people.
-pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
+pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<(FaceSet, String)> {
     let (faces, report) = folder::load_any(directory, image_size)?;
     // Pictures without people are of one without a name.
     let people = faces.people.iter().filter(|name| !name.is_empty()).count();
@@ -130,15 +142,15 @@ pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<Fa
         directory.display(),
         faces.faces.len()
     );
-    say!("{}: {report}", directory.display());
-    Ok(faces)
+    let line = format!("{}: {report}", directory.display());
+    Ok((faces, line))
 }
 
-/// Reads a folder of people to train on, and prints what became of its files.
-fn read_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
+/// Reads a folder of people to train on, and says what became of its files.
+fn read_folder(directory: &Path, image_size: usize) -> Result<(FaceSet, String)> {
     let (faces, report) = folder::load(directory, image_size)?;
-    say!("{}: {report}", directory.display());
-    Ok(faces)
+    let line = format!("{}: {report}", directory.display());
+    Ok((faces, line))
 }
 
 fn describe(faces: &FaceSet) -> String {

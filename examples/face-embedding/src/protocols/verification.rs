@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use embedding_eval::{ScoredPairs, all_pairs, cosine_similarity, k_fold_accuracy, roc};
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answers;
 use super::pairs::{Pair, balanced_pairs};
 use super::rates::{Intervals, TarAtFar, tar_at_far, warn_of_few};
 use super::search::{Search, SearchProtocol};
@@ -185,6 +186,16 @@ impl Protocol {
     pub fn apply(&self, thresholds: &Thresholds, embeddings: &[f32], dim: usize) -> Result<Thresholds> {
         let pairs = all_pairs(&self.chosen(embeddings, dim), dim, &self.persons)?;
         Ok(thresholds.applied(&roc(pairs.scored()?)?))
+    }
+
+    /// The answers themselves, of the same pairs as the figures.
+    ///
+    /// # Errors
+    ///
+    /// If an embedding is not finite.
+    pub fn answers(&self, embeddings: &[f32], dim: usize) -> Result<Answers> {
+        let pairs = all_pairs(&self.chosen(embeddings, dim), dim, &self.persons)?;
+        Answers::new(&pairs.scores, &roc(pairs.scored()?)?, &self.pictures, &self.persons)
     }
 
     /// The embeddings of the pictures whose pairs are all compared.

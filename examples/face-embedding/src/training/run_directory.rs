@@ -24,6 +24,7 @@ pub const DEFAULT_OUTPUT: &str = "runs/face-embedding";
 
 const EPOCHS: &str = "metrics.csv";
 const METRICS: &str = "metrics.json";
+const REPORT: &str = "report.html";
 const TRUNK: &str = "trunk.safetensors";
 const PEOPLE: &str = "people.json";
 const TEST_PEOPLE: &str = "test_people.json";
@@ -127,7 +128,7 @@ impl RunDirectory {
 
         // Of a run that goes on: the first says that all files are there, and they will not be; the other holds the
         // figures of the trunk before.
-        for old in [MANIFEST, METRICS].map(|name| self.path.join(name)) {
+        for old in [MANIFEST, METRICS, REPORT].map(|name| self.path.join(name)) {
             if old.exists() {
                 std::fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
             }
@@ -215,7 +216,8 @@ impl RunDirectory {
     ///
     /// If it is one of the run's own.
     pub(crate) fn ensure_foreign(&self, path: &Path, flag: &str) -> Result<()> {
-        let own = [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, METRICS, TRUNK, MANIFEST].map(|name| self.path.join(name));
+        let own =
+            [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, METRICS, REPORT, TRUNK, MANIFEST].map(|name| self.path.join(name));
         let real = |path: &Path| path.canonicalize().ok();
         let is_own = real(path).is_some_and(|path| own.iter().any(|own| real(own).as_ref() == Some(&path)));
         ensure!(!is_own, "{flag}: {} is a file of the run itself; choose another", path.display());
@@ -412,13 +414,14 @@ impl RunDirectory {
         Ok((path, bytes))
     }
 
-    /// Writes the figures, and that the run is finished.
+    /// Writes the figures, the page that shows them, and that the run is finished.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or written.
-    pub fn finish(&self, metrics: &str, mut manifest: Manifest) -> Result<()> {
+    pub fn finish(&self, metrics: &str, page: &str, mut manifest: Manifest) -> Result<()> {
         self.write(METRICS, metrics.as_bytes(), &mut manifest)?;
+        self.write(REPORT, page.as_bytes(), &mut manifest)?;
         let table = std::fs::read(self.epochs_path()).context("cannot read the table of epochs")?;
         manifest.add(EPOCHS, &table);
         manifest.write(&self.path.join(MANIFEST))
