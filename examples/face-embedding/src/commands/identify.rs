@@ -39,7 +39,7 @@ struct Candidate<'a> {
 pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?.cosine;
-    let size = model.config.image_size;
+    let size = model.config.network.image_size();
     let probe = load_picture(&flags.probe, size)?;
     let (gallery, report) = load_any(&flags.gallery, size)?;
     note!("{}: {report}", flags.gallery.display());

@@ -30,7 +30,7 @@ struct Verdict<'a> {
 pub fn command(flags: &VerifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?;
-    let size = model.config.image_size;
+    let size = model.config.network.image_size();
     let faces = [load_picture(&flags.first, size)?, load_picture(&flags.second, size)?];
     if faces[0].pixels == faces[1].pixels {
         note!("note: both are the same picture, which says nothing about the person");

@@ -34,13 +34,14 @@ impl People {
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let faces = read_folder(data, config.image_size)?;
+                let faces = read_folder(data, config.network.image_size())?;
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
-            (Some(data), Some(val_data)) => {
-                (read_folder(data, config.image_size)?, read_test_folder(val_data, config.image_size)?)
-            }
+            (Some(data), Some(val_data)) => (
+                read_folder(data, config.network.image_size())?,
+                read_test_folder(val_data, config.network.image_size())?,
+            ),
         };
         say!("train: {}", describe(&train));
         let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
@@ -108,8 +109,12 @@ fn held_out_share(people: usize, asked: f64) -> f64 {
 
 fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     let people = config.people + config.test_people;
-    let faces =
-        ProceduralFaces { people, pictures_per_person: config.pictures, size: config.image_size, seed: config.seed };
+    let faces = ProceduralFaces {
+        people,
+        pictures_per_person: config.pictures,
+        size: config.network.image_size(),
+        seed: config.seed,
+    };
     say!("drawing {people} people (seed {})", config.seed);
     faces.generate().split_people(config.test_people as f64 / people as f64, config.pair_seed)
 }

@@ -25,6 +25,9 @@ fn bad_settings_are_refused() {
         ("--data a --val-data b --held-out-share 0.5", "held_out_share: nobody is held back where there is val_data"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
+        ("--network iresnet50 --width 8", "width: the network iresnet50 has no such setting (got 8); leave it out"),
+        ("--network mobilefacenet --image-size 40", "image_size: the network mobilefacenet takes 112, got 40"),
+        ("--width 1", "width: must be in [2, 256], got 1"),
         ("--loss sphere", "invalid value 'sphere'"),
         ("--batchsize 3", "unexpected argument '--batchsize'"),
     ];
