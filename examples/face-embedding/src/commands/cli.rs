@@ -231,6 +231,9 @@ pub struct SettingFlags {
     /// Share of the people of --data to hold back when there is no --val-data
     #[arg(long, value_name = "SHARE")]
     pub held_out_share: Option<f64>,
+    /// Leave out pictures whose shorter side has fewer pixels
+    #[arg(long, value_name = "PIXELS")]
+    pub min_size: Option<usize>,
     /// Drawn faces: how many people to train on
     #[arg(long, value_name = "N")]
     pub people: Option<usize>,
@@ -393,6 +396,7 @@ impl SettingFlags {
             data => config.data,
             val_data => config.val_data,
             held_out_share => config.held_out_share,
+            min_size => config.min_size,
             people => config.people,
             test_people => config.test_people,
             pictures => config.pictures,
@@ -439,6 +443,9 @@ impl SettingFlags {
         ];
         if let (true, Some((name, _))) = (config.data.is_some(), drawn.iter().find(|(_, given)| *given)) {
             bail!("{name}: is of drawn faces, and the pictures are those of data; leave one of them out");
+        }
+        if self.min_size.is_some() && config.data.is_none() {
+            bail!("min_size: is of the pictures of data, and there is none; drawn faces have the size they need");
         }
         if self.held_out_share.is_some() && config.data.is_none() {
             bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");

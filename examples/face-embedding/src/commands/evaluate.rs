@@ -8,7 +8,7 @@ use super::cli::EvalFlags;
 use super::report::Metrics;
 use super::trained_model::TrainedModel;
 use crate::data::face_set::FaceSet;
-use crate::data::folder::load_numbered;
+use crate::data::folder::{Wanted, load_numbered};
 use crate::model::face_model::untrained_trunk;
 use crate::protocols::lfw::{PairFigures, PairsFile, Thresholding};
 use crate::protocols::people::{People, Seen, read_test_folder};
@@ -43,7 +43,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
-            let faces = read_test_folder(directory, config.network.image_size())?;
+            let faces = read_test_folder(directory, Wanted::of(config))?;
             say!("test:  {}", seen(model, &faces));
             faces
         }
@@ -82,7 +82,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
 
 fn of_pairs(model: &TrainedModel, pairs: &Path, directory: &Path, protocol: Thresholding) -> Result<String> {
     let file = PairsFile::read(pairs)?;
-    let faces = load_numbered(directory, &file.pictures(), model.config.network.image_size())?;
+    let faces = load_numbered(directory, &file.pictures(), Wanted::of(&model.config))?;
     say!("test:  {} pictures of {} people, {}", faces.faces.len(), faces.people.len(), seen(model, &faces));
     let figures = PairFigures::measure(&file, &model.embed(&faces)?, protocol, model.config.pair_seed)?;
     say!("{figures}");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::{Fingerprint, fingerprints};
-use crate::data::folder;
+use crate::data::folder::{self, Wanted};
 use crate::data::procedural::ProceduralFaces;
 use crate::settings::config::TrainConfig;
 
@@ -34,14 +34,13 @@ impl People {
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let faces = read_folder(data, config.network.image_size())?;
+                let faces = read_folder(data, Wanted::of(config))?;
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
-            (Some(data), Some(val_data)) => (
-                read_folder(data, config.network.image_size())?,
-                read_test_folder(val_data, config.network.image_size())?,
-            ),
+            (Some(data), Some(val_data)) => {
+                (read_folder(data, Wanted::of(config))?, read_test_folder(val_data, Wanted::of(config))?)
+            }
         };
         say!("train: {}", describe(&train));
         let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
@@ -124,8 +123,8 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
 /// # Errors
 ///
 /// If the folder cannot be read, or holds too few people.
-pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
-    let (faces, report) = folder::load_any(directory, image_size)?;
+pub(crate) fn read_test_folder(directory: &Path, wanted: Wanted) -> Result<FaceSet> {
+    let (faces, report) = folder::load_any(directory, wanted)?;
     // Pictures without people are of one without a name.
     let people = faces.people.iter().filter(|name| !name.is_empty()).count();
     ensure!(
@@ -140,8 +139,8 @@ pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<Fa
 }
 
 /// Reads a folder of people to train on, and prints what became of its files.
-fn read_folder(directory: &Path, image_size: usize) -> Result<FaceSet> {
-    let (faces, report) = folder::load(directory, image_size)?;
+fn read_folder(directory: &Path, wanted: Wanted) -> Result<FaceSet> {
+    let (faces, report) = folder::load(directory, wanted)?;
     say!("{}: {report}", directory.display());
     Ok(faces)
 }

@@ -47,6 +47,8 @@ pub struct TrainConfig {
     pub val_data: Option<PathBuf>,
     /// Share of the people of `data` that are held back when there is no `val_data`; in `[0.01, 0.9]`.
     pub held_out_share: f64,
+    /// Pixels that the shorter side of a picture has at least; smaller ones are left out; in `[1, 1024]`.
+    pub min_size: usize,
     /// Drawn faces: people to train on; in `[2, 100000]`.
     pub people: usize,
     /// Drawn faces: people to measure on; in `[4, 100000]`.
@@ -94,6 +96,7 @@ impl Default for TrainConfig {
             data: None,
             val_data: None,
             held_out_share: 0.2,
+            min_size: 16,
             people: 200,
             test_people: 60,
             pictures: 20,
@@ -175,6 +178,7 @@ impl TrainConfig {
     /// If a setting is out of range or does not fit the others; names it, its value and its range.
     pub fn resolve(mut self) -> Result<Self> {
         within("held_out_share", self.held_out_share, 0.01..=0.9)?;
+        within("min_size", self.min_size, 1..=1024)?;
         within("people", self.people, 2..=100_000)?;
         within("test_people", self.test_people, 4..=100_000)?;
         within("pictures", self.pictures, 2..=10_000)?;

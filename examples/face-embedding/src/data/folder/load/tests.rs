@@ -92,6 +92,7 @@ fn every_format_and_pixel_type_is_read() {
     folder.add("ann/a.JPEG", &encoded(&noise, ImageFormat::Jpeg));
     let gray = DynamicImage::from(noise.to_luma8());
     folder.add("ann/gray.jpg", &encoded(&gray, ImageFormat::Jpeg));
+    folder.add("ann/a.webp", &encoded(&noise, ImageFormat::WebP));
     folder.add("ann/a.bmp", &encoded(&noise, ImageFormat::Bmp));
     folder.add("ann/a.ppm", &encoded(&noise, ImageFormat::Pnm));
     folder.add("ann/a.pgm", &encoded(&gray, ImageFormat::Pnm));
@@ -102,9 +103,9 @@ fn every_format_and_pixel_type_is_read() {
     folder.add("ann/a png in truth.jpg", &png(noise));
     let (set, report) = folder.load();
     assert_eq!(report.skipped, [], "{report}");
-    assert_eq!((report.kept, set.faces.len()), (20, 20));
+    assert_eq!((report.kept, set.faces.len()), (21, 21));
     assert!(set.faces.iter().all(|face| face.pixels.len() == 8 * 8 * 3));
-    assert_eq!(set.pictures_per_person(), [18, 2]);
+    assert_eq!(set.pictures_per_person(), [19, 2]);
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn crc32_bitwise(bytes: &[u8]) -> u32 {
 
 #[test]
 fn file_cut_off_anywhere_is_skipped() {
-    for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Pnm] {
+    for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm] {
         let bytes = encoded(&picture(1), format);
         assert!(decode(&bytes, 8).is_ok(), "{format:?}");
         for cut in 0..bytes.len() {
@@ -176,7 +177,7 @@ fn changed_byte_in_a_png_is_found() {
 fn damaged_files_give_an_error_or_a_picture_of_the_right_size() {
     let mut random = Random::of(2, &[]);
     let mut rejected = 0;
-    for format in [ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Pnm] {
+    for format in [ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm] {
         let bytes = encoded(&picture(1), format);
         for _ in 0..500 {
             let mut damaged = bytes.clone();
@@ -203,7 +204,7 @@ fn what_is_no_picture_is_skipped_with_its_reason() {
         ("ann/list.txt", b"1.png", "not a picture"),
         ("ann/.DS_Store", b"\0\0\0\x01Bud1", "not a picture"),
         ("ann/Thumbs.db", b"\xd0\xcf\x11\xe0", "not a picture"),
-        ("ann/a.png", b"GIF89a", "not a PNG, JPEG, BMP or PNM picture but Gif"),
+        ("ann/a.png", b"GIF89a", "not a PNG, JPEG, WebP, BMP or PNM picture but Gif"),
         ("list.txt", b"", "not a picture"),
         ("1.png", b"", "not in the folder of a person"),
         ("ann/more/1.png", b"", "a folder in the folder of a person"),
@@ -364,6 +365,18 @@ fn folder_that_cannot_be_listed_is_an_error_with_its_name() {
 }
 
 #[test]
+fn pictures_that_are_too_small_are_skipped() {
+    let folder = TemporaryFolder::with_good_people();
+    // The good ones are 19 x 13.
+    folder.add("ann/small.png", &encoded(&RgbImage::new(12, 40).into(), ImageFormat::Png));
+    let (set, report) = load(&folder.0, Wanted { size: 8, smallest: 13 }).unwrap();
+    assert_eq!(set.faces.len(), 4);
+    assert_eq!(report.skipped[0].reason, "too small: 12 x 40 pixels, and min_size is 13");
+    let all = load(&folder.0, Wanted { size: 8, smallest: 12 }).unwrap();
+    assert_eq!((all.0.faces.len(), all.1.skipped.len()), (5, 0));
+}
+
+#[test]
 fn size_outside_the_range_is_refused() {
     let folder = TemporaryFolder::with_good_people();
     for size in [0, 1025, usize::MAX] {
@@ -390,7 +403,7 @@ fn number_of_threads_does_not_change_the_result() {
     }
     let set = |threads| {
         let listing = scan(&folder.0).unwrap();
-        let pictures = read_all(&listing.candidates, 8, threads);
+        let pictures = read_all(&listing.candidates, 8.into(), threads);
         let (set, report) = collect(listing, pictures, 8);
         let pixels: Vec<u8> = set.faces.iter().flat_map(|face| face.pixels.to_vec()).collect();
         (pixels, report)
