@@ -107,6 +107,9 @@ pub struct RunFlags {
     /// What computes; each needs the Cargo feature of the same name [default: that of the run]
     #[arg(long)]
     pub backend: Option<BackendKind>,
+    /// Align the pictures by the five points that this table has for each, as those of the training
+    #[arg(long, value_name = "FILE.csv")]
+    pub landmarks: Option<PathBuf>,
 }
 
 /// From which cosine on two pictures are taken for the same person.
@@ -231,6 +234,9 @@ pub struct SettingFlags {
     /// Share of the people of --data to hold back when there is no --val-data
     #[arg(long, value_name = "SHARE")]
     pub held_out_share: Option<f64>,
+    /// Align pictures by five points of the face, in a table: path,x1,y1,...,x5,y5
+    #[arg(long, value_name = "FILE.csv")]
+    pub landmarks: Option<PathBuf>,
     /// Leave out pictures whose shorter side has fewer pixels
     #[arg(long, value_name = "PIXELS")]
     pub min_size: Option<usize>,
@@ -363,7 +369,7 @@ impl TrainFlags {
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
                 "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
-                 --data and --val-data where the same pictures lie now"
+                 --data, --val-data and --landmarks where the same pictures lie now"
             );
         }
         Ok(config)
@@ -396,6 +402,7 @@ impl SettingFlags {
             data => config.data,
             val_data => config.val_data,
             held_out_share => config.held_out_share,
+            landmarks => config.landmarks,
             min_size => config.min_size,
             people => config.people,
             test_people => config.test_people,

@@ -8,7 +8,7 @@ use super::cli::EmbedFlags;
 use super::embeddings_file::{Format, Name, encode};
 use super::trained_model::TrainedModel;
 use crate::data::face_set::{Face, FaceSet};
-use crate::data::folder::{self, Wanted};
+use crate::data::folder;
 use crate::training::files;
 
 /// `embed`: writes the embeddings of the pictures of a folder.
@@ -22,7 +22,7 @@ pub fn command(flags: &EmbedFlags) -> Result<()> {
     ensure!(folder.is_none_or(Path::is_dir), "--output: there is no folder to write {} to", flags.output.display());
     let model = TrainedModel::open(&flags.run)?;
     model.run.ensure_foreign(&flags.output, "--output")?;
-    let (faces, report) = folder::load_any(&flags.directory, Wanted::of(&model.config))?;
+    let (faces, report) = folder::load_any(&flags.directory, model.wanted.clone())?;
     say!("{}: {report}", flags.directory.display());
     let names: Vec<Name> =
         faces.faces.iter().map(|face| name(face, &faces, &flags.directory)).collect::<Result<_>>()?;

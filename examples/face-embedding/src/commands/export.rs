@@ -53,7 +53,7 @@ pub fn command(flags: &ExportFlags) -> Result<()> {
         "--output: {} holds a run or an export already; choose another folder",
         output.display()
     );
-    let model = TrainedModel::open(&RunFlags { run: flags.run.clone(), backend: flags.backend })?;
+    let model = TrainedModel::open(&RunFlags { run: flags.run.clone(), backend: flags.backend, landmarks: None })?;
     let mut written = vec![(BACKBONE, to_safetensors(model.trunk.to_pytorch())?)];
     match model.run.load_head(&model.config, &model.device) {
         Ok(head) => written.push((CENTERS, to_safetensors(head.to_pytorch())?)),

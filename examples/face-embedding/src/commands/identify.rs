@@ -8,7 +8,7 @@ use super::cli::IdentifyFlags;
 use super::trained_model::TrainedModel;
 use super::{Answer, print_answer};
 use crate::data::face_set::{Face, FaceSet};
-use crate::data::folder::{Wanted, load_any, load_picture};
+use crate::data::folder::{load_any, load_picture};
 
 /// What `identify --json` prints.
 #[derive(Serialize)]
@@ -39,9 +39,8 @@ struct Candidate<'a> {
 pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?.cosine;
-    let wanted = Wanted::of(&model.config);
-    let probe = load_picture(&flags.probe, wanted)?;
-    let (gallery, report) = load_any(&flags.gallery, wanted)?;
+    let probe = load_picture(&flags.probe, model.wanted.clone())?;
+    let (gallery, report) = load_any(&flags.gallery, model.wanted.clone())?;
     note!("{}: {report}", flags.gallery.display());
     ensure!(
         gallery.people != [""],

@@ -31,16 +31,15 @@ impl People {
     ///
     /// If a folder cannot be read, or holds too few people or pictures.
     pub fn load(config: &TrainConfig) -> Result<Self> {
+        let wanted = Wanted::of(config, config.landmarks.as_deref())?;
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let faces = read_folder(data, Wanted::of(config))?;
+                let faces = read_folder(data, &wanted)?;
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
-            (Some(data), Some(val_data)) => {
-                (read_folder(data, Wanted::of(config))?, read_test_folder(val_data, Wanted::of(config))?)
-            }
+            (Some(data), Some(val_data)) => (read_folder(data, &wanted)?, read_test_folder(val_data, &wanted)?),
         };
         say!("train: {}", describe(&train));
         let trained = fingerprints(&train).into_iter().zip(train.faces.iter().map(|face| place(face, &train)));
@@ -123,8 +122,8 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
 /// # Errors
 ///
 /// If the folder cannot be read, or holds too few people.
-pub(crate) fn read_test_folder(directory: &Path, wanted: Wanted) -> Result<FaceSet> {
-    let (faces, report) = folder::load_any(directory, wanted)?;
+pub(crate) fn read_test_folder(directory: &Path, wanted: &Wanted) -> Result<FaceSet> {
+    let (faces, report) = folder::load_any(directory, wanted.clone())?;
     // Pictures without people are of one without a name.
     let people = faces.people.iter().filter(|name| !name.is_empty()).count();
     ensure!(
@@ -139,8 +138,8 @@ pub(crate) fn read_test_folder(directory: &Path, wanted: Wanted) -> Result<FaceS
 }
 
 /// Reads a folder of people to train on, and prints what became of its files.
-fn read_folder(directory: &Path, wanted: Wanted) -> Result<FaceSet> {
-    let (faces, report) = folder::load(directory, wanted)?;
+fn read_folder(directory: &Path, wanted: &Wanted) -> Result<FaceSet> {
+    let (faces, report) = folder::load(directory, wanted.clone())?;
     say!("{}: {report}", directory.display());
     Ok(faces)
 }

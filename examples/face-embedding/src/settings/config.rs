@@ -35,7 +35,7 @@ const MOST_EPOCHS: usize = 100_000;
 
 /// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
 /// with those that it was begun with.
-const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
+const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
 /// The settings of a training run; those that a file does not have are their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct TrainConfig {
     pub val_data: Option<PathBuf>,
     /// Share of the people of `data` that are held back when there is no `val_data`; in `[0.01, 0.9]`.
     pub held_out_share: f64,
+    /// A table of five points of the face in each picture, by which pictures are aligned; none for aligned ones.
+    pub landmarks: Option<PathBuf>,
     /// Pixels that the shorter side of a picture has at least; smaller ones are left out; in `[1, 1024]`.
     pub min_size: usize,
     /// Drawn faces: people to train on; in `[2, 100000]`.
@@ -96,6 +98,7 @@ impl Default for TrainConfig {
             data: None,
             val_data: None,
             held_out_share: 0.2,
+            landmarks: None,
             min_size: 16,
             people: 200,
             test_people: 60,
@@ -199,7 +202,15 @@ impl TrainConfig {
             bail!("val_data: needs data as well; without it the faces are drawn");
         }
         // A run can be resumed and measured from any folder, so its paths must not depend on the current one.
-        let paths = [("data", &mut self.data), ("val_data", &mut self.val_data), ("init", &mut self.init)];
+        if self.landmarks.is_some() && self.data.is_none() {
+            bail!("landmarks: needs data as well; drawn faces are aligned");
+        }
+        let paths = [
+            ("data", &mut self.data),
+            ("val_data", &mut self.val_data),
+            ("landmarks", &mut self.landmarks),
+            ("init", &mut self.init),
+        ];
         for (name, path) in paths {
             let Some(path) = path else { continue };
             *path = std::path::absolute(&*path).with_context(|| format!("{name}: {}", path.display()))?;

@@ -163,7 +163,7 @@ mod tests {
     /// As a version before there was a choice of networks wrote it.
     #[test]
     fn settings_that_an_earlier_version_did_not_have_are_their_defaults() {
-        let new = ["network", "init", "init_sha256", "min_size"].map(|name| format!("\"{name}\": "));
+        let new = ["network", "init", "init_sha256", "landmarks", "min_size"].map(|name| format!("\"{name}\": "));
         let is_old = |line: &&str| !new.iter().any(|name| line.contains(name));
         let text = TrainConfig::default().to_json().expect("settings are JSON");
         let old: String = text.lines().filter(is_old).map(|line| format!("{line}\n")).collect();

@@ -21,6 +21,7 @@ fn bad_settings_are_refused() {
         ("--lr -1", "lr: must be in [0.0000001, 10], got -1"),
         ("--data somewhere --people 5", "people: is of drawn faces, and the pictures are those of data"),
         ("--data somewhere --pictures 5", "pictures: is of drawn faces"),
+        ("--landmarks points.csv", "landmarks: needs data as well"),
         ("--min-size 0", "min_size: is of the pictures of data, and there is none"),
         ("--data somewhere --min-size 0", "min_size: must be in [1, 1024], got 0"),
         ("--held-out-share 0.5", "held_out_share: is of the people of data, and there is none"),

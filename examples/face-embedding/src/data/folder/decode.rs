@@ -6,8 +6,9 @@ use std::panic;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::align::align;
 use super::complete::{is_whole_jpeg, is_whole_png, is_whole_webp};
-use super::wanted::Wanted;
+use super::wanted::Frame;
 
 /// Longest side that is decoded.
 const LONGEST_SIDE: u32 = 8192;
@@ -16,16 +17,16 @@ const MOST_PIXELS: u64 = 40_000_000;
 /// Most memory a decoder may use: eight bytes for each pixel and as much to work with.
 const MOST_MEMORY: u64 = 16 * MOST_PIXELS;
 
-/// The center square of a picture as `size * size` RGB pixels, or why it cannot be had.
-pub(super) fn decode(bytes: &[u8], wanted: impl Into<Wanted>) -> Result<Vec<u8>, String> {
-    let wanted = wanted.into();
+/// The center square of a picture, or its face at its place, as `size * size` RGB pixels, or why it cannot be had.
+pub(super) fn decode(bytes: &[u8], frame: impl Into<Frame>) -> Result<Vec<u8>, String> {
+    let frame = frame.into();
     // Decoders have been known to panic on files made to break them; the message of the panic goes
     // to standard error, and the file is skipped like any other broken one.
-    panic::catch_unwind(|| decode_or_panic(bytes, wanted))
+    panic::catch_unwind(|| decode_or_panic(bytes, frame))
         .unwrap_or_else(|_| Err("broken: the decoder gave up".to_owned()))
 }
 
-fn decode_or_panic(bytes: &[u8], wanted: Wanted) -> Result<Vec<u8>, String> {
+fn decode_or_panic(bytes: &[u8], frame: Frame) -> Result<Vec<u8>, String> {
     let format = image::guess_format(bytes).map_err(|_| "not a picture".to_owned())?;
     let is_whole = match format {
         ImageFormat::Png => is_whole_png(bytes),
@@ -47,15 +48,19 @@ fn decode_or_panic(bytes: &[u8], wanted: Wanted) -> Result<Vec<u8>, String> {
     limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(explain)?;
-    check_dimensions(decoder.dimensions(), wanted.smallest)?;
+    check_dimensions(decoder.dimensions(), frame.smallest)?;
     let orientation = decoder.orientation().map_err(explain)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
+    let side = u32::try_from(frame.size).map_err(|_| "the size is too large".to_owned())?;
+    if let Some(points) = &frame.points {
+        picture.apply_orientation(orientation);
+        return align(&on_white(picture), points, side).map(RgbImage::into_raw);
+    }
     // The center square of a turned picture is the turned center square, and much smaller.
     picture = center_square(&picture);
     picture.apply_orientation(orientation);
 
     let rgb = on_white(picture);
-    let side = u32::try_from(wanted.size).map_err(|_| "the size is too large".to_owned())?;
     Ok(imageops::resize(&rgb, side, side, FilterType::CatmullRom).into_raw())
 }
 

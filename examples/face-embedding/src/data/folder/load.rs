@@ -70,12 +70,12 @@ pub(super) fn cannot_be_listed(dir: &Path) -> String {
 }
 
 fn read_listing(listing: Listing, wanted: Wanted) -> Result<(FaceSet, FolderReport)> {
-    let pictures = read_candidates(&listing.candidates, wanted)?;
+    let pictures = read_candidates(&listing.candidates, &wanted)?;
     Ok(collect(listing, pictures, wanted.size))
 }
 
 /// Reads and decodes files on all cores, after a look whether there is memory for them.
-pub(super) fn read_candidates(candidates: &[Candidate], wanted: Wanted) -> Result<Vec<Outcome>> {
+pub(super) fn read_candidates(candidates: &[Candidate], wanted: &Wanted) -> Result<Vec<Outcome>> {
     let size = wanted.size;
     ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
     check_memory(candidates.len(), size)?;
@@ -90,7 +90,7 @@ pub(super) fn read_candidates(candidates: &[Candidate], wanted: Wanted) -> Resul
 /// If it cannot be read or is no picture; the message says why.
 pub fn load_picture(path: &Path, wanted: impl Into<Wanted>) -> Result<Face> {
     let file = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
-    let (pixels, _) = read_one(&file, wanted.into()).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    let (pixels, _) = read_one(&file, &wanted.into()).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
     Ok(Face { person: 0, pixels, file: Some(path.to_path_buf()) })
 }
 
@@ -110,7 +110,7 @@ fn check_memory(pictures: usize, size: usize) -> Result<()> {
 pub(super) type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
 
 /// Reads and decodes all files; the result is in their order.
-fn read_all(candidates: &[Candidate], wanted: Wanted, threads: usize) -> Vec<Outcome> {
+fn read_all(candidates: &[Candidate], wanted: &Wanted, threads: usize) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     // Files differ in cost by thousands, so threads take the next one instead of a fixed share.
     let work = || {
@@ -132,9 +132,9 @@ fn read_all(candidates: &[Candidate], wanted: Wanted, threads: usize) -> Vec<Out
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn read_one(path: &Path, wanted: Wanted) -> Outcome {
+fn read_one(path: &Path, wanted: &Wanted) -> Outcome {
     let bytes = read::read(path)?;
-    let pixels = decode::decode(&bytes, wanted)?;
+    let pixels = decode::decode(&bytes, wanted.frame(path)?)?;
     let fingerprint = Fingerprint::of_pixels(&pixels);
     Ok((pixels.into(), fingerprint))
 }

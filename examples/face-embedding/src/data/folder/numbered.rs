@@ -20,7 +20,7 @@ const SHOWN: usize = 10;
 ///
 /// If the folder cannot be listed, or a picture is missing, is there with two endings, or cannot be used: whoever
 /// leaves out pictures measures something else.
-pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: Wanted) -> Result<FaceSet> {
+pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: &Wanted) -> Result<FaceSet> {
     let Listing { people, candidates, .. } = scan(dir).with_context(|| super::load::cannot_be_listed(dir))?;
     let mut files = BTreeMap::<(&str, &str), Vec<PathBuf>>::new();
     for Candidate { person, path } in &candidates {
