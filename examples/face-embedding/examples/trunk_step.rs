@@ -17,7 +17,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
-use face_embedding::model::trunk::{Trunk, TrunkConfig};
+use face_embedding::model::trunk::small::{SmallNetwork, SmallNetworkConfig};
 use face_embedding::settings::backend::BackendKind;
 use serde_json::json;
 
@@ -55,7 +55,7 @@ struct Options {
 /// What a measurement begins with; the names are those in the file.
 #[derive(Module, Debug)]
 struct Case {
-    trunk: Trunk,
+    trunk: SmallNetwork,
     pictures: Param<Tensor<4>>,
     targets: Param<Tensor<2>>,
 }
@@ -63,7 +63,7 @@ struct Case {
 impl Case {
     fn new(options: &Options, device: &Device) -> Self {
         let Options { image_size, width, embedding_size, batch, .. } = *options;
-        let trunk = TrunkConfig::new(image_size, embedding_size).with_width(width).init(device);
+        let trunk = SmallNetworkConfig::new(image_size, embedding_size).with_width(width).init(device);
         Self {
             trunk,
             pictures: Param::from_tensor(wave([batch, 3, image_size, image_size], 1.7, device)),

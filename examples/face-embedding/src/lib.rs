@@ -10,7 +10,7 @@
 //! | [`model`] | the trunk, the head, and both as one module |
 //! | [`training`] | Burn's training loop, and the files of a run |
 //! | [`protocols`] | on whom a model is measured, and how |
-//! | [`commands`] | the command line: `train` and `eval`; with a trained model `verify`, `identify` and `embed` |
+//! | [`commands`] | the command line: `train` and `eval`; with a trained model `verify`, `identify`, `embed` and `export` |
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 

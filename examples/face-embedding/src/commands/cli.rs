@@ -10,6 +10,7 @@ use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
+use crate::settings::network::{NetworkKind, NetworkSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
 /// Trains a face-embedding model with the heads of burn-losses, measures it and verifies people with it.
@@ -42,6 +43,9 @@ pub enum Command {
     #[command(args_override_self = true, after_help = EMBED_FORMATS)]
     /// Write the embeddings of the pictures of a folder to a file
     Embed(EmbedFlags),
+    #[command(args_override_self = true, after_help = EXPORTED)]
+    /// Write a trained model for PyTorch
+    Export(ExportFlags),
 }
 
 const IDENTIFY_STATUS: &str = "\
@@ -55,6 +59,12 @@ divide by the length to compare by dot product.
   .safetensors  a tensor `embeddings` [pictures, size]; metadata `pictures`: JSON, [{file, person}, ...]
   .npy          a structured array with `file`, `person` and `embedding`, for numpy.load
   .csv          file, person, embedding_0, embedding_1, ...";
+
+const EXPORTED: &str = "\
+The folder gets:
+  backbone.safetensors  the trunk, with the names of arcface_torch; `train --init` takes it, too
+  centers.safetensors   `weight` [classes, embedding_size]: what the head compares embeddings with
+  preprocessing.json    which network it is, what pictures it wants, and who the classes are";
 
 const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
 
@@ -97,6 +107,9 @@ pub struct RunFlags {
     /// What computes; each needs the Cargo feature of the same name [default: that of the run]
     #[arg(long)]
     pub backend: Option<BackendKind>,
+    /// Align the pictures by the five points that this table has for each, as those of the training
+    #[arg(long, value_name = "FILE.csv")]
+    pub landmarks: Option<PathBuf>,
 }
 
 /// From which cosine on two pictures are taken for the same person.
@@ -175,6 +188,20 @@ pub struct EmbedFlags {
     pub run: RunFlags,
 }
 
+/// Flags of `export`.
+#[derive(Args, Debug)]
+pub struct ExportFlags {
+    #[arg(value_name = "RUN", help = run_help())]
+    /// Folder of a finished run
+    pub run: Option<PathBuf>,
+    /// The folder to write to, which must not hold a run or an export
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// What computes; each needs the Cargo feature of the same name [default: that of the run]
+    #[arg(long)]
+    pub backend: Option<BackendKind>,
+}
+
 /// Flags of `eval`.
 #[derive(Args, Debug)]
 pub struct EvalFlags {
@@ -207,6 +234,12 @@ pub struct SettingFlags {
     /// Share of the people of --data to hold back when there is no --val-data
     #[arg(long, value_name = "SHARE")]
     pub held_out_share: Option<f64>,
+    /// Align pictures by five points of the face, in a table: path,x1,y1,...,x5,y5
+    #[arg(long, value_name = "FILE.csv")]
+    pub landmarks: Option<PathBuf>,
+    /// Leave out pictures whose shorter side has fewer pixels
+    #[arg(long, value_name = "PIXELS")]
+    pub min_size: Option<usize>,
     /// Drawn faces: how many people to train on
     #[arg(long, value_name = "N")]
     pub people: Option<usize>,
@@ -219,12 +252,18 @@ pub struct SettingFlags {
     /// Side length that pictures are brought to, in pixels
     #[arg(long, value_name = "PIXELS")]
     pub image_size: Option<usize>,
-    /// Channels of the first convolution; each of the three stages doubles them
+    /// What embeds a picture; all but small take pictures of 112 pixels
+    #[arg(long)]
+    pub network: Option<NetworkKind>,
+    /// Channels of the first convolution; each of the three stages doubles them (small)
     #[arg(long, value_name = "N")]
     pub width: Option<usize>,
-    /// Length of an embedding
+    /// Length of an embedding [default: 64 (small), 512]
     #[arg(long, value_name = "N")]
     pub embedding_size: Option<usize>,
+    /// Begin with the trunk of this run, or with the weights of a .safetensors, .pth or .pt file with PyTorch's names
+    #[arg(long, value_name = "RUN|FILE")]
+    pub init: Option<PathBuf>,
     /// What the head computes
     #[arg(long)]
     pub loss: Option<LossKind>,
@@ -330,7 +369,7 @@ impl TrainFlags {
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
                 "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
-                 --data and --val-data where the same pictures lie now"
+                 --data, --val-data and --landmarks where the same pictures lie now"
             );
         }
         Ok(config)
@@ -348,6 +387,12 @@ impl SettingFlags {
             // Settings of one loss make no sense for another, so those of the file go.
             config.loss_settings = LossSettings::default();
         }
+        if self.network.is_some_and(|network| network != config.network.network) {
+            config.network = NetworkSettings::default();
+        }
+        if self.init.as_ref().is_some_and(|init| std::path::absolute(init).ok() != config.init) {
+            config.init_sha256 = None;
+        }
         macro_rules! override_with_flags {
             ($($flag:ident => $setting:expr,)*) => {
                 $(if let Some(value) = self.$flag.clone() { $setting = value.into(); })*
@@ -357,12 +402,16 @@ impl SettingFlags {
             data => config.data,
             val_data => config.val_data,
             held_out_share => config.held_out_share,
+            landmarks => config.landmarks,
+            min_size => config.min_size,
             people => config.people,
             test_people => config.test_people,
             pictures => config.pictures,
-            image_size => config.image_size,
-            width => config.width,
-            embedding_size => config.embedding_size,
+            network => config.network.network,
+            image_size => config.network.image_size,
+            width => config.network.width,
+            embedding_size => config.network.embedding_size,
+            init => config.init,
             loss => config.loss,
             margin => config.loss_settings.margin,
             scale => config.loss_settings.scale,
@@ -401,6 +450,9 @@ impl SettingFlags {
         ];
         if let (true, Some((name, _))) = (config.data.is_some(), drawn.iter().find(|(_, given)| *given)) {
             bail!("{name}: is of drawn faces, and the pictures are those of data; leave one of them out");
+        }
+        if self.min_size.is_some() && config.data.is_none() {
+            bail!("min_size: is of the pictures of data, and there is none; drawn faces have the size they need");
         }
         if self.held_out_share.is_some() && config.data.is_none() {
             bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::cli::EvalFlags;
 use super::report::Metrics;
@@ -22,6 +22,10 @@ use crate::training::epoch_table;
 ///
 /// If the run, the folder or the file cannot be read, or has too few people or pictures.
 pub fn command(flags: &EvalFlags) -> Result<()> {
+    ensure!(
+        flags.data.is_some() || flags.run.landmarks.is_none(),
+        "landmarks: are of the pictures of --data, and the test people of the run have their own"
+    );
     let model = TrainedModel::open(&flags.run)?;
     if let Some(path) = &flags.json {
         model.run.ensure_foreign(path, "--json")?;
@@ -43,7 +47,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
-            let (faces, line) = read_test_folder(directory, config.image_size)?;
+            let (faces, line) = read_test_folder(directory, &model.wanted)?;
             say!("{line}");
             say!("test:  {}", seen(model, &faces));
             faces
@@ -83,7 +87,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
 
 fn of_pairs(model: &TrainedModel, pairs: &Path, directory: &Path, protocol: Thresholding) -> Result<String> {
     let file = PairsFile::read(pairs)?;
-    let faces = load_numbered(directory, &file.pictures(), model.config.image_size)?;
+    let faces = load_numbered(directory, &file.pictures(), &model.wanted)?;
     say!("test:  {} pictures of {} people, {}", faces.faces.len(), faces.people.len(), seen(model, &faces));
     let figures = PairFigures::measure(&file, &model.embed(&faces)?, protocol, model.config.pair_seed)?;
     say!("{figures}");

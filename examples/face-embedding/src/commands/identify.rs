@@ -39,9 +39,8 @@ struct Candidate<'a> {
 pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?.cosine;
-    let size = model.config.image_size;
-    let probe = load_picture(&flags.probe, size)?;
-    let (gallery, report) = load_any(&flags.gallery, size)?;
+    let probe = load_picture(&flags.probe, model.wanted.clone())?;
+    let (gallery, report) = load_any(&flags.gallery, model.wanted.clone())?;
     note!("{}: {report}", flags.gallery.display());
     ensure!(
         gallery.people != [""],

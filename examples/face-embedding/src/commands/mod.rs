@@ -1,13 +1,14 @@
 //! What the command line asks for: a file per command, which puts the layers below together.
 //!
 //! - [`cli`]: the flags, and how they make settings.
-//! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`] and [`embed`] use one, by
+//! - [`train`] and [`evaluate`] make and measure a model; [`verify`], [`identify`], [`embed`] and [`export`] use one, by
 //!   `trained_model`.
 //! - [`report`]: the figures that they print and write; `page`: a run to be looked at; `embeddings_file`: the file that `embed` writes.
 
 pub mod cli;
 pub mod embed;
 pub mod evaluate;
+pub mod export;
 pub mod identify;
 pub mod report;
 pub mod train;
@@ -53,5 +54,6 @@ pub fn run(arguments: cli::Arguments) -> anyhow::Result<Answer> {
         cli::Command::Verify(flags) => verify::command(&flags),
         cli::Command::Identify(flags) => identify::command(&flags),
         cli::Command::Embed(flags) => embed::command(&flags).map(|()| Answer::Yes),
+        cli::Command::Export(flags) => export::command(&flags).map(|()| Answer::Yes),
     }
 }

@@ -11,7 +11,7 @@ use crate::protocols::verification::Verification;
 pub struct Metrics {
     /// The trained model.
     pub verification: Verification,
-    /// The same model before training, from the same seed.
+    /// The same network with random weights, from the same seed.
     pub untrained: Verification,
     /// Pictures trained on per second.
     pub images_per_second: f64,

@@ -9,6 +9,7 @@ use super::page::Page;
 use super::report::Metrics;
 use crate::model::embed::embed;
 use crate::model::face_model::untrained_trunk;
+use crate::model::trunk::Trunk;
 use crate::protocols::people::People;
 use crate::protocols::verification::Protocol;
 use crate::settings::backend;
@@ -16,6 +17,7 @@ use crate::settings::config::TrainConfig;
 use crate::training::checkpoints::WholeCheckpoint;
 use crate::training::epoch_table;
 use crate::training::fit::fit;
+use crate::training::initial::initial_trunk;
 use crate::training::renderer::readable;
 use crate::training::run_directory::RunDirectory;
 
@@ -26,7 +28,7 @@ use crate::training::run_directory::RunDirectory;
 /// If a setting, the data, a file or the training fails.
 pub fn command(flags: &TrainFlags) -> Result<Metrics> {
     let began = Instant::now();
-    let Plan { run, mut config, checkpoint } = Plan::new(flags)?;
+    let Plan { run, mut config, checkpoint, initial } = Plan::new(flags)?;
     let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
     let device = config.backend.device()?;
     say!("backend: {} ({})", config.backend, backend::describe(&device));
@@ -48,7 +50,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
-    let trunk = fit(&config, &run, &manifest, epochs_done, train, &device)?;
+    let trunk = fit(&config, &run, &manifest, epochs_done, initial, train, &device)?;
     run.save_trunk(&trunk, &mut manifest)?;
 
     let epochs = run.epoch_rows()?;
@@ -89,23 +91,35 @@ struct Plan {
     config: TrainConfig,
     /// Where it goes on; none for a run from the beginning.
     checkpoint: Option<WholeCheckpoint>,
+    /// The trunk that `init` names, for a run from the beginning.
+    initial: Option<Trunk>,
 }
 
 impl Plan {
     fn new(flags: &TrainFlags) -> Result<Self> {
         if !flags.resume {
-            let config = flags.config()?;
+            let mut config = flags.config()?;
             // Everything that can be wrong with the settings is looked at before a folder is made.
-            config.backend.device()?;
-            return Ok(Self { run: RunDirectory::choose(flags.output.as_deref())?, config, checkpoint: None });
+            let device = config.backend.device()?;
+            let initial = initial_trunk(&mut config, &device)?;
+            let run = RunDirectory::choose(flags.output.as_deref())?;
+            return Ok(Self { run, config, checkpoint: None, initial });
         }
         let run = RunDirectory::resume(flags.output.as_deref())?;
         let checkpoint = run.last_checkpoint()?;
-        let config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
+        let mut config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
         let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
         if let Some(epochs) = config.epochs {
             ensure!(epochs_done <= epochs, "epochs: the run has trained {epochs_done} already, got {epochs}");
         }
-        Ok(Self { run, config, checkpoint })
+        // The trunk of a checkpoint has taken the place of the one it began with.
+        let initial = match checkpoint {
+            Some(_) => None,
+            None => {
+                let device = config.backend.device()?;
+                initial_trunk(&mut config, &device)?
+            }
+        };
+        Ok(Self { run, config, checkpoint, initial })
     }
 }

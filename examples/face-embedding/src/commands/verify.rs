@@ -30,13 +30,12 @@ struct Verdict<'a> {
 pub fn command(flags: &VerifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?;
-    let size = model.config.image_size;
-    let faces = [load_picture(&flags.first, size)?, load_picture(&flags.second, size)?];
+    let faces = [load_picture(&flags.first, model.wanted.clone())?, load_picture(&flags.second, model.wanted.clone())?];
     if faces[0].pixels == faces[1].pixels {
         note!("note: both are the same picture, which says nothing about the person");
     }
     let [first, second] = [&flags.first, &flags.second].map(|path| path.display().to_string());
-    let set = FaceSet { size, people: vec![first.clone()], faces: faces.to_vec() };
+    let set = FaceSet { size: model.wanted.size, people: vec![first.clone()], faces: faces.to_vec() };
     let embeddings = model.embed(&set)?;
     let (one, other) = embeddings.split_at(embeddings.len() / 2);
     let score = cosine_similarity(one, other)?;

@@ -37,23 +37,18 @@ impl FaceModel {
     /// If the configuration was not [resolved](TrainConfig::resolve).
     pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Self {
         Self {
-            trunk: trunk_config(config).init(device),
-            head: Head::new(config.loss, &config.loss_settings, classes, config.embedding_size, device),
+            trunk: TrunkConfig::of(&config.network).init(device),
+            head: Head::new(config.loss, &config.loss_settings, classes, config.network.embedding_size(), device),
             classes,
         }
     }
 }
 
-/// The trunk of a run.
-pub(crate) fn trunk_config(config: &TrainConfig) -> TrunkConfig {
-    TrunkConfig::new(config.image_size, config.embedding_size).with_width(config.width)
-}
-
-/// The trunk that a run with this configuration begins with.
+/// A trunk with the random weights of a run with this configuration.
 pub(crate) fn untrained_trunk(config: &TrainConfig, device: &Device) -> Trunk {
     device.seed(config.seed);
     // Burn draws a weight when it is first used: with the first pictures, in the order of the network.
-    trunk_config(config).init(device)
+    TrunkConfig::of(&config.network).init(device)
 }
 
 impl TrainStep for FaceModel {
@@ -78,4 +73,70 @@ impl InferenceStep for FaceModel {
     type Output = ();
 
     fn step(&self, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{ModuleVisitor, Param};
+    use burn::optim::GradientsParams;
+
+    use super::*;
+    use crate::settings::network::{NetworkKind, NetworkSettings};
+
+    /// Parameters that take part in the loss, and those that do not though they are to be trained.
+    #[derive(Default)]
+    struct Reached {
+        gradients: GradientsParams,
+        reached: usize,
+        left_out: usize,
+    }
+
+    impl ModuleVisitor for Reached {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            match self.gradients.get::<D>(parameter.id) {
+                Some(gradient) => {
+                    let finite = gradient.is_finite().all().into_scalar::<bool>();
+                    assert!(finite, "a gradient is no number");
+                    self.reached += 1;
+                }
+                None => self.left_out += usize::from(parameter.is_require_grad()),
+            }
+        }
+    }
+
+    /// Weights, and norms with two each, by hand: every parameter of the network has a gradient.
+    fn step(network: NetworkKind, batch: usize, parameters: usize) {
+        let network = NetworkSettings { network, embedding_size: Some(8), ..NetworkSettings::default() };
+        let config = TrainConfig { network, ..TrainConfig::default() }.resolve().expect("in range");
+        let device = Device::flex().autodiff();
+        let model = FaceModel::new(&config, 3, &device);
+        let size = config.network.image_size();
+        let values = (0..batch * 3 * size * size).map(|place| (place as f32 * 0.37).sin()).collect();
+        let labels: Vec<i64> = (0..batch as i64).map(|picture| picture % 3).collect();
+        let output = TrainStep::step(
+            &model,
+            FaceBatch {
+                pictures: Tensor::from_data(burn::tensor::TensorData::new(values, [batch, 3, size, size]), &device),
+                labels: Tensor::from_data(labels.as_slice(), &device),
+            },
+        );
+        let mut reached = Reached { gradients: output.grads, ..Reached::default() };
+        model.visit(&mut reached);
+        // The centers of the head, too.
+        assert_eq!((reached.reached, reached.left_out), (parameters + 1, 0));
+    }
+
+    /// A convolution, two numbers of a norm and a slope in each of 2 + 2 * 15 + 1 blocks with an activation; without
+    /// one in 15 + 1; and a linear layer and its norm.
+    #[test]
+    fn a_step_reaches_every_parameter_of_mobilefacenet() {
+        step(NetworkKind::MobileFaceNet, 4, 4 * 33 + 3 * 16 + 3);
+    }
+
+    /// Three norms, two convolutions and a slope in each of 8 blocks; 4 shortcuts of three; 4 at the beginning; a norm, a
+    /// linear layer with a bias, and one number of the last norm, whose weight stays 1.
+    #[test]
+    fn a_step_reaches_every_parameter_of_iresnet18() {
+        step(NetworkKind::IResNet18, 2, 9 * 8 + 3 * 4 + 4 + 2 + 2 + 1);
+    }
 }

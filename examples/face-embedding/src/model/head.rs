@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::nn::{Linear, LinearConfig};
+use burn::store::burn_pack::Tensor as Stored;
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
@@ -58,6 +60,22 @@ impl Head {
                 })
             }
         }
+    }
+
+    /// What embeddings are compared with, as PyTorch's `Linear` and arcface_torch's heads have it: `weight`,
+    /// `[classes, embedding_size]`, with the centers of a class in a row where it has several, and the `bias` of a
+    /// linear layer.
+    pub(crate) fn to_pytorch(&self) -> Vec<Stored> {
+        let module = match self {
+            Self::Margin(_) => "centers.",
+            Self::Softmax(_) => "linear.",
+        };
+        let tensors = self.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+        let of_module = |mut tensor: Stored| {
+            tensor.name = tensor.name.strip_prefix(module)?.to_string();
+            Some(tensor)
+        };
+        tensors.into_iter().filter_map(of_module).collect()
     }
 
     /// The loss of a batch.

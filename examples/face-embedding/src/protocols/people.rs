@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::{Fingerprint, fingerprints};
-use crate::data::folder;
+use crate::data::folder::{self, Wanted};
 use crate::data::procedural::ProceduralFaces;
 use crate::settings::config::TrainConfig;
 
@@ -33,6 +33,7 @@ impl People {
     ///
     /// If a folder cannot be read, or holds too few people or pictures.
     pub fn load(config: &TrainConfig) -> Result<Self> {
+        let wanted = Wanted::of(config, config.landmarks.as_deref())?;
         let mut found = Vec::new();
         let mut tell = |line: String| {
             say!("{line}");
@@ -41,15 +42,15 @@ impl People {
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let (faces, line) = read_folder(data, config.image_size)?;
+                let (faces, line) = read_folder(data, &wanted)?;
                 tell(line);
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
             (Some(data), Some(val_data)) => {
-                let (train, line) = read_folder(data, config.image_size)?;
+                let (train, line) = read_folder(data, &wanted)?;
                 tell(line);
-                let (test, line) = read_test_folder(val_data, config.image_size)?;
+                let (test, line) = read_test_folder(val_data, &wanted)?;
                 tell(line);
                 (train, test)
             }
@@ -120,8 +121,12 @@ fn held_out_share(people: usize, asked: f64) -> f64 {
 
 fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
     let people = config.people + config.test_people;
-    let faces =
-        ProceduralFaces { people, pictures_per_person: config.pictures, size: config.image_size, seed: config.seed };
+    let faces = ProceduralFaces {
+        people,
+        pictures_per_person: config.pictures,
+        size: config.network.image_size(),
+        seed: config.seed,
+    };
     say!("drawing {people} people (seed {})", config.seed);
     faces.generate().split_people(config.test_people as f64 / people as f64, config.pair_seed)
 }
@@ -131,8 +136,8 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
 /// # Errors
 ///
 /// If the folder cannot be read, or holds too few people.
-pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<(FaceSet, String)> {
-    let (faces, report) = folder::load_any(directory, image_size)?;
+pub(crate) fn read_test_folder(directory: &Path, wanted: &Wanted) -> Result<(FaceSet, String)> {
+    let (faces, report) = folder::load_any(directory, wanted.clone())?;
     // Pictures without people are of one without a name.
     let people = faces.people.iter().filter(|name| !name.is_empty()).count();
     ensure!(
@@ -147,8 +152,8 @@ pub(crate) fn read_test_folder(directory: &Path, image_size: usize) -> Result<(F
 }
 
 /// Reads a folder of people to train on, and says what became of its files.
-fn read_folder(directory: &Path, image_size: usize) -> Result<(FaceSet, String)> {
-    let (faces, report) = folder::load(directory, image_size)?;
+fn read_folder(directory: &Path, wanted: &Wanted) -> Result<(FaceSet, String)> {
+    let (faces, report) = folder::load(directory, wanted.clone())?;
     let line = format!("{}: {report}", directory.display());
     Ok((faces, line))
 }

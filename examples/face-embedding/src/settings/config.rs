@@ -15,6 +15,7 @@ use serde_json::error::Category;
 use super::augmentation::Augmentation;
 use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
+use super::network::NetworkSettings;
 use super::range::within;
 
 /// The file of a run that holds its settings.
@@ -34,10 +35,11 @@ const MOST_EPOCHS: usize = 100_000;
 
 /// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
 /// with those that it was begun with.
-const FREE_TO_RESUME: [&str; 4] = ["data", "val_data", "epochs", "backend"];
+const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
-/// The settings of a training run.
+/// The settings of a training run; those that a file does not have are their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainConfig {
     /// One folder of pictures per person; none draws faces instead.
     pub data: Option<PathBuf>,
@@ -45,18 +47,23 @@ pub struct TrainConfig {
     pub val_data: Option<PathBuf>,
     /// Share of the people of `data` that are held back when there is no `val_data`; in `[0.01, 0.9]`.
     pub held_out_share: f64,
+    /// A table of five points of the face in each picture, by which pictures are aligned; none for aligned ones.
+    pub landmarks: Option<PathBuf>,
+    /// Pixels that the shorter side of a picture has at least; smaller ones are left out; in `[1, 1024]`.
+    pub min_size: usize,
     /// Drawn faces: people to train on; in `[2, 100000]`.
     pub people: usize,
     /// Drawn faces: people to measure on; in `[4, 100000]`.
     pub test_people: usize,
     /// Drawn faces: pictures of each person; in `[2, 10000]`.
     pub pictures: usize,
-    /// Side length the pictures are brought to, in pixels; in `[16, 256]`.
-    pub image_size: usize,
-    /// Channels of the first stage; each later one doubles them; in `[2, 256]`.
-    pub width: usize,
-    /// Length of an embedding; in `[2, 4096]`.
-    pub embedding_size: usize,
+    /// The network and its settings.
+    #[serde(flatten)]
+    pub network: NetworkSettings,
+    /// What the trunk begins with: the folder of a run, or a file of weights; none begins with random weights.
+    pub init: Option<PathBuf>,
+    /// The SHA-256 of the file of weights that `init` names. None: whatever the file is, when the run begins.
+    pub init_sha256: Option<String>,
     /// What the head computes.
     pub loss: LossKind,
     /// The settings of that loss.
@@ -91,12 +98,14 @@ impl Default for TrainConfig {
             data: None,
             val_data: None,
             held_out_share: 0.2,
+            landmarks: None,
+            min_size: 16,
             people: 200,
             test_people: 60,
             pictures: 20,
-            image_size: 40,
-            width: 16,
-            embedding_size: 64,
+            network: NetworkSettings::default(),
+            init: None,
+            init_sha256: None,
             loss: LossKind::Head(HeadKind::ArcFace),
             loss_settings: LossSettings::default(),
             epochs: None,
@@ -172,12 +181,10 @@ impl TrainConfig {
     /// If a setting is out of range or does not fit the others; names it, its value and its range.
     pub fn resolve(mut self) -> Result<Self> {
         within("held_out_share", self.held_out_share, 0.01..=0.9)?;
+        within("min_size", self.min_size, 1..=1024)?;
         within("people", self.people, 2..=100_000)?;
         within("test_people", self.test_people, 4..=100_000)?;
         within("pictures", self.pictures, 2..=10_000)?;
-        within("image_size", self.image_size, 16..=256)?;
-        within("width", self.width, 2..=256)?;
-        within("embedding_size", self.embedding_size, 2..=4096)?;
         if let Some(epochs) = self.epochs {
             within("epochs", epochs, 1..=MOST_EPOCHS)?;
         }
@@ -195,7 +202,16 @@ impl TrainConfig {
             bail!("val_data: needs data as well; without it the faces are drawn");
         }
         // A run can be resumed and measured from any folder, so its paths must not depend on the current one.
-        for (name, path) in [("data", &mut self.data), ("val_data", &mut self.val_data)] {
+        if self.landmarks.is_some() && self.data.is_none() {
+            bail!("landmarks: needs data as well; drawn faces are aligned");
+        }
+        let paths = [
+            ("data", &mut self.data),
+            ("val_data", &mut self.val_data),
+            ("landmarks", &mut self.landmarks),
+            ("init", &mut self.init),
+        ];
+        for (name, path) in paths {
             let Some(path) = path else { continue };
             *path = std::path::absolute(&*path).with_context(|| format!("{name}: {}", path.display()))?;
             if path.to_str().is_none() {
@@ -208,6 +224,10 @@ impl TrainConfig {
         if let (Some(val_data), true) = (&val_data, val_data == data) {
             bail!("val_data: must be other people than data, got {} twice", val_data.display());
         }
+        if let (Some(sha256), None) = (&self.init_sha256, &self.init) {
+            bail!("init_sha256: is of the file of init, and there is none (got {sha256:?}); leave it out");
+        }
+        self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)

@@ -6,12 +6,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::module::Module;
+use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
 
 use super::files;
 use super::manifest::Manifest;
+use crate::model::face_model::FaceModel;
 
 /// The files of a checkpoint, beside its manifest.
 const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
@@ -61,6 +64,19 @@ impl WholeCheckpoint {
             manifest.check_file(folder, &part_name(part, epoch))?;
         }
         Ok(Self { epoch, manifest })
+    }
+
+    /// The model, with the weights of this checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or does not fit the model.
+    pub(super) fn load_model(&self, folder: &Path, model: FaceModel) -> Result<FaceModel> {
+        let name = part_name("model", self.epoch);
+        let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
+        self.manifest.check(&name, &bytes)?;
+        let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
+        record.and_then(|record| model.try_load_record(record)).map_err(|error| anyhow!("cannot read {name}: {error}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Burn's training loop with our data, schedule, figures and files.
 
 use anyhow::{Result, anyhow, bail};
-use burn::module::{ParamGroup, ParamGroupError};
+use burn::module::{Module, ParamGroup, ParamGroupError};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::momentum::MomentumConfig;
@@ -29,7 +29,7 @@ use crate::settings::config::TrainConfig;
 /// Checkpoints kept: one may be incomplete after a kill.
 const CHECKPOINTS_KEPT: usize = 2;
 
-/// Trains the epochs that are left and returns the trunk.
+/// Trains the epochs that are left and returns the trunk; `initial` is the one to begin with, if it is not random.
 ///
 /// # Errors
 ///
@@ -39,22 +39,20 @@ pub fn fit(
     run: &RunDirectory,
     manifest: &Manifest,
     epochs_done: usize,
+    initial: Option<Trunk>,
     faces: FaceSet,
     device: &Device,
 ) -> Result<Trunk> {
     let people = faces.people.len();
-    say!(
-        "model: width {}, embeddings of {} numbers; loss: {} ({}) over {people} people",
-        config.width,
-        config.embedding_size,
-        config.loss,
-        config.loss_settings
-    );
+    say!("model: {}; loss: {} ({}) over {people} people", config.network, config.loss, config.loss_settings);
 
     let training_device = device.clone().autodiff();
     device.seed(config.seed);
     // Burn draws a weight when it is first used: in the first step, in the order of the network.
-    let model = FaceModel::new(config, people, &training_device);
+    let mut model = FaceModel::new(config, people, &training_device);
+    if let Some(initial) = initial {
+        model.trunk = initial.train();
+    }
 
     let (epochs, batch_size) = config.length();
     let steps_per_epoch = faces.faces.len() / batch_size;

@@ -31,7 +31,7 @@ impl Seal {
 }
 
 /// The SHA-256 of bytes, in hexadecimal digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -97,8 +97,10 @@ impl Manifest {
     /// If it cannot be read, or is damaged itself.
     pub fn read(path: &Path) -> Result<Self> {
         let read = || {
-            let manifest: Self = serde_json::from_slice(&std::fs::read(path)?)?;
-            manifest.check(CONFIG, manifest.config.to_json()?.as_bytes()).context("the settings in it")?;
+            let text = std::fs::read_to_string(path)?;
+            let manifest: Self = serde_json::from_str(&text)?;
+            let settings = settings_in(&text).context("it holds no settings")?;
+            manifest.check(CONFIG, settings.as_bytes()).context("the settings in it")?;
             anyhow::Ok(manifest)
         };
         read().with_context(|| format!("cannot read {}", path.display()))
@@ -112,6 +114,13 @@ impl Manifest {
     pub fn write(&self, path: &Path) -> Result<()> {
         files::write(path, (serde_json::to_string_pretty(self)? + "\n").as_bytes())
     }
+}
+
+/// The text of the settings in a manifest, as `config.json` has it: an earlier version wrote fewer of them.
+fn settings_in(manifest: &str) -> Option<String> {
+    let (_, settings) = manifest.split_once("\n  \"config\": ")?;
+    let (settings, _) = settings.split_once("\n  }")?;
+    Some(format!("{}\n}}\n", settings.replace("\n  ", "\n")))
 }
 
 #[cfg(test)]
@@ -149,5 +158,24 @@ mod tests {
         let error = format!("{:#}", Manifest::read(&path).expect_err("it is damaged"));
         assert!(error.contains("the settings in it: config.json is damaged"), "{error}");
         std::fs::remove_dir_all(&folder).expect("removable");
+    }
+
+    /// As a version before there was a choice of networks wrote it.
+    #[test]
+    fn settings_that_an_earlier_version_did_not_have_are_their_defaults() {
+        let new = ["network", "init", "init_sha256", "landmarks", "min_size"].map(|name| format!("\"{name}\": "));
+        let is_old = |line: &&str| !new.iter().any(|name| line.contains(name));
+        let text = TrainConfig::default().to_json().expect("settings are JSON");
+        let old: String = text.lines().filter(is_old).map(|line| format!("{line}\n")).collect();
+        let mut manifest = Manifest::new(&TrainConfig::default()).expect("settings are JSON");
+        manifest.add(CONFIG, old.as_bytes());
+        let text = serde_json::to_string_pretty(&manifest).expect("JSON");
+        let text: String = text.lines().filter(is_old).map(|line| format!("{line}\n")).collect();
+        assert_eq!(settings_in(&text), Some(old));
+        let path = std::env::temp_dir().join(format!("face-embedding-old-manifest-{}.json", std::process::id()));
+        std::fs::write(&path, text).expect("writable");
+        let read = Manifest::read(&path);
+        std::fs::remove_file(&path).expect("it was written");
+        assert_eq!(read.expect("it is whole").config(), &TrainConfig::default());
     }
 }

@@ -15,8 +15,9 @@ use super::files;
 use super::manifest::{Manifest, sha256};
 use crate::data::face_set::FaceSet;
 use crate::data::fingerprint::{Fingerprint, fingerprints};
-use crate::model::face_model::trunk_config;
-use crate::model::trunk::Trunk;
+use crate::model::face_model::FaceModel;
+use crate::model::head::Head;
+use crate::model::trunk::{Trunk, TrunkConfig};
 use crate::settings::config::{CONFIG, TrainConfig};
 
 /// Where runs lie when `--output` is not given.
@@ -25,7 +26,7 @@ pub const DEFAULT_OUTPUT: &str = "runs/face-embedding";
 const EPOCHS: &str = "metrics.csv";
 const METRICS: &str = "metrics.json";
 const REPORT: &str = "report.html";
-const TRUNK: &str = "trunk.safetensors";
+pub(super) const TRUNK: &str = "trunk.safetensors";
 const PEOPLE: &str = "people.json";
 const TEST_PEOPLE: &str = "test_people.json";
 const MANIFEST: &str = "manifest.json";
@@ -89,7 +90,8 @@ impl RunDirectory {
         run.claim()
     }
 
-    fn at(path: PathBuf) -> Self {
+    /// The folder of this path, whatever it holds.
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self { path, claim: None }
     }
 
@@ -194,7 +196,8 @@ impl RunDirectory {
         Ok(())
     }
 
-    fn holds_a_run(&self) -> bool {
+    /// Whether there is anything of a run in the folder.
+    pub(crate) fn holds_a_run(&self) -> bool {
         [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, METRICS, TRUNK, MANIFEST, CHECKPOINTS]
             .iter()
             .any(|name| self.path.join(name).exists())
@@ -352,11 +355,23 @@ impl RunDirectory {
     ///
     /// If the file cannot be read.
     pub fn trained_pictures(&self) -> Result<HashMap<Fingerprint, String>> {
-        let path = self.path.join(PEOPLE);
-        let read = || anyhow::Ok(serde_json::from_slice::<Vec<Person>>(&std::fs::read(&path)?)?);
-        let people = read().with_context(|| format!("cannot read {}", path.display()))?;
         let pictures = |person: Person| person.fingerprints.into_iter().map(move |one| (one, person.name.clone()));
-        Ok(people.into_iter().flat_map(pictures).collect())
+        Ok(self.people()?.into_iter().flat_map(pictures).collect())
+    }
+
+    /// Who the run was trained on, in the order of the classes.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn trained_people(&self) -> Result<Vec<String>> {
+        Ok(self.people()?.into_iter().map(|person| person.name).collect())
+    }
+
+    fn people(&self) -> Result<Vec<Person>> {
+        let path = self.path.join(PEOPLE);
+        let read = || anyhow::Ok(serde_json::from_slice(&std::fs::read(&path)?)?);
+        read().with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// The last checkpoint that is whole, if there is one.
@@ -380,10 +395,24 @@ impl RunDirectory {
     ///
     /// If the file cannot be written.
     pub fn save_trunk(&self, trunk: &Trunk, manifest: &mut Manifest) -> Result<()> {
-        // Burn's own metadata come in an order by chance: two equal runs would write different files.
-        let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("producer", "burn");
-        trunk.save_into(&mut store).context("cannot write the trunk")?;
-        self.write(TRUNK, &store.get_bytes()?, manifest)
+        self.write(TRUNK, &record(trunk)?, manifest)
+    }
+
+    /// The head that was trained together with the trunk, of the last checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If there is no checkpoint of this trunk, or it cannot be read.
+    pub fn load_head(&self, config: &TrainConfig, device: &Device) -> Result<Head> {
+        let checkpoint = WholeCheckpoint::last(&self.checkpoints_path())?.context("the run has no checkpoint")?;
+        let model = FaceModel::new(config, self.people()?.len(), device);
+        let FaceModel { trunk, head, .. } = checkpoint.load_model(&self.checkpoints_path(), model)?;
+        ensure!(
+            sha256(&record(&trunk)?) == self.trunk_sha256()?,
+            "the last checkpoint that is whole, of epoch {}, has another trunk",
+            checkpoint.epoch
+        );
+        Ok(head)
     }
 
     /// The SHA-256 of the file of the trunk, which tells it from every other one.
@@ -434,11 +463,19 @@ impl RunDirectory {
     /// If the file cannot be read, or does not fit the settings.
     pub fn load_trunk(&self, config: &TrainConfig, device: &Device) -> Result<Trunk> {
         let path = self.path.join(TRUNK);
-        let mut trunk = trunk_config(config).init(device);
+        let mut trunk = TrunkConfig::of(&config.network).init(device);
         let mut store = SafetensorsStore::from_file(path.clone());
         trunk.load_from(&mut store).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(trunk)
     }
+}
+
+/// What the file of a trunk holds.
+fn record(trunk: &Trunk) -> Result<Vec<u8>> {
+    // Burn's own metadata come in an order by chance: two equal runs would write different files.
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata().metadata("producer", "burn");
+    trunk.save_into(&mut store).context("cannot write the trunk")?;
+    Ok(store.get_bytes()?)
 }
 
 fn persons(faces: &FaceSet) -> Vec<Person> {

@@ -194,3 +194,49 @@ fn too_few_people_or_pictures_say_what_was_found() {
     let error = train(&folder.join("missing"), "");
     assert!(error.contains("missing"), "{error}");
 }
+
+#[test]
+fn a_run_trains_on_faces_that_are_aligned_by_their_points() {
+    let folder = fresh("landmarks");
+    let people = folder.join("people");
+    write_people(&people, 6, 8, 3);
+    // Half of the picture from 4 right and 2 down: the places of arcface_torch in 12 of 24 pixels, shifted.
+    let face = [[8.103, 7.539], [11.879, 7.518], [10.003, 9.686], [8.452, 11.896], [11.578, 11.879]];
+    let points: Vec<String> = face.iter().flatten().map(f64::to_string).collect();
+    let mut table = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n".to_string();
+    for number in 1..48 {
+        let ending = ["png", "bmp", "ppm"][number % 3];
+        table += &format!("people/person {}/{number}.{ending},{}\n", number / 8, points.join(","));
+    }
+    let landmarks = folder.join("points.csv");
+    std::fs::write(&landmarks, table).expect("the test folder is writable");
+    let output = folder.join("run");
+    let (data, points, path) = (people.display(), landmarks.display(), output.display());
+    let text = run(&format!("train {TINY_MODEL} --data {data} --landmarks {points} --output {path}"))
+        .expect("there are enough pictures");
+    assert!(text.contains("kept 47 pictures, skipped 1") && text.contains("0.png\": has no line in"), "{text}");
+
+    let embed = |flags: &str, name: &str| {
+        let file = folder.join(name);
+        let text = run(&format!("embed {data} --run {path} --output {} {flags}", file.display())).expect("pictures");
+        (text, std::fs::read(file).expect("it was written"))
+    };
+    let (text, aligned) = embed(&format!("--landmarks {points}"), "aligned.csv");
+    assert!(text.contains("kept 47 pictures"), "{text}");
+    let (text, centered) = embed("", "centered.csv");
+    assert!(text.contains("kept 48 pictures"), "{text}");
+    let row = |table: &[u8]| {
+        let text = String::from_utf8(table.to_vec()).expect("text");
+        text.lines().find(|line| line.starts_with("person 5/47.")).expect("the last picture").to_string()
+    };
+    assert_ne!(row(&aligned), row(&centered));
+
+    let moved = folder.join("moved.csv");
+    std::fs::rename(&landmarks, &moved).expect("the test folder is writable");
+    let error = refused(&format!("eval --run {path}"));
+    assert!(error.contains("landmarks: cannot read") && error.contains("points.csv"), "{error}");
+    run(&format!("train --resume --epochs 3 --landmarks {} --output {path}", moved.display()))
+        .expect("the same points lie elsewhere now");
+    let error = refused(&format!("eval --run {path} --landmarks {}", moved.display()));
+    assert!(error.contains("landmarks: are of the pictures of --data"), "{error}");
+}

@@ -10,6 +10,7 @@ mod folder;
 mod identify;
 mod layers;
 mod lfw;
+mod network;
 mod report;
 mod resume;
 mod settings;

@@ -40,6 +40,16 @@ pub(super) fn is_whole_jpeg(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether a WebP has as many bytes as it says; what follows is ignored.
+///
+/// # Source
+///
+/// RFC 9649, section 2.4.
+pub(super) fn is_whole_webp(bytes: &[u8]) -> bool {
+    let Some((size, data)) = bytes.strip_prefix(b"RIFF").and_then(<[u8]>::split_first_chunk) else { return false };
+    data.len() >= u32::from_le_bytes(*size) as usize
+}
+
 /// Where the compressed data of a scan ends: at the first marker that does not belong to it.
 fn end_of_scan(data: &[u8]) -> Option<usize> {
     // 0xff00 is a data byte 0xff, 0xffd0 to 0xffd7 are restarts, and 0xffff is padding.

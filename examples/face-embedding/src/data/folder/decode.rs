@@ -6,7 +6,9 @@ use std::panic;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::complete::{is_whole_jpeg, is_whole_png};
+use super::align::align;
+use super::complete::{is_whole_jpeg, is_whole_png, is_whole_webp};
+use super::wanted::Frame;
 
 /// Longest side that is decoded.
 const LONGEST_SIDE: u32 = 8192;
@@ -15,22 +17,24 @@ const MOST_PIXELS: u64 = 40_000_000;
 /// Most memory a decoder may use: eight bytes for each pixel and as much to work with.
 const MOST_MEMORY: u64 = 16 * MOST_PIXELS;
 
-/// The center square of a picture as `size * size` RGB pixels, or why it cannot be had.
-pub(super) fn decode(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+/// The center square of a picture, or its face at its place, as `size * size` RGB pixels, or why it cannot be had.
+pub(super) fn decode(bytes: &[u8], frame: impl Into<Frame>) -> Result<Vec<u8>, String> {
+    let frame = frame.into();
     // Decoders have been known to panic on files made to break them; the message of the panic goes
     // to standard error, and the file is skipped like any other broken one.
-    panic::catch_unwind(|| decode_or_panic(bytes, size))
+    panic::catch_unwind(|| decode_or_panic(bytes, frame))
         .unwrap_or_else(|_| Err("broken: the decoder gave up".to_owned()))
 }
 
-fn decode_or_panic(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+fn decode_or_panic(bytes: &[u8], frame: Frame) -> Result<Vec<u8>, String> {
     let format = image::guess_format(bytes).map_err(|_| "not a picture".to_owned())?;
     let is_whole = match format {
         ImageFormat::Png => is_whole_png(bytes),
         ImageFormat::Jpeg => is_whole_jpeg(bytes),
+        ImageFormat::WebP => is_whole_webp(bytes),
         // The decoders of these demand every byte that the header announces.
         ImageFormat::Bmp | ImageFormat::Pnm => true,
-        other => return Err(format!("not a PNG, JPEG, BMP or PNM picture but {other:?}")),
+        other => return Err(format!("not a PNG, JPEG, WebP, BMP or PNM picture but {other:?}")),
     };
     if !is_whole {
         return Err(format!("broken: the {format:?} data is damaged or cut off"));
@@ -44,24 +48,30 @@ fn decode_or_panic(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
     limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(explain)?;
-    check_dimensions(decoder.dimensions())?;
+    check_dimensions(decoder.dimensions(), frame.smallest)?;
     let orientation = decoder.orientation().map_err(explain)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
+    let side = u32::try_from(frame.size).map_err(|_| "the size is too large".to_owned())?;
+    if let Some(points) = &frame.points {
+        picture.apply_orientation(orientation);
+        return align(&on_white(picture), points, side).map(RgbImage::into_raw);
+    }
     // The center square of a turned picture is the turned center square, and much smaller.
     picture = center_square(&picture);
     picture.apply_orientation(orientation);
 
     let rgb = on_white(picture);
-    let side = u32::try_from(size).map_err(|_| "the size is too large".to_owned())?;
     Ok(imageops::resize(&rgb, side, side, FilterType::CatmullRom).into_raw())
 }
 
-fn check_dimensions((width, height): (u32, u32)) -> Result<(), String> {
+fn check_dimensions((width, height): (u32, u32), smallest: usize) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
         Err("broken: no pixels".to_owned())
     } else if width.max(height) > LONGEST_SIDE || pixels > MOST_PIXELS {
         Err(format!("too large: {width} x {height} pixels"))
+    } else if (width.min(height) as usize) < smallest {
+        Err(format!("too small: {width} x {height} pixels, and min_size is {smallest}"))
     } else {
         Ok(())
     }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use super::report::{FolderReport, SamePicture, SkippedFile};
 use super::scan::{Candidate, Listing, scan, scan_any};
+use super::wanted::Wanted;
 use super::{decode, read};
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::Fingerprint;
@@ -25,7 +26,7 @@ const MOST_THREADS: usize = 8;
 /// Reads the pictures below `dir`: one sub-folder per person, cropped to the center square and
 /// resized to `size` pixels a side.
 ///
-/// PNG, JPEG, BMP and PNM (PBM, PGM, PPM, PAM) files are read, in gray or color, with 1 to 16
+/// PNG, JPEG, WebP, BMP and PNM (PBM, PGM, PPM, PAM) files are read, in gray or color, with 1 to 16
 /// bits, palette or not; transparent parts become white; a JPEG is turned upright as its EXIF
 /// data asks. The content decides what a file is, not the extension, but files with the extension
 /// of something else, hidden files and links are left alone. People are ordered by the bytes of
@@ -36,8 +37,8 @@ const MOST_THREADS: usize = 8;
 /// If `dir` cannot be listed, the pictures would need more than 8 GiB, or there are not at least
 /// two people and one person with two pictures; the message then says what was found. Files that
 /// cannot be used are no error: they are in the report.
-pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
-    let (set, report) = read_listing(scan(dir).with_context(|| cannot_be_listed(dir))?, size)?;
+pub fn load(dir: &Path, wanted: impl Into<Wanted>) -> Result<(FaceSet, FolderReport)> {
+    let (set, report) = read_listing(scan(dir).with_context(|| cannot_be_listed(dir))?, wanted.into())?;
     ensure!(
         set.people.len() >= 2 && set.pictures_per_person().iter().any(|&pictures| pictures >= 2),
         "{} must hold at least two people, one of them with two pictures or more; found \
@@ -57,9 +58,9 @@ pub fn load(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
 /// # Errors
 ///
 /// If `dir` cannot be listed, the pictures would need more than 8 GiB, or there is none.
-pub fn load_any(dir: &Path, size: usize) -> Result<(FaceSet, FolderReport)> {
+pub fn load_any(dir: &Path, wanted: impl Into<Wanted>) -> Result<(FaceSet, FolderReport)> {
     let listing = scan_any(dir).with_context(|| cannot_be_listed(dir))?;
-    let (set, report) = read_listing(listing, size)?;
+    let (set, report) = read_listing(listing, wanted.into())?;
     ensure!(!set.faces.is_empty(), "{} holds no picture that can be used\n{report}", dir.display());
     Ok((set, report))
 }
@@ -68,17 +69,18 @@ pub(super) fn cannot_be_listed(dir: &Path) -> String {
     format!("the folder of faces {} cannot be listed", dir.display())
 }
 
-fn read_listing(listing: Listing, size: usize) -> Result<(FaceSet, FolderReport)> {
-    let pictures = read_candidates(&listing.candidates, size)?;
-    Ok(collect(listing, pictures, size))
+fn read_listing(listing: Listing, wanted: Wanted) -> Result<(FaceSet, FolderReport)> {
+    let pictures = read_candidates(&listing.candidates, &wanted)?;
+    Ok(collect(listing, pictures, wanted.size))
 }
 
 /// Reads and decodes files on all cores, after a look whether there is memory for them.
-pub(super) fn read_candidates(candidates: &[Candidate], size: usize) -> Result<Vec<Outcome>> {
+pub(super) fn read_candidates(candidates: &[Candidate], wanted: &Wanted) -> Result<Vec<Outcome>> {
+    let size = wanted.size;
     ensure!(SIZES.contains(&size), "the side of a picture must be in {SIZES:?}, got {size}");
     check_memory(candidates.len(), size)?;
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    Ok(read_all(candidates, size, threads))
+    Ok(read_all(candidates, wanted, threads))
 }
 
 /// Reads one picture as [`load`] reads those of a folder; a link to one is followed, as somebody has named it.
@@ -86,9 +88,9 @@ pub(super) fn read_candidates(candidates: &[Candidate], size: usize) -> Result<V
 /// # Errors
 ///
 /// If it cannot be read or is no picture; the message says why.
-pub fn load_picture(path: &Path, size: usize) -> Result<Face> {
+pub fn load_picture(path: &Path, wanted: impl Into<Wanted>) -> Result<Face> {
     let file = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
-    let (pixels, _) = read_one(&file, size).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    let (pixels, _) = read_one(&file, &wanted.into()).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
     Ok(Face { person: 0, pixels, file: Some(path.to_path_buf()) })
 }
 
@@ -108,7 +110,7 @@ fn check_memory(pictures: usize, size: usize) -> Result<()> {
 pub(super) type Outcome = std::result::Result<(Arc<[u8]>, Fingerprint), String>;
 
 /// Reads and decodes all files; the result is in their order.
-fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcome> {
+fn read_all(candidates: &[Candidate], wanted: &Wanted, threads: usize) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     // Files differ in cost by thousands, so threads take the next one instead of a fixed share.
     let work = || {
@@ -116,7 +118,7 @@ fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcom
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(candidate) = candidates.get(place) else { return done };
-            done.push((place, read_one(&candidate.path, size)));
+            done.push((place, read_one(&candidate.path, wanted)));
         }
     };
     let mut outcomes: Vec<(usize, Outcome)> = thread::scope(|scope| {
@@ -130,9 +132,9 @@ fn read_all(candidates: &[Candidate], size: usize, threads: usize) -> Vec<Outcom
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn read_one(path: &Path, size: usize) -> Outcome {
+fn read_one(path: &Path, wanted: &Wanted) -> Outcome {
     let bytes = read::read(path)?;
-    let pixels = decode::decode(&bytes, size)?;
+    let pixels = decode::decode(&bytes, wanted.frame(path)?)?;
     let fingerprint = Fingerprint::of_pixels(&pixels);
     Ok((pixels.into(), fingerprint))
 }

@@ -3,16 +3,22 @@
 //! A folder from the wild holds more than pictures, so everything that is not used is reported
 //! with its reason, and nothing in it can stop the rest from being read: `scan` finds the
 //! files without opening any, `read` opens them, `complete` rejects those that were cut off,
-//! and `decode` turns them into squares.
+//! and `decode` turns them into squares of the size that is `wanted`; with
+//! `landmarks` it aligns them.
 
+mod align;
 mod complete;
 mod decode;
+mod landmarks;
 mod load;
 mod numbered;
 mod read;
 mod report;
 mod scan;
+mod wanted;
 
+pub use landmarks::Landmarks;
 pub use load::{load, load_any, load_picture};
 pub use numbered::load_numbered;
 pub use report::{FolderReport, SamePicture, SkippedFile};
+pub use wanted::Wanted;

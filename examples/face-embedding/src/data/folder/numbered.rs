@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::load::read_candidates;
 use super::scan::{Candidate, Listing, scan};
+use super::wanted::Wanted;
 use crate::data::face_set::{Face, FaceSet};
 
 /// How many of a long list are shown.
@@ -19,7 +20,7 @@ const SHOWN: usize = 10;
 ///
 /// If the folder cannot be listed, or a picture is missing, is there with two endings, or cannot be used: whoever
 /// leaves out pictures measures something else.
-pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, size: usize) -> Result<FaceSet> {
+pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: &Wanted) -> Result<FaceSet> {
     let Listing { people, candidates, .. } = scan(dir).with_context(|| super::load::cannot_be_listed(dir))?;
     let mut files = BTreeMap::<(&str, &str), Vec<PathBuf>>::new();
     for Candidate { person, path } in &candidates {
@@ -42,7 +43,7 @@ pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, size: usi
     }
     let mut faces = Vec::new();
     if problems.is_empty() {
-        for (Candidate { person, path }, outcome) in found.iter().zip(read_candidates(&found, size)?) {
+        for (Candidate { person, path }, outcome) in found.iter().zip(read_candidates(&found, wanted)?) {
             match outcome {
                 Ok((pixels, _)) => faces.push(Face { person: *person, pixels, file: Some(path.clone()) }),
                 Err(reason) => problems.push(format!("{path:?}: {reason}")),
@@ -57,5 +58,5 @@ pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, size: usi
         problems.len(),
         pictures.len()
     );
-    Ok(FaceSet { size, people: names, faces })
+    Ok(FaceSet { size: wanted.size, people: names, faces })
 }

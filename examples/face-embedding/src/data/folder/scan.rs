@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::report::SkippedFile;
 
 /// Extensions of the formats that can be read; files without an extension are tried as well.
-const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm", "pam"];
+const EXTENSIONS: [&str; 13] =
+    ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "pnm", "pbm", "pgm", "ppm", "pam"];
 
 /// The folder of a person.
 pub(super) struct Person {
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn extension_decides_what_is_tried() {
-        for name in ["a.png", "a.JPG", "a.b.jpeg", "a", "a.PgM", "émil.bmp", "\u{1f600}.ppm"] {
+        for name in ["a.png", "a.JPG", "a.b.jpeg", "a", "a.PgM", "émil.bmp", "a.WebP", "\u{1f600}.ppm"] {
             assert!(may_be_picture(OsStr::new(name)), "{name}");
         }
         for name in [".DS_Store", "._a.jpg", "Thumbs.db", "a.txt", "a.gif", "a.jpg.part", ".png"] {

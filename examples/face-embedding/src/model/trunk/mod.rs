@@ -1,21 +1,17 @@
-//! The trunk: a compact residual network from a picture to its embedding.
+//! The trunk: one of the networks from a picture to its embedding.
 //!
-//! There is one network and there are two layouts that its features can have; which is used, the device decides.
-//!
-//! | file | what |
+//! | module | what |
 //! | --- | --- |
-//! | `network.rs` | the network, from its settings and in either layout |
-//! | `layers.rs` | a convolution with its norm, and a residual block, in any layout |
-//! | `layout.rs` | what a layout can do, and which one a device computes faster |
-//! | `batch_first.rs` | `[batch, channels, height, width]`: Burn's convolution |
-//! | `batch_last.rs` | `[channels, places * batch]`: a convolution is a matrix product |
-//! | `patches.rs` | that product and its gradient, in blocks |
+//! | `any` | whichever network it is, as one module |
+//! | [`small`] | the small network |
+//! | [`iresnet`], [`mobilefacenet`] | the networks of InsightFace |
+//! | [`weights`] | the weights of each as PyTorch names and lays them, in and out |
 
-mod batch_first;
-mod batch_last;
-mod layers;
-mod layout;
-mod network;
-mod patches;
+pub mod iresnet;
+pub mod mobilefacenet;
+pub mod small;
+pub mod weights;
 
-pub use network::{Trunk, TrunkConfig};
+mod any;
+
+pub use any::{Trunk, TrunkConfig};

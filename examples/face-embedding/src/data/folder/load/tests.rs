@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
 use super::*;
+use crate::data::folder::Landmarks;
 use crate::data::folder::decode::decode;
 use crate::data::random::Random;
 
@@ -92,6 +93,7 @@ fn every_format_and_pixel_type_is_read() {
     folder.add("ann/a.JPEG", &encoded(&noise, ImageFormat::Jpeg));
     let gray = DynamicImage::from(noise.to_luma8());
     folder.add("ann/gray.jpg", &encoded(&gray, ImageFormat::Jpeg));
+    folder.add("ann/a.webp", &encoded(&noise, ImageFormat::WebP));
     folder.add("ann/a.bmp", &encoded(&noise, ImageFormat::Bmp));
     folder.add("ann/a.ppm", &encoded(&noise, ImageFormat::Pnm));
     folder.add("ann/a.pgm", &encoded(&gray, ImageFormat::Pnm));
@@ -102,9 +104,9 @@ fn every_format_and_pixel_type_is_read() {
     folder.add("ann/a png in truth.jpg", &png(noise));
     let (set, report) = folder.load();
     assert_eq!(report.skipped, [], "{report}");
-    assert_eq!((report.kept, set.faces.len()), (20, 20));
+    assert_eq!((report.kept, set.faces.len()), (21, 21));
     assert!(set.faces.iter().all(|face| face.pixels.len() == 8 * 8 * 3));
-    assert_eq!(set.pictures_per_person(), [18, 2]);
+    assert_eq!(set.pictures_per_person(), [19, 2]);
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn crc32_bitwise(bytes: &[u8]) -> u32 {
 
 #[test]
 fn file_cut_off_anywhere_is_skipped() {
-    for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Pnm] {
+    for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm] {
         let bytes = encoded(&picture(1), format);
         assert!(decode(&bytes, 8).is_ok(), "{format:?}");
         for cut in 0..bytes.len() {
@@ -176,7 +178,7 @@ fn changed_byte_in_a_png_is_found() {
 fn damaged_files_give_an_error_or_a_picture_of_the_right_size() {
     let mut random = Random::of(2, &[]);
     let mut rejected = 0;
-    for format in [ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Pnm] {
+    for format in [ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm] {
         let bytes = encoded(&picture(1), format);
         for _ in 0..500 {
             let mut damaged = bytes.clone();
@@ -203,7 +205,7 @@ fn what_is_no_picture_is_skipped_with_its_reason() {
         ("ann/list.txt", b"1.png", "not a picture"),
         ("ann/.DS_Store", b"\0\0\0\x01Bud1", "not a picture"),
         ("ann/Thumbs.db", b"\xd0\xcf\x11\xe0", "not a picture"),
-        ("ann/a.png", b"GIF89a", "not a PNG, JPEG, BMP or PNM picture but Gif"),
+        ("ann/a.png", b"GIF89a", "not a PNG, JPEG, WebP, BMP or PNM picture but Gif"),
         ("list.txt", b"", "not a picture"),
         ("1.png", b"", "not in the folder of a person"),
         ("ann/more/1.png", b"", "a folder in the folder of a person"),
@@ -364,6 +366,18 @@ fn folder_that_cannot_be_listed_is_an_error_with_its_name() {
 }
 
 #[test]
+fn pictures_that_are_too_small_are_skipped() {
+    let folder = TemporaryFolder::with_good_people();
+    // The good ones are 19 x 13.
+    folder.add("ann/small.png", &encoded(&RgbImage::new(12, 40).into(), ImageFormat::Png));
+    let (set, report) = load(&folder.0, Wanted { size: 8, smallest: 13, landmarks: None }).unwrap();
+    assert_eq!(set.faces.len(), 4);
+    assert_eq!(report.skipped[0].reason, "too small: 12 x 40 pixels, and min_size is 13");
+    let all = load(&folder.0, Wanted { size: 8, smallest: 12, landmarks: None }).unwrap();
+    assert_eq!((all.0.faces.len(), all.1.skipped.len()), (5, 0));
+}
+
+#[test]
 fn size_outside_the_range_is_refused() {
     let folder = TemporaryFolder::with_good_people();
     for size in [0, 1025, usize::MAX] {
@@ -390,7 +404,7 @@ fn number_of_threads_does_not_change_the_result() {
     }
     let set = |threads| {
         let listing = scan(&folder.0).unwrap();
-        let pictures = read_all(&listing.candidates, 8, threads);
+        let pictures = read_all(&listing.candidates, &8.into(), threads);
         let (set, report) = collect(listing, pictures, 8);
         let pixels: Vec<u8> = set.faces.iter().flat_map(|face| face.pixels.to_vec()).collect();
         (pixels, report)
@@ -479,5 +493,39 @@ mod unix {
         let (set, report) = folder.load();
         assert_eq!(set.people, ["ann", "bob", "new\\nline", "z\\xff"]);
         assert_eq!(report.skipped, []);
+    }
+}
+
+#[test]
+fn pictures_are_aligned_by_their_points_and_skipped_without_a_line() {
+    const HEADER: &str = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n";
+    // Where the template has them in a picture of 56 pixels.
+    const HALF: &str = "19.1473,25.84815,36.7659,25.7507,28.0126,35.8683,20.77465,46.18275,35.36495,46.10205";
+    let folder = TemporaryFolder::with_good_people();
+    let face = RgbImage::from_fn(70, 60, |x, y| Rgb([x as u8 * 3, y as u8 * 3, 9]));
+    folder.add("ann/face.png", &encoded(&face.clone().into(), ImageFormat::Png));
+    let lines = ["ann/face.png", "bob/1.png", "bob/2.png", "ann/1.png"].map(|path| format!("{path},{HALF}\n"));
+    let wanted = |text: String| {
+        let file = folder.add("points.csv", text.as_bytes());
+        Landmarks::read(&file).map(|points| Wanted { size: 56, smallest: 1, landmarks: Some(Arc::new(points)) })
+    };
+    let (set, report) = load(&folder.0, wanted(format!("{HEADER}{}", lines.concat())).unwrap()).unwrap();
+    assert_eq!(set.pictures_per_person(), [2, 2]);
+    let found = set.faces.iter().find(|found| found.file.as_ref().unwrap().ends_with("face.png")).unwrap();
+    // Its place is that of the template, so it is cut off at the right and below, and not resized.
+    let expected = RgbImage::from_fn(56, 56, |x, y| *face.get_pixel(x, y));
+    assert_eq!(found.pixels[..], expected.into_raw()[..]);
+    let reason = format!("has no line in {}", folder.0.join("points.csv").display());
+    assert!(report.skipped.iter().any(|file| file.path.ends_with("2.png") && file.reason == reason), "{report}");
+
+    for (text, message) in [
+        ("a,b\n".to_owned(), "its first line must be path,x1,y1,"),
+        (format!("{HEADER}a.png,1,2,3,4,5,6,7,8,9,ten\n"), "line 2: y5 must be a number, got \"ten\""),
+        (format!("{HEADER}a.png,1,2,3,4,5,6,7,8,9,inf\n"), "y5 must be a number"),
+        (format!("{HEADER}a.png,{HALF}\na.png,{HALF}\n"), "line 3: a.png is there twice"),
+        (format!("{HEADER}a.png,1,2\n"), "record 1 (line: 2"),
+    ] {
+        let error = format!("{:#}", wanted(text).unwrap_err());
+        assert!(error.contains(message) && error.contains("points.csv"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ const SINGLE: Tolerance = Tolerance::new(1e-3, 1e-4);
 fn odd_sizes_give_embeddings_too() {
     let device = Device::flex();
     for image_size in [16, 17, 33] {
-        let trunk = TrunkConfig::new(image_size, 5).with_width(2).init(&device);
+        let trunk = SmallNetworkConfig::new(image_size, 5).with_width(2).init(&device);
         let pictures = Tensor::zeros([3, 3, image_size, image_size], &device);
         assert_eq!(trunk.forward(pictures).dims(), [3, 5]);
     }
@@ -23,7 +23,7 @@ fn odd_sizes_give_embeddings_too() {
 #[should_panic(expected = "expected 16, got 17")]
 fn pictures_of_another_size_are_rejected() {
     let device = Device::flex();
-    let _ = TrunkConfig::new(16, 5).with_width(2).init(&device).forward(Tensor::zeros([3, 3, 17, 17], &device));
+    let _ = SmallNetworkConfig::new(16, 5).with_width(2).init(&device).forward(Tensor::zeros([3, 3, 17, 17], &device));
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn both_layouts_are_one_network() {
         for (image_size, batch) in [(16, 5), (17, 3), (33, 2), (61, 2)] {
             let case = format!("{dtype:?}, {batch} pictures of {image_size}");
             let [first, last] = [
-                Outcome::of(image_size, batch, dtype, Trunk::embed::<BatchFirst>),
-                Outcome::of(image_size, batch, dtype, Trunk::embed::<BatchLast>),
+                Outcome::of(image_size, batch, dtype, SmallNetwork::embed::<BatchFirst>),
+                Outcome::of(image_size, batch, dtype, SmallNetwork::embed::<BatchLast>),
             ];
             assert_close(&format!("{case}: embeddings"), &last.embeddings, &first.embeddings, tolerance);
             assert_close(&format!("{case}: pictures"), &last.pictures, &first.pictures, tolerance);
@@ -60,7 +60,7 @@ fn both_layouts_are_one_network() {
 fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
     let device = Device::flex();
     let record = include_bytes!("testdata/ordinary.safetensors");
-    let mut trunk = TrunkConfig::new(16, 4).with_width(2).init(&device);
+    let mut trunk = SmallNetworkConfig::new(16, 4).with_width(2).init(&device);
     let read = trunk.load_from(&mut SafetensorsStore::from_bytes(Some(record.to_vec()))).expect("it fits");
     assert!(read.missing.is_empty() && read.unused.is_empty(), "{read:?}");
 
@@ -75,7 +75,7 @@ fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
         0.6290985052,
         4.8479907820,
     ];
-    for embed in [Trunk::embed::<BatchFirst>, Trunk::embed::<BatchLast>] {
+    for embed in [SmallNetwork::embed::<BatchFirst>, SmallNetwork::embed::<BatchLast>] {
         assert_close("embeddings", &numbers(embed(&trunk, pictures.clone())), &expected, Tolerance::new(1e-5, 1e-5));
     }
 }
@@ -84,7 +84,7 @@ fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
 fn no_digit_depends_on_the_number_of_threads() {
     let [one, four] = [1, 4].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
-        pool.install(|| Outcome::of(61, 2, DType::F32, Trunk::embed::<BatchLast>))
+        pool.install(|| Outcome::of(61, 2, DType::F32, SmallNetwork::embed::<BatchLast>))
     });
     assert_eq!(one, four);
 }
@@ -102,9 +102,10 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(image_size: usize, batch: usize, dtype: DType, embed: fn(&Trunk, Tensor<4>) -> Tensor<2>) -> Self {
+    fn of(image_size: usize, batch: usize, dtype: DType, embed: fn(&SmallNetwork, Tensor<4>) -> Tensor<2>) -> Self {
         let device = Device::flex().autodiff();
-        let trunk = TrunkConfig::new(image_size, 3).with_width(2).init(&device).map(&mut Waves { dtype, phase: 0.0 });
+        let trunk =
+            SmallNetworkConfig::new(image_size, 3).with_width(2).init(&device).map(&mut Waves { dtype, phase: 0.0 });
         let pictures = wave([batch, 3, image_size, image_size], 0.5, dtype, &device).require_grad();
 
         let embeddings = embed(&trunk, pictures.clone());

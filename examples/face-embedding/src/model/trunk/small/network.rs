@@ -13,9 +13,9 @@ use super::layout::{Features, batch_last_wins};
 /// How many times a residual block halves the side length, after the first convolution did.
 const STAGES: usize = 3;
 
-/// Settings of [`Trunk`].
+/// Settings of [`SmallNetwork`].
 #[derive(Config, Debug)]
-pub struct TrunkConfig {
+pub struct SmallNetworkConfig {
     /// Side length of the pictures in pixels; at least 16.
     pub image_size: usize,
     /// Length of an embedding; at least 1.
@@ -25,17 +25,17 @@ pub struct TrunkConfig {
     pub width: usize,
 }
 
-impl TrunkConfig {
+impl SmallNetworkConfig {
     /// Builds a trunk with random weights.
     ///
     /// # Panics
     ///
     /// If a setting is too small.
-    pub fn init(&self, device: &Device) -> Trunk {
+    pub fn init(&self, device: &Device) -> SmallNetwork {
         let Self { image_size, embedding_size, width } = *self;
-        assert!(image_size >= 16, "Trunk: image_size must be >= 16, got {image_size}");
-        assert!(embedding_size >= 1, "Trunk: embedding_size must be >= 1, got 0");
-        assert!(width >= 1, "Trunk: width must be >= 1, got 0");
+        assert!(image_size >= 16, "SmallNetwork: image_size must be >= 16, got {image_size}");
+        assert!(embedding_size >= 1, "SmallNetwork: embedding_size must be >= 1, got 0");
+        assert!(width >= 1, "SmallNetwork: width must be >= 1, got 0");
 
         let first = ConvNorm::new([3, width], 3, 2, image_size, device);
         let first_activation = PReluConfig::new().with_num_parameters(width).init(device);
@@ -48,7 +48,7 @@ impl TrunkConfig {
         }
         let features = (width << STAGES) * side * side;
 
-        Trunk {
+        SmallNetwork {
             first,
             first_activation,
             stages,
@@ -76,7 +76,7 @@ impl TrunkConfig {
 /// Deng, Guo, Xue, Zafeiriou: [ArcFace](https://arxiv.org/abs/1801.07698), 2019, section 3.1, for
 /// the order of the last layers and PReLU; He et al.: [ResNet](https://arxiv.org/abs/1512.03385).
 #[derive(Module, Debug)]
-pub struct Trunk {
+pub struct SmallNetwork {
     first: ConvNorm,
     first_activation: PRelu,
     stages: Vec<ResidualBlock>,
@@ -85,7 +85,7 @@ pub struct Trunk {
     image_size: usize,
 }
 
-impl Trunk {
+impl SmallNetwork {
     /// Embeds pictures.
     ///
     /// # Shapes

@@ -1,0 +1,83 @@
+//! `export`: a trained model as PyTorch has it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use super::cli::{ExportFlags, RunFlags};
+use super::trained_model::TrainedModel;
+use crate::model::trunk::weights::to_safetensors;
+use crate::settings::network::NetworkSettings;
+use crate::training::files;
+use crate::training::manifest::sha256;
+use crate::training::run_directory::RunDirectory;
+
+const BACKBONE: &str = "backbone.safetensors";
+const CENTERS: &str = "centers.safetensors";
+const PREPROCESSING: &str = "preprocessing.json";
+
+/// What a program needs to know to use the weights; the form of `preprocessing.json`.
+#[derive(Serialize)]
+struct Preprocessing {
+    #[serde(flatten)]
+    network: NetworkSettings,
+    /// The shape of pictures.
+    layout: [&'static str; 4],
+    /// The order of colours.
+    channels: &'static str,
+    /// What a picture is cropped to, and how that is resized.
+    crop: &'static str,
+    resize: &'static str,
+    /// Of bytes, by channel: `(byte - mean) / std`.
+    mean: [f32; 3],
+    std: [f32; 3],
+    /// What the tool compares by cosine.
+    embedding: &'static str,
+    /// The classes in the order of the centers.
+    people: Vec<String>,
+    /// SHA-256 of the other files.
+    sha256: BTreeMap<&'static str, String>,
+}
+
+/// `export`: writes a trained model for PyTorch.
+///
+/// # Errors
+///
+/// If the run cannot be read, the folder holds a run or an export, or a file cannot be written.
+pub fn command(flags: &ExportFlags) -> Result<()> {
+    let output = &flags.output;
+    let taken = [BACKBONE, CENTERS, PREPROCESSING].into_iter().find(|name| output.join(name).exists());
+    ensure!(
+        taken.is_none() && !RunDirectory::at(output.clone()).holds_a_run(),
+        "--output: {} holds a run or an export already; choose another folder",
+        output.display()
+    );
+    let model = TrainedModel::open(&RunFlags { run: flags.run.clone(), backend: flags.backend, landmarks: None })?;
+    let mut written = vec![(BACKBONE, to_safetensors(model.trunk.to_pytorch())?)];
+    match model.run.load_head(&model.config, &model.device) {
+        Ok(head) => written.push((CENTERS, to_safetensors(head.to_pytorch())?)),
+        Err(error) => say!("note: there will be no {CENTERS}: {error:#}"),
+    }
+    let preprocessing = Preprocessing {
+        network: model.config.network.clone(),
+        layout: ["picture", "channel", "row", "column"],
+        channels: "RGB",
+        crop: "the square in the center",
+        resize: "cubic (Catmull-Rom)",
+        mean: [127.5; 3],
+        std: [127.5; 3],
+        embedding: "that of the picture plus that of its mirror image",
+        people: model.run.trained_people()?,
+        sha256: written.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect(),
+    };
+    written.push((PREPROCESSING, (serde_json::to_string_pretty(&preprocessing)? + "\n").into_bytes()));
+
+    std::fs::create_dir_all(output).with_context(|| format!("cannot make the folder {}", output.display()))?;
+    for (name, bytes) in &written {
+        files::write(&output.join(name), bytes)?;
+    }
+    let names: Vec<&str> = written.iter().map(|(name, _)| *name).collect();
+    say!("wrote {} to {}", names.join(", "), output.display());
+    Ok(())
+}
