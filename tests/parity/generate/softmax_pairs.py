@@ -452,6 +452,28 @@ def co_sent(name, scale, similarity="Cosine", grades=(3, 0, 2, 3, 1, 2, 0)):
     return finished(name, "CoSentLoss", settings, inputs, list(grades), losses, rng, source)
 
 
+def multi_label_sup_con(name, temperature, overlap, labels=(2, 6, 4, 20, 12, -1, 6)):
+    """Bit k of a number plus one says whether label k is in the set of its row; a negative number has none."""
+    rng, count = next(draws(name)), len(labels)
+    inputs = {"embeddings": embeddings_of(rng, count)}
+
+    def losses(embeddings):
+        has = torch.tensor([[label >= 0 and (label % 61 + 1) >> bit & 1 for bit in range(6)] for label in labels]).double()
+        both = has @ has.T
+        common = both / (has.sum(1)[:, None] + has.sum(1) - both).clamp(min=1)
+        known = has.any(1)
+        pairs = known[:, None] & known & ~torch.eye(count, dtype=torch.bool)
+        unit = functional.normalize(embeddings)
+        scores = (unit @ unit.T / temperature).masked_fill(~pairs, -torch.inf)
+        positive = pairs & (common >= overlap)
+        log_probability = torch.where(positive, scores - scores.logsumexp(1, keepdim=True), 0.0)
+        return -(common * log_probability).sum(1) / positive.sum(1).clamp(min=1)
+
+    settings = {"temperature": temperature, "overlap": overlap}
+    source = f"{TORCH} autograd of the formula of pytorch-metric-learning 3 MultiSupConLoss"
+    return finished(name, "MultiLabelSupConLoss", settings, inputs, list(labels), losses, rng, source)
+
+
 ALL_DIRECTIONS = ["QueryToDocument", "QueryToQuery", "DocumentToQuery", "DocumentToDocument"]
 
 
@@ -496,6 +518,8 @@ def cases():
         matryoshka("matryoshka/plain", [2, 4]),
         matryoshka("matryoshka/weighted", [1, 3, 4], [2.0, 0.5, 1.0]),
         matryoshka("matryoshka/references", [2, 3], labels=ANCHOR_LABELS, references=True),
+        multi_label_sup_con("multi-label-sup-con/default", 0.1, 0.5),
+        multi_label_sup_con("multi-label-sup-con/little-in-common", 0.5, 0.2),
         n_pairs("n-pairs/product", "Product"),
         n_pairs("n-pairs/cosine", "Cosine"),
         n_pairs("n-pairs/many", "Product", labels=[3, 1, 3, 1, 8, 0, 8]),

@@ -1,9 +1,9 @@
 //! Losses of pairs and triplets of embeddings: equal identities close, different ones apart.
 //!
-//! All but two are called alike. [`forward`](crate::EmbeddingLoss::forward) takes the pairs that the labels of a batch make;
+//! All but three are called alike. [`forward`](crate::EmbeddingLoss::forward) takes the pairs that the labels of a batch make;
 //! [`forward_pairs`](PairLoss::forward_pairs) takes [`Pairs`]: with references, with a memory, two views, given row by row,
 //! of a matrix of distances, or as a [miner](crate::mining) has chosen them. A loss that has no use for such pairs panics.
-//! [`MultipleNegativesRankingLoss`] takes a [`RankingBatch`], [`CoSentLoss`] graded pairs.
+//! [`MultipleNegativesRankingLoss`] takes a [`RankingBatch`], [`CoSentLoss`] graded pairs, [`MultiLabelSupConLoss`] sets of labels.
 //!
 //! | loss | takes | for | memory beside the gradients |
 //! | --- | --- | --- | --- |
@@ -17,6 +17,7 @@
 //! | [`CoSentLoss`] | graded pairs, by their order | semantic similarity | `batch` |
 //! | [`SigLipLoss`] | every pair by itself, by cosine | image and text in small batches, several positives | streamed |
 //! | [`SupConLoss`] | all positives at once among all others | labels, several samples of each class | streamed |
+//! | [`MultiLabelSupConLoss`] | the same of sets of labels, by what they have in common | several labels per sample | a few `batch·batch` |
 //! | [`NPairsLoss`] | one positive among those of other classes, by product | labels, two samples of each class | streamed |
 //! | [`MultiSimilarityLoss`] | weighted positives and negatives | retrieval by labelled batches | streamed |
 //! | [`CircleLoss`] | positives and negatives weighted by their own distance from where they should be | the same | streamed |
@@ -38,6 +39,7 @@ mod lifted_structure;
 mod loss;
 mod margin;
 mod masked;
+mod multi_label_sup_con;
 mod multi_similarity;
 mod n_pairs;
 mod ranking;
@@ -64,6 +66,7 @@ pub use info_nce::{InfoNceLoss, InfoNceLossConfig};
 pub use lifted_structure::{LiftedStructureLoss, LiftedStructureLossConfig};
 pub use loss::{AnchorLosses, PairLoss};
 pub use margin::{MarginLoss, MarginLossConfig};
+pub use multi_label_sup_con::{MultiLabelSupConLoss, MultiLabelSupConLossConfig};
 pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 pub use n_pairs::{NPairsLoss, NPairsLossConfig, PairScore};
 pub use ranking::{
@@ -82,6 +85,7 @@ default_is_new!(
     InfoNceLossConfig,
     LiftedStructureLossConfig,
     MarginLossConfig,
+    MultiLabelSupConLossConfig,
     MultiSimilarityLossConfig,
     MultipleNegativesRankingLossConfig,
     NPairsLossConfig,

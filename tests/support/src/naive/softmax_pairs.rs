@@ -339,6 +339,35 @@ pub fn n_pairs(case: &Case) -> Vec<f64> {
     losses
 }
 
+/// The sets of labels that the numbers of a case stand for: bit `k` says whether label `k` is in it; none for a negative one.
+pub fn label_sets(labels: &[i64]) -> Vec<[bool; 6]> {
+    let set = |label: i64| core::array::from_fn(|bit| label >= 0 && ((label % 61 + 1) >> bit) & 1 == 1);
+    labels.iter().map(|&label| set(label)).collect()
+}
+
+/// Supervised contrastive of sets of labels.
+pub fn multi_label_sup_con(case: &Case) -> Vec<f64> {
+    let (rows, sets) = (case.rows("embeddings"), label_sets(&case.labels));
+    let (temperature, overlap) = (case.number("temperature"), case.number("overlap"));
+    let known = |i: usize| sets[i].contains(&true);
+    let common = |i: usize, j: usize| {
+        let count = |holds: fn(bool, bool) -> bool| (0..6).filter(|&k| holds(sets[i][k], sets[j][k])).count() as f64;
+        count(|a, b| a && b) / count(|a, b| a || b)
+    };
+    let loss = |i: usize| {
+        let others: Vec<usize> = (0..rows.len()).filter(|&j| j != i && known(i) && known(j)).collect();
+        let score = |j: usize| cosine(&rows[i], &rows[j]) / temperature;
+        let positives: Vec<usize> = others.iter().copied().filter(|&j| common(i, j) >= overlap).collect();
+        let each = |j: usize| {
+            let rest: Vec<f64> = others.iter().filter(|&&k| k != j).map(|&k| score(k)).collect();
+            common(i, j) * picked(score(j), &rest)
+        };
+        let sum: f64 = positives.iter().map(|&j| each(j)).sum();
+        if positives.is_empty() { 0.0 } else { sum / positives.len() as f64 }
+    };
+    (0..rows.len()).map(loss).collect()
+}
+
 /// Multi-similarity, equation 15.
 pub fn multi_similarity(case: &Case) -> Vec<f64> {
     let batch = Batch::of(case);

@@ -1,12 +1,12 @@
 //! Losses with a log-sum-exp over pairs.
 
 use burn::module::{Param, ParamId};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_losses::matryoshka::MatryoshkaLossConfig;
 use burn_losses::pairs::{
-    CircleLossConfig, CoSentLossConfig, DecoupledContrastiveLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig,
-    MultipleNegativesRankingLossConfig, NPairsLossConfig, PairLoss, Pairs, RankingBatch, SigLipLossConfig,
-    SupConLossConfig,
+    CircleLossConfig, CoSentLossConfig, DecoupledContrastiveLossConfig, InfoNceLossConfig, MultiLabelSupConLossConfig,
+    MultiSimilarityLossConfig, MultipleNegativesRankingLossConfig, NPairsLossConfig, PairLoss, Pairs, RankingBatch,
+    SigLipLossConfig, SupConLossConfig,
 };
 
 use super::per_pair::{Negatives, per_pair};
@@ -213,6 +213,36 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Scaled(|_| 10.0),
         labels: Labels::Identities,
         deviation: "",
+    },
+    Row {
+        loss: "MultiLabelSupConLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(
+                r#"{"temperature": 0.5, "overlap": 0.3}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::ClassOrder, "the bits of a number are the labels of its row"),
+                    (Law::NoPositive, "other numbers have labels in common"),
+                ],
+            ),
+            Sample::but(
+                r#"{"temperature": 1e-4, "overlap": 0.5}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::ClassOrder, "the bits of a number are the labels of its row"),
+                    (Law::NoPositive, "other numbers have labels in common"),
+                ],
+            ),
+        ],
+        run: multi_label_sup_con,
+        naive: naive::softmax_pairs::multi_label_sup_con,
+        steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
+        labels: Labels::Identities,
+        deviation: "rows without a label are in no pair, where pytorch-metric-learning 3 takes two of them for equal",
     },
     Row {
         loss: "NPairsLoss",
@@ -435,6 +465,17 @@ fn matryoshka(call: &Call<'_>) -> Run {
     let loss = call.config(MatryoshkaLossConfig::new(Vec::new())).init(SupConLossConfig::new().init(call.device));
     let batch = Batch::of(call);
     Run::new(loss.forward_pairs_no_reduction(&batch.pairs), batch.leaves)
+}
+
+/// The labels of the case stand for sets.
+fn multi_label_sup_con(call: &Call<'_>) -> Run {
+    let loss = call.config(MultiLabelSupConLossConfig::new()).init(call.device);
+    let embeddings = call.leaf("embeddings");
+    let sets = naive::softmax_pairs::label_sets(&call.case.labels);
+    let count = sets.len();
+    let sets = TensorData::new(sets.concat(), [count, 6]);
+    let losses = loss.forward_no_reduction(embeddings.clone(), Tensor::<2, Bool>::from_data(sets, call.device));
+    Run::new(losses, [("embeddings", embeddings)])
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {
