@@ -204,7 +204,7 @@ impl GradientCache {
             let drift = drift.clone().into_scalar::<f64>();
             assert!(
                 // Of a NaN, which a network may well return, nothing is known.
-                !(drift > REPEATED),
+                drift.is_nan() || drift <= REPEATED,
                 "GradientCache: the second pass of the network is not the first, by {drift:e} of the largest embedding; \
                  if it draws random numbers, give GradientCache::with_seed another seed in each step"
             );

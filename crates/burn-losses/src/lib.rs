@@ -57,7 +57,9 @@
 //! | identities, few samples each, or new ones all the time | [`SupConLoss`], [`MultiSimilarityLoss`] | [`TripletLoss`] with a miner of [`mining`]; [`ProxyAnchorLoss`] if classes are known |
 //! | pairs that are alike or not | [`ContrastiveLoss`] on [`Pairs::given`] | [`MarginLoss`] with [`DistanceWeightedMiner`] |
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
-//! | image and text, query and document | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
+//! | image and text | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
+//! | query and document | [`MultipleNegativesRankingLoss`] | hard negatives, identities; more directions |
+//! | pairs with grades of likeness | [`CoSentLoss`] | AnglE, [`RowSimilarity::ComplexAngle`] |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
 //! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail |
 //! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |

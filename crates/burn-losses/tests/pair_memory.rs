@@ -6,7 +6,8 @@
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_losses::EmbeddingLoss;
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, SupConLossConfig,
+    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, SigLipLossConfig,
+    SupConLossConfig,
 };
 
 /// Its scores are more than `Streaming::new()` keeps.
@@ -18,11 +19,12 @@ const ALL_PAIRS: usize = BATCH * BATCH * 4;
 #[test]
 fn no_number_per_pair_is_held() {
     let device = Device::flex().autodiff();
-    let losses: [(&str, Box<dyn EmbeddingLoss>); 5] = [
+    let losses: [(&str, Box<dyn EmbeddingLoss>); 6] = [
         ("InfoNceLoss", Box::new(InfoNceLossConfig::new().init(&device))),
         ("SupConLoss", Box::new(SupConLossConfig::new().init(&device))),
         ("NPairsLoss", Box::new(NPairsLossConfig::new().init(&device))),
         ("MultiSimilarityLoss", Box::new(MultiSimilarityLossConfig::new().init(&device))),
+        ("SigLipLoss", Box::new(SigLipLossConfig::new().init(&device))),
         ("CircleLoss", Box::new(CircleLossConfig::new().init(&device))),
     ];
     let step = |loss: &dyn EmbeddingLoss, batch: usize| {

@@ -67,11 +67,13 @@ def at_anchor(found, embeddings, _):
     return scattered(found["losses"], (len(embeddings),), found["indices"])
 
 
-def finished(name, loss, settings, inputs, labels, function, rng, source):
+def finished(name, loss, settings, inputs, labels, function, rng, source, constants=False):
+    """`constants`: some factors that depend on the inputs have no gradient, so that finite differences do not apply."""
     shape = function(*(torch.tensor(value) for value in inputs.values())).shape
     upstream = cotangent(rng, *shape)
     results = differentiate(function, inputs, inputs, upstream)
-    return case(name, loss, settings, inputs, labels, upstream, results, source)
+    entry = case(name, loss, settings, inputs, labels, upstream, results, source)
+    return entry | {"measures_batch": True} if constants else entry
 
 
 def info_nce(name, temperature, labels=LABELS, references=False):
@@ -335,6 +337,146 @@ def sig_lip_of_labels(name, temperature, bias, labels=LABELS, references=False):
     return finished(name, "SigLipLoss", settings, inputs, every, losses, rng, source)
 
 
+def decoupled_of(cosines, positive, negative, temperature, sigma):
+    """Losses of all pairs; the weights are constants of the gradient."""
+    scores = cosines / temperature
+    negatives = scores.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    counted = positive & negative.any(1, keepdim=True)
+    weights = torch.ones_like(cosines)
+    if sigma:
+        raised = (cosines.detach() / sigma)[counted].softmax(0)
+        weights = weights.masked_scatter(counted, 2 - counted.sum() * raised)
+    return torch.where(counted, torch.where(counted, negatives, 0.0) - weights * scores, 0.0)
+
+
+def decoupled(name, temperature, sigma=None, labels=LABELS):
+    rng = next(draws(name))
+    inputs = {"embeddings": embeddings_of(rng, len(labels))}
+
+    def losses(embeddings):
+        unit = functional.normalize(embeddings)
+        same = torch.tensor(labels)[:, None] == torch.tensor(labels)
+        positive = same & ~torch.eye(len(labels), dtype=torch.bool)
+        return decoupled_of(unit @ unit.T, positive, ~same, temperature, sigma).sum(1)
+
+    settings = {"temperature": temperature} | ({"weight_temperature": sigma} if sigma else {})
+    source = f"{TORCH} autograd of the formula"
+    return finished(
+        name, "DecoupledContrastiveLoss", settings, inputs, list(labels), losses, rng, source, constants=bool(sigma)
+    )
+
+
+def decoupled_views(name, temperature, sigma=None, count=4):
+    rng = next(draws(name))
+    inputs = {"first": embeddings_of(rng, count), "second": embeddings_of(rng, count, 2.0)}
+
+    def losses(first, second):
+        unit = functional.normalize(torch.cat([first, second]))
+        sample = torch.arange(2 * count) % count
+        same = sample[:, None] == sample
+        positive = same & ~torch.eye(2 * count, dtype=torch.bool)
+        return decoupled_of(unit @ unit.T, positive, ~same, temperature, sigma).sum(1)
+
+    settings = {"temperature": temperature} | ({"weight_temperature": sigma} if sigma else {})
+    source = f"{TORCH} autograd of the formula"
+    return finished(name, "DecoupledContrastiveLoss", settings, inputs, [], losses, rng, source, constants=bool(sigma))
+
+
+def ranking(name, temperature=0.05, directions=None, hardness=0.0, hard_alone=False, columns=(), identities=(), log_scale=None):
+    """Every negative by itself, in the order of the directions."""
+    rng, count = next(draws(name)), 5
+    inputs = {"queries": embeddings_of(rng, count), "documents": embeddings_of(rng, count, 2.0)}
+    for column in columns:
+        inputs[column] = embeddings_of(rng, count, 3.0)
+    settings = {"temperature": temperature}
+    if log_scale is not None:
+        inputs["log_scale"] = single([[log_scale]])
+        settings["temperature_mode"] = "Learned"
+    if directions:
+        settings["directions"] = directions
+    if hardness:
+        settings["hardness"] = hardness
+        settings["hardness_scope"] = "HardNegatives" if hard_alone else "AllNegatives"
+    identities = list(identities)
+
+    def losses(queries, documents, *others):
+        scale = others[-1].exp().squeeze() if log_scale is not None else 1 / temperature
+        unit = [functional.normalize(rows) for rows in (queries, documents, *others[: len(columns)])]
+        negative, known = strangers(count, identities)
+        sides = {
+            "QueryToDocument": (unit[0], unit[1]),
+            "QueryToQuery": (unit[0], unit[0]),
+            "DocumentToQuery": (unit[1], unit[0]),
+            "DocumentToDocument": (unit[1], unit[1]),
+        }
+        terms = []
+        for direction in directions or ["QueryToDocument"]:
+            cosines = sides[direction][0] @ sides[direction][1].T
+            raised = scale * cosines + (0.0 if hard_alone else hardness) * cosines.detach()
+            terms.append(raised.masked_fill(~negative, -torch.inf))
+        for rows in unit[2:]:
+            cosines = unit[0] @ rows.T
+            terms.append((scale * cosines + hardness * cosines.detach()).masked_fill(~known, -torch.inf))
+        own = scale * (unit[0] * unit[1]).sum(1)
+        logits = torch.cat([own[:, None], *terms], 1)
+        values = functional.cross_entropy(logits, torch.zeros(count, dtype=torch.long), reduction="none")
+        return torch.where(known, values, 0.0)
+
+    source = f"{TORCH} cross_entropy of the positive and all negatives"
+    return finished(
+        name, "MultipleNegativesRankingLoss", settings, inputs, identities, losses, rng, source, constants=hardness > 0
+    )
+
+
+def co_sent(name, scale, similarity="Cosine", grades=(3, 0, 2, 3, 1, 2, 0)):
+    """sentence-transformers' CoSENTLoss and pairwise_angle_sim, written out."""
+    rng, count = next(draws(name)), len(grades)
+    inputs = {"first": embeddings_of(rng, count), "second": embeddings_of(rng, count, 2.0)}
+
+    def losses(first, second):
+        if similarity == "Cosine":
+            scores = functional.cosine_similarity(first, second, eps=0)
+        else:
+            (a, b), (c, d) = first.chunk(2, 1), second.chunk(2, 1)
+            square = (c**2 + d**2).sum(1, keepdim=True)
+            length, other = (a**2 + b**2).sum(1, keepdim=True) ** 0.5, square**0.5
+            real, imaginary = (a * c + b * d) / square, (b * c - a * d) / square
+            scores = torch.cat([real, imaginary], 1).div(length / other).sum(1).abs()
+        scores = scale * scores
+        grade = torch.tensor(grades)
+        differences = (scores[:, None] - scores)[grade[:, None] < grade]
+        return torch.cat([torch.zeros(1), differences]).logsumexp(0)[None]
+
+    settings = {"scale": scale, "similarity": similarity}
+    source = f"{TORCH} autograd of sentence-transformers' formula"
+    return finished(name, "CoSentLoss", settings, inputs, list(grades), losses, rng, source)
+
+
+def multi_label_sup_con(name, temperature, overlap, labels=(2, 6, 4, 20, 12, -1, 6)):
+    """Bit k of a number plus one says whether label k is in the set of its row; a negative number has none."""
+    rng, count = next(draws(name)), len(labels)
+    inputs = {"embeddings": embeddings_of(rng, count)}
+
+    def losses(embeddings):
+        has = torch.tensor([[label >= 0 and (label % 61 + 1) >> bit & 1 for bit in range(6)] for label in labels]).double()
+        both = has @ has.T
+        common = both / (has.sum(1)[:, None] + has.sum(1) - both).clamp(min=1)
+        known = has.any(1)
+        pairs = known[:, None] & known & ~torch.eye(count, dtype=torch.bool)
+        unit = functional.normalize(embeddings)
+        scores = (unit @ unit.T / temperature).masked_fill(~pairs, -torch.inf)
+        positive = pairs & (common >= overlap)
+        log_probability = torch.where(positive, scores - scores.logsumexp(1, keepdim=True), 0.0)
+        return -(common * log_probability).sum(1) / positive.sum(1).clamp(min=1)
+
+    settings = {"temperature": temperature, "overlap": overlap}
+    source = f"{TORCH} autograd of the formula of pytorch-metric-learning 3 MultiSupConLoss"
+    return finished(name, "MultiLabelSupConLoss", settings, inputs, list(labels), losses, rng, source)
+
+
+ALL_DIRECTIONS = ["QueryToDocument", "QueryToQuery", "DocumentToQuery", "DocumentToDocument"]
+
+
 def cases():
     return [
         info_nce("info-nce/warm", 0.5),
@@ -358,9 +500,26 @@ def cases():
         sup_con("sup-con/warm", 0.5),
         sup_con("sup-con/one-class-and-one-row", 0.2, labels=ALONE_LABELS),
         sup_con("sup-con/references", 0.1, labels=ANCHOR_LABELS, references=True),
+        decoupled("decoupled/labels", 0.1),
+        decoupled("decoupled/weighted-labels", 0.2, 0.5),
+        decoupled("decoupled/one-class-and-one-row", 0.5, labels=ALONE_LABELS),
+        decoupled_views("decoupled/views", 0.1),
+        decoupled_views("decoupled/weighted-views", 0.1, 0.5),
+        ranking("ranking/plain"),
+        ranking("ranking/hard", 0.1, columns=("hard", "harder")),
+        ranking("ranking/all-directions", 0.2, ALL_DIRECTIONS, identities=IDENTITIES, columns=("hard",)),
+        ranking("ranking/hardness", 0.2, ALL_DIRECTIONS[:3], hardness=4.0, columns=("hard",)),
+        ranking("ranking/hardness-of-hard", 0.5, hardness=9.0, hard_alone=True, columns=("hard",), log_scale=1.0),
+        ranking("ranking/learned", 0.5, ALL_DIRECTIONS[:2], log_scale=1.5),
+        ranking("ranking/learned-hardness", 0.5, ALL_DIRECTIONS, hardness=2.0, log_scale=0.5, columns=("hard",)),
+        co_sent("co-sent/cosine", 20.0),
+        co_sent("co-sent/gentle", 2.0, grades=(1, 4, 4, 1, 1)),
+        co_sent("co-sent/angle", 3.0, "ComplexAngle"),
         matryoshka("matryoshka/plain", [2, 4]),
         matryoshka("matryoshka/weighted", [1, 3, 4], [2.0, 0.5, 1.0]),
         matryoshka("matryoshka/references", [2, 3], labels=ANCHOR_LABELS, references=True),
+        multi_label_sup_con("multi-label-sup-con/default", 0.1, 0.5),
+        multi_label_sup_con("multi-label-sup-con/little-in-common", 0.5, 0.2),
         n_pairs("n-pairs/product", "Product"),
         n_pairs("n-pairs/cosine", "Cosine"),
         n_pairs("n-pairs/many", "Product", labels=[3, 1, 3, 1, 8, 0, 8]),

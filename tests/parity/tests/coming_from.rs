@@ -16,7 +16,7 @@ fn known() -> BTreeSet<String> {
     use burn_losses::classification::KLDivLoss;
     use burn_losses::heads::GradientMode;
     use burn_losses::optim::RowGradient;
-    use burn_losses::pairs::{ContrastiveForm, PairScore, Pairs, TripletMining, TripletShape};
+    use burn_losses::pairs::{ContrastiveForm, PairScore, Pairs, RowSimilarity, TripletMining, TripletShape};
     use burn_losses::proxy::Denominator;
     use burn_losses::regression::{LpLossConfig, PoissonInput};
     use burn_losses::{Distance, EmbeddingReduction};
@@ -24,11 +24,12 @@ fn known() -> BTreeSet<String> {
     let _ = core::mem::size_of::<KLDivLoss>();
     let mut known = BTreeSet::from(names![
         AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
-        CenterInvariantRegularizer, CentersConfig, CircleLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
+        CenterInvariantRegularizer, CentersConfig, CircleLoss, CoSentLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
         GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LogCoshLoss,
         LpLoss, LpRegularizer, MarginLoss, MatryoshkaLoss, MeanAbsolutePercentageErrorLoss, MeanSquaredLogarithmicErrorLoss, MseLoss,
-        MulticlassHingeLoss, MultiSimilarityLoss, MultiSimilarityMiner, NPairsLoss, NormalizedSoftmaxLoss, PairMarginMiner,
+        MulticlassHingeLoss, MultiSimilarityLoss, MultiSimilarityMiner, MultipleNegativesRankingLoss, NPairsLoss,
+        NormalizedSoftmaxLoss, PairMarginMiner,
         PairScore, Pairs, PoissonNllLoss, ProxyAnchorLoss, ProxyNcaLoss, RegularFaceRegularizer, ShardedHead, SigLipLoss, SmoothL1Loss,
         SoftTripleLoss, SparseCentersRegularizer, SphereFace, SubCenterArcFace, SupConLoss, TripletLoss, TripletMarginMiner,
         ZeroMeanRegularizer ;
@@ -36,7 +37,7 @@ fn known() -> BTreeSet<String> {
         burn::nn::loss::HingeEmbeddingLoss, burn::nn::loss::MarginRankingLoss, burn::nn::loss::SoftMarginLoss ;
         paths: ContrastiveForm::Hinge, Denominator::AllProxies, Distance::Cosine, Distance::Euclidean, Distance::matrix,
         Distance::rowwise, EmbeddingReduction::MeanNonZero, GradientMode::Detached, LpLossConfig::l1, PairScore::Product, Pairs::aligned,
-        Pairs::given, Pairs::given_triplets, Pairs::symmetric, Pairs::views, Pairs::with_identities, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn,
+        Pairs::given, Pairs::given_triplets, Pairs::guided_by, Pairs::symmetric, Pairs::views, Pairs::with_identities, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn, RowSimilarity::ComplexAngle,
         TripletMining::All, TripletMining::Hard, TripletMining::SemiHard, TripletShape::Softplus,
     ]);
     use burn_losses::gradient_cache::GradientCache;

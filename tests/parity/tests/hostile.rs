@@ -139,8 +139,10 @@ impl Maker<'_> {
         let mut wrong = right.clone();
         for (place, &label) in labels.iter().enumerate() {
             let rows = |case: &mut Case, row: [f64; 4]| {
-                let array = case.inputs.get_mut("embeddings").expect("rows");
-                array.data[4 * place..4 * place + 4].copy_from_slice(&row);
+                for input in self.row.inputs.iter().filter(|input| input.axis == Axis::Batch) {
+                    let array = case.inputs.get_mut(input.name).expect("rows");
+                    array.data[4 * place..4 * place + 4].copy_from_slice(&row);
+                }
             };
             rows(&mut right, axis(label as usize));
             rows(&mut wrong, axis(place / 2));

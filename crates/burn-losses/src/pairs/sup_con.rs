@@ -57,7 +57,8 @@ impl SupConLossConfig {
 /// # When to take it
 ///
 /// For labelled batches with several samples of each class; large batches help. For pairs without labels take
-/// [`InfoNceLoss`](super::InfoNceLoss).
+/// [`InfoNceLoss`](super::InfoNceLoss), for several labels per sample
+/// [`MultiLabelSupConLoss`](super::MultiLabelSupConLoss).
 ///
 /// # Deviations
 ///

@@ -189,6 +189,100 @@ pub fn sig_lip(case: &Case) -> Vec<f64> {
     (0..batch.rows.len()).map(loss).collect()
 }
 
+/// Decoupled: no positive in the denominator, each weighted by how far it is if the settings say so.
+pub fn decoupled(case: &Case) -> Vec<f64> {
+    let scale = 1.0 / case.number("temperature");
+    let views = case.inputs.contains_key("first");
+    // All anchors with their positives and negatives, as cosines.
+    let anchors: Vec<(Vec<f64>, Vec<f64>)> = if views {
+        let rows = [case.rows("first"), case.rows("second")].concat();
+        let samples = rows.len() / 2;
+        let cosines = |i: usize, with: &dyn Fn(usize) -> bool| -> Vec<f64> {
+            (0..rows.len()).filter(|&j| with(j)).map(|j| cosine(&rows[i], &rows[j])).collect()
+        };
+        let of = |i: usize| {
+            let own = cosines(i, &|j| j != i && j % samples == i % samples);
+            (own, cosines(i, &|j| j % samples != i % samples))
+        };
+        (0..rows.len()).map(of).collect()
+    } else {
+        let batch = Batch::of(case);
+        (0..batch.rows.len()).map(|i| (batch.positives(i), batch.negatives(i))).collect()
+    };
+    let counted = || anchors.iter().filter(|(_, negatives)| !negatives.is_empty());
+    let sigma = case.settings.get("weight_temperature").and_then(Value::as_f64);
+    // Cosines are at most 1, which keeps the exponentials of a small sigma finite.
+    let raised = |cosine: f64| sigma.map_or(1.0, |sigma| ((cosine - 1.0) / sigma).exp());
+    let all: Vec<f64> = counted().flat_map(|(positives, _)| positives).map(|&cosine| raised(cosine)).collect();
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let loss = |(positives, negatives): &(Vec<f64>, Vec<f64>)| {
+        if negatives.is_empty() {
+            return 0.0;
+        }
+        let sum: f64 = negatives.iter().map(|cosine| ((cosine - 1.0) * scale).exp()).sum();
+        let each = positives.iter().map(|&cosine| sum.ln() + scale - (2.0 - raised(cosine) / mean) * cosine * scale);
+        each.sum()
+    };
+    anchors.iter().map(loss).collect()
+}
+
+/// Multiple negatives ranking: every direction one negative after the other.
+pub fn ranking(case: &Case) -> Vec<f64> {
+    let (queries, documents) = (case.rows("queries"), case.rows("documents"));
+    let scale = case.inputs.get("log_scale").map_or_else(|| 1.0 / case.number("temperature"), |s| s.data[0].exp());
+    let hardness = case.settings.get("hardness").and_then(Value::as_f64).unwrap_or(0.0);
+    let raised = if case.word("hardness_scope", "AllNegatives") == "AllNegatives" { hardness } else { 0.0 };
+    let known = |j: usize| is_something(case, j);
+    let has = |name: &str| match case.settings.get("directions").and_then(Value::as_array) {
+        Some(directions) => directions.iter().any(|direction| direction == name),
+        None => name == "QueryToDocument",
+    };
+    let loss = |i: usize| {
+        if !known(i) {
+            return 0.0;
+        }
+        let mut negatives = Vec::new();
+        for (direction, row, others) in [
+            ("QueryToDocument", &queries[i], &documents),
+            ("QueryToQuery", &queries[i], &queries),
+            ("DocumentToQuery", &documents[i], &queries),
+            ("DocumentToDocument", &documents[i], &documents),
+        ] {
+            if has(direction) {
+                let others = strangers(case, i, others.len()).map(|j| (scale + raised) * cosine(row, &others[j]));
+                negatives.extend(others);
+            }
+        }
+        for name in ["hard", "harder"].into_iter().filter(|name| case.inputs.contains_key(*name)) {
+            let rows = case.rows(name);
+            let rows = rows.iter().enumerate().filter(|(j, _)| known(*j));
+            negatives.extend(rows.map(|(_, row)| (scale + hardness) * cosine(&queries[i], row)));
+        }
+        picked(scale * cosine(&queries[i], &documents[i]), &negatives)
+    };
+    (0..queries.len()).map(loss).collect()
+}
+
+/// CoSENT and AnglE: every pair of pairs of two grades.
+pub fn co_sent(case: &Case) -> Vec<f64> {
+    let (first, second) = (case.rows("first"), case.rows("second"));
+    let (scale, grades) = (case.number("scale"), &case.labels);
+    let similarity = |a: &[f64], b: &[f64]| {
+        if case.word("similarity", "Cosine") == "Cosine" {
+            return cosine(a, b);
+        }
+        let half = a.len() / 2;
+        let turned = dot(&a[half..], &b[..half]) - dot(&a[..half], &b[half..]);
+        (cosine(a, b) + turned / (dot(a, a) * dot(b, b)).sqrt()).abs()
+    };
+    let scores: Vec<f64> = first.iter().zip(&second).map(|(a, b)| scale * similarity(a, b)).collect();
+    let mut exponents = Vec::new();
+    for i in 0..scores.len() {
+        exponents.extend((0..scores.len()).filter(|&k| grades[i] > grades[k]).map(|k| scores[k] - scores[i]));
+    }
+    vec![if scores.is_empty() { 0.0 } else { log_of_one_more(exponents.into_iter()) }]
+}
+
 /// Supervised contrastive: the mean over the positives of the loss of picking one out among all others.
 pub fn sup_con(case: &Case) -> Vec<f64> {
     let (batch, temperature) = (Batch::of(case), case.number("temperature"));
@@ -243,6 +337,35 @@ pub fn n_pairs(case: &Case) -> Vec<f64> {
         losses[i] = loss(&batch.rows[i], &keys, own);
     }
     losses
+}
+
+/// The sets of labels that the numbers of a case stand for: bit `k` says whether label `k` is in it; none for a negative one.
+pub fn label_sets(labels: &[i64]) -> Vec<[bool; 6]> {
+    let set = |label: i64| core::array::from_fn(|bit| label >= 0 && ((label % 61 + 1) >> bit) & 1 == 1);
+    labels.iter().map(|&label| set(label)).collect()
+}
+
+/// Supervised contrastive of sets of labels.
+pub fn multi_label_sup_con(case: &Case) -> Vec<f64> {
+    let (rows, sets) = (case.rows("embeddings"), label_sets(&case.labels));
+    let (temperature, overlap) = (case.number("temperature"), case.number("overlap"));
+    let known = |i: usize| sets[i].contains(&true);
+    let common = |i: usize, j: usize| {
+        let count = |holds: fn(bool, bool) -> bool| (0..6).filter(|&k| holds(sets[i][k], sets[j][k])).count() as f64;
+        count(|a, b| a && b) / count(|a, b| a || b)
+    };
+    let loss = |i: usize| {
+        let others: Vec<usize> = (0..rows.len()).filter(|&j| j != i && known(i) && known(j)).collect();
+        let score = |j: usize| cosine(&rows[i], &rows[j]) / temperature;
+        let positives: Vec<usize> = others.iter().copied().filter(|&j| common(i, j) >= overlap).collect();
+        let each = |j: usize| {
+            let rest: Vec<f64> = others.iter().filter(|&&k| k != j).map(|&k| score(k)).collect();
+            common(i, j) * picked(score(j), &rest)
+        };
+        let sum: f64 = positives.iter().map(|&j| each(j)).sum();
+        if positives.is_empty() { 0.0 } else { sum / positives.len() as f64 }
+    };
+    (0..rows.len()).map(loss).collect()
 }
 
 /// Multi-similarity, equation 15.

@@ -1,10 +1,11 @@
 //! Losses with a log-sum-exp over pairs.
 
 use burn::module::{Param, ParamId};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_losses::matryoshka::MatryoshkaLossConfig;
 use burn_losses::pairs::{
-    CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, NPairsLossConfig, PairLoss, Pairs,
+    CircleLossConfig, CoSentLossConfig, DecoupledContrastiveLossConfig, InfoNceLossConfig, MultiLabelSupConLossConfig,
+    MultiSimilarityLossConfig, MultipleNegativesRankingLossConfig, NPairsLossConfig, PairLoss, Pairs, RankingBatch,
     SigLipLossConfig, SupConLossConfig,
 };
 
@@ -78,6 +79,111 @@ pub(super) const ROWS: &[Row] = &[
         deviation: "a batch without a negative has the loss of the paper, where pytorch-metric-learning has 0",
     },
     Row {
+        loss: "DecoupledContrastiveLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(r#"{"temperature": 0.5}"#, &[(Law::Translation, "it compares directions from the origin")]),
+            Sample::but(
+                r#"{"temperature": 0.2, "weight_temperature": 0.5}"#,
+                &[(Law::Translation, "it compares directions from the origin")],
+            ),
+            Sample::but(
+                r#"{"temperature": 1e-4, "weight_temperature": 1e-3}"#,
+                &[(Law::Translation, "it compares directions from the origin")],
+            ),
+        ],
+        run: decoupled,
+        naive: naive::softmax_pairs::decoupled,
+        // A weight bends by its own temperature.
+        steepness: Steepness::Scaled(|case| {
+            let weight = case.settings.get("weight_temperature").and_then(serde_json::Value::as_f64);
+            2.0 / case.number("temperature") * (1.0 / weight.unwrap_or(1.0)).max(1.0)
+        }),
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
+        loss: "MultipleNegativesRankingLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("queries"), Input::rows("documents"), Input::rows("hard")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(
+                r#"{"temperature": 0.5}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "every query has its document, whatever the identities are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"temperature": 0.2, "hardness": 3.0, "directions":
+                    ["QueryToDocument", "QueryToQuery", "DocumentToQuery", "DocumentToDocument"]}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "every query has its document, whatever the identities are"),
+                ],
+            ),
+            Sample::but(
+                r#"{"temperature": 1e-4, "hardness": 9.0, "hardness_scope": "HardNegatives",
+                    "directions": ["QueryToDocument", "DocumentToQuery"]}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NoPositive, "every query has its document, whatever the identities are"),
+                ],
+            ),
+        ],
+        run: ranking,
+        naive: naive::softmax_pairs::ranking,
+        steepness: Steepness::Scaled(|case| {
+            let hardness = case.settings.get("hardness").and_then(serde_json::Value::as_f64);
+            1.0 / case.number("temperature") + hardness.unwrap_or(0.0)
+        }),
+        labels: Labels::Identities,
+        deviation: "the positive stands once in the joint sum, in sentence-transformers once for each direction between queries \
+                    and documents",
+    },
+    Row {
+        loss: "CoSentLoss",
+        family: "softmax_pairs",
+        kind: Kind::Distance,
+        inputs: &[Input::rows("first"), Input::rows("second")],
+        losses: Losses::One,
+        samples: &[
+            Sample::but(
+                r#"{"scale": 2.0}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NanStays, "there is one loss, of all pairs of pairs"),
+                ],
+            ),
+            Sample::but(
+                r#"{"scale": 3.0, "similarity": "ComplexAngle"}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NanStays, "there is one loss, of all pairs of pairs"),
+                    (Law::Rotation, "the halves of a row are real and imaginary parts"),
+                    (Law::Finite(Hostile::OneDimension), "one number has no halves"),
+                ],
+            ),
+            Sample::but(
+                r#"{"scale": 1e4}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::NanStays, "there is one loss, of all pairs of pairs"),
+                ],
+            ),
+        ],
+        run: co_sent,
+        naive: naive::softmax_pairs::co_sent,
+        steepness: Steepness::Scaled(|case| 2.0 * case.number("scale")),
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
         loss: "MatryoshkaLoss",
         family: "softmax_pairs",
         kind: Kind::Pairs,
@@ -107,6 +213,36 @@ pub(super) const ROWS: &[Row] = &[
         steepness: Steepness::Scaled(|_| 10.0),
         labels: Labels::Identities,
         deviation: "",
+    },
+    Row {
+        loss: "MultiLabelSupConLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings")],
+        losses: Losses::PerRow,
+        samples: &[
+            Sample::but(
+                r#"{"temperature": 0.5, "overlap": 0.3}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::ClassOrder, "the bits of a number are the labels of its row"),
+                    (Law::NoPositive, "other numbers have labels in common"),
+                ],
+            ),
+            Sample::but(
+                r#"{"temperature": 1e-4, "overlap": 0.5}"#,
+                &[
+                    (Law::Translation, "it compares directions from the origin"),
+                    (Law::ClassOrder, "the bits of a number are the labels of its row"),
+                    (Law::NoPositive, "other numbers have labels in common"),
+                ],
+            ),
+        ],
+        run: multi_label_sup_con,
+        naive: naive::softmax_pairs::multi_label_sup_con,
+        steepness: Steepness::Scaled(|case| 1.0 / case.number("temperature")),
+        labels: Labels::Identities,
+        deviation: "rows without a label are in no pair, where pytorch-metric-learning 3 takes two of them for equal",
     },
     Row {
         loss: "NPairsLoss",
@@ -293,11 +429,53 @@ fn sup_con(call: &Call<'_>) -> Run {
     Batch::of(call).run(&call.config(SupConLossConfig::new()).init(call.device))
 }
 
+fn decoupled(call: &Call<'_>) -> Run {
+    let loss = call.config(DecoupledContrastiveLossConfig::new()).init(call.device);
+    Batch::of_places(call).unwrap_or_else(|| Batch::of(call)).run(&loss)
+}
+
+fn ranking(call: &Call<'_>) -> Run {
+    let mut loss = call.config(MultipleNegativesRankingLossConfig::new()).init(call.device);
+    let mut leaves = Vec::new();
+    if call.has("log_scale") {
+        loss.temperature.log_scale = Some(trained_number(call, "log_scale", &mut leaves));
+    }
+    let (queries, documents) = (call.leaf("queries"), call.leaf("documents"));
+    leaves.extend([("queries", queries.clone()), ("documents", documents.clone())]);
+    let mut batch = RankingBatch::new(queries, documents);
+    for name in ["hard", "harder"].into_iter().filter(|name| call.has(name)) {
+        let rows = call.leaf(name);
+        leaves.push((name, rows.clone()));
+        batch = batch.with_hard_negatives(rows);
+    }
+    let batch = if call.case.labels.is_empty() { batch } else { batch.with_identities(call.labels()) };
+    Run::new(loss.forward_no_reduction(&batch), leaves)
+}
+
+/// The labels of the case are grades.
+fn co_sent(call: &Call<'_>) -> Run {
+    let loss = call.config(CoSentLossConfig::new()).init(call.device);
+    let (first, second) = (call.leaf("first"), call.leaf("second"));
+    let grades = call.labels().float();
+    Run::new(loss.forward(first.clone(), second.clone(), grades), [("first", first), ("second", second)])
+}
+
 /// Of the supervised contrastive loss.
 fn matryoshka(call: &Call<'_>) -> Run {
     let loss = call.config(MatryoshkaLossConfig::new(Vec::new())).init(SupConLossConfig::new().init(call.device));
     let batch = Batch::of(call);
     Run::new(loss.forward_pairs_no_reduction(&batch.pairs), batch.leaves)
+}
+
+/// The labels of the case stand for sets.
+fn multi_label_sup_con(call: &Call<'_>) -> Run {
+    let loss = call.config(MultiLabelSupConLossConfig::new()).init(call.device);
+    let embeddings = call.leaf("embeddings");
+    let sets = naive::softmax_pairs::label_sets(&call.case.labels);
+    let count = sets.len();
+    let sets = TensorData::new(sets.concat(), [count, 6]);
+    let losses = loss.forward_no_reduction(embeddings.clone(), Tensor::<2, Bool>::from_data(sets, call.device));
+    Run::new(losses, [("embeddings", embeddings)])
 }
 
 fn multi_similarity(call: &Call<'_>) -> Run {
