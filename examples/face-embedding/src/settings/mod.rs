@@ -6,5 +6,6 @@ pub mod augmentation;
 pub mod backend;
 pub mod config;
 pub mod loss;
+pub mod schedule;
 
 mod range;
