@@ -210,7 +210,8 @@ mod tests {
         let (first, second) = (dropped(&*whole), dropped(&*whole));
         // Two batches of three pictures.
         assert_eq!(first.len(), 6 * 40);
-        assert_ne!(first, second);
+        // No picture drops in the second epoch what one dropped in the first.
+        assert!(second.chunks(40).all(|row| first.chunks(40).all(|other| other != row)));
         assert_eq!(dropped(&*batches(1)), second);
     }
 }
