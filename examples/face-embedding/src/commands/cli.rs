@@ -11,6 +11,7 @@ use crate::settings::backend::BackendKind;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
+use crate::settings::schedule::{ScheduleKind, ScheduleSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
 /// Trains a face-embedding model with the heads of burn-losses, measures it and verifies people with it.
@@ -93,6 +94,9 @@ pub struct TrainFlags {
     /// Continue the run in --output (or the default one with the highest number) from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+    /// Fail if the run has few steps, or if the trained model is not better than the untrained one
+    #[arg(long)]
+    pub require_better: bool,
     /// The settings of the run.
     #[command(flatten)]
     pub settings: SettingFlags,
@@ -291,6 +295,9 @@ pub struct SettingFlags {
     /// Pictures per step [default: 64, at most a quarter of the pictures]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Drop this share of the features before the embedding layer, others in every step
+    #[arg(long, value_name = "SHARE")]
+    pub dropout: Option<f64>,
     /// Mirror half of the training pictures
     #[arg(long, value_name = "true|false")]
     pub mirror: Option<bool>,
@@ -327,6 +334,18 @@ pub struct SettingFlags {
     /// Share of the steps in which the learning rate rises to its peak
     #[arg(long, value_name = "SHARE")]
     pub warmup_share: Option<f64>,
+    /// The curve along which the learning rates fall after that
+    #[arg(long)]
+    pub schedule: Option<ScheduleKind>,
+    /// Power of what is left of the steps (polynomial) [default: 2]
+    #[arg(long)]
+    pub power: Option<f64>,
+    /// Shares of the steps after which the rates step down, divided by commas (milestones) [default: 0.5,0.75]
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    pub milestones: Option<Vec<f64>>,
+    /// What the rates are multiplied with there (milestones) [default: 0.1]
+    #[arg(long, value_name = "FACTOR")]
+    pub gamma: Option<f64>,
     /// Weight decay of convolution and linear weights
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
@@ -393,6 +412,9 @@ impl SettingFlags {
         if self.init.as_ref().is_some_and(|init| std::path::absolute(init).ok() != config.init) {
             config.init_sha256 = None;
         }
+        if self.schedule.is_some_and(|schedule| schedule != config.schedule_settings.schedule) {
+            config.schedule_settings = ScheduleSettings::default();
+        }
         macro_rules! override_with_flags {
             ($($flag:ident => $setting:expr,)*) => {
                 $(if let Some(value) = self.$flag.clone() { $setting = value.into(); })*
@@ -421,6 +443,7 @@ impl SettingFlags {
             center_update_rate => config.loss_settings.center_update_rate,
             epochs => config.epochs,
             batch_size => config.batch_size,
+            dropout => config.dropout,
             mirror => config.augmentation.mirror,
             rotation => config.augmentation.rotation,
             zoom => config.augmentation.zoom,
@@ -433,6 +456,10 @@ impl SettingFlags {
             lr => config.lr,
             head_lr => config.head_lr,
             warmup_share => config.warmup_share,
+            schedule => config.schedule_settings.schedule,
+            power => config.schedule_settings.power,
+            milestones => config.schedule_settings.milestones,
+            gamma => config.schedule_settings.gamma,
             weight_decay => config.weight_decay,
             seed => config.seed,
             pair_seed => config.pair_seed,

@@ -36,6 +36,18 @@ impl Metrics {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
+    /// What is wrong if the trained model is not better than the untrained one, by the area under the ROC curve.
+    pub fn not_better(&self) -> Option<String> {
+        let (trained, untrained) = (self.verification.auc, self.untrained.auc);
+        // Of a figure that is no number nothing is better.
+        (trained.partial_cmp(&untrained) != Some(std::cmp::Ordering::Greater)).then(|| {
+            format!(
+                "the trained model is not better than the untrained one: its area under the ROC curve is {trained:.4}, \
+                 and that of the untrained one {untrained:.4}; train longer, or look at the pictures and the rates"
+            )
+        })
+    }
+
     /// Prints the trained model beside the untrained one.
     pub fn print(&self) {
         let (trained, untrained) = (&self.verification, &self.untrained);

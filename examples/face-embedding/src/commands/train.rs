@@ -21,6 +21,9 @@ use crate::training::initial::initial_trunk;
 use crate::training::renderer::readable;
 use crate::training::run_directory::RunDirectory;
 
+/// Fewer steps than these have hardly moved the weights from where they began.
+const FEW_STEPS: usize = 300;
+
 /// `train`: trains a new model or continues one, measures it, and writes the files of the run.
 ///
 /// # Errors
@@ -44,6 +47,11 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
 
     let People { train, test, found } = People::load(&config)?;
     config.fit_to(train.faces.len())?;
+    let (epochs, batch_size) = config.length();
+    if let Some(problem) = too_short(epochs * (train.faces.len() / batch_size)) {
+        ensure!(!flags.require_better, "{problem}");
+        say!("warning: {problem}");
+    }
     let protocol = Protocol::new(&test, config.pair_seed)
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
     let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
@@ -82,7 +90,19 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         readable(began.elapsed()),
         run.path().display()
     );
+    if let Some(problem) = metrics.not_better() {
+        // All files of the run are there.
+        ensure!(!flags.require_better, "{problem}");
+        say!("warning: {problem}");
+    }
     Ok(metrics)
+}
+
+/// What is wrong with a run of so many steps, if it has few.
+fn too_short(steps: usize) -> Option<String> {
+    let of =
+        |steps| format!("{steps} steps in all are few: below {FEW_STEPS} a model has hardly learned; see --epochs");
+    (steps < FEW_STEPS).then(|| of(steps))
 }
 
 /// What to train, where, and from which epoch on.

@@ -3,8 +3,8 @@
 //! - [`face_set`]: pictures of known people, which all of this is about.
 //! - [`procedural`] draws people that do not exist, so that the example runs without a download; [`folder`] reads
 //!   pictures of real people, one sub-folder each.
-//! - [`split`] keeps some people apart; `augment` changes training pictures; `tensor` brings pictures to a device;
-//!   [`fingerprint`] tells their contents apart.
+//! - [`split`] keeps some people apart; `augment` changes training pictures, and `dropout` says which of their features
+//!   are dropped; `tensor` brings pictures to a device; [`fingerprint`] tells their contents apart.
 
 pub mod face_set;
 pub mod fingerprint;
@@ -13,5 +13,6 @@ pub mod procedural;
 pub mod split;
 
 pub(crate) mod augment;
+pub(crate) mod dropout;
 pub(crate) mod random;
 pub(crate) mod tensor;

@@ -17,6 +17,8 @@ pub struct FaceBatch {
     pub pictures: Tensor<4>,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
+    /// Factors on the features before the embedding layer, `[batch, features]`; none without dropout.
+    pub factors: Option<Tensor<2>>,
 }
 
 /// What is trained; only the trunk is kept afterwards.
@@ -56,9 +58,9 @@ impl TrainStep for FaceModel {
     type Output = EmbeddingOutput;
 
     fn step(&self, batch: FaceBatch) -> TrainOutput<EmbeddingOutput> {
-        let FaceBatch { pictures, labels } = batch;
+        let FaceBatch { pictures, labels, factors } = batch;
         let bad_labels = count_bad(labels.clone(), self.classes, Some(-1));
-        let embeddings = self.trunk.forward(pictures);
+        let embeddings = self.trunk.forward_with(pictures, factors);
         let output = self.head.forward(embeddings.clone(), labels);
         let gradients = output.loss.backward();
         let figures = Figures::new(embeddings, output.cosines, output.loss, bad_labels);
@@ -118,6 +120,7 @@ mod tests {
             FaceBatch {
                 pictures: Tensor::from_data(burn::tensor::TensorData::new(values, [batch, 3, size, size]), &device),
                 labels: Tensor::from_data(labels.as_slice(), &device),
+                factors: None,
             },
         );
         let mut reached = Reached { gradients: output.grads, ..Reached::default() };

@@ -15,8 +15,9 @@ use serde_json::error::Category;
 use super::augmentation::Augmentation;
 use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
-use super::network::NetworkSettings;
+use super::network::{NetworkKind, NetworkSettings};
 use super::range::within;
+use super::schedule::ScheduleSettings;
 
 /// The file of a run that holds its settings.
 pub const CONFIG: &str = "config.json";
@@ -73,6 +74,10 @@ pub struct TrainConfig {
     pub epochs: Option<usize>,
     /// Pictures per step; in `[2, 65536]`. None: 64, or a quarter of the training pictures if that is less.
     pub batch_size: Option<usize>,
+    /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`.
+    /// A file of an earlier version has none.
+    #[serde(default)]
+    pub dropout: f64,
     /// How training pictures are changed.
     #[serde(flatten)]
     pub augmentation: Augmentation,
@@ -82,6 +87,9 @@ pub struct TrainConfig {
     pub head_lr: f64,
     /// Share of all steps in which the learning rate rises to its peak; in `[0, 0.9]`.
     pub warmup_share: f64,
+    /// How the learning rates fall after that.
+    #[serde(flatten)]
+    pub schedule_settings: ScheduleSettings,
     /// Weight decay of the convolution and linear weights; in `[0, 1]`.
     pub weight_decay: f64,
     /// Seed of the drawn faces, the weights, the order and the augmentation; in `[0, 2^53]`.
@@ -110,10 +118,12 @@ impl Default for TrainConfig {
             loss_settings: LossSettings::default(),
             epochs: None,
             batch_size: None,
+            dropout: 0.0,
             augmentation: Augmentation::default(),
             lr: 0.1,
             head_lr: 0.1,
             warmup_share: 0.1,
+            schedule_settings: ScheduleSettings::default(),
             weight_decay: 5e-4,
             seed: 42,
             pair_seed: 42,
@@ -191,6 +201,10 @@ impl TrainConfig {
         if let Some(batch_size) = self.batch_size {
             within("batch_size", batch_size, FEWEST_IN_BATCH..=65_536)?;
         }
+        within("dropout", self.dropout, 0.0..=0.9)?;
+        if self.dropout > 0.0 && self.network.network != NetworkKind::Small {
+            bail!("dropout: only the network small has it, got {} for {}", self.dropout, self.network.network);
+        }
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
@@ -229,6 +243,7 @@ impl TrainConfig {
         }
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
+        self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)
     }
@@ -357,6 +372,23 @@ mod tests {
         let given = Augmentation { blur: Some(1.5), ..Augmentation::default() };
         let error = TrainConfig { augmentation: given, ..TrainConfig::default() }.resolve().expect_err("more than all");
         assert_eq!(error.to_string(), "blur: must be in [0, 1], got 1.5");
+    }
+
+    /// The settings of an earlier version, which had fewer.
+    #[test]
+    fn a_file_without_the_newer_settings_is_read() {
+        let newer = ["dropout", "schedule", "power", "milestones", "gamma"];
+        let resolved = TrainConfig::default().resolve().expect("in range");
+        let mut fields = serde_json::to_value(&resolved).expect("JSON");
+        let object = fields.as_object_mut().expect("an object");
+        for name in newer {
+            assert!(object.remove(name).is_some(), "{name}");
+        }
+        let read = TrainConfig::from_json(&fields.to_string()).expect("the others are there");
+        assert_eq!(read.resolve().expect("in range"), resolved);
+        // And as the manifest of a checkpoint reads them.
+        let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
+        assert_eq!((read.dropout, read.schedule_settings), (0.0, ScheduleSettings::default()));
     }
 
     #[test]

@@ -7,5 +7,6 @@ pub mod backend;
 pub mod config;
 pub mod loss;
 pub mod network;
+pub mod schedule;
 
 mod range;

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::sampling::{BatchPlan, SampledLoader};
 
 use crate::data::augment::Change;
+use crate::data::dropout::append_factors;
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::random::random;
 use crate::data::tensor::pictures;
@@ -28,6 +29,17 @@ pub struct TrainBatches {
     pub epochs_done: usize,
     /// How pictures are changed.
     pub augmentation: Augmentation,
+    /// Which of their features are dropped.
+    pub dropout: Dropout,
+}
+
+/// Dropout before the embedding layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// Share of the features that are dropped.
+    pub share: f64,
+    /// Features of a picture.
+    pub features: usize,
 }
 
 impl TrainBatches {
@@ -36,9 +48,9 @@ impl TrainBatches {
     /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
     /// what the fifth epoch of an uninterrupted run sees.
     pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
-        let Self { batch_size, seed, epochs, epochs_done, augmentation } = self;
+        let Self { batch_size, seed, epochs, epochs_done, augmentation, dropout } = self;
         let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
-        let to_tensors = ToTensors { size: faces.size };
+        let to_tensors = ToTensors { size: faces.size, pictures: faces.faces.len(), seed, dropout };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
         Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
     }
@@ -73,11 +85,20 @@ struct EveryEpoch {
     augmentation: Augmentation,
 }
 
-impl Dataset<(Face, Change)> for EveryEpoch {
-    fn get(&self, sample: usize) -> Result<(Face, Change), DatasetError> {
+/// A picture in an epoch.
+struct Sample {
+    /// Its place among all those of all epochs.
+    number: usize,
+    face: Face,
+    change: Change,
+}
+
+impl Dataset<Sample> for EveryEpoch {
+    fn get(&self, number: usize) -> Result<Sample, DatasetError> {
         let FaceSet { faces, size, .. } = &self.faces;
-        let (epoch, picture) = (sample / faces.len(), sample % faces.len());
-        Ok((faces[picture].clone(), Change::of(&self.augmentation, self.seed, from_one(epoch), picture, *size)))
+        let (epoch, picture) = (number / faces.len(), number % faces.len());
+        let change = Change::of(&self.augmentation, self.seed, from_one(epoch), picture, *size);
+        Ok(Sample { number, face: faces[picture].clone(), change })
     }
 
     fn len(&self) -> usize {
@@ -90,18 +111,38 @@ fn from_one(epoch: usize) -> usize {
     epoch + 1
 }
 
-/// Brings the pictures of a batch to the device.
+/// Brings the pictures of a batch to the device, and which of their features are dropped.
 struct ToTensors {
     size: usize,
+    /// In an epoch.
+    pictures: usize,
+    seed: u64,
+    dropout: Dropout,
 }
 
-impl Batcher<(Face, Change), FaceBatch> for ToTensors {
-    fn batch(&self, faces: Vec<(Face, Change)>, device: &Device) -> FaceBatch {
-        let labels: Vec<i64> = faces.iter().map(|(face, _)| face.person as i64).collect();
+impl ToTensors {
+    fn factors(&self, samples: &[Sample], device: &Device) -> Option<Tensor<2>> {
+        let Dropout { share, features } = self.dropout;
+        if share == 0.0 {
+            return None;
+        }
+        let mut factors = Vec::with_capacity(samples.len() * features);
+        for Sample { number, .. } in samples {
+            let (epoch, picture) = (number / self.pictures, number % self.pictures);
+            append_factors(share, self.seed, from_one(epoch), picture, features, &mut factors);
+        }
+        Some(Tensor::from_data(TensorData::new(factors, [samples.len(), features]), device))
+    }
+}
+
+impl Batcher<Sample, FaceBatch> for ToTensors {
+    fn batch(&self, samples: Vec<Sample>, device: &Device) -> FaceBatch {
+        let labels: Vec<i64> = samples.iter().map(|sample| sample.face.person as i64).collect();
         let count = labels.len();
         FaceBatch {
-            pictures: pictures(faces.iter().map(|(face, change)| (face, *change)), self.size, device),
+            pictures: pictures(samples.iter().map(|sample| (&sample.face, sample.change)), self.size, device),
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
+            factors: self.factors(&samples, device),
         }
     }
 }
@@ -137,7 +178,9 @@ mod tests {
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
         let augmentation = Augmentation::default().resolve(true).expect("defaults are in range");
-        TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done, augmentation }.of(faces, &Device::flex())
+        let dropout = Dropout { share: 0.5, features: 40 };
+        let batches = TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done, augmentation, dropout };
+        batches.of(faces, &Device::flex())
     }
 
     #[test]
@@ -155,5 +198,20 @@ mod tests {
         let second = labels_of_epoch(&*whole.to_device(&Device::flex()));
         assert_ne!(first, second);
         assert_eq!(labels_of_epoch(&*batches(1)), second);
+    }
+
+    #[test]
+    fn a_resumed_run_drops_the_features_of_its_epoch() {
+        let dropped = |batches: &dyn DataLoader<FaceBatch>| -> Vec<f32> {
+            let factors = |batch: Result<FaceBatch, _>| batch.expect("in memory").factors.expect("a share is dropped");
+            batches.iter().flat_map(|batch| factors(batch).into_data().iter::<f32>().collect::<Vec<_>>()).collect()
+        };
+        let whole = batches(0);
+        let (first, second) = (dropped(&*whole), dropped(&*whole));
+        // Two batches of three pictures.
+        assert_eq!(first.len(), 6 * 40);
+        // No picture drops in the second epoch what one dropped in the first.
+        assert!(second.chunks(40).all(|row| first.chunks(40).all(|other| other != row)));
+        assert_eq!(dropped(&*batches(1)), second);
     }
 }

@@ -13,17 +13,17 @@ use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_losses::diagnostics::DiagnosticMetric;
 
-use super::batches::{TrainBatches, no_batches};
+use super::batches::{Dropout, TrainBatches, no_batches};
 use super::checkpoints::PartCheckpointer;
 use super::epoch_table::EpochTable;
 use super::figures::{Figure, HeadLearningRate};
 use super::manifest::Manifest;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::WarmupCosine;
+use super::schedule::Schedule;
 use crate::data::face_set::FaceSet;
 use crate::model::face_model::FaceModel;
-use crate::model::trunk::Trunk;
+use crate::model::trunk::{Trunk, TrunkConfig};
 use crate::settings::config::TrainConfig;
 
 /// Checkpoints kept: one may be incomplete after a kill.
@@ -57,7 +57,9 @@ pub fn fit(
     let (epochs, batch_size) = config.length();
     let steps_per_epoch = faces.faces.len() / batch_size;
     let augmentation = config.augmentation.clone();
-    let batches = TrainBatches { batch_size, seed: config.seed, epochs, epochs_done, augmentation };
+    let features = TrunkConfig::of(&config.network).features();
+    let dropout = Dropout { share: config.dropout, features: features.unwrap_or_default() };
+    let batches = TrainBatches { batch_size, seed: config.seed, epochs, epochs_done, augmentation, dropout };
     let batches = batches.of(faces, &training_device);
     let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
     let interrupter = Interrupter::new();
@@ -113,7 +115,7 @@ fn group(pattern: &str) -> Result<ParamGroup> {
 /// Trunk and head each have a peak of their own; both rise and fall together.
 fn learning_rates(config: &TrainConfig, steps: usize) -> Result<ModuleLrScheduler> {
     let warmup_steps = (config.warmup_share * steps as f64).round() as usize;
-    let schedule = |peak| WarmupCosine::new(peak, warmup_steps, steps);
+    let schedule = |peak| Schedule::new(peak, &config.schedule_settings, warmup_steps, steps);
     Ok(ModuleLrScheduler::new(schedule(config.lr)).with_group(head_group()?, schedule(config.head_lr)))
 }
 

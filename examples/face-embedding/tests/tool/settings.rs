@@ -1,6 +1,6 @@
 //! Bad settings are refused before anything is written, with the name, the value and the range.
 
-use super::{TINY, fresh, refused, run};
+use super::{TINY, fresh, metrics, refused, run};
 
 fn refused_flags(flags: &str) -> String {
     // A folder of its own for each call: tests run side by side.
@@ -26,6 +26,10 @@ fn bad_settings_are_refused() {
         ("--data somewhere --min-size 0", "min_size: must be in [1, 1024], got 0"),
         ("--held-out-share 0.5", "held_out_share: is of the people of data, and there is none"),
         ("--data a --val-data b --held-out-share 0.5", "held_out_share: nobody is held back where there is val_data"),
+        ("--power 1", "power: the schedule cosine has no such setting (got 1)"),
+        ("--schedule polynomial --gamma 0.5", "gamma: the schedule polynomial has no such setting (got 0.5)"),
+        ("--schedule milestones --milestones 0.7,0.5", "milestones: must be in rising order, got [0.7, 0.5]"),
+        ("--dropout 0.95", "dropout: must be in [0, 0.9], got 0.95"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
         ("--network iresnet50 --width 8", "width: the network iresnet50 has no such setting (got 8); leave it out"),
@@ -78,4 +82,18 @@ fn flags_win_over_the_file() {
     assert!(written.contains(r#""loss": "normface""#), "{written}");
     assert!(written.contains(r#""margin": null"#), "{written}");
     assert!(written.contains(r#""epochs": 1"#), "{written}");
+}
+
+/// Six steps.
+#[test]
+fn a_run_that_can_have_learned_nothing_says_so() {
+    let output = fresh("short").join("run");
+    let text = run(&format!("train {TINY} --output {}", output.display())).expect("it is a warning");
+    assert!(text.contains("warning: 6 steps in all are few"), "{text}");
+    let figures = metrics(&output.join("metrics.json"));
+    let says = text.contains("warning: the trained model is not better than the untrained one");
+    assert_eq!(says, figures.verification.auc <= figures.untrained.auc, "{text}");
+
+    let error = refused(&format!("train {TINY} --require-better --output {}", fresh("better").join("run").display()));
+    assert!(error.contains("6 steps in all are few: below 300"), "{error}");
 }

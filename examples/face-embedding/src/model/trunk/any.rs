@@ -45,6 +45,14 @@ impl TrunkConfig {
         }
     }
 
+    /// How many features a picture has where dropout is; none where the network has no such place.
+    pub fn features(&self) -> Option<usize> {
+        match self {
+            Self::Small(config) => Some(config.features()),
+            Self::MobileFaceNet(_) | Self::IResNet(_) => None,
+        }
+    }
+
     /// Builds a trunk with random weights.
     ///
     /// # Panics
@@ -100,6 +108,25 @@ impl Trunk {
     /// - output: `[batch, embedding_size]`
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
         network!(self, network => network.forward(pictures))
+    }
+
+    /// Embeds pictures in training, with factors on the features before the embedding layer, which dropout draws.
+    ///
+    /// # Shapes
+    ///
+    /// - pictures: as of [`forward`](Self::forward)
+    /// - factors: `[batch, features]`, see [`TrunkConfig::features`]
+    /// - output: `[batch, embedding_size]`
+    ///
+    /// # Panics
+    ///
+    /// If there are factors for a network without such features.
+    pub fn forward_with(&self, pictures: Tensor<4>, factors: Option<Tensor<2>>) -> Tensor<2> {
+        match (self, factors) {
+            (Self::Small(network), factors) => network.forward_with(pictures, factors),
+            (_, None) => self.forward(pictures),
+            (_, Some(_)) => panic!("Trunk: only the network small has features that dropout drops"),
+        }
     }
 }
 

@@ -26,6 +26,12 @@ pub struct SmallNetworkConfig {
 }
 
 impl SmallNetworkConfig {
+    /// How many features a picture has before the linear layer.
+    pub fn features(&self) -> usize {
+        let side = (0..=STAGES).fold(self.image_size, |side, _| side.div_ceil(2));
+        (self.width << STAGES) * side * side
+    }
+
     /// Builds a trunk with random weights.
     ///
     /// # Panics
@@ -46,13 +52,11 @@ impl SmallNetworkConfig {
             side = block.side();
             stages.push(block);
         }
-        let features = (width << STAGES) * side * side;
-
         SmallNetwork {
             first,
             first_activation,
             stages,
-            embedding: LinearConfig::new(features, embedding_size)
+            embedding: LinearConfig::new(self.features(), embedding_size)
                 .with_bias(false)
                 .with_initializer(Initializer::XavierNormal { gain: 1.0 })
                 .init(device),
@@ -69,7 +73,7 @@ impl SmallNetworkConfig {
 /// ```
 ///
 /// The features are flattened, not averaged: faces are aligned, so where a feature is matters.
-/// There is no dropout, since the embedding norm and the margin regularise enough at this size.
+/// Before the linear layer the training may drop some of them, as the paper does.
 ///
 /// # Source
 ///
@@ -93,20 +97,36 @@ impl SmallNetwork {
     /// - pictures: `[batch, 3, image_size, image_size]`, values in `[-1, 1]`
     /// - output: `[batch, embedding_size]`
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
+        self.forward_with(pictures, None)
+    }
+
+    /// Embeds pictures in training, with factors on the flattened features, which dropout draws.
+    ///
+    /// # Shapes
+    ///
+    /// - pictures: as of [`forward`](Self::forward)
+    /// - factors: `[batch, features]`, see [`SmallNetworkConfig::features`]
+    /// - output: `[batch, embedding_size]`
+    pub fn forward_with(&self, pictures: Tensor<4>, factors: Option<Tensor<2>>) -> Tensor<2> {
         if batch_last_wins(&pictures.device()) {
-            self.embed::<BatchLast>(pictures)
+            self.embed::<BatchLast>(pictures, factors)
         } else {
-            self.embed::<BatchFirst>(pictures)
+            self.embed::<BatchFirst>(pictures, factors)
         }
     }
 
-    fn embed<F: Features>(&self, pictures: Tensor<4>) -> Tensor<2> {
+    fn embed<F: Features>(&self, pictures: Tensor<4>, factors: Option<Tensor<2>>) -> Tensor<2> {
         assert_shape!(pictures, [_, 3, self.image_size, self.image_size]);
         let mut features = self.first.forward(F::of_pictures(pictures)).activate(&self.first_activation);
         for stage in &self.stages {
             features = stage.forward(features);
         }
-        let embeddings = self.embedding.forward(features.flatten());
+        let features = features.flatten();
+        let features = match factors {
+            Some(factors) => features * factors,
+            None => features,
+        };
+        let embeddings = self.embedding.forward(features);
         self.embedding_norm.forward(embeddings)
     }
 }

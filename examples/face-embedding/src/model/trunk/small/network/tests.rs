@@ -26,6 +26,27 @@ fn pictures_of_another_size_are_rejected() {
     let _ = SmallNetworkConfig::new(16, 5).with_width(2).init(&device).forward(Tensor::zeros([3, 3, 17, 17], &device));
 }
 
+/// By hand: of factors 2 for the first feature and 0 for the others, the linear layer sees twice the first.
+#[test]
+fn factors_are_on_the_features_before_the_linear_layer() {
+    let device = Device::flex();
+    let config = SmallNetworkConfig::new(17, 3).with_width(2);
+    let trunk = config.init(&device);
+    // 17 pixels are halved, rounded up, to 9, 5, 3 and 2; the channels are 2, 4, 8 and 16.
+    assert_eq!(config.features(), 16 * 2 * 2);
+    let pictures = wave([2, 3, 17, 17], 0.5, DType::F32, &device);
+    let only_first = Tensor::<2>::zeros([2, 64], &device).slice_fill([0..2, 0..1], 2.0);
+    let found = numbers(trunk.forward_with(pictures.clone(), Some(only_first)));
+
+    let mut silenced = trunk.clone();
+    let weight = silenced.embedding.weight.val();
+    let rows = Tensor::<2>::zeros([64, 3], &device).slice_assign([0..1, 0..3], weight.narrow(0, 0, 1).mul_scalar(2.0));
+    silenced.embedding.weight = burn::module::Param::from_tensor(rows);
+    assert_close("factors", &found, &numbers(silenced.forward(pictures.clone())), SINGLE);
+    let all = Tensor::ones([2, 64], &device);
+    assert_eq!(numbers(trunk.forward_with(pictures.clone(), Some(all))), numbers(trunk.forward(pictures)));
+}
+
 #[test]
 fn flex_has_the_batch_last() {
     assert!(batch_last_wins(&Device::flex()));
@@ -39,8 +60,8 @@ fn both_layouts_are_one_network() {
         for (image_size, batch) in [(16, 5), (17, 3), (33, 2), (61, 2)] {
             let case = format!("{dtype:?}, {batch} pictures of {image_size}");
             let [first, last] = [
-                Outcome::of(image_size, batch, dtype, SmallNetwork::embed::<BatchFirst>),
-                Outcome::of(image_size, batch, dtype, SmallNetwork::embed::<BatchLast>),
+                Outcome::of(image_size, batch, dtype, |trunk, pictures| trunk.embed::<BatchFirst>(pictures, None)),
+                Outcome::of(image_size, batch, dtype, |trunk, pictures| trunk.embed::<BatchLast>(pictures, None)),
             ];
             assert_close(&format!("{case}: embeddings"), &last.embeddings, &first.embeddings, tolerance);
             assert_close(&format!("{case}: pictures"), &last.pictures, &first.pictures, tolerance);
@@ -75,7 +96,11 @@ fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
         0.6290985052,
         4.8479907820,
     ];
-    for embed in [SmallNetwork::embed::<BatchFirst>, SmallNetwork::embed::<BatchLast>] {
+    let layouts: [fn(&SmallNetwork, Tensor<4>) -> Tensor<2>; 2] = [
+        |trunk, pictures| trunk.embed::<BatchFirst>(pictures, None),
+        |trunk, pictures| trunk.embed::<BatchLast>(pictures, None),
+    ];
+    for embed in layouts {
         assert_close("embeddings", &numbers(embed(&trunk, pictures.clone())), &expected, Tolerance::new(1e-5, 1e-5));
     }
 }
@@ -84,7 +109,7 @@ fn a_record_from_before_there_were_layouts_gives_the_embeddings_of_pytorch() {
 fn no_digit_depends_on_the_number_of_threads() {
     let [one, four] = [1, 4].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
-        pool.install(|| Outcome::of(61, 2, DType::F32, SmallNetwork::embed::<BatchLast>))
+        pool.install(|| Outcome::of(61, 2, DType::F32, |trunk, pictures| trunk.embed::<BatchLast>(pictures, None)))
     });
     assert_eq!(one, four);
 }
