@@ -26,8 +26,8 @@ pub struct LinearCrossEntropyLossConfig {
     /// Default: `0.0`.
     #[config(default = 0.0)]
     pub label_smoothing: f64,
-    /// Logits become `soft_cap·tanh(logit / soft_cap)`; in `[1e-3, 1e6]`. Gemma 2 has 30.
-    /// Default: `None`, which leaves them.
+    /// Logits become `soft_cap·tanh(logit / soft_cap)`; in `[1e-3, 1e6]`. Gemma 2 has 30. `None` leaves them.
+    /// Default: `None`.
     #[config(default = "None")]
     pub soft_cap: Option<f64>,
     /// What the square of the log-sum-exp counts, which keeps logits from drifting; in `[0, 1e6]`. PaLM has `1e-4`.
