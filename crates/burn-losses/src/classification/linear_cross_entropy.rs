@@ -449,6 +449,9 @@ impl LinearCrossEntropyLoss {
         let SafeLabels { index, valid } = tokens.labels.clone();
         let (count, dtype, classes) = (index.dims(), widened(tokens.dtype), tokens.layer.classes());
         let ones = Tensor::<1>::ones(count, (&index.device(), dtype));
+        if count == [0] {
+            return ones;
+        }
         let weights = match &self.class_weights {
             Some(_) if classes > 0 => self.of_classes(classes, &ones).select(0, index),
             _ => ones,
@@ -495,7 +498,9 @@ impl Tokens {
         let tokens = shape[..L].iter().product();
         let labels = checked.check(labels.reshape([tokens]), classes);
         let (batch, dtype) = (shape[0], hidden.dtype());
-        let hidden = silence(hidden.reshape([tokens, dim]), labels.valid.clone());
+        let hidden = hidden.reshape([tokens, dim]);
+        // Elementwise operations on nothing are not for every backend.
+        let hidden = if tokens == 0 { hidden } else { silence(hidden, labels.valid.clone()) };
 
         Self { hidden, layer, labels, batch, dtype }
     }

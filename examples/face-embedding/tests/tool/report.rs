@@ -8,8 +8,7 @@ fn a_run_leaves_a_page_that_shows_it() {
     let people = folder.join("people");
     write_people(&people, 12, 5, 3);
     // A name that would be markup, and a file that is no picture.
-    std::fs::rename(people.join("person 11"), people.join("<script>alert(1)&"))
-        .expect("a folder can be renamed");
+    std::fs::rename(people.join("person 11"), people.join("<script>alert(1)&")).expect("a folder can be renamed");
     std::fs::write(people.join("person 0/notes.png"), "no picture").expect("the test folder is writable");
     let output = folder.join("run");
     let seed = "--pair-seed 1 --held-out-share 0.5";

@@ -7,7 +7,7 @@ const HEIGHT: f64 = 260.0;
 /// Room around the numbers, for ticks and labels.
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
 
 /// Numbers along an axis, and where they are written.
@@ -16,6 +16,8 @@ pub(super) struct Axis {
     pub(super) from: f64,
     pub(super) to: f64,
     pub(super) logarithmic: bool,
+    /// Whether it counts something.
+    pub(super) whole: bool,
 }
 
 impl Axis {
@@ -26,7 +28,7 @@ impl Axis {
             numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), x| (least.min(x), most.max(x)));
         let (from, to) = if from <= to { (from, to) } else { (0.0, 1.0) };
         let room = if to > from { 0.0 } else { 0.5_f64.max(from.abs() * 0.1) };
-        Self { label, from: from - room, to: to + room, logarithmic: false }
+        Self { label, from: from - room, to: to + room, logarithmic: false, whole: false }
     }
 
     /// The place of a number, from 0 to 1.
@@ -44,7 +46,7 @@ impl Axis {
         let rough = (self.to - self.from) / 5.0;
         let power = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= rough);
-        let step = step.unwrap_or(power);
+        let step = step.unwrap_or(power).max(if self.whole { 1.0 } else { 0.0 });
         let first = (self.from / step).ceil() as i64;
         let last = (self.to / step + 1e-9).floor() as i64;
         (first..=last).map(|place| place as f64 * step).collect()
@@ -73,7 +75,7 @@ pub(super) fn lines(title: &str, across: &Axis, up: &Axis, series: &[Series<'_>]
 /// Shares of bins from -1 to 1 as areas over each other.
 pub(super) fn histograms(title: &str, across: &Axis, series: &[Series<'_>]) -> String {
     let largest = series.iter().flat_map(|series| &series.points).map(|point| point[1]).fold(0.0, f64::max);
-    let up = Axis { label: "share of pairs", from: 0.0, to: largest.max(1e-6), logarithmic: false };
+    let up = Axis { label: "share of pairs", from: 0.0, to: largest.max(1e-6), logarithmic: false, whole: false };
     let mut svg = frame(title, across, &up, series);
     for Series { class, points, .. } in series {
         let width = (across.to - across.from) / points.len() as f64;
@@ -126,10 +128,12 @@ fn frame(title: &str, across: &Axis, up: &Axis, series: &[Series<'_>]) -> String
         r#"<text transform="translate(12 {upright}) rotate(-90)" text-anchor="middle">{}</text>"#,
         up.label
     );
-    for (place, Series { class, name, .. }) in series.iter().enumerate() {
-        let (x, y) = (LEFT + 10.0, TOP + 14.0 + 16.0 * place as f64);
+    // Above the numbers, beside each other.
+    let (mut x, y) = (LEFT, TOP - 10.0);
+    for Series { class, name, .. } in series {
         let _ = writeln!(svg, r#"<rect class="key {class}" x="{x}" y="{}" width="12" height="8"/>"#, y - 8.0);
         let _ = writeln!(svg, r#"<text x="{}" y="{y}">{}</text>"#, x + 18.0, super::escaped(name));
+        x += 40.0 + 7.0 * name.chars().count() as f64;
     }
     svg
 }
@@ -157,11 +161,12 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers_inside_the_axis() {
-        let axis = |from, to, logarithmic| Axis { label: "", from, to, logarithmic };
+        let axis = |from, to, logarithmic| Axis { label: "", from, to, logarithmic, whole: false };
         let written = |axis: Axis| axis.ticks().into_iter().map(plain).collect::<Vec<_>>().join(" ");
         assert_eq!(written(axis(0.0, 1.0, false)), "0 0.2 0.4 0.6 0.8 1");
         assert_eq!(written(axis(-1.0, 1.0, false)), "-1 -0.5 0 0.5 1");
         assert_eq!(written(axis(0.003, 1.0, true)), "0.01 0.1 1");
+        assert_eq!(written(Axis { whole: true, ..axis(1.0, 2.0, false) }), "1 2");
         // One number alone is in the middle.
         assert_eq!(Axis::around("", [3.0, 3.0].into_iter()).place(3.0), 0.5);
     }
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn a_line_has_a_gap_where_a_number_is_missing() {
         let points = vec![[0.0, 1.0], [1.0, f64::NAN], [2.0, 2.0]];
-        let axis = Axis { label: "", from: 0.0, to: 2.0, logarithmic: false };
+        let axis = Axis { label: "", from: 0.0, to: 2.0, logarithmic: false, whole: false };
         let svg = lines("", &axis, &axis, &[Series { class: "one", name: "", points }]);
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert!(!svg.contains("NaN"), "{svg}");

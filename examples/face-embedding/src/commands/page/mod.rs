@@ -76,7 +76,8 @@ impl Page<'_> {
         let column = |of: fn(&EpochRow) -> f64| -> Vec<[f64; 2]> {
             self.epochs.iter().map(|row| [row.epoch as f64, of(row)]).collect()
         };
-        let epochs = || Axis::around("epoch", self.epochs.iter().map(|row| row.epoch as f64));
+        let numbers = || self.epochs.iter().map(|row| row.epoch as f64);
+        let epochs = || Axis { whole: true, ..Axis::around("epoch", numbers()) };
         let chart = |label: &'static str, series: Vec<Series<'_>>| {
             let up = Axis::around(label, series.iter().flat_map(|series| &series.points).map(|point| point[1]));
             lines(label, &epochs(), &up, &series)
@@ -102,13 +103,13 @@ impl Page<'_> {
 
     fn verification(&self) -> String {
         let smallest = self.answers.curve.first().map_or(1e-6, |point| point[0]);
-        let rate = |label, from| Axis { label, from, to: 1.0, logarithmic: from > 0.0 };
+        let rate = |label, from| Axis { label, from, to: 1.0, logarithmic: from > 0.0, whole: false };
         let (across, up) = (rate("false accept rate", smallest.min(0.1)), rate("true accept rate", 0.0));
         let curve = Series { class: "one", name: "all pairs", points: self.answers.curve.clone() };
         let bins = |shares: &[f64]| -> Vec<[f64; 2]> {
             shares.iter().enumerate().map(|(bin, &share)| [bin as f64 / BINS as f64 * 2.0 - 1.0, share]).collect()
         };
-        let cosines = Axis { label: "cosine", from: -1.0, to: 1.0, logarithmic: false };
+        let cosines = Axis { label: "cosine", from: -1.0, to: 1.0, logarithmic: false, whole: false };
         let shares = [
             Series { class: "one", name: "one person", points: bins(&self.answers.genuine) },
             Series { class: "two", name: "two people", points: bins(&self.answers.impostors) },
@@ -210,7 +211,7 @@ figure { margin: 0; } figcaption { font-size: 13px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 20px; }
 .pairs { display: flex; flex-wrap: wrap; gap: 14px; } .pairs img { width: 64px; height: 64px; image-rendering: auto; }
 svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-.grid { stroke: var(--faint); } .line { fill: none; stroke-width: 2; } .line.one { stroke: var(--one); } .line.two { stroke: var(--two); }
+.grid { stroke: var(--faint); } .line { fill: none; stroke-width: 2; } .line.one { stroke: var(--one); } .line.two { stroke: var(--two); stroke-dasharray: 6 4; }
 .area { opacity: .55; } .area.one, .key.one { fill: var(--one); } .area.two, .key.two { fill: var(--two); }
 pre { overflow: auto; max-height: 420px; border: 1px solid var(--faint); padding: 10px; font-size: 13px; }
 </style></head><body><main><h1>A face-embedding run</h1>
