@@ -1,14 +1,12 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::loss::Reduction;
-use burn::nn::{Embedding, Linear};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
-use burn_losses_kernels::math::{cast_to, comparable, log_sum_exp, soft_cap, softplus};
-use burn_losses_kernels::scores::{Comparison, LogitFigures, Logits, Streaming, Terms, scores};
+use burn_losses_kernels::math::{cast_to, comparable, soft_cap, softplus};
+use burn_losses_kernels::scores::Streaming;
 
 use super::class_weights::{ClassWeight, ClassWeights};
+use super::output_layer::{Figures, OutputLayer, Part};
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
 use crate::reduction::{Divisor, reduce, zero_of};
 use crate::shape::check_shape;
@@ -66,185 +64,6 @@ impl LinearCrossEntropyLossConfig {
         let labels = ClassLabels::new(NAME, &labels);
 
         LinearCrossEntropyLoss { class_weights, label_smoothing, soft_cap, z_loss, labels, streaming }
-    }
-}
-
-/// The last layer of a classifier or language model, which [`LinearCrossEntropyLoss`] applies itself.
-///
-/// `From` a reference to Burn's `Linear`, in either of its layouts, or to an `Embedding` whose rows are the classes (tied
-/// weights). Nothing is copied, and the gradient arrives at the parameters of the layer.
-///
-/// The classes may lie on several devices, see [`sharded`](Self::sharded).
-#[derive(Clone, Debug)]
-pub struct OutputLayer {
-    parts: Vec<Part>,
-}
-
-/// Classes that lie on one device.
-#[derive(Clone, Debug)]
-struct Part {
-    /// A row per class, `[classes, dim]`.
-    weight: Tensor<2>,
-    /// `[classes]`.
-    bias: Option<Tensor<1>>,
-}
-
-impl OutputLayer {
-    /// A layer with a row per class.
-    ///
-    /// # Shapes
-    ///
-    /// - weight: `[classes, dim]`
-    /// - bias: `[classes]`
-    ///
-    /// # Panics
-    ///
-    /// If there is not one bias per class.
-    #[track_caller]
-    pub fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
-        if let Some(bias) = &bias {
-            check_shape(NAME, "bias", bias.dims(), [weight.dims()[0]]);
-        }
-        Self { parts: alloc::vec![Part { weight, bias }] }
-    }
-
-    /// Layers one after the other, as one layer of all their classes: the vocabulary split over devices. Every part does its
-    /// share where it lies, and only numbers per token travel.
-    ///
-    /// # Panics
-    ///
-    /// If there is none, or their widths differ.
-    #[track_caller]
-    pub fn sharded(layers: impl IntoIterator<Item = Self>) -> Self {
-        let parts: Vec<Part> = layers.into_iter().flat_map(|layer| layer.parts).collect();
-        assert!(!parts.is_empty(), "{NAME}: an OutputLayer must have a part");
-        let dim = parts[0].weight.dims()[1];
-        for part in &parts {
-            let [classes, _] = part.weight.dims();
-            check_shape(NAME, "the weight of a part", part.weight.dims(), [classes, dim]);
-        }
-        Self { parts }
-    }
-
-    fn classes(&self) -> usize {
-        self.parts.iter().map(Part::classes).sum()
-    }
-
-    /// Adds a number to the logit of every class, `[classes]`: `tau·log(prior)` is logit adjustment, with `tau` 1 balanced
-    /// softmax. Not to be used when the model is asked.
-    ///
-    /// # Panics
-    ///
-    /// If there is not one number per class.
-    #[track_caller]
-    pub fn with_adjustment(mut self, adjustment: Tensor<1>) -> Self {
-        check_shape(NAME, "adjustment", adjustment.dims(), [self.classes()]);
-        let mut start = 0;
-        for part in &mut self.parts {
-            let count = part.classes();
-            let adjustment = adjustment.clone().narrow(0, start, count).to_device(&part.weight.device());
-            part.bias = Some(match part.bias.take() {
-                Some(bias) => {
-                    let adjustment = cast_to(adjustment, bias.dtype());
-                    bias + adjustment
-                }
-                None => adjustment,
-            });
-            start += count;
-        }
-        self
-    }
-}
-
-impl Part {
-    fn classes(&self) -> usize {
-        self.weight.dims()[0]
-    }
-
-    /// What these classes say, on the device of the hidden states, which are in a precision fit for sums.
-    ///
-    /// - labels: `[tokens]`, places among these classes; others where the class is none of them
-    /// - weights: `[classes]`
-    fn figures(
-        &self,
-        hidden: &Tensor<2>,
-        labels: Tensor<1, Int>,
-        weights: Option<Tensor<1>>,
-        loss: &LinearCrossEntropyLoss,
-    ) -> Figures {
-        let (home, device, count) = (hidden.device(), self.weight.device(), self.classes());
-        let is_home = device.clone().inner() == home.clone().inner();
-        let there = |numbers: Tensor<1>| if is_home { numbers } else { numbers.to_device(&device) };
-        let back = |numbers: Tensor<1>| if is_home { numbers } else { numbers.to_device(&home) };
-        let (hidden, labels) = if is_home {
-            (hidden.clone(), labels)
-        } else {
-            (hidden.clone().to_device(&device), labels.to_device(&device))
-        };
-        let terms = Terms::Logits(Logits { cap: loss.soft_cap, weights: weights.map(there) });
-        let (bias, streaming) = (self.bias.clone(), loss.streaming);
-        let comparison = Comparison { terms, bias: bias.clone(), streaming, ..Comparison::new(1.0) };
-        let scores = scores(hidden, self.weight.clone(), labels.clone(), comparison);
-        let LogitFigures { weighted, largest, largest_key } = scores.logits.expect("terms of logits");
-        let target = match bias {
-            Some(bias) if count > 0 => {
-                let elsewhere =
-                    labels.clone().lower_scalar(0).bool_or(labels.clone().greater_equal_scalar(count as i64));
-                let bias = cast_to(bias, scores.target.dtype()).select(0, labels.mask_fill(elsewhere.clone(), 0));
-                (scores.target + bias).mask_fill(elsewhere, 0.0)
-            }
-            _ => scores.target,
-        };
-        let key = if is_home { largest_key } else { largest_key.to_device(&home) };
-
-        Figures {
-            target: back(target),
-            others: back(scores.sum),
-            weighted: weighted.map(back),
-            largest: back(largest),
-            largest_key: key,
-        }
-    }
-}
-
-/// What some classes say of every token, `[tokens]` each.
-struct Figures {
-    /// The logit of its class before a cap, 0 where that is none of these.
-    target: Tensor<1>,
-    /// The log-sum-exp of the others.
-    others: Tensor<1>,
-    /// The weighted sum of all.
-    weighted: Option<Tensor<1>>,
-    /// The largest of the others, and its class.
-    largest: Tensor<1>,
-    largest_key: Tensor<1, Int>,
-}
-
-impl Figures {
-    /// Of these classes and those that come after `before` of them.
-    fn and(self, other: Self, before: usize) -> Self {
-        let (key, other_key) = comparable(self.largest_key, other.largest_key);
-        let is_larger = other.largest.clone().greater(self.largest.clone());
-        Self {
-            target: self.target + other.target,
-            others: log_sum_exp(Tensor::stack::<2>(alloc::vec![self.others, other.others], 1)),
-            weighted: self.weighted.zip(other.weighted).map(|(one, other)| one + other),
-            largest: self.largest.mask_where(is_larger.clone(), other.largest),
-            largest_key: key.mask_where(is_larger, other_key.add_scalar(before as i64)),
-        }
-    }
-}
-
-impl From<&Linear> for OutputLayer {
-    fn from(layer: &Linear) -> Self {
-        // Burn's has a column per class. Turning it round copies nothing.
-        Self::new(layer.weight.val().transpose(), layer.bias.as_ref().map(|bias| bias.val()))
-    }
-}
-
-impl From<&Embedding> for OutputLayer {
-    fn from(layer: &Embedding) -> Self {
-        Self::new(layer.weight.val(), None)
     }
 }
 
@@ -407,7 +226,16 @@ impl LinearCrossEntropyLoss {
             let (first, count) = (start, part.classes());
             start += count;
             let of_classes = of_classes.clone().map(|weights| weights.narrow(0, first, count));
-            (part.figures(&hidden, place.clone().sub_scalar(first as i64), of_classes, self), first)
+            (
+                part.figures(
+                    &hidden,
+                    place.clone().sub_scalar(first as i64),
+                    of_classes,
+                    self.soft_cap,
+                    self.streaming,
+                ),
+                first,
+            )
         };
         let parts = layer.parts.iter().map(of_part);
         let figures = parts.reduce(|(sum, first), (part, before)| (sum.and(part, before), first));
@@ -515,6 +343,7 @@ fn widened(dtype: DType) -> DType {
 mod tests {
     use super::*;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     fn layer(device: &Device) -> OutputLayer {
         // The logits are the hidden states, and the bias makes them (x, y + ln 2).

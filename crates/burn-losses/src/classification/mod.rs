@@ -66,6 +66,7 @@ mod linear_cross_entropy;
 mod log_odds;
 mod log_probabilities;
 mod multiclass_hinge;
+mod output_layer;
 mod poly;
 mod samples;
 
@@ -80,10 +81,9 @@ pub use cross_entropy::{CrossEntropyLoss, CrossEntropyLossConfig};
 pub use focal::{FocalLoss, FocalLossConfig};
 pub use generalized_cross_entropy::{GeneralizedCrossEntropyLoss, GeneralizedCrossEntropyLossConfig};
 pub use jensen_shannon::{JensenShannonLoss, JensenShannonLossConfig};
-pub use linear_cross_entropy::{
-    LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,
-};
+pub use linear_cross_entropy::{LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput};
 pub use multiclass_hinge::{HingePower, MulticlassHingeLoss, MulticlassHingeLossConfig};
+pub use output_layer::OutputLayer;
 pub use poly::{PolyLoss, PolyLossConfig};
 
 default_is_new!(

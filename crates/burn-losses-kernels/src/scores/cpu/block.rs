@@ -329,7 +329,7 @@ impl<T: Real> WithSimd for AddBias<'_, T> {
     }
 }
 
-/// Adds scores `[rows, lanes]` times the weights of their rows to the sums of their lanes; without weights nothing.
+/// Adds scores `[rows, lanes]` times the weights of their rows to the sums of their lanes.
 pub(super) struct AddWeighted<'a, T> {
     pub(super) scores: &'a [T],
     pub(super) weights: &'a [T],

@@ -360,8 +360,13 @@ fn forward_range<T: Real, K: Key<T>>(
             });
             if is_of_logits {
                 inputs.replace((start, rows), tile, scores, &mut []);
-                let (weights, into) = (inputs.weights((start, rows)), &mut running.weighted[queries.clone()]);
-                AddWeighted { scores, weights, into }.run();
+                if !inputs.weights.is_empty() {
+                    // A block has a sum of its own first, which loses fewer digits.
+                    let mut of_block = vec![T::zero(); lanes];
+                    AddWeighted { scores, weights: inputs.weights((start, rows)), into: &mut of_block }.run();
+                    let all = running.weighted[queries.clone()].iter_mut();
+                    all.zip(of_block).for_each(|(all, of_block)| *all = *all + of_block);
+                }
                 inputs.for_each_excluded((start, rows), tile, scores, |score, _, _| *score = nothing);
             }
             if let Some(softplus) = inputs.softplus((start, rows), tile) {
