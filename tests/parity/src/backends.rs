@@ -31,6 +31,11 @@ impl Backend {
         self.exactness == Exactness::Double
     }
 
+    /// Whether its tensors lie in memory of its own, so that to read one is to wait.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.exactness, Exactness::SoftwareGpu | Exactness::Gpu)
+    }
+
     fn new(name: &str, device: Device, exactness: Exactness) -> Self {
         let dtype = if exactness == Exactness::Double { DType::F64 } else { DType::F32 };
         Self { name: name.to_owned(), device: device.autodiff(), dtype, exactness }
