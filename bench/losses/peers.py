@@ -336,6 +336,34 @@ def metric_learning():
     }
 
 
+def two_towers(loss, lengths=1):
+    """As open_clip has them, with all scores in memory; and of the first half of every row, a quarter, ..., as sentence-transformers."""
+
+    def make(rows, columns, _):
+        images, texts = torch.randn(rows, columns), torch.randn(rows, columns)
+        scale, bias = torch.tensor(10.0).log(), torch.tensor(-10.0)
+
+        def step():
+            cut = [columns >> halved for halved in range(lengths)]
+            return sum(loss(F.normalize(images[:, :n]), F.normalize(texts[:, :n]), scale.exp(), bias) for n in cut)
+
+        return gradient_step(step, images, texts, scale, *([bias] if loss is siglip else []))
+
+    return make
+
+
+def siglip(images, texts, scale, bias):
+    logits = scale * images @ texts.T + bias
+    signs = 2 * torch.eye(len(images)) - 1
+    return -F.logsigmoid(signs * logits).sum() / len(images)
+
+
+def clip(images, texts, scale, _):
+    logits = scale * images @ texts.T
+    labels = torch.arange(len(images))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
 PLAIN = {
     "cross-entropy": of_classes(F.cross_entropy),
     "focal": of_classes(focal),
@@ -357,6 +385,9 @@ PLAIN = {
     "manhattan": all_pairs(1.0),
     "chebyshev": all_pairs(float("inf")),
     "euclidean": all_pairs(2.0),
+    "siglip": two_towers(siglip),
+    "clip": two_towers(clip),
+    "matryoshka-clip": two_towers(clip, lengths=6),
     "center": center(trained=False),
     "center-trained": center(trained=True),
     "center-trained-step": center_step,

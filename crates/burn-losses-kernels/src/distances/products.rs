@@ -7,9 +7,8 @@ use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::host::threads::*;
 use gemm::Parallelism;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::metrics::{Distance, Euclidean};
 use crate::host::{Matrix, Real, Same, Square, Vectorised, product, sum, vectorised};
@@ -40,7 +39,7 @@ impl<T: Real> Pairs<'_, T> {
 
     fn parallelism(&self) -> Parallelism {
         let [rows, columns] = self.counts();
-        if rows * columns * self.dim < WORTH_A_THREAD { Parallelism::None } else { Parallelism::Rayon(0) }
+        if rows * columns * self.dim < WORTH_A_THREAD { Parallelism::None } else { shared_by(0) }
     }
 
     /// Rows that may be multiplied with any other, and their squared lengths: 0 in place of a row that is too long or no

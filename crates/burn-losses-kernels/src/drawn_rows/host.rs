@@ -12,6 +12,7 @@ use bytemuck::Pod;
 
 use super::packed::{BASE, BYTES, CHECK, COUNTS, SECOND, TAIL, is_packed};
 use super::{AdamWRule, Moments, SgdRule};
+use crate::host::threads::join;
 use crate::host::{Host, Key, Real, Strided, Vectorised, vectorised};
 use crate::math::cast_to;
 
@@ -254,7 +255,7 @@ impl<'a, T: Real + Key<T> + Element + Pod> Gradients<'a, T> {
             (before, width)
         });
         let second = second.try_into().unwrap_or_else(|_| unreachable!("there are as many"));
-        rayon::join(
+        join(
             || self.walk_some(&order[..middle], start, first, step),
             || self.walk_some(&order[middle..], boundary, second, step),
         );

@@ -8,6 +8,7 @@ mod memory;
 mod ndarray;
 mod product;
 mod sums;
+pub(crate) mod threads;
 mod vectorised;
 
 use burn::backend::DispatchDevice;

@@ -3,11 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::host::threads::*;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 use crate::host::{
     Host, Key, LogSumExp, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised,

@@ -3,11 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::host::threads::*;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Element};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 use super::{NEGATIVE, POSITIVE, PairCost, PairRule};
 use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};

@@ -3,11 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::host::threads::*;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element};
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 use super::{SMALLEST_REST, SoftRule};
 use crate::host::{

@@ -5,11 +5,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::host::threads::*;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
 use crate::host::{Host, Key, Real};

@@ -11,10 +11,10 @@ use burn_losses::{
     ArcFaceConfig, AsymmetricLossConfig, BinaryCrossEntropyLossConfig, BinaryFocalLossConfig, CenterLoss,
     CenterLossConfig, CenterMode, CentersConfig, CharbonnierLossConfig, CircleLossConfig, ContrastiveLossConfig,
     CrossEntropyLossConfig, FocalLossConfig, GeneralizedCrossEntropyLossConfig, InfoNceLossConfig, L1PenaltyConfig,
-    L2PenaltyConfig, LiftedStructureLossConfig, LinearCrossEntropyLossConfig, LogCoshLossConfig,
-    MultiSimilarityLossConfig, NPairsLossConfig, OutputLayer, PolyLossConfig, ProximalRowGroupsConfig,
-    QuantileLossConfig, RowAdamWConfig, RowGradient, RowSgdConfig, SphereFace2Config, SupConLossConfig,
-    TripletLossConfig, TripletMining, UniFaceConfig,
+    L2PenaltyConfig, LiftedStructureLossConfig, LinearCrossEntropyLossConfig, LogCoshLossConfig, MatryoshkaLossConfig,
+    MultiSimilarityLossConfig, NPairsLossConfig, OutputLayer, Pairs, PolyLossConfig, ProximalRowGroupsConfig,
+    QuantileLossConfig, RowAdamWConfig, RowGradient, RowSgdConfig, SigLipLossConfig, SphereFace2Config,
+    SupConLossConfig, TemperatureMode, TripletLossConfig, TripletMining, UniFaceConfig,
 };
 
 /// How much of everything.
@@ -109,6 +109,21 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
     ("info-nce-references", |size, device| with_references(size, device, InfoNceLossConfig::new().init(device))),
     ("sup-con-references", |size, device| with_references(size, device, SupConLossConfig::new().init(device))),
     ("n-pairs-references", |size, device| with_references(size, device, NPairsLossConfig::new().init(device))),
+    ("siglip", |size, device| {
+        let loss = SigLipLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
+        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+    }),
+    ("clip", |size, device| {
+        let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
+        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+    }),
+    // Six lengths, each half of the one before.
+    ("matryoshka-clip", |size, device| {
+        let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
+        let lengths = (0..6).map(|halved| size.columns >> halved).collect();
+        let loss = MatryoshkaLossConfig::new(lengths).init(loss);
+        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+    }),
     ("center", |size, device| {
         let loss = CenterLossConfig::new(size.others, size.columns).init(device);
         of_embeddings(size, device, size.others, move |rows, labels| loss.forward(rows, labels))
@@ -270,6 +285,16 @@ fn of_embeddings(
 fn of_pairs(size: &Size, device: &Device, loss: impl EmbeddingLoss + 'static) -> Step {
     let labels = labels(size.rows, |row| row / ROWS_PER_CLASS, device);
     gradient_step(normal([size.rows, size.columns], device), move |rows| loss.forward(rows, labels.clone()))
+}
+
+/// Rows of one tower and those of the other that belong to them, with the gradients of both.
+fn two_towers(size: &Size, device: &Device, loss: impl Fn(&Pairs) -> Tensor<1> + 'static) -> Step {
+    let [images, texts] = [0, 1].map(|_| normal([size.rows, size.columns], device).require_grad());
+    Box::new(move || {
+        let gradients = loss(&Pairs::symmetric(images.clone(), texts.clone())).backward();
+        images.grad(&gradients).expect("a gradient");
+        texts.grad(&gradients).expect("a gradient");
+    })
 }
 
 fn triplets(size: &Size, device: &Device, mining: TripletMining) -> Step {

@@ -20,8 +20,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
+use crate::host::threads::*;
 use gemm::Parallelism;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::backend::{Exclusion, Plan, Term, Wanted};
 use crate::host::{Key, Matrix, Real, Strided, product};
@@ -80,14 +80,14 @@ struct Range {
 impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     /// The ranges of the keys that are walked at the same time.
     fn ranges(&self) -> Vec<Range> {
-        let threads = rayon::current_num_threads();
+        let threads = current_num_threads();
         let work = self.batch.saturating_mul(self.count).saturating_mul(self.per_key());
         let per_accumulator = self.batch * self.dim * size_of::<T>();
         let most = threads.min(work / WORTH_A_THREAD).min((ACCUMULATOR_BYTES / per_accumulator).max(2));
         let length = self.count.div_ceil(most.max(1));
         let inner = threads / most.max(1);
         let parallelism =
-            if inner > 1 && work >= threads * WORTH_A_THREAD { Parallelism::Rayon(inner) } else { Parallelism::None };
+            if inner > 1 && work >= threads * WORTH_A_THREAD { shared_by(inner) } else { Parallelism::None };
         (0..self.count)
             .step_by(length)
             .map(|start| Range { start, end: (start + length).min(self.count), parallelism, tile: TILE * inner.max(1) })
@@ -292,7 +292,7 @@ fn forward_all<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>
     let ranges = inputs.ranges();
     let shares = shares(&mut kept, &ranges, if inputs.plan.keep { batch } else { 0 });
     let parts: Vec<Running<T>> =
-        (ranges, shares).into_par_iter().map(|(range, kept)| forward_range(inputs, &range, kept)).collect();
+        ranges.into_par_iter().zip(shares).map(|(range, kept)| forward_range(inputs, &range, kept)).collect();
 
     let mut output = Vec::with_capacity(inputs.plan.term.columns() * batch);
     for query in 0..batch {
@@ -413,8 +413,9 @@ fn backward_all<T: Real, K: Key<T>>(
     let g_weighted = if inputs.weights.is_empty() { Vec::new() } else { scaled(column(2, gradient)) };
     let (sums, g_target) = (column(1, output), column(0, gradient));
     let upstream = Upstream { kept, sums, g_target, g_sum, g_weighted, scale, wanted };
-    let parts: Vec<(Vec<T>, Vec<T>)> = (ranges, shares)
+    let parts: Vec<(Vec<T>, Vec<T>)> = ranges
         .into_par_iter()
+        .zip(shares)
         .map(|(range, share)| backward_range(inputs, &upstream, &range, share))
         .collect();
 
