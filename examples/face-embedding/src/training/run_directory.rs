@@ -292,10 +292,16 @@ impl RunDirectory {
             }
         );
         let manifest = Manifest::read(&manifest)?;
-        for name in [CONFIG, PEOPLE, EPOCHS, TRUNK] {
+        for name in [CONFIG, PEOPLE, TEST_PEOPLE, EPOCHS, TRUNK] {
             manifest
                 .check_file(&self.path, name)
                 .with_context(|| format!("{path} cannot be used; {resume} makes it again from its checkpoint"))?;
+        }
+        // What only people read; a command that needs the figures refuses those that are damaged.
+        for name in [METRICS, REPORT].into_iter().filter(|name| manifest.has(name)) {
+            if let Err(error) = manifest.check_file(&self.path, name) {
+                say!("warning: {error:#}; {resume} makes it again");
+            }
         }
         self.config()
     }

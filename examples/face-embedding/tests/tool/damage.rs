@@ -102,6 +102,18 @@ fn a_flipped_bit_in_the_trunk_is_seen_and_made_good() {
 }
 
 #[test]
+fn a_flipped_bit_in_what_only_people_read_is_told() {
+    let output = finished("flipped_page");
+    let path = output.display();
+    flip(&output.join("report.html"));
+    let text = run(&format!("eval --model {path}")).expect("the model is whole");
+    assert!(text.contains("warning: report.html is damaged: its bytes are not those that were written"), "{text}");
+    flip(&output.join("test_people.json"));
+    let error = refused(&format!("eval --model {path}"));
+    assert!(error.contains("test_people.json is damaged: its bytes are not those that were written"), "{error}");
+}
+
+#[test]
 fn figures_without_a_manifest_are_not_used() {
     let output = finished("no_manifest");
     let path = output.display();
