@@ -106,6 +106,12 @@ export function drawEmbeddings(canvas, scene, view) {
     }
   }
   pen.globalAlpha = 1;
+  if (view.chosen in scaled) {
+    const { x, y } = scaled[view.chosen];
+    pen.lineWidth = 2;
+    pen.strokeStyle = style('--ink');
+    pen.strokeRect(x - 9, y - 9, 18, 18);
+  }
   return scaled;
 }
 

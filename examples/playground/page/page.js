@@ -18,7 +18,7 @@ let drawnPlaces = []; // Of the samples on the canvas.
 let history = [];
 let running = true;
 let drawn = true;
-const view = { turn: 0.5, tilt: 0.35, held: false };
+const view = { turn: 0.5, tilt: 0.35, held: false, chosen: -1 }; // `chosen`: a sample, by keyboard.
 
 function send(job, argument) {
   worker?.postMessage([job, argument]);
@@ -96,6 +96,8 @@ function begin() {
   truth = undefined;
   scene = undefined;
   drawnPlaces = [];
+  view.chosen = -1;
+  at('chosen').textContent = '';
   at('steps').textContent = 0;
   for (const figure of ['loss-now', 'speed', 'accuracy']) at(figure).textContent = '-';
   if (!worker) return load();
@@ -120,7 +122,7 @@ function begin() {
 
 function learned(state) {
   if (state.loss !== null && !Number.isFinite(state.loss)) {
-    return failed('The loss is no number any more: take a smaller learning rate.');
+    return failed('The loss is no number any more: take a smaller learning rate, or other settings of the loss.');
   }
   const dimensions = state.embeddings.length / state.labels.length;
   truth ??= state.labels;
@@ -251,6 +253,36 @@ stage.addEventListener('pointerup', (event) => {
   });
   if (nearest >= 0) send('relabel', { number: training, sample: nearest });
 });
+
+// The same by keyboard: arrows turn, full stop and comma go from sample to sample, Enter gives the next class.
+const turns = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
+const goes = { '.': 1, ',': -1 };
+stage.addEventListener('keydown', (event) => {
+  if (!scene || event.ctrlKey || event.altKey || event.metaKey) return;
+  const samples = scene.labels.length;
+  if (event.key in turns) {
+    const [turn, tilt] = turns[event.key];
+    view.turn += turn;
+    view.tilt = Math.max(-1.5, Math.min(1.5, view.tilt + tilt));
+  } else if (event.key in goes) {
+    view.chosen = (Math.max(view.chosen, event.key === '.' ? -1 : 0) + goes[event.key] + samples) % samples;
+    tell(scene.labels[view.chosen]);
+  } else if ((event.key === 'Enter' || event.key === ' ') && view.chosen >= 0) {
+    send('relabel', { number: training, sample: view.chosen });
+    tell((scene.labels[view.chosen] + 1) % scene.classes);
+  } else {
+    return;
+  }
+  event.preventDefault();
+  drawn = false;
+});
+
+// For those who do not see the ring.
+function tell(label) {
+  const { chosen } = view;
+  const right = scene.truth[chosen] === label ? '' : `, in truth of class ${scene.truth[chosen]}`;
+  at('chosen').textContent = `sample ${chosen + 1} of ${scene.labels.length}: class ${label}${right}`;
+}
 stage.addEventListener('pointercancel', () => {
   from = undefined;
   view.held = false;

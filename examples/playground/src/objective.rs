@@ -88,17 +88,21 @@ impl Objective {
             SOFTMAX => Self::Softmax(classifier()),
             CENTER_LOSS => Self::SoftmaxAndCenterLoss(SoftmaxAndCenterLoss {
                 classifier: classifier(),
-                center_loss: read::<CenterLossConfig>(name, settings)?.init(device),
+                center_loss: read::<CenterLossConfig>(name, settings, dimensions)?.init(device),
             }),
-            "TripletLoss" => Self::TripletLoss(read::<TripletLossConfig>(name, settings)?.init(device)),
-            "ContrastiveLoss" => Self::ContrastiveLoss(read::<ContrastiveLossConfig>(name, settings)?.init(device)),
-            "SupConLoss" => Self::SupConLoss(read::<SupConLossConfig>(name, settings)?.init(device)),
-            "MultiSimilarityLoss" => {
-                Self::MultiSimilarityLoss(read::<MultiSimilarityLossConfig>(name, settings)?.init(device))
+            "TripletLoss" => Self::TripletLoss(read::<TripletLossConfig>(name, settings, dimensions)?.init(device)),
+            "ContrastiveLoss" => {
+                Self::ContrastiveLoss(read::<ContrastiveLossConfig>(name, settings, dimensions)?.init(device))
             }
-            "ProxyAnchorLoss" => Self::ProxyAnchorLoss(read::<ProxyAnchorLossConfig>(name, settings)?.init(device)),
+            "SupConLoss" => Self::SupConLoss(read::<SupConLossConfig>(name, settings, dimensions)?.init(device)),
+            "MultiSimilarityLoss" => {
+                Self::MultiSimilarityLoss(read::<MultiSimilarityLossConfig>(name, settings, dimensions)?.init(device))
+            }
+            "ProxyAnchorLoss" => {
+                Self::ProxyAnchorLoss(read::<ProxyAnchorLossConfig>(name, settings, dimensions)?.init(device))
+            }
             _ if HeadKind::ALL.iter().any(|kind| kind.name() == name) => {
-                let config = read::<AnyHeadConfig>(name, settings)?;
+                let config = read::<AnyHeadConfig>(name, settings, dimensions)?;
                 if config.kind().name() != name {
                     bail!("{name}: its settings are those of {}", config.kind().name());
                 }
@@ -174,6 +178,19 @@ impl Nearness {
     }
 }
 
-fn read<C: DeserializeOwned>(name: &str, settings: &Value) -> Result<C> {
-    C::deserialize(settings).with_context(|| format!("{name}: settings cannot be read"))
+/// The settings of a loss; an error names the first field that cannot be as it is.
+fn read<C: DeserializeOwned>(name: &str, settings: &Value, dimensions: usize) -> Result<C> {
+    let error = match C::deserialize(settings) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    let defaults = Objective::all(dimensions).remove(name).unwrap_or_default();
+    for (field, value) in settings.as_object().into_iter().flatten() {
+        let mut one = defaults.clone();
+        if let Some(place) = one.get_mut(field) {
+            *place = value.clone();
+        }
+        C::deserialize(one).with_context(|| format!("{name}: {field}: bad value {value}"))?;
+    }
+    Err(error).with_context(|| format!("{name}: settings cannot be read"))
 }

@@ -71,6 +71,15 @@ def test(browser, folder, address, screenshot):
     browser.run("HTMLElement.prototype.setPointerCapture = () => {};" + clicked)
     browser.wait(lambda: browser.run(wrong) == 1, "a wrong label", 10)
 
+    # By keyboard: two samples on, and its class is the next one; arrows turn what is seen.
+    browser.run("""
+        const stage = document.getElementById('embeddings');
+        for (const key of ['.', '.', '.', ',', 'Enter', 'ArrowLeft'])
+            stage.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));""")
+    browser.wait(lambda: browser.run(wrong) == 2, "a second wrong label", 10)
+    said = browser.run("return document.getElementById('chosen').textContent")
+    assert re.fullmatch(r"sample 2 of 256: class (\d), in truth of class (\d)", said), said
+
     # A setting out of its range is named, and the page goes on with the next.
     change = """
         const field = document.querySelector('#loss-settings input[name=margin]');
@@ -82,6 +91,14 @@ def test(browser, folder, address, screenshot):
     print("a margin of 9:", said)
     browser.run(change % "0.3")
     browser.wait(lambda: browser.title() == "done", "a training after an error", 30)
+
+    # A loss that is no number any more is told: the square of this margin is none.
+    browser.open(f"{address}?loss=ContrastiveLoss")
+    browser.wait(lambda: browser.run("return (window.shown() ?? { steps: 0 }).steps > 0"), "a step", 30)
+    browser.run(change.replace("margin", "negative_margin") % "1e30")
+    browser.wait(lambda: browser.title() == "failed", "an infinite loss", 10)
+    said = browser.run("return document.getElementById('error').textContent")
+    assert said == "The loss is no number any more: take a smaller learning rate, or other settings of the loss.", said
 
     # While it trains, another number of samples: nothing of the training before is shown, and none of the labels is wrong.
     browser.open(f"{address}?loss=CosFace")

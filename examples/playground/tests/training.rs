@@ -98,6 +98,16 @@ fn what_cannot_be_trained_is_refused() {
     assert_eq!(refused("ArcFace", all["CosFace"].clone()), "ArcFace: its settings are those of CosFace");
     let missing = refused("TripletLoss", json!({ "margin": 0.2 }));
     assert!(missing.starts_with("TripletLoss: settings cannot be read: missing field"), "{missing}");
+    for (name, field, bad) in [
+        ("ArcFace", "margin", json!("half")),
+        ("ProxyAnchorLoss", "classes", json!(1.5)),
+        ("SubCenterArcFace", "sub_centers", json!(-1)),
+    ] {
+        let mut settings = all[name].clone();
+        settings[field] = bad.clone();
+        let error = refused(name, settings);
+        assert!(error.starts_with(&format!("{name}: {field}: bad value {bad}: invalid")), "{error}");
+    }
 }
 
 #[test]
