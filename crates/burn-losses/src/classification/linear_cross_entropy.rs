@@ -91,8 +91,9 @@ pub struct LinearCrossEntropyOutput {
 /// ```
 ///
 /// It is [`CrossEntropyLoss`](super::CrossEntropyLoss) of the layer's output, to rounding, and needs no `[tokens, classes]`
-/// memory: forward and backward compute the logits block by block. Half precision is computed in `f32`, and a gradient is
-/// summed before it is rounded.
+/// memory. Forward and backward compute the logits block by block; in host memory, [`forward`](Self::forward) of what is tracked
+/// computes the gradient at once, a chunk of tokens after the other, and keeps it for the backward pass. So ask a loss that needs
+/// no gradient of a model's `valid()`. Half precision is computed in `f32`, and a gradient is summed before it is rounded.
 ///
 /// # When to take it
 ///
