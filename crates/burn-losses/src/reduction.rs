@@ -130,6 +130,12 @@ pub(crate) fn reduce<const D: usize>(
     }
 }
 
+/// What [`reduce`] multiplies the sum of losses with, `[1]`, that are already multiplied with their `weights`, `[losses]`.
+pub(crate) fn factor(reduction: Reduction, weights: Tensor<1>, batch: usize) -> Tensor<1> {
+    let one = Tensor::<1>::ones([1], (&weights.device(), weights.dtype()));
+    reduce(reduction, one, batch, Divisor::Weights(weights))
+}
+
 /// The same, of `count` losses that all count and whose sum is known, `[1]`.
 pub(crate) fn reduce_sum(reduction: Reduction, sum: Tensor<1>, count: usize, batch: usize) -> Tensor<1> {
     match reduction {

@@ -9,6 +9,7 @@ use burn_losses::classification::{
 };
 use burn_losses::heads::Streaming;
 use burn_losses::labels::LabelPolicy;
+use burn_losses_kernels::scores::{LogitLoss, logit_loss};
 use parity::{Backend, Exactness, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::{host, numbers};
@@ -125,6 +126,142 @@ fn it_is_the_cross_entropy_of_the_logits() {
             }
         }
         assert!(compared >= 48);
+    }
+}
+
+/// Many tokens, which are more than one chunk, of which every fifth is padding or none.
+struct Many {
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    labels: Tensor<1, Int>,
+}
+
+const MANY: usize = 400;
+
+impl Many {
+    fn new(backend: &Backend, biased: bool, transposed: bool, padded: bool) -> Self {
+        let label = |token: usize| if padded && token % 5 == 4 { IGNORED } else { (token * 29 % CLASSES) as i64 };
+        let labels: Vec<i64> = (0..MANY).map(label).collect();
+        let weight = tensor::<2>(backend, [CLASSES, DIM], 2);
+        // The same numbers, as a layer of Burn has them.
+        let weight = if transposed { weight.transpose().mul_scalar(1.0).transpose() } else { weight };
+        Self {
+            hidden: tensor::<2>(backend, [MANY, DIM], 1),
+            weight,
+            bias: biased.then(|| tensor::<1>(backend, [CLASSES], 3)),
+            labels: Tensor::from_data(labels.as_slice(), &backend.device),
+        }
+    }
+
+    /// The loss and the gradients of what is tracked, for a loss that is a part of a larger one.
+    fn step(self, loss: &LinearCrossEntropyLoss, reduction: Reduction, [of_hidden, of_layer]: [bool; 2]) -> Outcome {
+        let hidden = if of_hidden { self.hidden.require_grad() } else { self.hidden };
+        let weight = if of_layer { self.weight.require_grad() } else { self.weight };
+        let bias = self.bias.map(|bias| if of_layer { bias.require_grad() } else { bias });
+        let layer = OutputLayer::new(weight.clone(), bias.clone());
+        let loss = loss.forward(hidden.clone(), layer, self.labels, reduction);
+        let gradients = loss.clone().mul_scalar(0.75).backward();
+        let of_bias = bias.and_then(|bias| bias.grad(&gradients));
+        let numbers = |gradient: Option<Tensor<2>>| gradient.map_or_else(Vec::new, host);
+        let of_bias = of_bias.map_or_else(Vec::new, host);
+        [host(loss), numbers(hidden.grad(&gradients)), numbers(weight.grad(&gradients)), of_bias]
+    }
+}
+
+/// Gradients of the forward pass are those of a second look at the logits, for every setting.
+#[test]
+fn one_pass_says_what_two_say() {
+    let weights: Vec<f64> = (0..CLASSES).map(|class| 0.25 * (class % 5) as f64).collect();
+    for backend in backends().iter().filter(|backend| backend.is_double() && on_host(backend)) {
+        let mut compared = 0;
+        for number in 0..3 * 64 {
+            let is = |bit: usize| number >> bit & 1 == 1;
+            let reduction = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean][number / 64].clone();
+            let config = LinearCrossEntropyLossConfig::new()
+                .with_label_smoothing(if is(0) { 0.15 } else { 0.0 })
+                .with_class_weights(is(1).then(|| weights.clone().into()))
+                .with_soft_cap(is(2).then_some(1.5))
+                .with_z_loss(if is(3) { 0.01 } else { 0.0 })
+                .with_labels(policy());
+            let (biased, padded) = (is(4), is(5));
+            let run = |kept_bytes: usize, transposed: bool| {
+                let streaming = Streaming::new().with_kept_bytes(kept_bytes);
+                let loss = config.clone().with_streaming(streaming).init(&backend.device);
+                Many::new(backend, biased, transposed, padded).step(&loss, reduction.clone(), [true; 2])
+            };
+            let twice = run(0, false);
+            for transposed in [false, true] {
+                let once = run(32 << 20, transposed);
+                let what = format!("{number} {transposed} {reduction:?} on {}", backend.name);
+                for (once, twice) in once.iter().zip(&twice) {
+                    assert_eq!(once.is_empty(), twice.is_empty(), "{what}");
+                    assert_close(&what, once, twice, Tolerance::new(1e-12, 1e-12));
+                }
+                compared += 1;
+            }
+            if number % 16 == 0 {
+                assert_eq!(run(32 << 20, false), run(32 << 20, false), "{number}: not the same again");
+            }
+        }
+        assert_eq!(compared, 384);
+    }
+}
+
+/// What is not tracked has no gradient and changes no other; without any, the loss is the same.
+#[test]
+fn one_pass_computes_what_is_wanted() {
+    for backend in backends().iter().filter(|backend| on_host(backend)) {
+        let loss = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).with_labels(policy());
+        let loss = loss.init(&backend.device);
+        let run = |tracked: [bool; 2]| Many::new(backend, true, false, true).step(&loss, Reduction::Mean, tracked);
+        let [value, of_hidden, of_weight, of_bias] = run([true, true]);
+        let none = Vec::new();
+        assert_eq!(run([true, false]), [value.clone(), of_hidden, none.clone(), none.clone()]);
+        assert_eq!(run([false, true]), [value.clone(), none, of_weight, of_bias]);
+        let Many { hidden, weight, bias, labels } = Many::new(backend, true, false, true);
+        let untracked = loss.forward(hidden, OutputLayer::new(weight, bias), labels, Reduction::Mean);
+        assert_close(&backend.name, &host(untracked), &value, tolerance(backend));
+    }
+}
+
+/// A padded token is not looked at.
+#[test]
+fn one_pass_reads_no_padding() {
+    for backend in backends().iter().filter(|backend| on_host(backend)) {
+        let loss = LinearCrossEntropyLossConfig::new().with_z_loss(0.1).with_labels(policy()).init(&backend.device);
+        let run = |padding: f64| {
+            let many = Many::new(backend, false, false, true);
+            let is_padding = many.labels.clone().equal_scalar(IGNORED).unsqueeze_dim::<2>(1).expand([MANY, DIM]);
+            let many = Many { hidden: many.hidden.clone().mask_fill(is_padding, padding).detach(), ..many };
+            many.step(&loss, Reduction::Mean, [true; 2])
+        };
+        let nothing = run(0.0);
+        assert_eq!(run(f64::NAN), nothing);
+        assert_finite(&backend.name, &nothing[2]);
+    }
+}
+
+/// The way is taken where it is meant to be, and not where its chunks would be too small.
+#[test]
+fn one_pass_is_taken_on_host_memory() {
+    for backend in backends() {
+        let taken = |kept_bytes: usize| {
+            let Many { hidden, weight, labels, .. } = Many::new(&backend, false, false, false);
+            let ones = || Tensor::<1>::ones([MANY], (&backend.device, backend.dtype));
+            let loss = LogitLoss {
+                bias: None,
+                cap: None,
+                weights: None,
+                of_target: ones(),
+                of_all: ones().mul_scalar(0.0),
+                of_square: ones().mul_scalar(0.0),
+                streaming: Streaming::new().with_kept_bytes(kept_bytes),
+            };
+            logit_loss(hidden, weight, labels, loss).is_some()
+        };
+        assert_eq!(taken(32 << 20), on_host(&backend), "on {}", backend.name);
+        assert!(!taken(0), "on {}", backend.name);
     }
 }
 

@@ -8,6 +8,8 @@ use burn::tensor::{Element, Shape, TensorData};
 use bytemuck::Pod;
 use half::{bf16, f16};
 
+use super::Matrix;
+
 /// A type keys are stored in, and how it becomes and comes from the working precision.
 pub(crate) trait Key<T>: Element + Pod {
     fn widen(self) -> T;
@@ -60,25 +62,26 @@ impl<E: Copy> Strided<'_, E> {
         }
     }
 
-    /// Rows from `start` on, of `columns` numbers each.
+    /// Rows from `start` on, of `columns` numbers each, to where rows are `stride` apart.
     #[inline(always)]
-    pub(crate) fn copy_rows<T>(&self, start: usize, columns: usize, into: &mut [T])
+    pub(crate) fn copy_rows<T>(&self, start: usize, columns: usize, into: &mut [T], stride: usize)
     where
         E: Key<T>,
     {
         /// Of a square that fits the first-level cache on both sides.
         const SIDE: usize = 16;
         if self.row_stride != 1 || self.column_stride == 1 {
-            into.chunks_exact_mut(columns).enumerate().for_each(|(row, into)| self.copy_row(start + row, into));
+            let rows = into.chunks_exact_mut(stride).enumerate();
+            rows.for_each(|(row, into)| self.copy_row(start + row, &mut into[..columns]));
             return;
         }
         // Columns lie there one after the other, each in one piece.
-        for (rows, into) in (start..).step_by(SIDE).zip(into.chunks_mut(SIDE * columns)) {
-            let side = into.len() / columns;
+        for (rows, into) in (start..).step_by(SIDE).zip(into.chunks_mut(SIDE * stride)) {
+            let side = into.len() / stride;
             for column in 0..columns {
                 let from = (self.offset + rows as isize + column as isize * self.column_stride) as usize;
                 for (row, &number) in self.numbers[from..from + side].iter().enumerate() {
-                    into[row * columns + column] = number.widen();
+                    into[row * stride + column] = number.widen();
                 }
             }
         }
@@ -120,6 +123,24 @@ impl<E: Copy> Strided<'_, E> {
 }
 
 impl<'a, E: Copy> Strided<'a, E> {
+    /// The same, copied if rows or columns do not lie one after the other in memory, but backwards or in one place.
+    pub(crate) fn onward(self, rows: usize, columns: usize) -> Self
+    where
+        E: Key<E>,
+    {
+        if self.row_stride > 0 && self.column_stride > 0 {
+            return self;
+        }
+        let numbers = Cow::Owned(self.rows(rows, columns));
+        Self { numbers, offset: 0, row_stride: columns as isize, column_stride: 1 }
+    }
+
+    /// Some rows of `columns` numbers each, where they lie, which is [`onward`](Self::onward).
+    pub(crate) fn matrix(&self, start: usize, rows: usize, columns: usize) -> Matrix<'_, E> {
+        let first = self.offset + start as isize * self.row_stride;
+        Matrix::strided(&self.numbers, first, [rows, columns], (self.row_stride, self.column_stride))
+    }
+
     /// The numbers of `rows` rows one after the other: as they lie there, or copied where they lie otherwise.
     pub(crate) fn whole(self, rows: usize, columns: usize) -> Cow<'a, [E]>
     where

@@ -19,11 +19,31 @@ impl<'a, T> Matrix<'a, T> {
         Self { numbers, rows, columns, row_stride: columns as isize, column_stride: 1 }
     }
 
+    /// `rows` rows of `columns` numbers, `stride` apart, from the start of `numbers`.
+    pub(crate) fn apart(numbers: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(columns <= stride && rows * stride <= numbers.len(), "the rows lie inside their slice");
+        Self { numbers, rows, columns, row_stride: stride as isize, column_stride: 1 }
+    }
+
     /// `columns` columns from `start` on, of rows of `all` numbers without gaps.
     pub(crate) fn some_columns(numbers: &'a [T], all: usize, (start, columns): (usize, usize)) -> Self {
         assert!(start + columns <= all, "the columns lie inside their rows");
         let rows = numbers.len() / all;
         Self { numbers: &numbers[start..], rows, columns, row_stride: all as isize, column_stride: 1 }
+    }
+
+    /// `rows` rows of `columns` numbers that lie as `strides` of rows and columns say, the first at `start`.
+    pub(super) fn strided(
+        numbers: &'a [T],
+        start: isize,
+        [rows, columns]: [usize; 2],
+        (row_stride, column_stride): (isize, isize),
+    ) -> Self {
+        assert!(row_stride > 0 && column_stride > 0 && start >= 0, "the numbers lie onward");
+        let reach = |length: usize, stride: isize| length.saturating_sub(1) * stride as usize;
+        let last = start as usize + reach(rows, row_stride) + reach(columns, column_stride);
+        assert!(last < numbers.len(), "the rows lie inside their slice");
+        Self { numbers: &numbers[start as usize..], rows, columns, row_stride, column_stride }
     }
 
     pub(crate) fn transposed(self) -> Self {

@@ -13,6 +13,7 @@
 //! | `cpu/` | the walk over the memory of Flex and NdArray |
 //! | `cube.rs` | kernels for the steps of a block on GPUs |
 //! | `autodiff.rs` | the gradient |
+//! | `logit_loss.rs` | [`logit_loss`], which is known beforehand and has its gradient in the forward pass |
 
 mod autodiff;
 mod backend;
@@ -22,6 +23,7 @@ mod blocks;
 pub(crate) mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod logit_loss;
 mod reference;
 
 use burn::backend::{Dispatch, DispatchDevice};
@@ -31,12 +33,15 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 use crate::math::{NOTHING, cast_to, comparable, signed, unit_rows, widen};
 use backend::{Batch, Exclusion, Plan, ScoreOps, Term};
 
+pub use logit_loss::{LogitLoss, logit_loss};
+
 /// How the operation trades memory for time. It changes no result.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub struct Streaming {
     /// The scores are kept for the backward pass if they need no more than this many bytes; else they are computed a
     /// second time, which costs a third more arithmetic. 0 keeps none. The default holds a step below 64 MiB beyond its
-    /// gradients on a CPU. Only [`Terms::Exp`] of keys with one center are kept.
+    /// gradients on a CPU. Only [`Terms::Exp`] of keys with one center are kept. Of a [`logit_loss`] it is what all that is beyond
+    /// the gradients may take, in chunks of queries.
     #[config(default = "32 << 20")]
     pub kept_bytes: usize,
     /// How many keys are compared at once; `None` chooses for the backend.

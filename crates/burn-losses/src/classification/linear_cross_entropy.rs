@@ -3,12 +3,12 @@ use burn::module::Module;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, comparable, soft_cap, softplus};
-use burn_losses_kernels::scores::Streaming;
+use burn_losses_kernels::scores::{LogitLoss, Streaming, logit_loss};
 
 use super::class_weights::{ClassWeight, ClassWeights};
 use super::output_layer::{Figures, OutputLayer, Part};
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
-use crate::reduction::{Divisor, reduce, zero_of};
+use crate::reduction::{Divisor, factor, reduce, zero_of};
 use crate::shape::check_shape;
 
 const NAME: &str = "LinearCrossEntropyLoss";
@@ -91,8 +91,9 @@ pub struct LinearCrossEntropyOutput {
 /// ```
 ///
 /// It is [`CrossEntropyLoss`](super::CrossEntropyLoss) of the layer's output, to rounding, and needs no `[tokens, classes]`
-/// memory: forward and backward compute the logits block by block. Half precision is computed in `f32`, and a gradient is
-/// summed before it is rounded.
+/// memory. Forward and backward compute the logits block by block; in host memory, [`forward`](Self::forward) of what is tracked
+/// computes the gradient at once, a chunk of tokens after the other, and keeps it for the backward pass. So ask a loss that needs
+/// no gradient of a model's `valid()`. Half precision is computed in `f32`, and a gradient is summed before it is rounded.
 ///
 /// # When to take it
 ///
@@ -173,6 +174,9 @@ impl LinearCrossEntropyLoss {
             let parts = tokens.layer.parts.iter().filter(|part| part.classes() > 0);
             return parts.map(zero).fold(tokens.hidden.clone().sum(), |sum, zero| sum + zero);
         }
+        if let Some(loss) = self.in_one_pass(&tokens, &weights, reduction.clone()) {
+            return cast_to(loss, dtype);
+        }
         let losses = self.output(tokens, weights.clone()).losses;
         cast_to(reduce(reduction, losses, batch, Divisor::Weights(weights)), dtype)
     }
@@ -210,9 +214,29 @@ impl LinearCrossEntropyLoss {
         self.output(tokens, weights)
     }
 
+    /// The reduced loss where what every token counts in it is known before its logits are: then the gradient can be computed
+    /// while they are there.
+    fn in_one_pass(&self, tokens: &Tokens, weights: &Tensor<1>, reduction: Reduction) -> Option<Tensor<1>> {
+        let [part] = &tokens.layer.parts[..] else { return None };
+        let (smoothing, classes) = (self.label_smoothing, part.classes());
+        let factor = factor(reduction, weights.clone(), tokens.batch).expand(weights.dims());
+        let counted = factor.clone().mask_fill(tokens.labels.valid.clone().bool_not(), 0.0);
+        let loss = LogitLoss {
+            bias: part.bias.clone(),
+            cap: self.soft_cap,
+            weights: (smoothing > 0.0).then(|| self.of_classes(classes, weights)),
+            of_target: weights.clone().mul_scalar(1.0 - smoothing) * factor,
+            of_all: counted.clone().mul_scalar(smoothing / classes.max(1) as f64),
+            of_square: counted.mul_scalar(self.z_loss),
+            streaming: self.streaming,
+        };
+        logit_loss(tokens.hidden.clone(), part.weight.clone(), tokens.labels.index_or_none(), loss)
+    }
+
     fn output(&self, tokens: Tokens, weights: Tensor<1>) -> LinearCrossEntropyOutput {
         let (smoothing, classes) = (self.label_smoothing, tokens.layer.classes());
-        let Tokens { hidden, layer, labels, .. } = tokens;
+        let hidden = tokens.silenced();
+        let Tokens { layer, labels, .. } = tokens;
         if hidden.dims()[0] == 0 {
             let losses = cast_to(hidden.reshape([0]), weights.dtype());
             let SafeLabels { index: predictions, valid: correct } = labels;
@@ -299,7 +323,7 @@ impl LinearCrossEntropyLoss {
 
 /// Hidden states in rows, with their labels and the layer they go through.
 struct Tokens {
-    /// `[tokens, dim]`, 0 in rows without a class.
+    /// `[tokens, dim]`.
     hidden: Tensor<2>,
     layer: OutputLayer,
     /// `[tokens]`.
@@ -326,11 +350,14 @@ impl Tokens {
         let tokens = shape[..L].iter().product();
         let labels = checked.check(labels.reshape([tokens]), classes);
         let (batch, dtype) = (shape[0], hidden.dtype());
-        let hidden = hidden.reshape([tokens, dim]);
-        // Elementwise operations on nothing are not for every backend.
-        let hidden = if tokens == 0 { hidden } else { silence(hidden, labels.valid.clone()) };
+        Self { hidden: hidden.reshape([tokens, dim]), layer, labels, batch, dtype }
+    }
 
-        Self { hidden, layer, labels, batch, dtype }
+    /// The hidden states, 0 in rows without a class.
+    fn silenced(&self) -> Tensor<2> {
+        // Elementwise operations on nothing are not for every backend.
+        let is_empty = self.hidden.dims()[0] == 0;
+        if is_empty { self.hidden.clone() } else { silence(self.hidden.clone(), self.labels.valid.clone()) }
     }
 }
 

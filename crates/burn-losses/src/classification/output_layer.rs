@@ -26,7 +26,7 @@ pub(super) struct Part {
     /// A row per class, `[classes, dim]`.
     pub(super) weight: Tensor<2>,
     /// `[classes]`.
-    bias: Option<Tensor<1>>,
+    pub(super) bias: Option<Tensor<1>>,
 }
 
 impl OutputLayer {

@@ -5,13 +5,15 @@
 //! thread walks a range of the keys of its own; what they know of the queries is added at the end, in the order of the
 //! keys, so a result depends on the number of threads but not on their speed.
 //!
-//! A key can have several centers (`centers.rs`), and what is added up can be other terms (`terms.rs`).
+//! A key can have several centers (`centers.rs`), and what is added up can be other terms (`terms.rs`). A loss that is known
+//! beforehand is walked in chunks of queries (`chunks.rs`).
 //!
 //! Scores lie with the queries along the rows, `[block, queries]`: the running maxima and sums of neighbouring queries
 //! are neighbours, and no loop has to add along a vector.
 
 mod block;
 mod centers;
+pub(super) mod chunks;
 mod memory;
 mod terms;
 
