@@ -349,6 +349,12 @@ pub struct SettingFlags {
     /// Weight decay of convolution and linear weights
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
+    /// Batches of one step, whose gradients are averaged [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
+    /// Shorten the gradient of all parameters together to this length where it is longer
+    #[arg(long, value_name = "NORM")]
+    pub clip_norm: Option<f64>,
     /// Seed of the drawn faces, the weights, the order and the augmentation
     #[arg(long)]
     pub seed: Option<u64>,
@@ -461,6 +467,8 @@ impl SettingFlags {
             milestones => config.schedule_settings.milestones,
             gamma => config.schedule_settings.gamma,
             weight_decay => config.weight_decay,
+            accumulate => config.optimization.accumulate,
+            clip_norm => config.optimization.clip_norm,
             seed => config.seed,
             pair_seed => config.pair_seed,
             backend => config.backend,

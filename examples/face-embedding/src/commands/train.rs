@@ -47,8 +47,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
 
     let People { train, test, found } = People::load(&config)?;
     config.fit_to(train.faces.len())?;
-    let (epochs, batch_size) = config.length();
-    if let Some(problem) = too_short(epochs * (train.faces.len() / batch_size)) {
+    if let Some(problem) = too_short(config.steps(train.faces.len())) {
         ensure!(!flags.require_better, "{problem}");
         say!("warning: {problem}");
     }

@@ -16,6 +16,7 @@ use super::augmentation::Augmentation;
 use super::backend::BackendKind;
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
+use super::optimization::Optimization;
 use super::range::within;
 use super::schedule::ScheduleSettings;
 
@@ -92,6 +93,9 @@ pub struct TrainConfig {
     pub schedule_settings: ScheduleSettings,
     /// Weight decay of the convolution and linear weights; in `[0, 1]`.
     pub weight_decay: f64,
+    /// What becomes of the gradients.
+    #[serde(flatten)]
+    pub optimization: Optimization,
     /// Seed of the drawn faces, the weights, the order and the augmentation; in `[0, 2^53]`.
     pub seed: u64,
     /// Seed of what is measured: who is held back, which pairs are asked and who is searched for; in `[0, 2^53]`.
@@ -125,6 +129,7 @@ impl Default for TrainConfig {
             warmup_share: 0.1,
             schedule_settings: ScheduleSettings::default(),
             weight_decay: 5e-4,
+            optimization: Optimization::default(),
             seed: 42,
             pair_seed: 42,
             backend: BackendKind::Flex,
@@ -209,6 +214,7 @@ impl TrainConfig {
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        self.optimization.check()?;
         // Other JSON readers keep whole numbers only up to here.
         within("seed", self.seed, 0..=1 << 53)?;
         within("pair_seed", self.pair_seed, 0..=1 << 53)?;
@@ -258,7 +264,7 @@ impl TrainConfig {
         if pictures < batch_size {
             bail!("batch_size: must be at most the number of training pictures, {pictures}, got {batch_size}");
         }
-        let by_steps = FEWEST_STEPS.div_ceil(pictures / batch_size);
+        let by_steps = FEWEST_STEPS.div_ceil(self.optimization.steps(pictures / batch_size));
         self.epochs.get_or_insert(by_steps.clamp(FEWEST_EPOCHS, MOST_EPOCHS));
         Ok(())
     }
@@ -270,6 +276,16 @@ impl TrainConfig {
     /// If the settings are not [fit](Self::fit_to) to the pictures.
     pub fn length(&self) -> (usize, usize) {
         (self.epochs.expect("epochs are fit to the pictures"), self.batch_size.expect("so is the batch"))
+    }
+
+    /// Steps of the optimizer in the whole run over so many pictures.
+    ///
+    /// # Panics
+    ///
+    /// As [`length`](Self::length).
+    pub fn steps(&self, pictures: usize) -> usize {
+        let (epochs, batch_size) = self.length();
+        epochs * self.optimization.steps(pictures / batch_size)
     }
 
     /// All settings, as `config.json` holds them.
@@ -351,6 +367,10 @@ mod tests {
         assert_eq!(of(4000), (14, 64));
         assert_eq!(of(100_000), (14, 64));
         assert_eq!(of(3), (850, 2));
+        // 62 batches are 8 steps of 8 batches or fewer.
+        let optimization = Optimization { accumulate: 8, ..Optimization::default() };
+        let slow = TrainConfig { optimization, ..TrainConfig::default() };
+        assert_eq!(fit(slow, 4000).expect("enough pictures"), (107, 64));
         let given = TrainConfig { epochs: Some(2), batch_size: Some(20), ..TrainConfig::default() };
         assert_eq!(fit(given.clone(), 100).expect("enough pictures"), (2, 20));
         let error = fit(given, 19).expect_err("fewer than a batch");

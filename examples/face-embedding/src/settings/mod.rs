@@ -7,6 +7,7 @@ pub mod backend;
 pub mod config;
 pub mod loss;
 pub mod network;
+pub mod optimization;
 pub mod schedule;
 
 mod range;

@@ -1,5 +1,7 @@
 //! Burn's training loop with our data, schedule, figures and files.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow, bail};
 use burn::module::{Module, ParamGroup, ParamGroupError};
 use burn::optim::decay::WeightDecayConfig;
@@ -10,7 +12,7 @@ use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
-use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{Dropout, TrainBatches, no_batches};
@@ -21,6 +23,7 @@ use super::manifest::Manifest;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
 use super::schedule::Schedule;
+use super::training_loop::TrainingLoop;
 use crate::data::face_set::FaceSet;
 use crate::model::face_model::FaceModel;
 use crate::model::trunk::{Trunk, TrunkConfig};
@@ -55,7 +58,8 @@ pub fn fit(
     }
 
     let (epochs, batch_size) = config.length();
-    let steps_per_epoch = faces.faces.len() / batch_size;
+    let steps = config.steps(faces.faces.len());
+    let batches_per_epoch = faces.faces.len() / batch_size;
     let augmentation = config.augmentation.clone();
     let features = TrunkConfig::of(&config.network).features();
     let dropout = Dropout { share: config.dropout, features: features.unwrap_or_default() };
@@ -64,12 +68,16 @@ pub fn fit(
     let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
-    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, batch_size, plateau);
+    let renderer = LineRenderer::new(table, interrupter.clone(), batches_per_epoch, batch_size, plateau);
 
     let [model_part, optimizer_part, schedule_part] = PartCheckpointer::all(&run.checkpoints_path(), manifest)?;
     let mut training = SupervisedTraining::new(run.path(), batches, no_batches(&training_device))
         .num_epochs(epochs)
         .with_interrupter(interrupter)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(TrainingLoop {
+            device: training_device,
+            optimization: config.optimization.clone(),
+        })))
         .renderer(Box::new(renderer))
         // Burn's default writes one file per metric and epoch, and a log for the whole process.
         .with_metric_logger(InMemoryMetricLogger::new())
@@ -86,7 +94,7 @@ pub fn fit(
         training = training.checkpoint(epochs_done);
     }
 
-    let schedule = learning_rates(config, epochs * steps_per_epoch)?;
+    let schedule = learning_rates(config, steps)?;
     let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
     if let Some(error) = result.error {
         bail!("training stopped: {error}");

@@ -1,6 +1,8 @@
 //! The training: Burn's loop with our batches, schedule, figures and files.
 //!
-//! - [`fit`](mod@fit): the loop; [`initial`]: the trunk it begins with, if that is not random.
+//! - [`fit`](mod@fit): what is trained, and by what; `training_loop`: epochs, batches and steps; [`gradients`]: what becomes of
+//!   the gradients before a step.
+//! - [`initial`]: the trunk it begins with, if that is not random.
 //! - [`batches`], [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
 //! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch.
 //! - [`run_directory`]: the files of a run and where they lie; [`checkpoints`] and the [`manifest`] that tells whether
@@ -11,10 +13,13 @@ pub mod checkpoints;
 pub mod epoch_table;
 pub mod figures;
 pub mod fit;
+pub mod gradients;
 pub mod initial;
 pub mod manifest;
 pub mod renderer;
 pub mod run_directory;
 pub mod schedule;
+
+mod training_loop;
 
 pub(crate) mod files;

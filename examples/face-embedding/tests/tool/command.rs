@@ -160,3 +160,23 @@ fn a_reader_that_goes_away_does_not_stop_a_training() {
     assert!(child.wait().expect("it ends").success());
     assert!(output.join("metrics.json").is_file());
 }
+
+/// By hand: three batches are two steps, so there are four in all, and the rate of step k is 0.1 (1 - k / 4).
+#[test]
+fn rates_follow_the_steps_of_the_optimizer_and_long_gradients_are_shortened() {
+    let folder = fresh("accumulate");
+    let rows = |name: &str, flags: &str| {
+        let output = folder.join(name);
+        let schedule = "--schedule polynomial --power 1 --warmup-share 0 --lr 0.1 --accumulate 2";
+        run(&format!("train {TINY} {schedule} {flags} --output {}", output.display())).expect("a tiny run works");
+        epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch")
+    };
+    let whole = rows("whole", "");
+    for (row, rate) in whole.iter().zip([0.075, 0.025]) {
+        assert!((row.learning_rate - rate).abs() < 1e-9, "{row:?}");
+    }
+    let shortened = rows("shortened", "--clip-norm 1e-6");
+    // Both rows were made of nearly the first weights, which have been seen by one of two steps of the other run.
+    assert!((shortened[0].loss - shortened[1].loss).abs() < (whole[0].loss - whole[1].loss).abs(), "{shortened:?}");
+    assert_ne!(shortened[1].loss, whole[1].loss);
+}

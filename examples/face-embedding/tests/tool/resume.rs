@@ -29,7 +29,8 @@ fn a_killed_run_ends_as_one_that_was_not() {
     let output = fresh("killed").join("run");
     let path = output.display();
     // Different rates, so that a lost group would show.
-    let learning = "--lr 0.05 --head-lr 0.2 --dropout 0.3 --schedule polynomial --power 1.5";
+    let learning = "--lr 0.05 --head-lr 0.2 --dropout 0.3 --schedule polynomial --power 1.5 \
+                    --accumulate 2 --clip-norm 2";
     run(&format!("train {TINY} --epochs 3 {learning} --output {path}")).expect("a tiny run works");
     let (whole_rows, whole) = (rows(&output), metrics(&output.join("metrics.json")));
 

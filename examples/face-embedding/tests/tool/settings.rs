@@ -29,6 +29,8 @@ fn bad_settings_are_refused() {
         ("--power 1", "power: the schedule cosine has no such setting (got 1)"),
         ("--schedule polynomial --gamma 0.5", "gamma: the schedule polynomial has no such setting (got 0.5)"),
         ("--schedule milestones --milestones 0.7,0.5", "milestones: must be in rising order, got [0.7, 0.5]"),
+        ("--accumulate 0", "accumulate: must be in [1, 65536], got 0"),
+        ("--clip-norm 0", "clip_norm: must be in [0.000001, 1000000], got 0"),
         ("--dropout 0.95", "dropout: must be in [0, 0.9], got 0.95"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
