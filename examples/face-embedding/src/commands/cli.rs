@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::protocols::lfw::Thresholding;
 use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
+use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
@@ -355,6 +356,15 @@ pub struct SettingFlags {
     /// Shorten the gradient of all parameters together to this length where it is longer
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
+    /// Measure on the test people after every N epochs and after the last [default: 0, after the training only]
+    #[arg(long, value_name = "N")]
+    pub validate_every: Option<usize>,
+    /// Which epoch's trunk the run ends with; best needs --validate-every
+    #[arg(long)]
+    pub keep: Option<Keep>,
+    /// Save a checkpoint after every N steps, beside those at the end of an epoch
+    #[arg(long, value_name = "N")]
+    pub checkpoint_steps: Option<usize>,
     /// Seed of the drawn faces, the weights, the order and the augmentation
     #[arg(long)]
     pub seed: Option<u64>,
@@ -393,8 +403,9 @@ impl TrainFlags {
         let config = config.resolve()?;
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
-                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
-                 --data, --val-data and --landmarks where the same pictures lie now"
+                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, \
+                 --validate-every, --keep or --checkpoint-steps, and the --data, --val-data and --landmarks where the \
+                 same pictures lie now"
             );
         }
         Ok(config)
@@ -469,6 +480,9 @@ impl SettingFlags {
             weight_decay => config.weight_decay,
             accumulate => config.optimization.accumulate,
             clip_norm => config.optimization.clip_norm,
+            validate_every => config.checkpointing.validate_every,
+            keep => config.checkpointing.keep,
+            checkpoint_steps => config.checkpointing.checkpoint_steps,
             seed => config.seed,
             pair_seed => config.pair_seed,
             backend => config.backend,

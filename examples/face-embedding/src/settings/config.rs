@@ -14,6 +14,7 @@ use serde_json::error::Category;
 
 use super::augmentation::Augmentation;
 use super::backend::BackendKind;
+use super::checkpointing::Checkpointing;
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
@@ -35,8 +36,8 @@ const FEWEST_STEPS: usize = 850;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
-/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
-/// with those that it was begun with.
+/// What a resumed run may change, beside [what is measured and kept](Checkpointing): how far it goes, what computes, and where its
+/// pictures lie now, which are compared with those that it was begun with.
 const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
 /// The settings of a training run; those that a file does not have are their defaults.
@@ -96,6 +97,9 @@ pub struct TrainConfig {
     /// What becomes of the gradients.
     #[serde(flatten)]
     pub optimization: Optimization,
+    /// What is measured and kept on the way.
+    #[serde(flatten)]
+    pub checkpointing: Checkpointing,
     /// Seed of the drawn faces, the weights, the order and the augmentation; in `[0, 2^53]`.
     pub seed: u64,
     /// Seed of what is measured: who is held back, which pairs are asked and who is searched for; in `[0, 2^53]`.
@@ -130,6 +134,7 @@ impl Default for TrainConfig {
             schedule_settings: ScheduleSettings::default(),
             weight_decay: 5e-4,
             optimization: Optimization::default(),
+            checkpointing: Checkpointing::default(),
             seed: 42,
             pair_seed: 42,
             backend: BackendKind::Flex,
@@ -215,6 +220,7 @@ impl TrainConfig {
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
         self.optimization.check()?;
+        self.checkpointing.check()?;
         // Other JSON readers keep whole numbers only up to here.
         within("seed", self.seed, 0..=1 << 53)?;
         within("pair_seed", self.pair_seed, 0..=1 << 53)?;
@@ -305,7 +311,8 @@ impl TrainConfig {
     pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
         let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
         let differs = |(name, value): (&String, &Value)| {
-            let is_fixed = !FREE_TO_RESUME.contains(&name.as_str()) && other[name] != *value;
+            let is_free = FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).any(|free| free == name);
+            let is_fixed = !is_free && other[name] != *value;
             is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
         };
         Ok(one.as_object().into_iter().flatten().find_map(differs))

@@ -4,6 +4,7 @@
 
 pub mod augmentation;
 pub mod backend;
+pub mod checkpointing;
 pub mod config;
 pub mod loss;
 pub mod network;

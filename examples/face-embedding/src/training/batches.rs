@@ -8,6 +8,7 @@ use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::sampling::{BatchPlan, SampledLoader};
 
+use super::place::Place;
 use crate::data::augment::Change;
 use crate::data::dropout::append_factors;
 use crate::data::face_set::{Face, FaceSet};
@@ -25,8 +26,8 @@ pub struct TrainBatches {
     pub seed: u64,
     /// Epochs of the whole run.
     pub epochs: usize,
-    /// Epochs that are done already.
-    pub epochs_done: usize,
+    /// Where the run goes on.
+    pub begin: Place,
     /// How pictures are changed.
     pub augmentation: Augmentation,
     /// Which of their features are dropped.
@@ -43,16 +44,16 @@ pub struct Dropout {
 }
 
 impl TrainBatches {
-    /// The shuffled, changed batches of the epochs that are left; a short last batch is dropped.
+    /// The shuffled, changed batches that are left; a short last batch of an epoch is dropped.
     ///
-    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
-    /// what the fifth epoch of an uninterrupted run sees.
+    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes in epoch 5 sees
+    /// what an uninterrupted run sees of it from there on.
     pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
-        let Self { batch_size, seed, epochs, epochs_done, augmentation, dropout } = self;
-        let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
+        let Self { batch_size, seed, epochs, begin, augmentation, dropout } = self;
+        let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed, begin };
         let to_tensors = ToTensors { size: faces.size, pictures: faces.faces.len(), seed, dropout };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
-        Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
+        Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device))
     }
 }
 
@@ -62,6 +63,7 @@ struct ShuffledEpochs {
     batch_size: usize,
     epochs: usize,
     seed: u64,
+    begin: Place,
 }
 
 impl BatchPlan for ShuffledEpochs {
@@ -69,7 +71,9 @@ impl BatchPlan for ShuffledEpochs {
         let mut order: Vec<usize> = (0..self.pictures).collect();
         order.sort_by_cached_key(|&picture| random(&[self.seed, from_one(epoch) as u64, picture as u64]));
         let sample = |picture: &usize| epoch * self.pictures + picture;
-        order.chunks_exact(self.batch_size).map(|batch| batch.iter().map(sample).collect()).collect()
+        let done = if epoch == self.begin.epochs { self.begin.batches } else { 0 };
+        let batches = order.chunks_exact(self.batch_size).skip(done);
+        batches.map(|batch| batch.iter().map(sample).collect()).collect()
     }
 
     fn samples(&self) -> usize {
@@ -173,13 +177,17 @@ mod tests {
     }
 
     fn batches(epochs_done: usize) -> Arc<dyn DataLoader<FaceBatch>> {
+        batches_after(Place::end_of(epochs_done))
+    }
+
+    fn batches_after(begin: Place) -> Arc<dyn DataLoader<FaceBatch>> {
         let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
         let faces = (0..7).map(|person| Face { person, pixels: pixels.clone(), file: None });
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
         let augmentation = Augmentation::default().resolve(true).expect("defaults are in range");
         let dropout = Dropout { share: 0.5, features: 40 };
-        let batches = TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done, augmentation, dropout };
+        let batches = TrainBatches { batch_size: 3, seed: 1, epochs: 2, begin, augmentation, dropout };
         batches.of(faces, &Device::flex())
     }
 
@@ -198,6 +206,9 @@ mod tests {
         let second = labels_of_epoch(&*whole.to_device(&Device::flex()));
         assert_ne!(first, second);
         assert_eq!(labels_of_epoch(&*batches(1)), second);
+        let within = batches_after(Place { epochs: 0, batches: 1 });
+        assert_eq!(labels_of_epoch(&*within), first[1..]);
+        assert_eq!(labels_of_epoch(&*within), second);
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn bad_settings_are_refused() {
         ("--schedule milestones --milestones 0.7,0.5", "milestones: must be in rising order, got [0.7, 0.5]"),
         ("--accumulate 0", "accumulate: must be in [1, 65536], got 0"),
         ("--clip-norm 0", "clip_norm: must be in [0.000001, 1000000], got 0"),
+        ("--validate-every 100001", "validate_every: must be in [0, 100000], got 100001"),
+        ("--checkpoint-steps 0", "checkpoint_steps: must be in [1, 1000000000], got 0"),
         ("--dropout 0.95", "dropout: must be in [0, 0.9], got 0.95"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
