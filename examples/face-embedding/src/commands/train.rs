@@ -1,6 +1,6 @@
 //! `train`: trains a new model or continues one, and measures it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -56,7 +56,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     }
     let protocol = Protocol::new(&test, config.pair_seed)
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
-    let protocol = Rc::new(protocol);
+    let protocol = Arc::new(protocol);
     let mut manifest = run.begin(&config, &train, &test, checkpoint)?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.

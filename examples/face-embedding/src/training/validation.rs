@@ -22,4 +22,4 @@ impl Validation {
 }
 
 /// Measures a trunk; whoever calls for a training brings it, since this layer knows no protocol.
-pub type Validate = Box<dyn Fn(&Trunk) -> Result<Validation>>;
+pub type Validate = Box<dyn Fn(&Trunk) -> Result<Validation> + Send + Sync>;
