@@ -275,6 +275,9 @@ pub struct SettingFlags {
     /// Margin: radians or a cosine, as the head has it
     #[arg(long)]
     pub margin: Option<f64>,
+    /// Share of the steps in which the margin rises from 0 to its value [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub margin_warmup_share: Option<f64>,
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
@@ -453,6 +456,7 @@ impl SettingFlags {
             init => config.init,
             loss => config.loss,
             margin => config.loss_settings.margin,
+            margin_warmup_share => config.loss_settings.margin_warmup_share,
             scale => config.loss_settings.scale,
             angle_factor => config.loss_settings.angle_factor,
             cosine_margin => config.loss_settings.cosine_margin,

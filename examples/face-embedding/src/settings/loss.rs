@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn_losses::diagnostics::Plateau;
 use burn_losses::heads::{AnyHeadConfig, HeadKind};
 use clap::ValueEnum;
@@ -94,6 +94,9 @@ impl TryFrom<String> for LossKind {
 pub struct LossSettings {
     /// Margin: an angle in radians or a cosine, as the head has it; in `[0, 1.5]`.
     pub margin: Option<f64>,
+    /// Share of all steps in which the margin rises from 0 to its value; in `[0, 1]`. None: it has its value from the first
+    /// step on.
+    pub margin_warmup_share: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
     /// Factor on the own angle (combinedmargin only); in `[0.5, 4]`.
@@ -173,8 +176,16 @@ impl LossSettings {
                 bail!("{name}: the loss {loss} has no such setting (got {value}); leave it out")
             }
         };
+        if let Some(share) = self.margin_warmup_share {
+            within("margin_warmup_share", share, 0.0..=1.0)?;
+            ensure!(
+                defaults.margin.is_some(),
+                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {share}); leave it out"
+            );
+        }
         Ok(Self {
             margin: pick("margin", self.margin, defaults.margin, 0.0..=1.5)?,
+            margin_warmup_share: self.margin_warmup_share,
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
             angle_factor: pick("angle_factor", self.angle_factor, defaults.angle_factor, 0.5..=4.0)?,
             cosine_margin: pick("cosine_margin", self.cosine_margin, defaults.cosine_margin, 0.0..=1.5)?,
@@ -197,6 +208,7 @@ impl std::fmt::Display for LossSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named = [
             ("margin", self.margin),
+            ("margin warmup share", self.margin_warmup_share),
             ("scale", self.scale),
             ("angle factor", self.angle_factor),
             ("cosine margin", self.cosine_margin),

@@ -147,6 +147,7 @@ impl Batcher<Sample, FaceBatch> for ToTensors {
             pictures: pictures(samples.iter().map(|sample| (&sample.face, sample.change)), self.size, device),
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
             factors: self.factors(&samples, device),
+            margin_share: 1.0,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files;
 
 /// The columns, in the order of the fields of [`EpochRow`].
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "epoch",
     "loss",
     "learning_rate",
@@ -23,6 +23,7 @@ const COLUMNS: [&str; 13] = [
     "direction_variance",
     "bad_labels",
     "seconds",
+    "margin",
     "validation_auc",
     "validation_eer",
 ];
@@ -55,6 +56,9 @@ pub struct EpochRow {
     pub bad_labels: f64,
     /// How long the epoch took, without what was measured after it.
     pub seconds: f64,
+    /// Margin of the loss at the last step, where it has one that can rise.
+    #[serde(default)]
+    pub margin: Option<f64>,
     /// Area under the ROC curve on the test people after the epoch, if that was measured.
     #[serde(default)]
     pub validation_auc: Option<f64>,
@@ -163,6 +167,7 @@ mod tests {
             direction_variance: 0.5,
             bad_labels: 2.0,
             seconds: 12.0,
+            margin: Some(0.3),
             validation_auc: (epoch == 1).then_some(2.0 / 3.0),
             validation_eer: (epoch == 1).then_some(0.25),
         }

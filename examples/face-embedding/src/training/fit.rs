@@ -24,7 +24,7 @@ use super::manifest::Manifest;
 use super::place::Place;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::Schedule;
+use super::schedule::{MarginRise, Schedule};
 use super::sums::Sums;
 use super::training_loop::TrainingLoop;
 use super::validation::Validate;
@@ -108,6 +108,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let training_loop = TrainingLoop {
         device: training_device.clone(),
         optimization: config.optimization.clone(),
+        margin: MarginRise::of(&config.loss_settings, steps),
         checkpointing: config.checkpointing.clone(),
         batch_size,
         batches_per_epoch,

@@ -95,6 +95,7 @@ impl Sums {
             direction_variance: self.mean(Figure::DirectionVariance),
             bad_labels: self.sum(Figure::BadLabels),
             seconds: self.seconds(),
+            margin: None,
             validation_auc: None,
             validation_eer: None,
         }

@@ -17,6 +17,7 @@ use super::gradients::{MeanGradients, clip_to_norm};
 use super::interruption::Interruption;
 use super::keeping::Best;
 use super::place::Place;
+use super::schedule::MarginRise;
 use super::sums::{Added, Sums};
 use super::validation::{Validate, Validation};
 use crate::model::face_model::FaceModel;
@@ -31,6 +32,8 @@ type Processor = SupervisedTrainingEventProcessor<FaceModel>;
 pub(super) struct TrainingLoop {
     pub(super) device: Device,
     pub(super) optimization: Optimization,
+    /// None for a loss without a margin that could rise.
+    pub(super) margin: Option<MarginRise>,
     pub(super) checkpointing: Checkpointing,
     pub(super) batch_size: usize,
     pub(super) batches_per_epoch: usize,
@@ -87,10 +90,11 @@ impl TrainingLoop {
         let mut gradients = MeanGradients::new();
         let mut place = begin;
         while let Some(batch) = batches.next() {
-            let batch = match batch {
+            let mut batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => return work.interrupter.fail(error),
             };
+            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
             place.batches += 1;
             let is_last = place.batches == self.batches_per_epoch;
             let progress = batches.progress();
@@ -122,6 +126,11 @@ impl TrainingLoop {
                 }
             }
         }
+    }
+
+    /// The step of the optimizer, from 0, that the batch after a place goes into.
+    fn step_of(&self, place: Place) -> usize {
+        self.steps_at(Place::end_of(place.epochs)) + place.batches / self.optimization.accumulate
     }
 
     /// Steps of the optimizer up to a place.
@@ -181,6 +190,9 @@ impl TrainingLoop {
                 return false;
             }
         };
+        // That of its last step, as the rates are.
+        let last_step = self.steps_at(Place::end_of(epoch)) - 1;
+        row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));
         row.validation_auc = validation.map(|validation| validation.auc);
         row.validation_eer = validation.map(|validation| validation.eer);
         work.check(self.table.append(&row));

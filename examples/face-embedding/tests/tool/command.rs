@@ -180,3 +180,24 @@ fn rates_follow_the_steps_of_the_optimizer_and_long_gradients_are_shortened() {
     assert!((shortened[0].loss - shortened[1].loss).abs() < (whole[0].loss - whole[1].loss).abs(), "{shortened:?}");
     assert_ne!(shortened[1].loss, whole[1].loss);
 }
+
+/// By hand: six steps, of which the first four are the rise; the third has 2 / 4 of the margin and the sixth all of it.
+#[test]
+fn a_margin_rises_over_the_first_steps() {
+    let folder = fresh("margin_rise");
+    let rows = |name: &str, flags: &str| {
+        let output = folder.join(name);
+        run(&format!("train {TINY} --margin 0.5 {flags} --output {}", output.display())).expect("a tiny run works");
+        let report = std::fs::read_to_string(output.join("report.html")).expect("it was written");
+        let is_drawn = report.contains("<figcaption>Margin</figcaption>");
+        (epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch"), is_drawn)
+    };
+    let (rising, is_drawn) = rows("rising", "--margin-warmup-share 0.6667");
+    assert_eq!(rising.iter().map(|row| row.margin).collect::<Vec<_>>(), [Some(0.25), Some(0.5)]);
+    assert!(is_drawn);
+    let (whole, is_drawn) = rows("whole", "");
+    assert_eq!(whole[0].margin, Some(0.5));
+    assert!(!is_drawn);
+    // A smaller margin is a smaller loss.
+    assert!(rising[0].loss < whole[0].loss - 1.0, "{} {}", rising[0].loss, whole[0].loss);
+}

@@ -33,6 +33,11 @@ fn bad_settings_are_refused() {
         ("--clip-norm 0", "clip_norm: must be in [0.000001, 1000000], got 0"),
         ("--validate-every 100001", "validate_every: must be in [0, 100000], got 100001"),
         ("--checkpoint-steps 0", "checkpoint_steps: must be in [1, 1000000000], got 0"),
+        (
+            "--loss magface --margin-warmup-share 0.2",
+            "margin_warmup_share: the loss magface has no margin that could rise",
+        ),
+        ("--margin-warmup-share 1.5", "margin_warmup_share: must be in [0, 1], got 1.5"),
         ("--dropout 0.95", "dropout: must be in [0, 0.9], got 0.95"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),

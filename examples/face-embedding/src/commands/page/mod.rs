@@ -102,6 +102,10 @@ impl Page<'_> {
         let measured = |of: fn(&EpochRow) -> Option<f64>| -> Vec<[f64; 2]> {
             self.epochs.iter().filter_map(|row| Some([row.epoch as f64, of(row)?])).collect()
         };
+        let margins = measured(|row| row.margin);
+        if margins.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
+            charts.push(("Margin", chart("margin", vec![one("one", "margin", margins)])));
+        }
         let (areas, errors) = (measured(|row| row.validation_auc), measured(|row| row.validation_eer));
         if !areas.is_empty() {
             let area = chart("area under the curve", vec![one("one", "AUC", areas)]);
