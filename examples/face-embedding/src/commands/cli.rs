@@ -281,6 +281,9 @@ pub struct SettingFlags {
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
+    /// Partial FC: compare a batch with this share of the people only, others in every step (heads) [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    pub sample_rate: Option<f64>,
     /// Factor on the own angle (combinedmargin)
     #[arg(long, value_name = "FACTOR")]
     pub angle_factor: Option<f64>,
@@ -458,6 +461,7 @@ impl SettingFlags {
             margin => config.loss_settings.margin,
             margin_warmup_share => config.loss_settings.margin_warmup_share,
             scale => config.loss_settings.scale,
+            sample_rate => config.loss_settings.sample_rate,
             angle_factor => config.loss_settings.angle_factor,
             cosine_margin => config.loss_settings.cosine_margin,
             center_weight => config.loss_settings.center_weight,

@@ -42,7 +42,14 @@ impl FaceModel {
     pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Self {
         Self {
             trunk: TrunkConfig::of(&config.network).init(device),
-            head: Head::new(config.loss, &config.loss_settings, classes, config.network.embedding_size(), device),
+            head: Head::new(
+                config.loss,
+                &config.loss_settings,
+                classes,
+                config.network.embedding_size(),
+                config.seed,
+                device,
+            ),
             classes,
         }
     }

@@ -32,7 +32,8 @@ pub struct HeadOutput {
 }
 
 impl Head {
-    /// Builds the head of a loss for so many classes.
+    /// Builds the head of a loss for so many classes; the seed chooses those that a batch is compared with, where these are not
+    /// all.
     ///
     /// # Panics
     ///
@@ -42,13 +43,16 @@ impl Head {
         settings: &LossSettings,
         classes: usize,
         embedding_size: usize,
+        seed: u64,
         device: &Device,
     ) -> Self {
         let setting = |name: &str, value: Option<f64>| {
             value.unwrap_or_else(|| panic!("Head: {name} of {loss} must be resolved first"))
         };
         match loss {
-            LossKind::Head(kind) => Self::Margin(settings.head_config(kind, classes, embedding_size).init(device)),
+            LossKind::Head(kind) => {
+                Self::Margin(settings.head_config(kind, classes, embedding_size, seed).init(device))
+            }
             LossKind::Softmax => Self::Softmax(SoftmaxHead::new(classes, embedding_size, device)),
             LossKind::SoftmaxCenter => {
                 let rate = setting("center_update_rate", settings.center_update_rate);
@@ -166,7 +170,7 @@ mod tests {
         let settings = LossSettings { margin: Some(margin), cosine_margin, ..LossSettings::default() };
         let settings = settings.resolve(kind).expect("in range");
         // In evaluation: a head that draws its margins does not.
-        match Head::new(kind, &settings, 5, 4, &Device::flex()) {
+        match Head::new(kind, &settings, 5, 4, 0, &Device::flex()) {
             Head::Margin(head) => head,
             Head::Softmax(_) => panic!("{kind} has no margin"),
         }

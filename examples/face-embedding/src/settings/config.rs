@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn_losses::heads::HeadKind;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -255,6 +255,14 @@ impl TrainConfig {
         }
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
+        if self.loss_settings.samples() {
+            // The gradient of a sample of the people is of other people in every batch.
+            let Optimization { accumulate, clip_norm } = self.optimization;
+            ensure!(accumulate == 1, "accumulate: is not possible with a sample_rate, got {accumulate}; leave one out");
+            if let Some(norm) = clip_norm {
+                bail!("clip_norm: is not possible with a sample_rate, got {norm}; leave one of them out");
+            }
+        }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)

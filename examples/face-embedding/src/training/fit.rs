@@ -2,12 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, anyhow, bail};
-use burn::module::{Module, ParamGroup, ParamGroupError};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
+use anyhow::{Result, bail};
+use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
@@ -21,10 +17,11 @@ use super::figures::{Figure, HeadLearningRate};
 use super::interruption::Interruption;
 use super::keeping::{Best, KeepLastAndBest};
 use super::manifest::Manifest;
+use super::optimizer::{learning_rates, optimizer};
 use super::place::Place;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::{MarginRise, Schedule};
+use super::schedule::MarginRise;
 use super::sums::Sums;
 use super::training_loop::TrainingLoop;
 use super::validation::Validate;
@@ -192,35 +189,4 @@ fn best_model(model: FaceModel, run: &RunDirectory, best: &Best) -> Result<FaceM
             Ok(model)
         }
     }
-}
-
-/// The parameters of the head. By path, since a checkpoint brings its own parameter ids and a group
-/// of ids would silently match nothing after a resume.
-fn head_group() -> Result<ParamGroup> {
-    group(r"^head\.")
-}
-
-/// Parameters that weight decay would only pull away from where they do their work.
-fn undecayed_group() -> Result<ParamGroup> {
-    group(r"(^|\.)(gamma|beta|alpha|bias)$")
-}
-
-fn group(pattern: &str) -> Result<ParamGroup> {
-    ParamGroup::from_regex(pattern).map_err(|ParamGroupError::InvalidPatternError(error)| anyhow!(error))
-}
-
-/// Trunk and head each have a peak of their own; both rise and fall together.
-fn learning_rates(config: &TrainConfig, steps: usize) -> Result<ModuleLrScheduler> {
-    let warmup_steps = (config.warmup_share * steps as f64).round() as usize;
-    let schedule = |peak| Schedule::new(peak, &config.schedule_settings, warmup_steps, steps);
-    Ok(ModuleLrScheduler::new(schedule(config.lr)).with_group(head_group()?, schedule(config.head_lr)))
-}
-
-/// SGD with momentum, as the field trains these models.
-fn optimizer(config: &TrainConfig) -> Result<ModuleOptimizer> {
-    // Burn's default dampening is 0.1, where PyTorch and the papers have none.
-    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-    let undecayed = SgdConfig::new().with_momentum(Some(momentum));
-    let decayed = undecayed.clone().with_weight_decay(Some(WeightDecayConfig::new(config.weight_decay as f32)));
-    Ok(decayed.init().with_group(undecayed_group()?, undecayed.build(), None))
 }

@@ -3,6 +3,7 @@
 //! - [`fit`](mod@fit): what is trained, and by what; `training_loop`: epochs, batches and steps; [`gradients`]: what becomes of
 //!   the gradients before a step.
 //! - [`initial`]: the trunk it begins with, if that is not random.
+//! - `optimizer`: which parameters learn how.
 //! - [`batches`], [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
 //! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch, from its `sums`; [`validation`]: what
 //!   is measured between epochs.
@@ -25,6 +26,7 @@ pub mod schedule;
 pub mod validation;
 
 mod keeping;
+mod optimizer;
 mod sums;
 mod training_loop;
 

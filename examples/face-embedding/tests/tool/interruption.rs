@@ -123,3 +123,29 @@ fn a_run_that_was_killed_within_an_epoch_goes_on_from_there() {
     let error = super::refused(&format!("train --resume --output {path}"));
     assert!(error.contains("no checkpoint in") && error.contains("is whole"), "{error}");
 }
+
+/// The draws of the classes, and the momentum of those that are not drawn, are state of the run.
+#[test]
+fn a_run_that_samples_its_people_goes_on_from_within_an_epoch() {
+    let folder = fresh("sampled");
+    let sampled = "--people 40 --test-people 6 --pictures 3 --image-size 16 --width 2 --embedding-size 8 --seed 5 \
+                   --batch-size 6 --epochs 2 --sample-rate 0.2 --margin-warmup-share 0.5";
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    run(&format!("train {sampled} --output {}", whole.display())).expect("a small run works");
+    let path = output.display();
+    run(&format!("train {sampled} --checkpoint-steps 3 --output {path}")).expect("a small run works");
+    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("it was written");
+    }
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    // Twenty batches an epoch; the last multiple of three is 39.
+    assert!(text.contains("continued after batch 19 of epoch 2"), "{text}");
+    assert_equal_runs(&whole, &output);
+    // The centers, too.
+    let head = |run: &Path| {
+        let exported = run.with_file_name(format!("{}-exported", run.file_name().expect("a name").display()));
+        super::run(&format!("export {} --output {}", run.display(), exported.display())).expect("it can be exported");
+        fs::read(exported.join("centers.safetensors")).expect("it was written")
+    };
+    assert!(head(&whole) == head(&output), "the centers differ");
+}
