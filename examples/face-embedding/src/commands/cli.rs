@@ -281,6 +281,9 @@ pub struct SettingFlags {
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
+    /// What cosines are divided by (supcon)
+    #[arg(long)]
+    pub temperature: Option<f64>,
     /// Partial FC: compare a batch with this share of the people only, others in every step (heads) [default: 1]
     #[arg(long, value_name = "SHARE")]
     pub sample_rate: Option<f64>,
@@ -302,6 +305,12 @@ pub struct SettingFlags {
     /// Pictures per step [default: 64, at most a quarter of the pictures]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Make batches of this many people [default: 16 for losses of pairs; else pictures are shuffled]
+    #[arg(long, value_name = "N")]
+    pub people_per_batch: Option<usize>,
+    /// With this many pictures of each of them [default: 4 for losses of pairs]
+    #[arg(long, value_name = "N")]
+    pub pictures_per_person: Option<usize>,
     /// Drop this share of the features before the embedding layer, others in every step
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
@@ -461,6 +470,7 @@ impl SettingFlags {
             margin => config.loss_settings.margin,
             margin_warmup_share => config.loss_settings.margin_warmup_share,
             scale => config.loss_settings.scale,
+            temperature => config.loss_settings.temperature,
             sample_rate => config.loss_settings.sample_rate,
             angle_factor => config.loss_settings.angle_factor,
             cosine_margin => config.loss_settings.cosine_margin,
@@ -468,6 +478,8 @@ impl SettingFlags {
             center_update_rate => config.loss_settings.center_update_rate,
             epochs => config.epochs,
             batch_size => config.batch_size,
+            people_per_batch => config.sampling.people_per_batch,
+            pictures_per_person => config.sampling.pictures_per_person,
             dropout => config.dropout,
             mirror => config.augmentation.mirror,
             rotation => config.augmentation.rotation,

@@ -49,7 +49,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     );
 
     let People { train, test, found } = People::load(&config)?;
-    config.fit_to(train.faces.len())?;
+    config.fit_to(train.faces.len(), train.people.len())?;
     let (_, batch_size) = config.length();
     config.loss_settings.check_sample(train.people.len(), batch_size)?;
     if let Some(problem) = too_short(config.steps(train.faces.len())) {

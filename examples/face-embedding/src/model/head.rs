@@ -11,6 +11,7 @@ use burn_losses::diagnostics::ClassCosines;
 use burn_losses::heads::{AnyHead, AnyRule};
 use burn_losses::labels::LabelPolicy;
 
+use super::contrastive::ContrastiveHead;
 use crate::settings::loss::{LossKind, LossSettings};
 
 /// One of the losses to choose from; its parameters lie under the path `head.`.
@@ -21,13 +22,16 @@ pub enum Head {
     Margin(AnyHead),
     /// See [`LossKind::Softmax`] and [`LossKind::SoftmaxCenter`].
     Softmax(SoftmaxHead),
+    /// See [`LossKind::Contrastive`].
+    Contrastive(ContrastiveHead),
 }
 
 /// What a head makes of a batch.
 pub struct HeadOutput {
     /// What is minimised, of shape `[1]`.
     pub loss: Tensor<1>,
-    /// Cosines between each embedding and the centers of its own and of the nearest other class; not trained.
+    /// Cosines between each embedding and the centers of its own and of the nearest other class, or without centers the other
+    /// pictures of the batch; not trained.
     pub cosines: ClassCosines,
 }
 
@@ -63,6 +67,9 @@ impl Head {
                     ..SoftmaxHead::new(classes, embedding_size, device)
                 })
             }
+            LossKind::Contrastive(kind) => {
+                Self::Contrastive(ContrastiveHead::new(kind, settings, classes, embedding_size, device))
+            }
         }
     }
 
@@ -73,6 +80,8 @@ impl Head {
         let module = match self {
             Self::Margin(_) => "centers.",
             Self::Softmax(_) => "linear.",
+            // Those that have some.
+            Self::Contrastive(_) => "proxies.",
         };
         let tensors = self.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
         let of_module = |mut tensor: Stored| {
@@ -98,6 +107,10 @@ impl Head {
                 },
             },
             Self::Softmax(head) => head.forward(embeddings, labels),
+            Self::Contrastive(head) => HeadOutput {
+                cosines: ClassCosines::in_batch(embeddings.clone(), labels.clone()),
+                loss: head.forward(embeddings, labels),
+            },
         }
     }
 }
@@ -172,7 +185,7 @@ mod tests {
         // In evaluation: a head that draws its margins does not.
         match Head::new(kind, &settings, 5, 4, 0, &Device::flex()) {
             Head::Margin(head) => head,
-            Head::Softmax(_) => panic!("{kind} has no margin"),
+            Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} has no margin"),
         }
     }
 

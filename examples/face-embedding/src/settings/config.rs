@@ -19,6 +19,7 @@ use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
 use super::range::within;
+use super::sampling::Sampling;
 use super::schedule::ScheduleSettings;
 
 /// The file of a run that holds its settings.
@@ -76,6 +77,9 @@ pub struct TrainConfig {
     pub epochs: Option<usize>,
     /// Pictures per step; in `[2, 65536]`. None: 64, or a quarter of the training pictures if that is less.
     pub batch_size: Option<usize>,
+    /// Who meets in a batch.
+    #[serde(flatten)]
+    pub sampling: Sampling,
     /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`.
     /// A file of an earlier version has none.
     #[serde(default)]
@@ -126,6 +130,7 @@ impl Default for TrainConfig {
             loss_settings: LossSettings::default(),
             epochs: None,
             batch_size: None,
+            sampling: Sampling::default(),
             dropout: 0.0,
             augmentation: Augmentation::default(),
             lr: 0.1,
@@ -219,6 +224,7 @@ impl TrainConfig {
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        self.sampling.check()?;
         self.optimization.check()?;
         self.checkpointing.check()?;
         // Other JSON readers keep whole numbers only up to here.
@@ -268,13 +274,16 @@ impl TrainConfig {
         Ok(self)
     }
 
-    /// Fills in what depends on how many pictures there are to train on.
+    /// Fills in what depends on how many pictures there are to train on, and of how many people.
     ///
     /// # Errors
     ///
     /// If they are too few for a batch.
-    pub fn fit_to(&mut self, pictures: usize) -> Result<()> {
-        let batch_size = *self.batch_size.get_or_insert(BATCH.min(pictures / 4).max(FEWEST_IN_BATCH));
+    pub fn fit_to(&mut self, pictures: usize, people: usize) -> Result<()> {
+        let is_of_pairs = matches!(self.loss, LossKind::Contrastive(_));
+        let of_people = self.sampling.fit_to(is_of_pairs, self.batch_size, [pictures, people])?;
+        let shuffled = BATCH.min(pictures / 4).max(FEWEST_IN_BATCH);
+        let batch_size = *self.batch_size.get_or_insert(of_people.unwrap_or(shuffled));
         if pictures < batch_size {
             bail!("batch_size: must be at most the number of training pictures, {pictures}, got {batch_size}");
         }
@@ -376,7 +385,7 @@ mod tests {
     /// By hand: 850 steps of 4 batches are 213 epochs, and of 62 they are 14.
     #[test]
     fn batch_and_length_suit_the_pictures() {
-        let fit = |mut config: TrainConfig, pictures| config.fit_to(pictures).map(|()| config.length());
+        let fit = |mut config: TrainConfig, pictures| config.fit_to(pictures, pictures).map(|()| config.length());
         let of = |pictures| fit(TrainConfig::default(), pictures).expect("enough pictures");
         assert_eq!(of(200), (213, 50));
         assert_eq!(of(4000), (14, 64));

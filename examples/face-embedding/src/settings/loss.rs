@@ -13,6 +13,26 @@ use serde_json::Value;
 
 use super::range::within;
 
+/// A loss of pairs, triplets or proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContrastiveKind {
+    /// `SupConLoss` of `burn_losses`.
+    SupCon,
+    /// `TripletLoss`.
+    Triplet,
+    /// `MultiSimilarityLoss`.
+    MultiSimilarity,
+    /// `CircleLoss`.
+    Circle,
+    /// `ProxyAnchorLoss`.
+    ProxyAnchor,
+}
+
+impl ContrastiveKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::SupCon, Self::Triplet, Self::MultiSimilarity, Self::Circle, Self::ProxyAnchor];
+}
+
 /// What the head on top of the trunk computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -23,18 +43,25 @@ pub enum LossKind {
     Softmax,
     /// The same, with the center loss added.
     SoftmaxCenter,
+    /// A loss of pairs, triplets or proxies, over batches of several pictures of each of several people.
+    Contrastive(ContrastiveKind),
 }
 
 impl LossKind {
     /// All of them.
-    pub const ALL: [Self; HeadKind::ALL.len() + 2] = {
-        let mut all = [Self::Softmax; HeadKind::ALL.len() + 2];
+    pub const ALL: [Self; HeadKind::ALL.len() + ContrastiveKind::ALL.len() + 2] = {
+        let mut all = [Self::Softmax; HeadKind::ALL.len() + ContrastiveKind::ALL.len() + 2];
         let mut head = 0;
         while head < HeadKind::ALL.len() {
             all[head] = Self::Head(HeadKind::ALL[head]);
             head += 1;
         }
         all[head + 1] = Self::SoftmaxCenter;
+        let mut place = 0;
+        while place < ContrastiveKind::ALL.len() {
+            all[head + 2 + place] = Self::Contrastive(ContrastiveKind::ALL[place]);
+            place += 1;
+        }
         all
     };
 
@@ -47,6 +74,11 @@ impl LossKind {
             Self::Head(kind) => &NAMES[kind as usize],
             Self::Softmax => "softmax",
             Self::SoftmaxCenter => "softmax+center",
+            Self::Contrastive(ContrastiveKind::SupCon) => "supcon",
+            Self::Contrastive(ContrastiveKind::Triplet) => "triplet",
+            Self::Contrastive(ContrastiveKind::MultiSimilarity) => "multisimilarity",
+            Self::Contrastive(ContrastiveKind::Circle) => "circle",
+            Self::Contrastive(ContrastiveKind::ProxyAnchor) => "proxyanchor",
         }
     }
 
@@ -55,7 +87,7 @@ impl LossKind {
     pub fn plateau(self, people: usize) -> Option<Plateau> {
         match self {
             Self::Head(HeadKind::NormFace | HeadKind::AdaCos) | Self::Softmax => Some(Plateau::Classes(people)),
-            Self::Head(_) | Self::SoftmaxCenter => None,
+            Self::Head(_) | Self::SoftmaxCenter | Self::Contrastive(_) => None,
         }
     }
 }
@@ -100,6 +132,8 @@ pub struct LossSettings {
     pub margin_warmup_share: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
+    /// What cosines are divided by (supcon only); in `[0.01, 10]`.
+    pub temperature: Option<f64>,
     /// Share of the people that a batch is compared with, besides those in it (heads only): Partial FC; in `[0.000001, 1]`.
     /// None: all of them.
     pub sample_rate: Option<f64>,
@@ -140,6 +174,14 @@ impl LossSettings {
             }
             LossKind::Softmax => none,
             LossKind::SoftmaxCenter => Self { center_weight: Some(0.01), center_update_rate: Some(0.5), ..none },
+            // Those of the papers, and so of the library; the margin of triplets is of cosines here.
+            LossKind::Contrastive(kind) => match kind {
+                ContrastiveKind::SupCon => Self { temperature: Some(0.1), ..none },
+                ContrastiveKind::Triplet => Self { margin: Some(0.2), ..none },
+                ContrastiveKind::MultiSimilarity => none,
+                ContrastiveKind::Circle => Self { margin: Some(0.4), scale: Some(80.0), ..none },
+                ContrastiveKind::ProxyAnchor => Self { margin: Some(0.1), scale: Some(32.0), ..none },
+            },
         }
     }
 
@@ -208,10 +250,16 @@ impl LossSettings {
                 bail!("{name}: the loss {loss} has no such setting (got {value}); leave it out")
             }
         };
+        let most_margin = match loss {
+            // Beyond that it has no pair that is good enough.
+            LossKind::Contrastive(ContrastiveKind::Circle) => 0.99,
+            LossKind::Contrastive(ContrastiveKind::ProxyAnchor) => 1.0,
+            _ => 1.5,
+        };
         if let Some(share) = self.margin_warmup_share {
             within("margin_warmup_share", share, 0.0..=1.0)?;
             ensure!(
-                defaults.margin.is_some(),
+                matches!(loss, LossKind::Head(_)) && defaults.margin.is_some(),
                 "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {share}); leave it out"
             );
         }
@@ -221,8 +269,9 @@ impl LossSettings {
             ensure!(is_head, "sample_rate: the loss {loss} compares with all people (got {rate}); leave it out");
         }
         Ok(Self {
-            margin: pick("margin", self.margin, defaults.margin, 0.0..=1.5)?,
+            margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,
             margin_warmup_share: self.margin_warmup_share,
+            temperature: pick("temperature", self.temperature, defaults.temperature, 0.01..=10.0)?,
             sample_rate: self.sample_rate,
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
             angle_factor: pick("angle_factor", self.angle_factor, defaults.angle_factor, 0.5..=4.0)?,
@@ -248,6 +297,7 @@ impl std::fmt::Display for LossSettings {
             ("margin", self.margin),
             ("margin warmup share", self.margin_warmup_share),
             ("scale", self.scale),
+            ("temperature", self.temperature),
             ("sample rate", self.sample_rate),
             ("angle factor", self.angle_factor),
             ("cosine margin", self.cosine_margin),

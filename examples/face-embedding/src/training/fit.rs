@@ -86,8 +86,9 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let augmentation = config.augmentation.clone();
     let features = TrunkConfig::of(&config.network).features();
     let dropout = Dropout { share: config.dropout, features: features.unwrap_or_default() };
-    let batches = TrainBatches { batch_size, seed: config.seed, epochs, begin, augmentation, dropout };
-    let batches = batches.of(faces, &training_device);
+    let balanced = config.sampling.counts();
+    let batches = TrainBatches { batch_size, balanced, seed: config.seed, epochs, begin, augmentation, dropout };
+    let batches = batches.of(faces, &training_device)?;
 
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);

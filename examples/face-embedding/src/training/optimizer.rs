@@ -59,11 +59,12 @@ mod tests {
     use burn::train::TrainStep;
     use burn::train::metric::{Adaptor, ItemLazy};
     use burn_losses::diagnostics::Reading;
+    use burn_losses::heads::HeadKind;
 
     use super::*;
     use crate::model::face_model::{FaceBatch, FaceModel};
     use crate::model::head::Head;
-    use crate::settings::loss::LossSettings;
+    use crate::settings::loss::{LossKind, LossSettings};
     use crate::settings::network::NetworkSettings;
 
     const PEOPLE: usize = 200;
@@ -79,7 +80,7 @@ mod tests {
     fn centers(model: &FaceModel) -> Vec<Vec<f64>> {
         match &model.head {
             Head::Margin(head) => rows(head.centers.weight.val().inner()),
-            Head::Softmax(_) => panic!("the loss has a head"),
+            Head::Softmax(_) | Head::Contrastive(_) => panic!("the loss has a head"),
         }
     }
 
@@ -88,7 +89,7 @@ mod tests {
     }
 
     /// What InsightFace's `PartialFC_V2` (arcface_torch, partial_fc_v2.py) does with its optimizer, of one device, loop by loop:
-    /// the margin softmax over the sampled centers, and a step of SGD with momentum and weight decay of these rows, whose
+    /// the margin softmax (of CosFace) over the sampled centers, and a step of SGD with momentum and weight decay of these rows, whose
     /// velocities are cut out and put back.
     struct PartialFc {
         centers: Vec<Vec<f64>>,
@@ -115,19 +116,16 @@ mod tests {
                     let center = &self.centers[class];
                     dot(&unit, center) / dot(center, center).sqrt()
                 };
-                let own_angle = cosine(label).acos();
-                let score = |class| scale * if class == label { (own_angle + margin).cos() } else { cosine(class) };
+                let score = |class| scale * (cosine(class) - if class == label { margin } else { 0.0 });
                 let sum: f64 = sample.iter().map(|&class| score(class).exp()).sum();
                 loss -= score(label) - sum.ln();
                 for &class in sample {
-                    let is_own = class == label;
-                    let by_score = score(class).exp() / sum - f64::from(u8::from(is_own));
-                    let by_cosine = scale * if is_own { (own_angle + margin).sin() / own_angle.sin() } else { 1.0 };
+                    let by_score = score(class).exp() / sum - f64::from(u8::from(class == label));
                     let center = &self.centers[class];
                     let length = dot(center, center).sqrt();
                     for place in 0..SIZE {
                         let turn = (unit[place] - cosine(class) * center[place] / length) / length;
-                        gradients.get_mut(&class).unwrap()[place] += by_score * by_cosine * turn / labels.len() as f64;
+                        gradients.get_mut(&class).unwrap()[place] += by_score * scale * turn / labels.len() as f64;
                     }
                 }
             }
@@ -154,7 +152,8 @@ mod tests {
             ..NetworkSettings::default()
         };
         let loss_settings = LossSettings { sample_rate: Some(RATE), ..LossSettings::default() };
-        let config = TrainConfig { network, loss_settings, weight_decay: 0.01, ..TrainConfig::default() };
+        let loss = LossKind::Head(HeadKind::CosFace);
+        let config = TrainConfig { network, loss, loss_settings, weight_decay: 0.01, ..TrainConfig::default() };
         let config = config.resolve().expect("in range");
         let device = Device::flex().autodiff();
         let mut model = FaceModel::new(&config, PEOPLE, &device);

@@ -149,3 +149,20 @@ fn a_run_that_samples_its_people_goes_on_from_within_an_epoch() {
     };
     assert!(head(&whole) == head(&output), "the centers differ");
 }
+
+#[test]
+fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
+    let folder = fresh("contrastive");
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    let flags = "--loss proxyanchor --people-per-batch 3 --pictures-per-person 2 --epochs 2 --lr 0.02";
+    run(&format!("train {TINY_PEOPLE} {flags} --output {}", whole.display())).expect("a tiny run works");
+    let path = output.display();
+    run(&format!("train {TINY_PEOPLE} {flags} --checkpoint-steps 4 --output {path}")).expect("a tiny run works");
+    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("it was written");
+    }
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    // Six batches an epoch; the last multiple of four is 8.
+    assert!(text.contains("continued after batch 2 of epoch 2"), "{text}");
+    assert_equal_runs(&whole, &output);
+}

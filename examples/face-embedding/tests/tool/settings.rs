@@ -43,6 +43,18 @@ fn bad_settings_are_refused() {
         ("--sample-rate 0.5 --accumulate 2", "accumulate: is not possible with a sample_rate, got 2"),
         ("--sample-rate 0.5 --clip-norm 2", "clip_norm: is not possible with a sample_rate, got 2"),
         ("--sample-rate 0.9 --people 8 --batch-size 4", "sample_rate: 0.9 of 8 people and those of the 4 pictures"),
+        (
+            "--loss supcon --batch-size 10",
+            "batch_size: must be people_per_batch times pictures_per_person, 2 times 4, got 10",
+        ),
+        ("--loss supcon --people 8 --people-per-batch 9", "people_per_batch: must be at most the number of people"),
+        ("--pictures-per-person 1", "pictures_per_person: must be in [2, 32768], got 1"),
+        ("--loss triplet --temperature 0.1", "temperature: the loss triplet has no such setting (got 0.1)"),
+        ("--loss circle --margin 1", "margin: must be in [0, 0.99], got 1"),
+        (
+            "--loss circle --margin-warmup-share 0.5",
+            "margin_warmup_share: the loss circle has no margin that could rise",
+        ),
         ("--dropout 0.95", "dropout: must be in [0, 0.9], got 0.95"),
         ("--loss softmax --scale 16", "scale: the loss softmax has no such setting (got 16)"),
         ("--val-data somewhere", "val_data: needs data as well"),
