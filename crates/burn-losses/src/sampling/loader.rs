@@ -45,7 +45,6 @@ impl<I: 'static, O: 'static> SampledLoader<I, O> {
     ) -> Self {
         let (planned, found) = (plan.samples(), dataset.len());
         assert_eq!(planned, found, "SampledLoader: the plan must be of as many samples as the dataset has");
-        let items = plan.epoch(epochs_done).iter().map(Vec::len).sum();
 
         Self {
             plan: Arc::new(plan),
@@ -53,7 +52,8 @@ impl<I: 'static, O: 'static> SampledLoader<I, O> {
             batcher: Arc::new(batcher),
             device: device.clone(),
             epochs_begun: Arc::new(AtomicUsize::new(epochs_done)),
-            range: 0..items,
+            // All of them: epochs may be of several lengths.
+            range: 0..usize::MAX,
         }
     }
 
@@ -97,7 +97,7 @@ impl<I: 'static, O: 'static> DataLoader<O> for SampledLoader<I, O> {
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<O>> {
         let begun = Arc::new(AtomicUsize::new(self.epochs_begun.load(Ordering::SeqCst)));
-        let end = (self.range.start + end).min(self.range.end);
+        let end = self.range.start.saturating_add(end).min(self.range.end);
         Arc::new(self.with(&self.device, begun, self.range.start + start..end))
     }
 }
@@ -169,6 +169,28 @@ mod tests {
     #[test]
     fn a_continued_run_sees_the_epochs_that_are_left() {
         assert_eq!(read(&loader(5)), plan().epoch(5));
+    }
+
+    /// Three batches, then six, then nine.
+    struct Longer;
+
+    impl BatchPlan for Longer {
+        fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+            (0..3 * (epoch + 1)).map(|batch| alloc::vec![batch, batch + 1]).collect()
+        }
+
+        fn samples(&self) -> usize {
+            24
+        }
+    }
+
+    #[test]
+    fn epochs_may_be_of_several_lengths() {
+        let loader = SampledLoader::new(Longer, InMemDataset::new((0..24).collect()), Keep, 0, &Device::flex());
+        for batches in [3, 6, 9] {
+            assert_eq!(loader.num_items(), 2 * batches);
+            assert_eq!(read(&loader).len(), batches);
+        }
     }
 
     #[test]

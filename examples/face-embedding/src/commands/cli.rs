@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::protocols::lfw::Thresholding;
 use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
+use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
@@ -274,9 +275,18 @@ pub struct SettingFlags {
     /// Margin: radians or a cosine, as the head has it
     #[arg(long)]
     pub margin: Option<f64>,
+    /// Share of the steps in which the margin rises from 0 to its value [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub margin_warmup_share: Option<f64>,
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
+    /// What cosines are divided by (supcon)
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// Partial FC: compare a batch with this share of the people only, others in every step (heads) [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    pub sample_rate: Option<f64>,
     /// Factor on the own angle (combinedmargin)
     #[arg(long, value_name = "FACTOR")]
     pub angle_factor: Option<f64>,
@@ -295,6 +305,12 @@ pub struct SettingFlags {
     /// Pictures per step [default: 64, at most a quarter of the pictures]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Make batches of this many people [default: 16 for losses of pairs; else pictures are shuffled]
+    #[arg(long, value_name = "N")]
+    pub people_per_batch: Option<usize>,
+    /// With this many pictures of each of them [default: 4 for losses of pairs]
+    #[arg(long, value_name = "N")]
+    pub pictures_per_person: Option<usize>,
     /// Drop this share of the features before the embedding layer, others in every step
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
@@ -349,6 +365,21 @@ pub struct SettingFlags {
     /// Weight decay of convolution and linear weights
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f64>,
+    /// Batches of one step, whose gradients are averaged [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
+    /// Shorten the gradient of all parameters together to this length where it is longer
+    #[arg(long, value_name = "NORM")]
+    pub clip_norm: Option<f64>,
+    /// Measure on the test people after every N epochs and after the last [default: 0, after the training only]
+    #[arg(long, value_name = "N")]
+    pub validate_every: Option<usize>,
+    /// Which epoch's trunk the run ends with; best needs --validate-every
+    #[arg(long)]
+    pub keep: Option<Keep>,
+    /// Save a checkpoint after every N steps, beside those at the end of an epoch
+    #[arg(long, value_name = "N")]
+    pub checkpoint_steps: Option<usize>,
     /// Seed of the drawn faces, the weights, the order and the augmentation
     #[arg(long)]
     pub seed: Option<u64>,
@@ -387,8 +418,9 @@ impl TrainFlags {
         let config = config.resolve()?;
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
-                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs or --backend, and the \
-                 --data, --val-data and --landmarks where the same pictures lie now"
+                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, \
+                 --validate-every, --keep or --checkpoint-steps, and the --data, --val-data and --landmarks where the \
+                 same pictures lie now"
             );
         }
         Ok(config)
@@ -436,13 +468,18 @@ impl SettingFlags {
             init => config.init,
             loss => config.loss,
             margin => config.loss_settings.margin,
+            margin_warmup_share => config.loss_settings.margin_warmup_share,
             scale => config.loss_settings.scale,
+            temperature => config.loss_settings.temperature,
+            sample_rate => config.loss_settings.sample_rate,
             angle_factor => config.loss_settings.angle_factor,
             cosine_margin => config.loss_settings.cosine_margin,
             center_weight => config.loss_settings.center_weight,
             center_update_rate => config.loss_settings.center_update_rate,
             epochs => config.epochs,
             batch_size => config.batch_size,
+            people_per_batch => config.sampling.people_per_batch,
+            pictures_per_person => config.sampling.pictures_per_person,
             dropout => config.dropout,
             mirror => config.augmentation.mirror,
             rotation => config.augmentation.rotation,
@@ -461,6 +498,11 @@ impl SettingFlags {
             milestones => config.schedule_settings.milestones,
             gamma => config.schedule_settings.gamma,
             weight_decay => config.weight_decay,
+            accumulate => config.optimization.accumulate,
+            clip_norm => config.optimization.clip_norm,
+            validate_every => config.checkpointing.validate_every,
+            keep => config.checkpointing.keep,
+            checkpoint_steps => config.checkpointing.checkpoint_steps,
             seed => config.seed,
             pair_seed => config.pair_seed,
             backend => config.backend,

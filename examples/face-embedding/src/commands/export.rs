@@ -56,7 +56,10 @@ pub fn command(flags: &ExportFlags) -> Result<()> {
     let model = TrainedModel::open(&RunFlags { run: flags.run.clone(), backend: flags.backend, landmarks: None })?;
     let mut written = vec![(BACKBONE, to_safetensors(model.trunk.to_pytorch())?)];
     match model.run.load_head(&model.config, &model.device) {
-        Ok(head) => written.push((CENTERS, to_safetensors(head.to_pytorch())?)),
+        Ok(head) => match head.to_pytorch() {
+            centers if centers.is_empty() => say!("note: there will be no {CENTERS}: {} has none", model.config.loss),
+            centers => written.push((CENTERS, to_safetensors(centers)?)),
+        },
         Err(error) => say!("note: there will be no {CENTERS}: {error:#}"),
     }
     let preprocessing = Preprocessing {

@@ -29,6 +29,8 @@ pub enum Answer {
     Yes,
     /// Somebody else; nobody of the gallery.
     No,
+    /// None: Ctrl-C ended a training, which can go on.
+    Interrupted,
 }
 
 /// Prints the answer to a question, all of it at once. Unlike a line about progress, it must arrive: a script would take
@@ -49,7 +51,7 @@ fn print_answer(answer: &str) -> anyhow::Result<()> {
 /// If a setting, a file or the training fails; the message says which and why.
 pub fn run(arguments: cli::Arguments) -> anyhow::Result<Answer> {
     match arguments.command {
-        cli::Command::Train(flags) => train::command(&flags).map(|_| Answer::Yes),
+        cli::Command::Train(flags) => train::command(&flags),
         cli::Command::Eval(flags) => evaluate::command(&flags).map(|()| Answer::Yes),
         cli::Command::Verify(flags) => verify::command(&flags),
         cli::Command::Identify(flags) => identify::command(&flags),

@@ -1,9 +1,11 @@
 //! `train`: trains a new model or continues one, and measures it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Answer;
 use super::cli::TrainFlags;
 use super::page::Page;
 use super::report::Metrics;
@@ -16,8 +18,9 @@ use crate::settings::backend;
 use crate::settings::config::TrainConfig;
 use crate::training::checkpoints::WholeCheckpoint;
 use crate::training::epoch_table;
-use crate::training::fit::fit;
+use crate::training::fit::{Trained, Training, fit};
 use crate::training::initial::initial_trunk;
+use crate::training::place::Place;
 use crate::training::renderer::readable;
 use crate::training::run_directory::RunDirectory;
 
@@ -29,36 +32,58 @@ const FEW_STEPS: usize = 300;
 /// # Errors
 ///
 /// If a setting, the data, a file or the training fails.
-pub fn command(flags: &TrainFlags) -> Result<Metrics> {
+pub fn command(flags: &TrainFlags) -> Result<Answer> {
     let began = Instant::now();
-    let Plan { run, mut config, checkpoint, initial } = Plan::new(flags)?;
-    let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+    let Plan { run, mut config, checkpoints, initial } = Plan::new(flags)?;
+    let checkpoint = checkpoints.first();
     let device = config.backend.device()?;
     say!("backend: {} ({})", config.backend, backend::describe(&device));
     say!(
         "run: {}{}",
         run.path().display(),
-        match (flags.resume, epochs_done) {
-            (false, _) => String::new(),
-            (true, 0) => ", from its beginning, as it has no checkpoint".to_string(),
-            (true, _) => format!(", continued after epoch {epochs_done}"),
+        match checkpoint {
+            Some(checkpoint) => format!(", continued after {}", checkpoint.place),
+            None if flags.resume => ", from its beginning, as it has no checkpoint".to_string(),
+            None => String::new(),
         }
     );
 
     let People { train, test, found } = People::load(&config)?;
-    config.fit_to(train.faces.len())?;
-    let (epochs, batch_size) = config.length();
-    if let Some(problem) = too_short(epochs * (train.faces.len() / batch_size)) {
+    config.fit_to(train.faces.len(), train.people.len())?;
+    let (_, batch_size) = config.length();
+    config.loss_settings.check_sample(train.people.len(), batch_size)?;
+    if let Some(problem) = too_short(config.steps(train.faces.len())) {
         ensure!(!flags.require_better, "{problem}");
         say!("warning: {problem}");
     }
     let protocol = Protocol::new(&test, config.pair_seed)
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
-    let mut manifest = run.begin(&config, &train, &test, checkpoint.as_ref())?;
+    let protocol = Arc::new(protocol);
+    let mut manifest = run.begin(&config, &train, &test, checkpoint)?;
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
-    let trunk = fit(&config, &run, &manifest, epochs_done, initial, train, &device)?;
+    let training = Training {
+        config: &config,
+        run: &run,
+        manifest: &manifest,
+        checkpoints: &checkpoints,
+        initial,
+        faces: train,
+        validate: {
+            let (protocol, test, device) = (protocol.clone(), test.clone(), device.clone());
+            Box::new(move |trunk| protocol.validate(trunk, &test, &device))
+        },
+        device: &device,
+    };
+    let trunk = match fit(training)? {
+        Trained::Trunk(trunk) => trunk,
+        Trained::Interrupted(place) => {
+            say!("interrupted after {place}, of which there is a checkpoint; go on with:");
+            say!("face-embedding {}", run.resume_command());
+            return Ok(Answer::Interrupted);
+        }
+    };
     run.save_trunk(&trunk, &mut manifest)?;
 
     let epochs = run.epoch_rows()?;
@@ -95,7 +120,7 @@ pub fn command(flags: &TrainFlags) -> Result<Metrics> {
         ensure!(!flags.require_better, "{problem}");
         say!("warning: {problem}");
     }
-    Ok(metrics)
+    Ok(Answer::Yes)
 }
 
 /// What is wrong with a run of so many steps, if it has few.
@@ -109,8 +134,8 @@ fn too_short(steps: usize) -> Option<String> {
 struct Plan {
     run: RunDirectory,
     config: TrainConfig,
-    /// Where it goes on; none for a run from the beginning.
-    checkpoint: Option<WholeCheckpoint>,
+    /// Those that are whole, the last one first, where it goes on; none for a run from the beginning.
+    checkpoints: Vec<WholeCheckpoint>,
     /// The trunk that `init` names, for a run from the beginning.
     initial: Option<Trunk>,
 }
@@ -123,14 +148,15 @@ impl Plan {
             let device = config.backend.device()?;
             let initial = initial_trunk(&mut config, &device)?;
             let run = RunDirectory::choose(flags.output.as_deref())?;
-            return Ok(Self { run, config, checkpoint: None, initial });
+            return Ok(Self { run, config, checkpoints: Vec::new(), initial });
         }
         let run = RunDirectory::resume(flags.output.as_deref())?;
-        let checkpoint = run.last_checkpoint()?;
-        let mut config = flags.resumed_config(&run.config_to_resume(checkpoint.as_ref())?)?;
-        let epochs_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
-        if let Some(epochs) = config.epochs {
-            ensure!(epochs_done <= epochs, "epochs: the run has trained {epochs_done} already, got {epochs}");
+        let checkpoints = run.checkpoints()?;
+        let checkpoint = checkpoints.first();
+        let mut config = flags.resumed_config(&run.config_to_resume(checkpoint)?)?;
+        if let (Some(epochs), Some(WholeCheckpoint { place, .. })) = (config.epochs, checkpoint) {
+            let is_longer = *place <= Place::end_of(epochs);
+            ensure!(is_longer, "epochs: the run has trained {} already, got {epochs}", place.epochs);
         }
         // The trunk of a checkpoint has taken the place of the one it began with.
         let initial = match checkpoint {
@@ -140,6 +166,6 @@ impl Plan {
                 initial_trunk(&mut config, &device)?
             }
         };
-        Ok(Self { run, config, checkpoint, initial })
+        Ok(Self { run, config, checkpoints, initial })
     }
 }

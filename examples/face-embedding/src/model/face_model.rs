@@ -19,6 +19,8 @@ pub struct FaceBatch {
     pub labels: Tensor<1, Int>,
     /// Factors on the features before the embedding layer, `[batch, features]`; none without dropout.
     pub factors: Option<Tensor<2>>,
+    /// The share of its margin that the head has in this step; 1 but for the rise at the beginning of a run.
+    pub margin_share: f64,
 }
 
 /// What is trained; only the trunk is kept afterwards.
@@ -40,7 +42,14 @@ impl FaceModel {
     pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Self {
         Self {
             trunk: TrunkConfig::of(&config.network).init(device),
-            head: Head::new(config.loss, &config.loss_settings, classes, config.network.embedding_size(), device),
+            head: Head::new(
+                config.loss,
+                &config.loss_settings,
+                classes,
+                config.network.embedding_size(),
+                config.seed,
+                device,
+            ),
             classes,
         }
     }
@@ -58,10 +67,10 @@ impl TrainStep for FaceModel {
     type Output = EmbeddingOutput;
 
     fn step(&self, batch: FaceBatch) -> TrainOutput<EmbeddingOutput> {
-        let FaceBatch { pictures, labels, factors } = batch;
+        let FaceBatch { pictures, labels, factors, margin_share } = batch;
         let bad_labels = count_bad(labels.clone(), self.classes, Some(-1));
         let embeddings = self.trunk.forward_with(pictures, factors);
-        let output = self.head.forward(embeddings.clone(), labels);
+        let output = self.head.forward(embeddings.clone(), labels, margin_share);
         let gradients = output.loss.backward();
         let figures = Figures::new(embeddings, output.cosines, output.loss, bad_labels);
         TrainOutput::new(self, gradients, figures.into())
@@ -121,6 +130,7 @@ mod tests {
                 pictures: Tensor::from_data(burn::tensor::TensorData::new(values, [batch, 3, size, size]), &device),
                 labels: Tensor::from_data(labels.as_slice(), &device),
                 factors: None,
+                margin_share: 1.0,
             },
         );
         let mut reached = Reached { gradients: output.grads, ..Reached::default() };

@@ -8,9 +8,10 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
-use burn_losses::heads::AnyHead;
+use burn_losses::heads::{AnyHead, AnyRule};
 use burn_losses::labels::LabelPolicy;
 
+use super::contrastive::ContrastiveHead;
 use crate::settings::loss::{LossKind, LossSettings};
 
 /// One of the losses to choose from; its parameters lie under the path `head.`.
@@ -21,18 +22,22 @@ pub enum Head {
     Margin(AnyHead),
     /// See [`LossKind::Softmax`] and [`LossKind::SoftmaxCenter`].
     Softmax(SoftmaxHead),
+    /// See [`LossKind::Contrastive`].
+    Contrastive(ContrastiveHead),
 }
 
 /// What a head makes of a batch.
 pub struct HeadOutput {
     /// What is minimised, of shape `[1]`.
     pub loss: Tensor<1>,
-    /// Cosines between each embedding and the centers of its own and of the nearest other class; not trained.
+    /// Cosines between each embedding and the centers of its own and of the nearest other class, or without centers the other
+    /// pictures of the batch; not trained.
     pub cosines: ClassCosines,
 }
 
 impl Head {
-    /// Builds the head of a loss for so many classes.
+    /// Builds the head of a loss for so many classes; the seed chooses those that a batch is compared with, where these are not
+    /// all.
     ///
     /// # Panics
     ///
@@ -42,13 +47,16 @@ impl Head {
         settings: &LossSettings,
         classes: usize,
         embedding_size: usize,
+        seed: u64,
         device: &Device,
     ) -> Self {
         let setting = |name: &str, value: Option<f64>| {
             value.unwrap_or_else(|| panic!("Head: {name} of {loss} must be resolved first"))
         };
         match loss {
-            LossKind::Head(kind) => Self::Margin(settings.head_config(kind, classes, embedding_size).init(device)),
+            LossKind::Head(kind) => {
+                Self::Margin(settings.head_config(kind, classes, embedding_size, seed).init(device))
+            }
             LossKind::Softmax => Self::Softmax(SoftmaxHead::new(classes, embedding_size, device)),
             LossKind::SoftmaxCenter => {
                 let rate = setting("center_update_rate", settings.center_update_rate);
@@ -58,6 +66,9 @@ impl Head {
                     center_weight: setting("center_weight", settings.center_weight),
                     ..SoftmaxHead::new(classes, embedding_size, device)
                 })
+            }
+            LossKind::Contrastive(kind) => {
+                Self::Contrastive(ContrastiveHead::new(kind, settings, classes, embedding_size, device))
             }
         }
     }
@@ -69,6 +80,8 @@ impl Head {
         let module = match self {
             Self::Margin(_) => "centers.",
             Self::Softmax(_) => "linear.",
+            // Those that have some.
+            Self::Contrastive(_) => "proxies.",
         };
         let tensors = self.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
         let of_module = |mut tensor: Stored| {
@@ -78,21 +91,51 @@ impl Head {
         tensors.into_iter().filter_map(of_module).collect()
     }
 
-    /// The loss of a batch.
+    /// The loss of a batch, with this share of the margin.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[batch, embedding_size]`
     /// - labels: `[batch]`
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>) -> HeadOutput {
+    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, margin_share: f64) -> HeadOutput {
         match self {
             Self::Margin(head) => HeadOutput {
                 cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
-                loss: head.forward(embeddings, labels),
+                loss: match margin_share {
+                    1.0 => head.forward(embeddings, labels),
+                    share => with_margin_share(head.clone(), share).forward(embeddings, labels),
+                },
             },
             Self::Softmax(head) => head.forward(embeddings, labels),
+            Self::Contrastive(head) => HeadOutput {
+                cosines: ClassCosines::in_batch(embeddings.clone(), labels.clone()),
+                loss: head.forward(embeddings, labels),
+            },
         }
     }
+}
+
+/// A clone, which shares centers and state, with a share of the margin.
+fn with_margin_share(mut head: AnyHead, share: f64) -> AnyHead {
+    let margin = match &mut head.rule {
+        AnyRule::CosFace(rule) => &mut rule.margin,
+        AnyRule::ArcFace(rule) => &mut rule.margin,
+        AnyRule::CombinedMargin(rule) => {
+            rule.cosine_margin *= share;
+            &mut rule.angle_margin
+        }
+        AnyRule::AdaFace(rule) => &mut rule.margin,
+        AnyRule::ElasticFace(rule) => &mut rule.margin,
+        AnyRule::SubCenterArcFace(rule) => &mut rule.margin,
+        AnyRule::CurricularFace(rule) => &mut rule.margin,
+        AnyRule::MvSoftmax(rule) => &mut rule.margin,
+        AnyRule::SphereFace2(rule) => &mut rule.margin,
+        AnyRule::UniFace(rule) => &mut rule.margin,
+        // Their settings have no margin to begin with.
+        AnyRule::NormFace(_) | AnyRule::SphereFace(_) | AnyRule::MagFace(_) | AnyRule::AdaCos(_) => return head,
+    };
+    *margin *= share;
+    head
 }
 
 /// A linear layer and cross-entropy, with the center loss beside it when it has a weight.
@@ -125,5 +168,54 @@ impl SoftmaxHead {
             loss = loss + center.forward(embeddings, labels).mul_scalar(self.center_weight);
         }
         HeadOutput { loss, cosines }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_losses::heads::HeadKind;
+
+    use super::*;
+
+    fn head(kind: HeadKind, margin: f64, cosine_margin: f64) -> AnyHead {
+        let kind = LossKind::Head(kind);
+        let cosine_margin = LossSettings::defaults(kind).cosine_margin.map(|_| cosine_margin);
+        let settings = LossSettings { margin: Some(margin), cosine_margin, ..LossSettings::default() };
+        let settings = settings.resolve(kind).expect("in range");
+        // In evaluation: a head that draws its margins does not.
+        match Head::new(kind, &settings, 5, 4, 0, &Device::flex()) {
+            Head::Margin(head) => head,
+            Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} has no margin"),
+        }
+    }
+
+    fn loss(head: AnyHead, share: f64) -> f64 {
+        let numbers: Vec<f32> = (0..24).map(|place| (place as f32 * 1.7).sin()).collect();
+        let embeddings = Tensor::<1>::from_data(numbers.as_slice(), &Device::flex()).reshape([6, 4]);
+        let labels = Tensor::from_ints([0, 1, 2, 3, 4, 0], &Device::flex());
+        Head::Margin(head).forward(embeddings, labels, share).loss.into_scalar()
+    }
+
+    /// A quarter of a margin is the margin of a quarter, in every head whose settings have one.
+    #[test]
+    fn every_margin_can_rise() {
+        let mut with_margin = 0;
+        for kind in HeadKind::ALL {
+            if LossSettings::defaults(LossKind::Head(kind)).margin.is_none() {
+                continue;
+            }
+            with_margin += 1;
+            let (whole, mut quarter) = (head(kind, 0.4, 0.2), head(kind, 0.1, 0.05));
+            quarter.centers.weight = whole.centers.weight.clone();
+            // Its threshold starts by the whole margin.
+            if let (AnyRule::SphereFace2(quarter), AnyRule::SphereFace2(whole)) = (&mut quarter.rule, &whole.rule) {
+                quarter.bias = whole.bias.clone();
+            }
+            let [whole, shared, quarter] =
+                [(whole.clone(), 1.0), (whole, 0.25), (quarter, 1.0)].map(|(head, share)| loss(head, share));
+            assert_eq!(shared, quarter, "{kind}");
+            assert!((whole - quarter).abs() > 1e-3, "{kind}: {whole}, {quarter}");
+        }
+        assert_eq!(with_margin, 10);
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn_losses::heads::HeadKind;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,9 +14,12 @@ use serde_json::error::Category;
 
 use super::augmentation::Augmentation;
 use super::backend::BackendKind;
+use super::checkpointing::Checkpointing;
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
+use super::optimization::Optimization;
 use super::range::within;
+use super::sampling::Sampling;
 use super::schedule::ScheduleSettings;
 
 /// The file of a run that holds its settings.
@@ -34,8 +37,8 @@ const FEWEST_STEPS: usize = 850;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
-/// What a resumed run may change: how far it goes, what computes, and where its pictures lie now, which are compared
-/// with those that it was begun with.
+/// What a resumed run may change, beside [what is measured and kept](Checkpointing): how far it goes, what computes, and where its
+/// pictures lie now, which are compared with those that it was begun with.
 const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
 /// The settings of a training run; those that a file does not have are their defaults.
@@ -74,6 +77,9 @@ pub struct TrainConfig {
     pub epochs: Option<usize>,
     /// Pictures per step; in `[2, 65536]`. None: 64, or a quarter of the training pictures if that is less.
     pub batch_size: Option<usize>,
+    /// Who meets in a batch.
+    #[serde(flatten)]
+    pub sampling: Sampling,
     /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`.
     /// A file of an earlier version has none.
     #[serde(default)]
@@ -92,6 +98,12 @@ pub struct TrainConfig {
     pub schedule_settings: ScheduleSettings,
     /// Weight decay of the convolution and linear weights; in `[0, 1]`.
     pub weight_decay: f64,
+    /// What becomes of the gradients.
+    #[serde(flatten)]
+    pub optimization: Optimization,
+    /// What is measured and kept on the way.
+    #[serde(flatten)]
+    pub checkpointing: Checkpointing,
     /// Seed of the drawn faces, the weights, the order and the augmentation; in `[0, 2^53]`.
     pub seed: u64,
     /// Seed of what is measured: who is held back, which pairs are asked and who is searched for; in `[0, 2^53]`.
@@ -118,6 +130,7 @@ impl Default for TrainConfig {
             loss_settings: LossSettings::default(),
             epochs: None,
             batch_size: None,
+            sampling: Sampling::default(),
             dropout: 0.0,
             augmentation: Augmentation::default(),
             lr: 0.1,
@@ -125,6 +138,8 @@ impl Default for TrainConfig {
             warmup_share: 0.1,
             schedule_settings: ScheduleSettings::default(),
             weight_decay: 5e-4,
+            optimization: Optimization::default(),
+            checkpointing: Checkpointing::default(),
             seed: 42,
             pair_seed: 42,
             backend: BackendKind::Flex,
@@ -209,6 +224,9 @@ impl TrainConfig {
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        self.sampling.check()?;
+        self.optimization.check()?;
+        self.checkpointing.check()?;
         // Other JSON readers keep whole numbers only up to here.
         within("seed", self.seed, 0..=1 << 53)?;
         within("pair_seed", self.pair_seed, 0..=1 << 53)?;
@@ -243,22 +261,33 @@ impl TrainConfig {
         }
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
+        if self.loss_settings.samples() {
+            // The gradient of a sample of the people is of other people in every batch.
+            let Optimization { accumulate, clip_norm } = self.optimization;
+            ensure!(accumulate == 1, "accumulate: is not possible with a sample_rate, got {accumulate}; leave one out");
+            if let Some(norm) = clip_norm {
+                bail!("clip_norm: is not possible with a sample_rate, got {norm}; leave one of them out");
+            }
+        }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)
     }
 
-    /// Fills in what depends on how many pictures there are to train on.
+    /// Fills in what depends on how many pictures there are to train on, and of how many people.
     ///
     /// # Errors
     ///
     /// If they are too few for a batch.
-    pub fn fit_to(&mut self, pictures: usize) -> Result<()> {
-        let batch_size = *self.batch_size.get_or_insert(BATCH.min(pictures / 4).max(FEWEST_IN_BATCH));
+    pub fn fit_to(&mut self, pictures: usize, people: usize) -> Result<()> {
+        let is_of_pairs = matches!(self.loss, LossKind::Contrastive(_));
+        let of_people = self.sampling.fit_to(is_of_pairs, self.batch_size, [pictures, people])?;
+        let shuffled = BATCH.min(pictures / 4).max(FEWEST_IN_BATCH);
+        let batch_size = *self.batch_size.get_or_insert(of_people.unwrap_or(shuffled));
         if pictures < batch_size {
             bail!("batch_size: must be at most the number of training pictures, {pictures}, got {batch_size}");
         }
-        let by_steps = FEWEST_STEPS.div_ceil(pictures / batch_size);
+        let by_steps = FEWEST_STEPS.div_ceil(self.optimization.steps(pictures / batch_size));
         self.epochs.get_or_insert(by_steps.clamp(FEWEST_EPOCHS, MOST_EPOCHS));
         Ok(())
     }
@@ -270,6 +299,16 @@ impl TrainConfig {
     /// If the settings are not [fit](Self::fit_to) to the pictures.
     pub fn length(&self) -> (usize, usize) {
         (self.epochs.expect("epochs are fit to the pictures"), self.batch_size.expect("so is the batch"))
+    }
+
+    /// Steps of the optimizer in the whole run over so many pictures.
+    ///
+    /// # Panics
+    ///
+    /// As [`length`](Self::length).
+    pub fn steps(&self, pictures: usize) -> usize {
+        let (epochs, batch_size) = self.length();
+        epochs * self.optimization.steps(pictures / batch_size)
     }
 
     /// All settings, as `config.json` holds them.
@@ -289,7 +328,8 @@ impl TrainConfig {
     pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
         let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
         let differs = |(name, value): (&String, &Value)| {
-            let is_fixed = !FREE_TO_RESUME.contains(&name.as_str()) && other[name] != *value;
+            let is_free = FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).any(|free| free == name);
+            let is_fixed = !is_free && other[name] != *value;
             is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
         };
         Ok(one.as_object().into_iter().flatten().find_map(differs))
@@ -345,12 +385,16 @@ mod tests {
     /// By hand: 850 steps of 4 batches are 213 epochs, and of 62 they are 14.
     #[test]
     fn batch_and_length_suit_the_pictures() {
-        let fit = |mut config: TrainConfig, pictures| config.fit_to(pictures).map(|()| config.length());
+        let fit = |mut config: TrainConfig, pictures| config.fit_to(pictures, pictures).map(|()| config.length());
         let of = |pictures| fit(TrainConfig::default(), pictures).expect("enough pictures");
         assert_eq!(of(200), (213, 50));
         assert_eq!(of(4000), (14, 64));
         assert_eq!(of(100_000), (14, 64));
         assert_eq!(of(3), (850, 2));
+        // 62 batches are 8 steps of 8 batches or fewer.
+        let optimization = Optimization { accumulate: 8, ..Optimization::default() };
+        let slow = TrainConfig { optimization, ..TrainConfig::default() };
+        assert_eq!(fit(slow, 4000).expect("enough pictures"), (107, 64));
         let given = TrainConfig { epochs: Some(2), batch_size: Some(20), ..TrainConfig::default() };
         assert_eq!(fit(given.clone(), 100).expect("enough pictures"), (2, 20));
         let error = fit(given, 19).expect_err("fewer than a batch");

@@ -2,15 +2,36 @@
 
 use std::sync::LazyLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn_losses::diagnostics::Plateau;
 use burn_losses::heads::{AnyHeadConfig, HeadKind};
+use burn_losses::optim::RowGradient;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::range::within;
+
+/// A loss of pairs, triplets or proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContrastiveKind {
+    /// `SupConLoss` of `burn_losses`.
+    SupCon,
+    /// `TripletLoss`.
+    Triplet,
+    /// `MultiSimilarityLoss`.
+    MultiSimilarity,
+    /// `CircleLoss`.
+    Circle,
+    /// `ProxyAnchorLoss`.
+    ProxyAnchor,
+}
+
+impl ContrastiveKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::SupCon, Self::Triplet, Self::MultiSimilarity, Self::Circle, Self::ProxyAnchor];
+}
 
 /// What the head on top of the trunk computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,18 +43,25 @@ pub enum LossKind {
     Softmax,
     /// The same, with the center loss added.
     SoftmaxCenter,
+    /// A loss of pairs, triplets or proxies, over batches of several pictures of each of several people.
+    Contrastive(ContrastiveKind),
 }
 
 impl LossKind {
     /// All of them.
-    pub const ALL: [Self; HeadKind::ALL.len() + 2] = {
-        let mut all = [Self::Softmax; HeadKind::ALL.len() + 2];
+    pub const ALL: [Self; HeadKind::ALL.len() + ContrastiveKind::ALL.len() + 2] = {
+        let mut all = [Self::Softmax; HeadKind::ALL.len() + ContrastiveKind::ALL.len() + 2];
         let mut head = 0;
         while head < HeadKind::ALL.len() {
             all[head] = Self::Head(HeadKind::ALL[head]);
             head += 1;
         }
         all[head + 1] = Self::SoftmaxCenter;
+        let mut place = 0;
+        while place < ContrastiveKind::ALL.len() {
+            all[head + 2 + place] = Self::Contrastive(ContrastiveKind::ALL[place]);
+            place += 1;
+        }
         all
     };
 
@@ -46,6 +74,11 @@ impl LossKind {
             Self::Head(kind) => &NAMES[kind as usize],
             Self::Softmax => "softmax",
             Self::SoftmaxCenter => "softmax+center",
+            Self::Contrastive(ContrastiveKind::SupCon) => "supcon",
+            Self::Contrastive(ContrastiveKind::Triplet) => "triplet",
+            Self::Contrastive(ContrastiveKind::MultiSimilarity) => "multisimilarity",
+            Self::Contrastive(ContrastiveKind::Circle) => "circle",
+            Self::Contrastive(ContrastiveKind::ProxyAnchor) => "proxyanchor",
         }
     }
 
@@ -54,7 +87,7 @@ impl LossKind {
     pub fn plateau(self, people: usize) -> Option<Plateau> {
         match self {
             Self::Head(HeadKind::NormFace | HeadKind::AdaCos) | Self::Softmax => Some(Plateau::Classes(people)),
-            Self::Head(_) | Self::SoftmaxCenter => None,
+            Self::Head(_) | Self::SoftmaxCenter | Self::Contrastive(_) => None,
         }
     }
 }
@@ -94,8 +127,16 @@ impl TryFrom<String> for LossKind {
 pub struct LossSettings {
     /// Margin: an angle in radians or a cosine, as the head has it; in `[0, 1.5]`.
     pub margin: Option<f64>,
+    /// Share of all steps in which the margin rises from 0 to its value; in `[0, 1]`. None: it has its value from the first
+    /// step on.
+    pub margin_warmup_share: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
+    /// What cosines are divided by (supcon only); in `[0.01, 10]`.
+    pub temperature: Option<f64>,
+    /// Share of the people that a batch is compared with, besides those in it (heads only): Partial FC; in `[0.000001, 1]`.
+    /// None: all of them.
+    pub sample_rate: Option<f64>,
     /// Factor on the own angle (combinedmargin only); in `[0.5, 4]`.
     pub angle_factor: Option<f64>,
     /// Margin of the cosine on top of the others (combinedmargin only); in `[0, 1.5]`.
@@ -133,7 +174,36 @@ impl LossSettings {
             }
             LossKind::Softmax => none,
             LossKind::SoftmaxCenter => Self { center_weight: Some(0.01), center_update_rate: Some(0.5), ..none },
+            // Those of the papers, and so of the library; the margin of triplets is of cosines here.
+            LossKind::Contrastive(kind) => match kind {
+                ContrastiveKind::SupCon => Self { temperature: Some(0.1), ..none },
+                ContrastiveKind::Triplet => Self { margin: Some(0.2), ..none },
+                ContrastiveKind::MultiSimilarity => none,
+                ContrastiveKind::Circle => Self { margin: Some(0.4), scale: Some(80.0), ..none },
+                ContrastiveKind::ProxyAnchor => Self { margin: Some(0.1), scale: Some(32.0), ..none },
+            },
         }
+    }
+
+    /// Whether a batch is compared with a part of the people only.
+    pub fn samples(&self) -> bool {
+        self.sample_rate.is_some_and(|rate| rate < 1.0)
+    }
+
+    /// Checks that a batch is compared with fewer people than there are, if it is to be.
+    ///
+    /// # Errors
+    ///
+    /// If the sample would be all of them.
+    pub fn check_sample(&self, people: usize, batch_size: usize) -> Result<()> {
+        let Some(rate) = self.sample_rate.filter(|_| self.samples()) else { return Ok(()) };
+        let drawn = (rate * people as f64).ceil() as usize;
+        ensure!(
+            drawn + batch_size < people,
+            "sample_rate: {rate} of {people} people and those of the {batch_size} pictures of a batch are all of them, so \
+             there is nothing to leave out; take a smaller one or a smaller batch_size, or leave it out"
+        );
+        Ok(())
     }
 
     /// The settings of a head in the library; what this tool has no setting for is as the library has it.
@@ -141,7 +211,7 @@ impl LossSettings {
     /// # Panics
     ///
     /// If these are not [resolved](Self::resolve) for the head.
-    pub fn head_config(&self, kind: HeadKind, classes: usize, embedding_size: usize) -> AnyHeadConfig {
+    pub fn head_config(&self, kind: HeadKind, classes: usize, embedding_size: usize, seed: u64) -> AnyHeadConfig {
         let mut config = fields(&AnyHeadConfig::new(kind, classes, embedding_size));
         let margin = if kind == HeadKind::CombinedMargin { "angle_margin" } else { "margin" };
         let settings = [
@@ -155,6 +225,13 @@ impl LossSettings {
                 let field = config.get_mut(name).unwrap_or_else(|| panic!("{kind} has no setting {name}"));
                 *field = value.into();
             }
+        }
+        if let Some(rate) = self.sample_rate.filter(|_| self.samples()) {
+            let centers = config.get_mut("centers").unwrap_or_else(|| panic!("{kind} has no centers"));
+            centers["sample_rate"] = rate.into();
+            centers["seed"] = seed.into();
+            // For an optimizer that leaves the others alone.
+            centers["gradient"] = serde_json::to_value(RowGradient::Drawn).expect("a setting is JSON");
         }
         serde_json::from_value(config).expect("the settings of a head")
     }
@@ -173,8 +250,29 @@ impl LossSettings {
                 bail!("{name}: the loss {loss} has no such setting (got {value}); leave it out")
             }
         };
+        let most_margin = match loss {
+            // Beyond that it has no pair that is good enough.
+            LossKind::Contrastive(ContrastiveKind::Circle) => 0.99,
+            LossKind::Contrastive(ContrastiveKind::ProxyAnchor) => 1.0,
+            _ => 1.5,
+        };
+        if let Some(share) = self.margin_warmup_share {
+            within("margin_warmup_share", share, 0.0..=1.0)?;
+            ensure!(
+                matches!(loss, LossKind::Head(_)) && defaults.margin.is_some(),
+                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {share}); leave it out"
+            );
+        }
+        if let Some(rate) = self.sample_rate {
+            within("sample_rate", rate, 1e-6..=1.0)?;
+            let is_head = matches!(loss, LossKind::Head(_));
+            ensure!(is_head, "sample_rate: the loss {loss} compares with all people (got {rate}); leave it out");
+        }
         Ok(Self {
-            margin: pick("margin", self.margin, defaults.margin, 0.0..=1.5)?,
+            margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,
+            margin_warmup_share: self.margin_warmup_share,
+            temperature: pick("temperature", self.temperature, defaults.temperature, 0.01..=10.0)?,
+            sample_rate: self.sample_rate,
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
             angle_factor: pick("angle_factor", self.angle_factor, defaults.angle_factor, 0.5..=4.0)?,
             cosine_margin: pick("cosine_margin", self.cosine_margin, defaults.cosine_margin, 0.0..=1.5)?,
@@ -197,7 +295,10 @@ impl std::fmt::Display for LossSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named = [
             ("margin", self.margin),
+            ("margin warmup share", self.margin_warmup_share),
             ("scale", self.scale),
+            ("temperature", self.temperature),
+            ("sample rate", self.sample_rate),
             ("angle factor", self.angle_factor),
             ("cosine margin", self.cosine_margin),
             ("center weight", self.center_weight),
@@ -228,12 +329,27 @@ mod tests {
         let given = LossSettings { margin: Some(0.4), scale: Some(20.0), ..LossSettings::default() };
         for (kind, margin) in [(HeadKind::ArcFace, "margin"), (HeadKind::CombinedMargin, "angle_margin")] {
             let settings = given.resolve(LossKind::Head(kind)).expect("both have a margin and a scale");
-            let config = fields(&settings.head_config(kind, 5, 3));
+            let config = fields(&settings.head_config(kind, 5, 3, 7));
             let found = [margin, "scale", "classes", "embedding_dim"].map(|name| config[name].as_f64());
             assert_eq!(found, [Some(0.4), Some(20.0), Some(5.0), Some(3.0)]);
         }
         let error = given.resolve(LossKind::Head(HeadKind::AdaCos)).expect_err("AdaCos has neither");
         assert_eq!(error.to_string(), "margin: the loss adacos has no such setting (got 0.4); leave it out");
+    }
+
+    #[test]
+    fn a_sample_reaches_the_head_and_is_smaller_than_all() {
+        let settings = LossSettings { sample_rate: Some(0.1), ..LossSettings::default() };
+        let settings = settings.resolve(LossKind::Head(HeadKind::ArcFace)).expect("in range");
+        let centers = fields(&settings.head_config(HeadKind::ArcFace, 5, 3, 7))["centers"].clone();
+        assert_eq!((centers["sample_rate"].as_f64(), centers["seed"].as_u64()), (Some(0.1), Some(7)));
+        assert_eq!(centers["gradient"], "Drawn");
+        // By hand: 10 of 100 people are drawn, and at most 89 others come with the batch.
+        settings.check_sample(100, 89).expect("99 of 100");
+        let error = settings.check_sample(100, 90).expect_err("all of them").to_string();
+        assert!(error.starts_with("sample_rate: 0.1 of 100 people and those of the 90 pictures of a batch"), "{error}");
+        let all = LossSettings { sample_rate: Some(1.0), ..settings };
+        all.check_sample(3, 64).expect("nothing is drawn");
     }
 
     #[test]

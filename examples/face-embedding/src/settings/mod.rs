@@ -4,9 +4,12 @@
 
 pub mod augmentation;
 pub mod backend;
+pub mod checkpointing;
 pub mod config;
 pub mod loss;
 pub mod network;
+pub mod optimization;
+pub mod sampling;
 pub mod schedule;
 
 mod range;

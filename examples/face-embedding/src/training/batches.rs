@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_losses::sampling::{BatchPlan, SampledLoader};
+use burn_losses::sampling::{BatchPlan, ClassBalanced, ClassBalancedConfig, SampledLoader};
 
+use super::place::Place;
 use crate::data::augment::Change;
 use crate::data::dropout::append_factors;
 use crate::data::face_set::{Face, FaceSet};
@@ -21,12 +23,14 @@ use crate::settings::augmentation::Augmentation;
 pub struct TrainBatches {
     /// Pictures in a batch.
     pub batch_size: usize,
+    /// People in a batch, and pictures of each; none shuffles pictures whoever is on them.
+    pub balanced: Option<[usize; 2]>,
     /// Chooses order and changes.
     pub seed: u64,
     /// Epochs of the whole run.
     pub epochs: usize,
-    /// Epochs that are done already.
-    pub epochs_done: usize,
+    /// Where the run goes on.
+    pub begin: Place,
     /// How pictures are changed.
     pub augmentation: Augmentation,
     /// Which of their features are dropped.
@@ -43,33 +47,57 @@ pub struct Dropout {
 }
 
 impl TrainBatches {
-    /// The shuffled, changed batches of the epochs that are left; a short last batch is dropped.
+    /// The shuffled, changed batches that are left; a short last batch of an epoch is dropped.
     ///
-    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes at epoch 5 sees
-    /// what the fifth epoch of an uninterrupted run sees.
-    pub fn of(self, faces: FaceSet, device: &Device) -> Arc<dyn DataLoader<FaceBatch>> {
-        let Self { batch_size, seed, epochs, epochs_done, augmentation, dropout } = self;
-        let plan = ShuffledEpochs { pictures: faces.faces.len(), batch_size, epochs, seed };
+    /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes in epoch 5 sees
+    /// what an uninterrupted run sees of it from there on.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer people than are to be in a batch.
+    pub fn of(self, faces: FaceSet, device: &Device) -> Result<Arc<dyn DataLoader<FaceBatch>>> {
+        let Self { batch_size, balanced, seed, epochs, begin, augmentation, dropout } = self;
+        let labels = || -> Vec<i64> { faces.faces.iter().map(|face| face.person as i64).collect() };
+        let balanced = balanced
+            .map(|[people, each]| ClassBalancedConfig::new(people, each).with_seed(seed).init(&labels()))
+            .transpose()
+            .context("people_per_batch")?;
+        let plan = EpochPlan { pictures: faces.faces.len(), batch_size, balanced, epochs, seed, begin };
         let to_tensors = ToTensors { size: faces.size, pictures: faces.faces.len(), seed, dropout };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
-        Arc::new(SampledLoader::new(plan, pictures, to_tensors, epochs_done, device))
+        Ok(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device)))
     }
 }
 
-/// Every epoch is all pictures in an order of its own. A picture is another sample in every epoch, see [`EveryEpoch`].
-struct ShuffledEpochs {
+/// Every epoch is all pictures in an order of its own, or batches of several pictures of each of several people. A picture is
+/// another sample in every epoch, see [`EveryEpoch`].
+struct EpochPlan {
     pictures: usize,
     batch_size: usize,
+    balanced: Option<ClassBalanced>,
     epochs: usize,
     seed: u64,
+    begin: Place,
 }
 
-impl BatchPlan for ShuffledEpochs {
-    fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+impl EpochPlan {
+    /// The pictures of an epoch.
+    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
+        if let Some(balanced) = &self.balanced {
+            return balanced.epoch(epoch);
+        }
         let mut order: Vec<usize> = (0..self.pictures).collect();
         order.sort_by_cached_key(|&picture| random(&[self.seed, from_one(epoch) as u64, picture as u64]));
-        let sample = |picture: &usize| epoch * self.pictures + picture;
-        order.chunks_exact(self.batch_size).map(|batch| batch.iter().map(sample).collect()).collect()
+        order.chunks_exact(self.batch_size).map(<[usize]>::to_vec).collect()
+    }
+}
+
+impl BatchPlan for EpochPlan {
+    fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let sample = |picture: usize| epoch * self.pictures + picture;
+        let done = if epoch == self.begin.epochs { self.begin.batches } else { 0 };
+        let batches = self.batches(epoch).into_iter().skip(done);
+        batches.map(|batch| batch.into_iter().map(sample).collect()).collect()
     }
 
     fn samples(&self) -> usize {
@@ -143,6 +171,7 @@ impl Batcher<Sample, FaceBatch> for ToTensors {
             pictures: pictures(samples.iter().map(|sample| (&sample.face, sample.change)), self.size, device),
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
             factors: self.factors(&samples, device),
+            margin_share: 1.0,
         }
     }
 }
@@ -173,14 +202,24 @@ mod tests {
     }
 
     fn batches(epochs_done: usize) -> Arc<dyn DataLoader<FaceBatch>> {
+        batches_after(Place::end_of(epochs_done))
+    }
+
+    fn batches_after(begin: Place) -> Arc<dyn DataLoader<FaceBatch>> {
+        batches_of(7, None, begin)
+    }
+
+    /// One picture of each of so many people, three in a batch; or two of each of seven, in balanced batches.
+    fn batches_of(pictures: usize, balanced: Option<[usize; 2]>, begin: Place) -> Arc<dyn DataLoader<FaceBatch>> {
         let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
-        let faces = (0..7).map(|person| Face { person, pixels: pixels.clone(), file: None });
+        let faces = (0..pictures).map(|picture| Face { person: picture % 7, pixels: pixels.clone(), file: None });
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
         let augmentation = Augmentation::default().resolve(true).expect("defaults are in range");
         let dropout = Dropout { share: 0.5, features: 40 };
-        let batches = TrainBatches { batch_size: 3, seed: 1, epochs: 2, epochs_done, augmentation, dropout };
-        batches.of(faces, &Device::flex())
+        let batch_size = balanced.map_or(3, |[people, each]| people * each);
+        let batches = TrainBatches { batch_size, balanced, seed: 1, epochs: 2, begin, augmentation, dropout };
+        batches.of(faces, &Device::flex()).expect("enough people")
     }
 
     #[test]
@@ -198,6 +237,25 @@ mod tests {
         let second = labels_of_epoch(&*whole.to_device(&Device::flex()));
         assert_ne!(first, second);
         assert_eq!(labels_of_epoch(&*batches(1)), second);
+        let within = batches_after(Place { epochs: 0, batches: 1 });
+        assert_eq!(labels_of_epoch(&*within), first[1..]);
+        assert_eq!(labels_of_epoch(&*within), second);
+    }
+
+    #[test]
+    fn a_balanced_batch_has_several_pictures_of_each_person() {
+        let whole = batches_of(14, Some([3, 2]), Place::default());
+        assert_eq!(whole.num_items(), 12);
+        let (first, second) = (labels_of_epoch(&*whole), labels_of_epoch(&*whole));
+        for batch in first.iter().chain(&second) {
+            assert!(batch.chunks(2).all(|pair| pair[0] == pair[1]), "{batch:?}");
+            let people: std::collections::HashSet<_> = batch.iter().collect();
+            assert_eq!(people.len(), 3, "{batch:?}");
+        }
+        assert_ne!(first, second);
+        let within = batches_of(14, Some([3, 2]), Place { epochs: 0, batches: 1 });
+        assert_eq!(labels_of_epoch(&*within), first[1..]);
+        assert_eq!(labels_of_epoch(&*within), second);
     }
 
     #[test]

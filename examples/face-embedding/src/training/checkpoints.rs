@@ -1,4 +1,4 @@
-//! Checkpoints: model, optimizer and schedule of an epoch, and a manifest that is written when all three are there.
+//! Checkpoints: model, optimizer and schedule of a place in the run, and a manifest that is written when all parts are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,59 +11,90 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
+use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::manifest::Manifest;
+use super::place::Place;
+use super::sums::Added;
+use super::validation::Validation;
 use crate::model::face_model::FaceModel;
 
-/// The files of a checkpoint, beside its manifest.
+/// The files of a checkpoint that Burn's loop writes, beside its manifest.
 const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+/// What was found out on the way; a checkpoint of an earlier version has no such file.
+const FIGURES: &str = "figures";
+const MANIFEST: &str = "manifest";
 
-fn part_name(part: &str, epoch: usize) -> String {
-    format!("{part}-{epoch}.bpk")
+fn part_name(part: &str, place: Place) -> String {
+    format!("{part}-{}.bpk", place.in_name())
 }
 
-fn manifest_name(epoch: usize) -> String {
-    format!("manifest-{epoch}.json")
+fn figures_name(place: Place) -> String {
+    format!("{FIGURES}-{}.json", place.in_name())
+}
+
+fn manifest_name(place: Place) -> String {
+    format!("{MANIFEST}-{}.json", place.in_name())
+}
+
+/// What a checkpoint holds beside what Burn puts there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct FiguresSoFar {
+    /// Of the epoch it is in; nothing at the end of one.
+    pub(super) epoch: Added,
+    /// How well the trunk does, if that was measured.
+    pub(super) validation: Option<Validation>,
 }
 
 /// A checkpoint that is whole.
 #[derive(Clone, Debug)]
 pub struct WholeCheckpoint {
-    /// The epoch it ends.
-    pub epoch: usize,
+    /// How much of the run it has behind it.
+    pub place: Place,
     /// What it belongs to.
     pub manifest: Manifest,
+    pub(super) figures: FiguresSoFar,
 }
 
 impl WholeCheckpoint {
-    /// The last one in a folder, if there is one. Those that are not whole are told and passed over.
+    /// All of a folder, the last one first. Those that are not whole are told and passed over.
     ///
     /// # Errors
     ///
     /// If none is whole, though more than the first epoch was trained.
-    pub fn last(folder: &Path) -> Result<Option<Self>> {
-        let epochs = epochs(folder);
-        for &epoch in epochs.iter().rev() {
-            match Self::open(folder, epoch) {
-                Ok(checkpoint) => return Ok(Some(checkpoint)),
-                Err(error) => say!("warning: the checkpoint of epoch {epoch} cannot be used: {error:#}"),
+    pub fn all(folder: &Path) -> Result<Vec<Self>> {
+        let places = places(folder);
+        let mut whole = Vec::new();
+        for &place in places.iter().rev() {
+            match Self::open(folder, place) {
+                Ok(checkpoint) => whole.push(checkpoint),
+                Err(error) => say!("warning: the checkpoint of {place} cannot be used: {error:#}"),
             }
         }
         ensure!(
-            epochs.last().is_none_or(|&last| last <= 1),
+            !whole.is_empty() || places.last().is_none_or(|&last| last <= Place::end_of(1)),
             "no checkpoint in {} is whole; begin a new run with another --output",
             folder.display()
         );
-        Ok(None)
+        Ok(whole)
     }
 
-    fn open(folder: &Path, epoch: usize) -> Result<Self> {
-        let manifest = Manifest::read(&folder.join(manifest_name(epoch)))?;
+    fn open(folder: &Path, place: Place) -> Result<Self> {
+        let manifest = Manifest::read(&folder.join(manifest_name(place)))?;
         for part in PARTS {
-            manifest.check_file(folder, &part_name(part, epoch))?;
+            manifest.check_file(folder, &part_name(part, place))?;
         }
-        Ok(Self { epoch, manifest })
+        let name = figures_name(place);
+        let figures = if manifest.has(&name) {
+            let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
+            manifest.check(&name, &bytes)?;
+            serde_json::from_slice(&bytes).with_context(|| format!("cannot read {name}"))?
+        } else {
+            ensure!(place.batches == 0, "{name} is not in the manifest");
+            FiguresSoFar::default()
+        };
+        Ok(Self { place, manifest, figures })
     }
 
     /// The model, with the weights of this checkpoint.
@@ -72,65 +103,91 @@ impl WholeCheckpoint {
     ///
     /// If the file cannot be read, or does not fit the model.
     pub(super) fn load_model(&self, folder: &Path, model: FaceModel) -> Result<FaceModel> {
-        let name = part_name("model", self.epoch);
-        let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
-        self.manifest.check(&name, &bytes)?;
-        let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
-        record.and_then(|record| model.try_load_record(record)).map_err(|error| anyhow!("cannot read {name}: {error}"))
+        load_model(folder, self.place, &self.manifest, model)
     }
 }
 
-/// Every epoch that there is a file of.
-fn epochs(folder: &Path) -> BTreeSet<usize> {
-    let number = |name: &str| {
-        let (part, epoch) = name.split_once('.')?.0.rsplit_once('-')?;
-        (PARTS.contains(&part) || part == "manifest").then(|| epoch.parse().ok())?
+/// The model, with the weights of the checkpoint of a place that this process has just written.
+///
+/// # Errors
+///
+/// If it is not whole, or does not fit the model.
+pub(super) fn load_model_of(folder: &Path, place: Place, model: FaceModel) -> Result<FaceModel> {
+    let manifest = Manifest::read(&folder.join(manifest_name(place)))?;
+    load_model(folder, place, &manifest, model)
+}
+
+fn load_model(folder: &Path, place: Place, manifest: &Manifest, model: FaceModel) -> Result<FaceModel> {
+    let name = part_name("model", place);
+    let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
+    manifest.check(&name, &bytes)?;
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
+    record.and_then(|record| model.try_load_record(record)).map_err(|error| anyhow!("cannot read {name}: {error}"))
+}
+
+/// Every place that there is a file of.
+pub(super) fn places(folder: &Path) -> BTreeSet<Place> {
+    let place = |name: &str| {
+        let (part, place) = name.split_once('.')?.0.split_once('-')?;
+        let is_ours = PARTS.contains(&part) || [FIGURES, MANIFEST].contains(&part);
+        is_ours.then(|| Place::of_name(place))?
     };
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| number(file.file_name().to_str()?)).collect()
+    files.filter_map(|file| place(file.file_name().to_str()?)).collect()
 }
 
-/// Writes and reads one part of the checkpoints, as Burn's training loop asks for it.
-pub(super) struct PartCheckpointer {
-    part: &'static str,
-    folder: PathBuf,
+/// The folder of the checkpoints of a run, which several threads write into.
+pub(super) struct CheckpointFolder {
+    path: PathBuf,
     /// What every manifest begins with.
     run: Manifest,
-    /// Manifests that still miss a part; each part is written by a thread of its own.
-    unfinished: Arc<Mutex<BTreeMap<usize, Manifest>>>,
+    batches_per_epoch: usize,
+    /// Manifests that still miss a part.
+    unfinished: Mutex<BTreeMap<Place, Manifest>>,
 }
 
-impl PartCheckpointer {
-    /// One for each of model, optimizer and schedule.
+impl CheckpointFolder {
+    /// Makes the folder, if it is not there.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made.
-    pub(super) fn all(folder: &Path, run: &Manifest) -> Result<[Self; PARTS.len()]> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let unfinished = Arc::new(Mutex::new(BTreeMap::new()));
-        let of = |part| Self { part, folder: folder.to_path_buf(), run: run.clone(), unfinished: unfinished.clone() };
-        Ok(PARTS.map(of))
+    /// If it cannot be made.
+    pub(super) fn new(path: PathBuf, run: &Manifest, batches_per_epoch: usize) -> Result<Arc<Self>> {
+        fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Arc::new(Self { path, run: run.clone(), batches_per_epoch, unfinished: Mutex::default() }))
     }
 
-    fn write(&self, epoch: usize, bytes: &[u8]) -> Result<()> {
-        // One of this epoch that is not whole may be there from before.
-        self.remove(&manifest_name(epoch))?;
-        let name = part_name(self.part, epoch);
-        files::write(&self.folder.join(&name), bytes)?;
+    /// One for each of model, optimizer and schedule.
+    pub(super) fn parts(self: &Arc<Self>) -> [PartCheckpointer; PARTS.len()] {
+        PARTS.map(|part| PartCheckpointer { part, folder: self.clone() })
+    }
+
+    /// Writes what a checkpoint holds beside these three; it is whole when all four are there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(super) fn write_figures(&self, place: Place, figures: &FiguresSoFar) -> Result<()> {
+        self.write(place, &figures_name(place), &serde_json::to_vec_pretty(figures)?)
+    }
+
+    fn write(&self, place: Place, name: &str, bytes: &[u8]) -> Result<()> {
+        // One of this place that is not whole may be there from before.
+        self.remove(&manifest_name(place))?;
+        files::write(&self.path.join(name), bytes)?;
 
         let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        let manifest = unfinished.entry(epoch).or_insert_with(|| self.run.clone());
-        manifest.add(&name, bytes);
-        if PARTS.iter().all(|part| manifest.has(&part_name(part, epoch))) {
-            manifest.write(&self.folder.join(manifest_name(epoch)))?;
-            unfinished.remove(&epoch);
+        let manifest = unfinished.entry(place).or_insert_with(|| self.run.clone());
+        manifest.add(name, bytes);
+        if PARTS.iter().all(|part| manifest.has(&part_name(part, place))) && manifest.has(&figures_name(place)) {
+            manifest.write(&self.path.join(manifest_name(place)))?;
+            unfinished.remove(&place);
         }
         Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        let path = self.folder.join(name);
+        let path = self.path.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", path.display()))
@@ -140,24 +197,40 @@ impl PartCheckpointer {
     }
 }
 
+/// Writes and reads one part of the checkpoints, as Burn's training loop asks for it.
+pub(super) struct PartCheckpointer {
+    part: &'static str,
+    folder: Arc<CheckpointFolder>,
+}
+
+impl PartCheckpointer {
+    fn place(&self, number: usize) -> Place {
+        Place::of_number(number, self.folder.batches_per_epoch)
+    }
+}
+
 fn explain(error: anyhow::Error) -> CheckpointerError {
     CheckpointerError::Unknown(format!("{error:#}"))
 }
 
 impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
-    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+    fn save(&self, number: usize, record: R) -> Result<(), CheckpointerError> {
         let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record)?;
-        self.write(epoch, &bytes).map_err(explain)
+        let place = self.place(number);
+        self.folder.write(place, &part_name(self.part, place), &bytes).map_err(explain)
     }
 
-    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+    fn delete(&self, number: usize) -> Result<(), CheckpointerError> {
+        let place = self.place(number);
         // The manifest goes first: without it the rest is no checkpoint.
-        self.remove(&manifest_name(epoch)).map_err(explain)?;
-        self.remove(&part_name(self.part, epoch)).map_err(explain)
+        for name in [manifest_name(place), figures_name(place), part_name(self.part, place)] {
+            self.folder.remove(&name).map_err(explain)?;
+        }
+        Ok(())
     }
 
-    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
-        let path = self.folder.join(part_name(self.part, epoch));
+    fn restore(&self, number: usize) -> Result<R, CheckpointerError> {
+        let path = self.folder.path.join(part_name(self.part, self.place(number)));
         let bytes = fs::read(path).map_err(CheckpointerError::IOError)?;
         R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files;
 
 /// The columns, in the order of the fields of [`EpochRow`].
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 14] = [
     "epoch",
     "loss",
     "learning_rate",
@@ -23,7 +23,13 @@ const COLUMNS: [&str; 11] = [
     "direction_variance",
     "bad_labels",
     "seconds",
+    "margin",
+    "validation_auc",
+    "validation_eer",
 ];
+
+/// So many of them a table of an earlier version has.
+const COLUMNS_BEFORE: usize = 11;
 
 /// One epoch of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,8 +54,17 @@ pub struct EpochRow {
     pub direction_variance: f64,
     /// Labels of the epoch that were no class.
     pub bad_labels: f64,
-    /// How long the epoch took.
+    /// How long the epoch took, without what was measured after it.
     pub seconds: f64,
+    /// Margin of the loss at the last step, where it has one that can rise.
+    #[serde(default)]
+    pub margin: Option<f64>,
+    /// Area under the ROC curve on the test people after the epoch, if that was measured.
+    #[serde(default)]
+    pub validation_auc: Option<f64>,
+    /// Their equal error rate.
+    #[serde(default)]
+    pub validation_eer: Option<f64>,
 }
 
 /// Rows as text, below the names of the columns or without them.
@@ -121,7 +136,9 @@ fn parse(text: &[u8]) -> Result<Vec<EpochRow>> {
     // The last line may be cut short by a kill; such a line is no row.
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let mut reader = ReaderBuilder::new().from_reader(&text[..whole]);
-    ensure!(reader.headers()?.iter().eq(COLUMNS), "the first line is not the names of the columns");
+    let header = reader.headers()?;
+    let is_known = header.iter().eq(COLUMNS) || header.iter().eq(COLUMNS[..COLUMNS_BEFORE].iter().copied());
+    ensure!(is_known, "the first line is not the names of the columns");
     Ok(reader.deserialize().collect::<Result<_, _>>()?)
 }
 
@@ -150,6 +167,9 @@ mod tests {
             direction_variance: 0.5,
             bad_labels: 2.0,
             seconds: 12.0,
+            margin: Some(0.3),
+            validation_auc: (epoch == 1).then_some(2.0 / 3.0),
+            validation_eer: (epoch == 1).then_some(0.25),
         }
     }
 
@@ -161,6 +181,13 @@ mod tests {
         let header = String::from_utf8(text).expect("text").lines().next().map(str::to_string);
         assert_eq!(header.as_deref(), Some(COLUMNS.join(",").as_str()));
         assert_eq!(parse(&to_text(&[], true).expect("a header")).expect("no row"), []);
+    }
+
+    #[test]
+    fn a_table_of_an_earlier_version_has_no_validation() {
+        let old = format!("{}\n1,0.5,0.1,0.2,100,1,1.2,3,0.5,0,7\n", COLUMNS[..COLUMNS_BEFORE].join(","));
+        let rows = parse(old.as_bytes()).expect("the columns of before");
+        assert_eq!((rows[0].seconds, rows[0].validation_auc, rows[0].validation_eer), (7.0, None, None));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use burn::train::metric::{
     LearningRateMetric, LossMetric, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
 };
 use burn_losses::diagnostics::Diagnostic;
+use serde::{Deserialize, Serialize};
 
 /// A figure of a step that the [renderer](super::renderer) is told about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Figure {
     /// The loss: Burn's `LossMetric`.
     Loss,

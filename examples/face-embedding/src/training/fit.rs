@@ -1,48 +1,72 @@
-//! Burn's training loop with our data, schedule, figures and files.
+//! What is trained, and by what: Burn's training with our data, schedule, loop, figures and files.
 
-use anyhow::{Result, anyhow, bail};
-use burn::module::{Module, ParamGroup, ParamGroupError};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, bail};
+use burn::module::Module;
 use burn::tensor::Device;
-use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
-use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{Dropout, TrainBatches, no_batches};
-use super::checkpoints::PartCheckpointer;
+use super::checkpoints::{self, CheckpointFolder, WholeCheckpoint};
 use super::epoch_table::EpochTable;
 use super::figures::{Figure, HeadLearningRate};
+use super::interruption::Interruption;
+use super::keeping::{Best, KeepLastAndBest};
 use super::manifest::Manifest;
+use super::optimizer::{learning_rates, optimizer};
+use super::place::Place;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::Schedule;
+use super::schedule::MarginRise;
+use super::sums::Sums;
+use super::training_loop::TrainingLoop;
+use super::validation::Validate;
 use crate::data::face_set::FaceSet;
 use crate::model::face_model::FaceModel;
 use crate::model::trunk::{Trunk, TrunkConfig};
+use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
 
-/// Checkpoints kept: one may be incomplete after a kill.
-const CHECKPOINTS_KEPT: usize = 2;
+/// What a training is given.
+pub struct Training<'a> {
+    /// The settings.
+    pub config: &'a TrainConfig,
+    /// Where its files go.
+    pub run: &'a RunDirectory,
+    /// What every manifest begins with.
+    pub manifest: &'a Manifest,
+    /// Those that are whole, the last one first: the run goes on from it.
+    pub checkpoints: &'a [WholeCheckpoint],
+    /// The trunk to begin with, if it is not random.
+    pub initial: Option<Trunk>,
+    /// Whom it is trained on.
+    pub faces: FaceSet,
+    /// How a trunk is measured between epochs.
+    pub validate: Validate,
+    /// What computes.
+    pub device: &'a Device,
+}
 
-/// Trains the epochs that are left and returns the trunk; `initial` is the one to begin with, if it is not random.
+/// How a training ended.
+pub enum Trained {
+    /// With the trunk that the settings ask for.
+    Trunk(Box<Trunk>),
+    /// By Ctrl-C, with a checkpoint of this place.
+    Interrupted(Place),
+}
+
+/// Trains what is left of a run.
 ///
 /// # Errors
 ///
 /// If a file cannot be read or written, or the loss is no number any more.
-pub fn fit(
-    config: &TrainConfig,
-    run: &RunDirectory,
-    manifest: &Manifest,
-    epochs_done: usize,
-    initial: Option<Trunk>,
-    faces: FaceSet,
-    device: &Device,
-) -> Result<Trunk> {
+pub fn fit(training: Training<'_>) -> Result<Trained> {
+    let Training { config, run, manifest, checkpoints, initial, faces, validate, device } = training;
+    let interruption = Interruption::listen()?;
     let people = faces.people.len();
     say!("model: {}; loss: {} ({}) over {people} people", config.network, config.loss, config.loss_settings);
 
@@ -54,76 +78,116 @@ pub fn fit(
         model.trunk = initial.train();
     }
 
+    let last = checkpoints.first();
+    let begin = last.map_or(Place::default(), |checkpoint| checkpoint.place);
     let (epochs, batch_size) = config.length();
-    let steps_per_epoch = faces.faces.len() / batch_size;
+    let steps = config.steps(faces.faces.len());
+    let batches_per_epoch = faces.faces.len() / batch_size;
     let augmentation = config.augmentation.clone();
     let features = TrunkConfig::of(&config.network).features();
     let dropout = Dropout { share: config.dropout, features: features.unwrap_or_default() };
-    let batches = TrainBatches { batch_size, seed: config.seed, epochs, epochs_done, augmentation, dropout };
-    let batches = batches.of(faces, &training_device);
-    let table = EpochTable::begin(&run.epochs_path(), epochs_done)?;
+    let balanced = config.sampling.counts();
+    let batches = TrainBatches { batch_size, balanced, seed: config.seed, epochs, begin, augmentation, dropout };
+    let batches = batches.of(faces, &training_device)?;
+
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
-    let renderer = LineRenderer::new(table, interrupter.clone(), steps_per_epoch, batch_size, plateau);
+    let added = last.map(|checkpoint| checkpoint.figures.epoch.clone()).unwrap_or_default();
+    let sums = Arc::new(Mutex::new(Sums::after(added)));
+    let length = [epochs, batches_per_epoch, batch_size];
+    let renderer = LineRenderer::new(interrupter.clone(), begin, length, plateau, sums.clone());
 
-    let [model_part, optimizer_part, schedule_part] = PartCheckpointer::all(&run.checkpoints_path(), manifest)?;
+    let best = best_of(checkpoints);
+    let there = checkpoints::places(&run.checkpoints_path());
+    let keeping = KeepLastAndBest::new(there, begin, kept(&best, config), batches_per_epoch);
+    let folder = CheckpointFolder::new(run.checkpoints_path(), manifest, batches_per_epoch)?;
+    let [model_part, optimizer_part, schedule_part] = folder.parts();
+    let interrupted = Arc::new(Mutex::new(None));
+    let training_loop = TrainingLoop {
+        device: training_device.clone(),
+        optimization: config.optimization.clone(),
+        margin: MarginRise::of(&config.loss_settings, steps),
+        checkpointing: config.checkpointing.clone(),
+        batch_size,
+        batches_per_epoch,
+        begin,
+        sums,
+        table: EpochTable::begin(&run.epochs_path(), begin.epochs)?,
+        folder,
+        best: best.clone(),
+        validate,
+        interruption,
+        interrupted: interrupted.clone(),
+    };
+
     let mut training = SupervisedTraining::new(run.path(), batches, no_batches(&training_device))
         .num_epochs(epochs)
         .with_interrupter(interrupter)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(training_loop)))
         .renderer(Box::new(renderer))
         // Burn's default writes one file per metric and epoch, and a log for the whole process.
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
         .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
-        .with_checkpointing_strategy(KeepLastNCheckpoints::new(CHECKPOINTS_KEPT))
+        .with_checkpointing_strategy(keeping)
         .metric_train_numeric(LossMetric::new())
         .metric_train_numeric(LearningRateMetric::new())
         .metric_train_numeric(HeadLearningRate::new());
     for diagnostic in Figure::ALL.into_iter().filter_map(Figure::diagnostic) {
         training = training.metric_train_numeric(DiagnosticMetric::new(diagnostic));
     }
-    if epochs_done > 0 {
-        training = training.checkpoint(epochs_done);
+    if last.is_some() {
+        training = training.checkpoint(begin.number(batches_per_epoch));
     }
 
-    let schedule = learning_rates(config, epochs * steps_per_epoch)?;
+    let schedule = learning_rates(config, steps)?;
     let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
     if let Some(error) = result.error {
         bail!("training stopped: {error}");
     }
+    if let Some(place) = *interrupted.lock().unwrap_or_else(PoisonError::into_inner) {
+        return Ok(Trained::Interrupted(place));
+    }
     if let Some(interruption) = result.interrupted {
         bail!("training stopped: {}", interruption.reason.as_deref().unwrap_or("no reason given"));
     }
-    Ok(result.model.trunk)
+    let model = match config.checkpointing.keep {
+        Keep::Last => result.model,
+        Keep::Best => best_model(result.model, run, &best)?,
+    };
+    Ok(Trained::Trunk(Box::new(model.trunk)))
 }
 
-/// The parameters of the head. By path, since a checkpoint brings its own parameter ids and a group
-/// of ids would silently match nothing after a resume.
-fn head_group() -> Result<ParamGroup> {
-    group(r"^head\.")
+/// The best of the checkpoints that are there.
+fn best_of(checkpoints: &[WholeCheckpoint]) -> Best {
+    let best = Best::default();
+    // From the first one on: of equally good ones it is the best.
+    for checkpoint in checkpoints.iter().rev() {
+        if let Some(validation) = checkpoint.figures.validation {
+            best.offer(checkpoint.place, validation);
+        }
+    }
+    best
 }
 
-/// Parameters that weight decay would only pull away from where they do their work.
-fn undecayed_group() -> Result<ParamGroup> {
-    group(r"(^|\.)(gamma|beta|alpha|bias)$")
+/// The one that is kept beside the last.
+fn kept(best: &Best, config: &TrainConfig) -> Best {
+    match config.checkpointing.keep {
+        Keep::Last => Best::default(),
+        Keep::Best => best.clone(),
+    }
 }
 
-fn group(pattern: &str) -> Result<ParamGroup> {
-    ParamGroup::from_regex(pattern).map_err(|ParamGroupError::InvalidPatternError(error)| anyhow!(error))
-}
-
-/// Trunk and head each have a peak of their own; both rise and fall together.
-fn learning_rates(config: &TrainConfig, steps: usize) -> Result<ModuleLrScheduler> {
-    let warmup_steps = (config.warmup_share * steps as f64).round() as usize;
-    let schedule = |peak| Schedule::new(peak, &config.schedule_settings, warmup_steps, steps);
-    Ok(ModuleLrScheduler::new(schedule(config.lr)).with_group(head_group()?, schedule(config.head_lr)))
-}
-
-/// SGD with momentum, as the field trains these models.
-fn optimizer(config: &TrainConfig) -> Result<ModuleOptimizer> {
-    // Burn's default dampening is 0.1, where PyTorch and the papers have none.
-    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-    let undecayed = SgdConfig::new().with_momentum(Some(momentum));
-    let decayed = undecayed.clone().with_weight_decay(Some(WeightDecayConfig::new(config.weight_decay as f32)));
-    Ok(decayed.init().with_group(undecayed_group()?, undecayed.build(), None))
+/// The model with the weights of the best epoch.
+fn best_model(model: FaceModel, run: &RunDirectory, best: &Best) -> Result<FaceModel> {
+    match best.place() {
+        Some(place) => {
+            say!("the best of the measured epochs: the trunk is that of {place}");
+            checkpoints::load_model_of(&run.checkpoints_path(), place, model)
+        }
+        None => {
+            say!("warning: no epoch was measured before its end, so the trunk is that of the last one");
+            Ok(model)
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Prints one readable line per interval, on a terminal and in a log alike.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
@@ -11,8 +12,9 @@ use burn::train::renderer::{
 use burn::train::{Interrupter, LearnerSummary};
 use burn_losses::diagnostics::{Collapse, Plateau};
 
-use super::epoch_table::{EpochRow, EpochTable};
 use super::figures::Figure;
+use super::place::Place;
+use super::sums::{Added, Sums};
 
 /// Time between two lines within an epoch; the end of an epoch always prints one.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -20,87 +22,57 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Burn's renderer for this example. (Burn's own prints a line per step, and no metric in it,
 /// whenever the output is no terminal.)
 pub struct LineRenderer {
-    table: EpochTable,
     interrupter: Interrupter,
     epochs: usize,
-    epoch: usize,
-    epochs_done_before: usize,
-    steps_per_epoch: usize,
+    /// Batches of an epoch, and pictures in a batch.
+    batches_per_epoch: usize,
     batch_size: usize,
-    step: usize,
+    /// Where the run goes on, and where it is.
+    begin: Place,
+    place: Place,
     /// Which figure each of Burn's metrics is.
     figures: HashMap<MetricId, Figure>,
     /// Values of the step that is being reported; filled metric by metric, then summed.
     current: HashMap<Figure, f64>,
     interval: Sums,
-    whole_epoch: Sums,
+    /// The training loop makes the row of the table from it.
+    whole_epoch: Arc<Mutex<Sums>>,
     run_began: Instant,
     bad_labels: f64,
     /// Where the loss stays if the model tells nobody apart; the first epoch may well be there.
     plateau: Option<Plateau>,
 }
 
-/// Sums of the figures since some moment.
-struct Sums {
-    began: Instant,
-    steps: usize,
-    figures: HashMap<Figure, f64>,
-}
-
-impl Sums {
-    fn new() -> Self {
-        Self { began: Instant::now(), steps: 0, figures: HashMap::new() }
-    }
-
-    fn add(&mut self, figures: &HashMap<Figure, f64>) {
-        self.steps += 1;
-        for (&figure, value) in figures {
-            *self.figures.entry(figure).or_default() += value;
-        }
-    }
-
-    fn sum(&self, figure: Figure) -> f64 {
-        self.figures.get(&figure).copied().unwrap_or(f64::NAN)
-    }
-
-    fn mean(&self, figure: Figure) -> f64 {
-        self.sum(figure) / self.steps.max(1) as f64
-    }
-
-    fn steps_per_second(&self) -> f64 {
-        self.steps as f64 / self.began.elapsed().as_secs_f64().max(1e-9)
-    }
-}
-
 impl LineRenderer {
-    /// A renderer that also writes the rows of `table`.
+    /// A renderer of a run that goes on at `begin`, in an epoch of which `whole_epoch` has what was added up before.
     ///
-    /// The interrupter stops the training when there is nothing left to gain: the loss is no
-    /// number any more, or the table cannot be written.
-    pub fn new(
-        table: EpochTable,
+    /// The interrupter stops the training when there is nothing left to gain: the loss is no number any more.
+    pub(super) fn new(
         interrupter: Interrupter,
-        steps_per_epoch: usize,
-        batch_size: usize,
+        begin: Place,
+        [epochs, batches_per_epoch, batch_size]: [usize; 3],
         plateau: Option<Plateau>,
+        whole_epoch: Arc<Mutex<Sums>>,
     ) -> Self {
         Self {
-            table,
             interrupter,
-            epochs: 0,
-            epoch: 0,
-            epochs_done_before: 0,
-            steps_per_epoch,
+            epochs,
+            batches_per_epoch,
             batch_size,
-            step: 0,
+            begin,
+            place: begin,
             figures: HashMap::new(),
             current: HashMap::new(),
             interval: Sums::new(),
-            whole_epoch: Sums::new(),
+            whole_epoch,
             run_began: Instant::now(),
             bad_labels: 0.0,
             plateau,
         }
+    }
+
+    fn whole_epoch(&self) -> MutexGuard<'_, Sums> {
+        self.whole_epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn figure(&self, figure: Figure) -> f64 {
@@ -108,11 +80,10 @@ impl LineRenderer {
     }
 
     fn time_left(&self) -> Duration {
-        let steps_before = self.epochs_done_before * self.steps_per_epoch;
-        let steps_done = (self.epoch - 1) * self.steps_per_epoch + self.step;
-        let steps_left = self.epochs * self.steps_per_epoch - steps_done;
-        let steps_here = (steps_done - steps_before).max(1);
-        self.run_began.elapsed().mul_f64(steps_left as f64 / steps_here as f64)
+        let number = |place: Place| place.number(self.batches_per_epoch);
+        let left = number(Place::end_of(self.epochs)).saturating_sub(number(self.place));
+        let here = (number(self.place) - number(self.begin)).max(1);
+        self.run_began.elapsed().mul_f64(left as f64 / here as f64)
     }
 
     fn print(&self, sums: &Sums) {
@@ -121,12 +92,12 @@ impl LineRenderer {
         say!(
             "epoch {:>2}/{} step {:>4}/{} | loss {:>7.4} | lr {learning_rate:.5} head {head_learning_rate:.5} \
              | {:>6.0} images/s | own class {:>5.1} deg, nearest other {:>5.1} | length {:>6.2} | {} left",
-            self.epoch,
+            self.place.epochs + 1,
             self.epochs,
-            self.step,
-            self.steps_per_epoch,
+            self.place.batches,
+            self.batches_per_epoch,
             sums.mean(Figure::Loss),
-            sums.steps_per_second() * self.batch_size as f64,
+            sums.batches_per_second() * self.batch_size as f64,
             sums.mean(Figure::MeanAngle),
             sums.mean(Figure::NearestOtherAngle),
             sums.mean(Figure::EmbeddingLength),
@@ -134,12 +105,11 @@ impl LineRenderer {
         );
     }
 
-    fn end_step(&mut self) {
-        self.step += 1;
+    fn end_batch(&mut self) {
+        self.place.batches += 1;
         let loss = self.figure(Figure::Loss);
-        for sums in [&mut self.interval, &mut self.whole_epoch] {
-            sums.add(&self.current);
-        }
+        self.interval.add(&self.current);
+        self.whole_epoch().add(&self.current);
 
         let bad_labels = self.figure(Figure::BadLabels);
         if bad_labels > 0.0 && self.bad_labels == 0.0 {
@@ -147,45 +117,30 @@ impl LineRenderer {
         }
         self.bad_labels += bad_labels;
 
+        let Place { epochs, batches } = self.place;
         if !loss.is_finite() {
             self.interrupter.stop(Some(&format!(
-                "the loss became {loss} in epoch {}, step {}; try a smaller --lr or --head-lr",
-                self.epoch, self.step
+                "the loss became {loss} in epoch {}, step {batches}; try a smaller --lr or --head-lr, or --clip-norm",
+                epochs + 1
             )));
-        } else if self.interval.began.elapsed() >= INTERVAL && self.step < self.steps_per_epoch {
+        } else if self.interval.seconds() >= INTERVAL.as_secs_f64() && batches < self.batches_per_epoch {
             self.print(&self.interval);
             self.interval = Sums::new();
         }
     }
 
-    fn end_epoch(&mut self) {
-        let sums = &self.whole_epoch;
-        // An epoch that was broken off has no row.
-        if sums.steps < self.steps_per_epoch {
+    fn end_epoch(&self) {
+        let sums = self.whole_epoch();
+        // Nothing is said of an epoch that was broken off.
+        if sums.batches() < self.batches_per_epoch {
             return;
         }
-        self.print(sums);
+        self.print(&sums);
         // A batch of one picture has no spread.
         if self.batch_size > 1
-            && let Some(collapse) = collapse(sums, self.plateau.filter(|_| self.epoch > 1))
+            && let Some(collapse) = collapse(&sums, self.plateau.filter(|_| self.place.epochs > 0))
         {
             say!("warning: {collapse}");
-        }
-        let row = EpochRow {
-            epoch: self.epoch,
-            loss: sums.mean(Figure::Loss),
-            learning_rate: self.figure(Figure::LearningRate),
-            head_learning_rate: self.figure(Figure::HeadLearningRate),
-            images_per_second: sums.steps_per_second() * self.batch_size as f64,
-            mean_angle: sums.mean(Figure::MeanAngle).to_radians(),
-            nearest_other_angle: sums.mean(Figure::NearestOtherAngle).to_radians(),
-            embedding_length: sums.mean(Figure::EmbeddingLength),
-            direction_variance: sums.mean(Figure::DirectionVariance),
-            bad_labels: sums.sum(Figure::BadLabels),
-            seconds: sums.began.elapsed().as_secs_f64(),
-        };
-        if let Err(error) = self.table.append(&row) {
-            self.interrupter.stop(Some(&format!("{error:#}")));
         }
     }
 }
@@ -212,30 +167,28 @@ impl MetricsRendererTraining for LineRenderer {
 }
 
 impl TrainingProgressLogger for LineRenderer {
-    fn start(&mut self, epochs: usize, first_epoch: usize, _items: Option<usize>, _label: Option<&str>) {
-        self.epochs = epochs;
-        self.epoch = first_epoch;
-        self.epochs_done_before = first_epoch - 1;
+    // Burn takes the number of the checkpoint for that of an epoch.
+    fn start(&mut self, _epochs: usize, _first_epoch: usize, _items: Option<usize>, _label: Option<&str>) {
         self.run_began = Instant::now();
     }
 
     fn start_split(&mut self, split: &str, _items: usize) {
         if split == TRAIN_SPLIT {
-            self.step = 0;
             self.interval = Sums::new();
-            self.whole_epoch = Sums::new();
+            let added = if self.place == self.begin { self.whole_epoch().added_before() } else { Added::default() };
+            *self.whole_epoch() = Sums::after(added);
         }
     }
 
     fn update_split(&mut self, _items_processed: usize) {
-        self.end_step();
+        self.end_batch();
     }
 
     fn end_split(&mut self) {}
 
     fn update_epoch(&mut self, epoch: usize) {
         self.end_epoch();
-        self.epoch = epoch + 1;
+        self.place = Place::end_of(epoch);
     }
 
     fn end(&mut self) {}

@@ -254,7 +254,7 @@ impl RunDirectory {
     /// If there is no checkpoint, and the settings cannot be read.
     pub fn config_to_resume(&self, checkpoint: Option<&WholeCheckpoint>) -> Result<TrainConfig> {
         let written = self.config();
-        let Some(WholeCheckpoint { manifest, epoch }) = checkpoint else { return written };
+        let Some(WholeCheckpoint { manifest, place, .. }) = checkpoint else { return written };
         let trained = manifest.config();
         let problem = match written {
             Ok(written) => match trained.fixed_difference(&written)? {
@@ -263,7 +263,7 @@ impl RunDirectory {
             },
             Err(error) => format!("{error:#}"),
         };
-        say!("warning: {problem}; going on with the settings of the checkpoint of epoch {epoch}");
+        say!("warning: {problem}; going on with the settings of the checkpoint of {place}");
         Ok(trained.clone())
     }
 
@@ -380,19 +380,19 @@ impl RunDirectory {
         read().with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// The last checkpoint that is whole, if there is one.
+    /// The checkpoints that are whole, the last one first.
     ///
     /// # Errors
     ///
     /// If none is whole, though more than the first epoch was trained.
-    pub fn last_checkpoint(&self) -> Result<Option<WholeCheckpoint>> {
-        let checkpoint = WholeCheckpoint::last(&self.checkpoints_path())?;
+    pub fn checkpoints(&self) -> Result<Vec<WholeCheckpoint>> {
+        let checkpoints = WholeCheckpoint::all(&self.checkpoints_path())?;
         ensure!(
-            checkpoint.is_some() || !self.path.join(TRUNK).exists(),
+            !checkpoints.is_empty() || !self.path.join(TRUNK).exists(),
             "{} has a trained trunk and no checkpoint to continue from; begin a new run with another --output",
             self.path.display()
         );
-        Ok(checkpoint)
+        Ok(checkpoints)
     }
 
     /// Writes the weights of the trunk.
@@ -404,21 +404,23 @@ impl RunDirectory {
         self.write(TRUNK, &record(trunk)?, manifest)
     }
 
-    /// The head that was trained together with the trunk, of the last checkpoint.
+    /// The head that was trained together with the trunk, of the checkpoint that has this trunk.
     ///
     /// # Errors
     ///
     /// If there is no checkpoint of this trunk, or it cannot be read.
     pub fn load_head(&self, config: &TrainConfig, device: &Device) -> Result<Head> {
-        let checkpoint = WholeCheckpoint::last(&self.checkpoints_path())?.context("the run has no checkpoint")?;
-        let model = FaceModel::new(config, self.people()?.len(), device);
-        let FaceModel { trunk, head, .. } = checkpoint.load_model(&self.checkpoints_path(), model)?;
-        ensure!(
-            sha256(&record(&trunk)?) == self.trunk_sha256()?,
-            "the last checkpoint that is whole, of epoch {}, has another trunk",
-            checkpoint.epoch
-        );
-        Ok(head)
+        let checkpoints = WholeCheckpoint::all(&self.checkpoints_path())?;
+        let (people, sha256_of_trunk) = (self.people()?.len(), self.trunk_sha256()?);
+        for checkpoint in &checkpoints {
+            let model = FaceModel::new(config, people, device);
+            let FaceModel { trunk, head, .. } = checkpoint.load_model(&self.checkpoints_path(), model)?;
+            if sha256(&record(&trunk)?) == sha256_of_trunk {
+                return Ok(head);
+            }
+        }
+        let last = checkpoints.first().context("the run has no checkpoint")?;
+        bail!("the last checkpoint that is whole, of {}, has another trunk", last.place)
     }
 
     /// The SHA-256 of the file of the trunk, which tells it from every other one.

@@ -1,7 +1,8 @@
-//! The learning rate over the course of a run.
+//! The learning rate and the margin over the course of a run.
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
+use crate::settings::loss::LossSettings;
 use crate::settings::schedule::{ScheduleKind, ScheduleSettings};
 
 /// Rises in a straight line to its peak, then falls along one of the curves.
@@ -77,9 +78,48 @@ impl LrScheduler for Schedule {
     }
 }
 
+/// The margin of a loss over the course of a run: it rises in a straight line from 0, then stays.
+///
+/// ```text
+/// share = min(1, step / warmup_steps)
+/// ```
+///
+/// A function of the step alone, so a resumed run needs no more than to know where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct MarginRise {
+    /// After its rise.
+    pub margin: f64,
+    warmup_steps: usize,
+}
+
+impl MarginRise {
+    /// Of the loss of a run of so many steps; none for a loss without such a margin.
+    pub fn of(settings: &LossSettings, total_steps: usize) -> Option<Self> {
+        let share = settings.margin_warmup_share.unwrap_or(0.0);
+        let warmup_steps = (share * total_steps as f64).round() as usize;
+        settings.margin.map(|margin| Self { margin, warmup_steps })
+    }
+
+    /// The share of its value that the margin has in a step.
+    pub fn share(&self, step: usize) -> f64 {
+        if step < self.warmup_steps { step as f64 / self.warmup_steps as f64 } else { 1.0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By hand: four steps of a quarter each.
+    #[test]
+    fn a_margin_rises_from_zero_and_stays() {
+        let settings = LossSettings { margin: Some(0.4), margin_warmup_share: Some(0.4), ..LossSettings::default() };
+        let rise = MarginRise::of(&settings, 10).expect("there is a margin");
+        assert_eq!([0, 1, 2, 3, 4, 9, 10].map(|step| rise.share(step)), [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        let settings = LossSettings { margin: Some(0.4), ..LossSettings::default() };
+        assert_eq!(MarginRise::of(&settings, 10).expect("there is a margin").share(0), 1.0);
+        assert!(MarginRise::of(&LossSettings::default(), 10).is_none());
+    }
 
     fn schedule(kind: ScheduleKind, warmup_steps: usize, total_steps: usize) -> Schedule {
         let settings = ScheduleSettings { schedule: kind, ..ScheduleSettings::default() };

@@ -160,3 +160,44 @@ fn a_reader_that_goes_away_does_not_stop_a_training() {
     assert!(child.wait().expect("it ends").success());
     assert!(output.join("metrics.json").is_file());
 }
+
+/// By hand: three batches are two steps, so there are four in all, and the rate of step k is 0.1 (1 - k / 4).
+#[test]
+fn rates_follow_the_steps_of_the_optimizer_and_long_gradients_are_shortened() {
+    let folder = fresh("accumulate");
+    let rows = |name: &str, flags: &str| {
+        let output = folder.join(name);
+        let schedule = "--schedule polynomial --power 1 --warmup-share 0 --lr 0.1 --accumulate 2";
+        run(&format!("train {TINY} {schedule} {flags} --output {}", output.display())).expect("a tiny run works");
+        epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch")
+    };
+    let whole = rows("whole", "");
+    for (row, rate) in whole.iter().zip([0.075, 0.025]) {
+        assert!((row.learning_rate - rate).abs() < 1e-9, "{row:?}");
+    }
+    let shortened = rows("shortened", "--clip-norm 1e-6");
+    // Both rows were made of nearly the first weights, which have been seen by one of two steps of the other run.
+    assert!((shortened[0].loss - shortened[1].loss).abs() < (whole[0].loss - whole[1].loss).abs(), "{shortened:?}");
+    assert_ne!(shortened[1].loss, whole[1].loss);
+}
+
+/// By hand: six steps, of which the first four are the rise; the third has 2 / 4 of the margin and the sixth all of it.
+#[test]
+fn a_margin_rises_over_the_first_steps() {
+    let folder = fresh("margin_rise");
+    let rows = |name: &str, flags: &str| {
+        let output = folder.join(name);
+        run(&format!("train {TINY} --margin 0.5 {flags} --output {}", output.display())).expect("a tiny run works");
+        let report = std::fs::read_to_string(output.join("report.html")).expect("it was written");
+        let is_drawn = report.contains("<figcaption>Margin</figcaption>");
+        (epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch"), is_drawn)
+    };
+    let (rising, is_drawn) = rows("rising", "--margin-warmup-share 0.6667");
+    assert_eq!(rising.iter().map(|row| row.margin).collect::<Vec<_>>(), [Some(0.25), Some(0.5)]);
+    assert!(is_drawn);
+    let (whole, is_drawn) = rows("whole", "");
+    assert_eq!(whole[0].margin, Some(0.5));
+    assert!(!is_drawn);
+    // A smaller margin is a smaller loss.
+    assert!(rising[0].loss < whole[0].loss - 1.0, "{} {}", rising[0].loss, whole[0].loss);
+}

@@ -8,12 +8,14 @@ mod damage;
 mod embed;
 mod folder;
 mod identify;
+mod interruption;
 mod layers;
 mod lfw;
 mod network;
 mod report;
 mod resume;
 mod settings;
+mod validation;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +29,11 @@ use image::RgbImage;
 const TINY: &str = "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 \
                     --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
 
-/// The same, for pictures that are not drawn.
+/// The same people, of which more batches are made.
+const TINY_PEOPLE: &str =
+    "--people 6 --test-people 6 --pictures 6 --image-size 16 --width 2 --embedding-size 8 --seed 5";
+
+/// The same as the first, for pictures that are not drawn.
 const TINY_MODEL: &str = "--image-size 16 --width 2 --embedding-size 8 --batch-size 12 --epochs 2 --seed 5";
 
 /// Runs a command line; what it printed, or the message it failed with. (In a process of its own,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use face_embedding::training::epoch_table::{self, EpochRow};
+use sha2::Digest;
 
 use super::{TINY, fresh, metrics, refused, run};
 
@@ -29,7 +30,8 @@ fn a_killed_run_ends_as_one_that_was_not() {
     let output = fresh("killed").join("run");
     let path = output.display();
     // Different rates, so that a lost group would show.
-    let learning = "--lr 0.05 --head-lr 0.2 --dropout 0.3 --schedule polynomial --power 1.5";
+    let learning = "--lr 0.05 --head-lr 0.2 --dropout 0.3 --schedule polynomial --power 1.5 \
+                    --accumulate 2 --clip-norm 2";
     run(&format!("train {TINY} --epochs 3 {learning} --output {path}")).expect("a tiny run works");
     let (whole_rows, whole) = (rows(&output), metrics(&output.join("metrics.json")));
 
@@ -124,4 +126,63 @@ fn there_must_be_a_run_to_resume() {
     let output = fresh("nothing");
     let error = refused(&format!("train --resume --output {}", output.display()));
     assert!(error.contains("holds no run"), "{error}");
+}
+
+/// What this version writes and the one before did not.
+const NEW_SETTINGS: [&str; 7] =
+    ["accumulate", "clip_norm", "validate_every", "keep", "checkpoint_steps", "margin_warmup_share", "sample_rate"];
+
+/// A text as the version before wrote it: without the lines of the new settings, and of the new part of a checkpoint.
+fn as_before(text: &str) -> String {
+    let mut is_figures = false;
+    let is_old = |line: &&str| {
+        is_figures |= line.contains("\"figures-");
+        let is_new = is_figures || NEW_SETTINGS.iter().any(|name| line.contains(&format!("\"{name}\": ")));
+        is_figures &= !line.contains('}');
+        !is_new
+    };
+    text.lines().filter(is_old).map(|line| format!("{line}\n")).collect()
+}
+
+/// What a manifest says of the content of a file.
+fn seal(bytes: &[u8]) -> String {
+    let sha256: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"bytes\": {},\n      \"sha256\": \"{sha256}\"", bytes.len())
+}
+
+#[test]
+fn a_run_of_the_version_before_is_measured_and_goes_on() {
+    let output = fresh("version_before").join("run");
+    let path = output.display();
+    run(&format!("train {TINY} --output {path}")).expect("a tiny run works");
+    let mut seals = Vec::new();
+    for name in ["config.json", "metrics.csv"] {
+        let text = fs::read_to_string(output.join(name)).expect("it was written");
+        let before = match name {
+            "metrics.csv" => {
+                text.lines().map(|line| line.split(',').take(11).collect::<Vec<_>>().join(",") + "\n").collect()
+            }
+            _ => as_before(&text),
+        };
+        assert!(before.len() < text.len(), "{name}");
+        fs::write(output.join(name), &before).expect("writable");
+        seals.push((seal(text.as_bytes()), seal(before.as_bytes())));
+    }
+    for name in ["manifest.json", "checkpoint/manifest-1.json", "checkpoint/manifest-2.json"] {
+        let mut text = as_before(&fs::read_to_string(output.join(name)).expect("it was written"));
+        for (now, before) in &seals {
+            text = text.replace(now, before);
+        }
+        fs::write(output.join(name), text).expect("writable");
+    }
+    for epoch in [1, 2] {
+        fs::remove_file(output.join(format!("checkpoint/figures-{epoch}.json"))).expect("it was written");
+    }
+
+    run(&format!("eval --run {path}")).expect("it is whole");
+    let text = run(&format!("train --resume --epochs 3 --output {path}")).expect("it can be prolonged");
+    assert!(text.contains("continued after epoch 2") && !text.contains("going on with the settings"), "{text}");
+    let rows = rows(&output);
+    assert_eq!(rows.iter().map(|row| row.margin).collect::<Vec<_>>(), [None, None, Some(0.3)]);
+    assert!(output.join("checkpoint/figures-3.json").is_file());
 }

@@ -98,7 +98,21 @@ impl Page<'_> {
                 one("two", "head", column(|row| row.head_learning_rate)),
             ],
         );
-        figures([("Loss", loss), ("Angles to class centers", angles), ("Learning rates", rates)])
+        let mut charts = vec![("Loss", loss), ("Angles to class centers", angles), ("Learning rates", rates)];
+        let measured = |of: fn(&EpochRow) -> Option<f64>| -> Vec<[f64; 2]> {
+            self.epochs.iter().filter_map(|row| Some([row.epoch as f64, of(row)?])).collect()
+        };
+        let margins = measured(|row| row.margin);
+        if margins.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
+            charts.push(("Margin", chart("margin", vec![one("one", "margin", margins)])));
+        }
+        let (areas, errors) = (measured(|row| row.validation_auc), measured(|row| row.validation_eer));
+        if !areas.is_empty() {
+            let area = chart("area under the curve", vec![one("one", "AUC", areas)]);
+            charts.push(("Area under the curve, on the test people", area));
+            charts.push(("Equal error rate, on the test people", chart("error rate", vec![one("two", "EER", errors)])));
+        }
+        figures(charts)
     }
 
     fn verification(&self) -> String {

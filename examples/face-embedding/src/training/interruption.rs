@@ -1,0 +1,46 @@
+//! Ctrl-C: the first one lets a training end where it can go on, the second ends the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// The exit status of a process that was interrupted, as shells have it.
+pub const EXIT_STATUS: u8 = 130;
+
+/// What was asked of the process while this value lives.
+pub struct Interruption {
+    requested: Arc<AtomicBool>,
+}
+
+impl Interruption {
+    /// Listens to SIGINT (Ctrl-C) and SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let it.
+    pub fn listen() -> Result<Self> {
+        let requested = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order, so that the first of two is put down and the second ends the process.
+            flag::register_conditional_shutdown(signal, i32::from(EXIT_STATUS), requested.clone())
+                .and_then(|_| flag::register(signal, requested.clone()))
+                .context("cannot listen to Ctrl-C")?;
+        }
+        Ok(Self { requested })
+    }
+
+    /// Whether the training is to end.
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        // Nobody looks any more, so the next one ends the process.
+        self.requested.store(true, Ordering::Relaxed);
+    }
+}

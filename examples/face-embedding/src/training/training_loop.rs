@@ -1,0 +1,247 @@
+//! The loop over epochs, batches and steps, of the parts that Burn's own loop is made of.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::metric::store::EventStoreClient;
+use burn::train::{
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+};
+
+use super::checkpoints::{CheckpointFolder, FiguresSoFar};
+use super::epoch_table::EpochTable;
+use super::gradients::{MeanGradients, clip_to_norm};
+use super::interruption::Interruption;
+use super::keeping::Best;
+use super::place::Place;
+use super::schedule::MarginRise;
+use super::sums::{Added, Sums};
+use super::validation::{Validate, Validation};
+use crate::model::face_model::FaceModel;
+use crate::settings::checkpointing::Checkpointing;
+use crate::settings::optimization::Optimization;
+
+/// What Burn calls a processor of events, for this model.
+type Processor = SupervisedTrainingEventProcessor<FaceModel>;
+
+/// Burn's loop on one device, with gradients that are averaged and shortened before a step, and checkpoints within an epoch.
+/// (Burn's adds gradients up, has no place where the norm of all of them is known, and saves at the end of an epoch only.)
+pub(super) struct TrainingLoop {
+    pub(super) device: Device,
+    pub(super) optimization: Optimization,
+    /// None for a loss without a margin that could rise.
+    pub(super) margin: Option<MarginRise>,
+    pub(super) checkpointing: Checkpointing,
+    pub(super) batch_size: usize,
+    pub(super) batches_per_epoch: usize,
+    /// Where the run goes on.
+    pub(super) begin: Place,
+    /// What the renderer has added up of the epoch.
+    pub(super) sums: Arc<Mutex<Sums>>,
+    pub(super) table: EpochTable,
+    pub(super) folder: Arc<CheckpointFolder>,
+    pub(super) best: Best,
+    pub(super) validate: Validate,
+    pub(super) interruption: Interruption,
+    /// Where it was interrupted, if it was.
+    pub(super) interrupted: Arc<Mutex<Option<Place>>>,
+}
+
+/// What is at work in a training.
+struct Work {
+    learner: Learner<FaceModel>,
+    processor: Processor,
+    checkpointer: Option<LearningCheckpointer<FaceModel>>,
+    interrupter: Interrupter,
+    store: Arc<EventStoreClient>,
+}
+
+impl Work {
+    fn tell(&mut self, event: LearnerEvent<<FaceModel as burn::train::TrainStep>::Output>) {
+        self.interrupter.fail_on_error(self.processor.process_train(event));
+    }
+
+    /// Waits until the renderer has seen everything; whether the training goes on after that.
+    fn is_going_on(&mut self) -> bool {
+        self.interrupter.fail_on_error(self.processor.flush());
+        !self.interrupter.should_stop()
+    }
+
+    /// Stops the training if something went wrong.
+    fn check(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.interrupter.stop(Some(&format!("{error:#}")));
+        }
+    }
+}
+
+impl TrainingLoop {
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Trains on the batches of an epoch that are left. The last step of an epoch may be of fewer batches than the others; no
+    /// batch is left out.
+    fn batches(&self, work: &mut Work, batches: &TrainLoader<FaceModel>, begin: Place) {
+        let mut batches = batches.iter();
+        let mut gradients = MeanGradients::new();
+        let mut place = begin;
+        while let Some(batch) = batches.next() {
+            let mut batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return work.interrupter.fail(error),
+            };
+            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
+            place.batches += 1;
+            let is_last = place.batches == self.batches_per_epoch;
+            let progress = batches.progress();
+            let output = work.learner.train_step(batch);
+            gradients.add(&work.learner.model(), output.grads);
+            let is_step = is_last || gradients.batches() == self.optimization.accumulate;
+            if is_step {
+                self.step(&mut work.learner, &mut gradients);
+            }
+            let rates = work.learner.lr_current();
+            let item = TrainingItem::new(output.item, progress, Some(place.batches), Some(rates));
+            work.tell(LearnerEvent::ProcessedItem(item));
+            if work.interrupter.should_stop() {
+                return;
+            }
+            // A place within a step, or at the end of an epoch, is not saved here.
+            if is_step && !is_last {
+                let (is_asked_for, steps) = (self.interruption.is_requested(), self.steps_at(place));
+                if is_asked_for || self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every))
+                {
+                    if !work.is_going_on() {
+                        return;
+                    }
+                    let figures = FiguresSoFar { epoch: self.sums().added(), validation: None };
+                    self.save(work, place, &figures);
+                }
+                if is_asked_for {
+                    return self.interrupt(work, place);
+                }
+            }
+        }
+    }
+
+    /// The step of the optimizer, from 0, that the batch after a place goes into.
+    fn step_of(&self, place: Place) -> usize {
+        self.steps_at(Place::end_of(place.epochs)) + place.batches / self.optimization.accumulate
+    }
+
+    /// Steps of the optimizer up to a place.
+    fn steps_at(&self, place: Place) -> usize {
+        let steps = |batches| self.optimization.steps(batches);
+        place.epochs * steps(self.batches_per_epoch) + steps(place.batches)
+    }
+
+    /// A step of the learning rates and of the optimizer.
+    fn step(&self, learner: &mut Learner<FaceModel>, gradients: &mut MeanGradients<FaceModel>) {
+        let model = learner.model();
+        let mut gradients = gradients.take(&model);
+        if let Some(longest) = self.optimization.clip_norm {
+            gradients = clip_to_norm(&model, gradients, longest);
+        }
+        learner.lr_step();
+        learner.optimizer_step(gradients);
+    }
+
+    fn save(&self, work: &mut Work, place: Place, figures: &FiguresSoFar) {
+        // Batch statistics that were measured last are put down, or the checkpoint would lack them.
+        drop(work.learner.model().valid());
+        work.check(self.folder.write_figures(place, figures));
+        if let (Some(checkpointer), false) = (&mut work.checkpointer, work.interrupter.should_stop()) {
+            checkpointer.checkpoint(&work.learner, place.number(self.batches_per_epoch), &work.store);
+        }
+    }
+
+    fn interrupt(&self, work: &Work, place: Place) {
+        // What went wrong with the checkpoint is worth more.
+        if work.interrupter.should_stop() {
+            return;
+        }
+        *self.interrupted.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        work.interrupter.stop(Some("it was interrupted"));
+    }
+
+    /// Measures the trunk after an epoch, if that is asked for.
+    fn validation(&self, work: &Work, epoch: usize, epochs: usize) -> Result<Option<Validation>> {
+        let every = self.checkpointing.validate_every;
+        if every == 0 || !(epoch.is_multiple_of(every) || epoch == epochs) {
+            return Ok(None);
+        }
+        // Of batch statistics of its own: those of the model are shared by all its other copies.
+        let validation = (self.validate)(&work.learner.model().valid().trunk)?;
+        say!("epoch {epoch:>2}/{epochs} on the test people: AUC {:.4}, EER {:.4}", validation.auc, validation.eer);
+        Ok(Some(validation))
+    }
+
+    /// What there is to do after the batches of an epoch; whether the training goes on.
+    fn end_epoch(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
+        let mut row = self.sums().row(epoch, self.batch_size);
+        let validation = match self.validation(work, epoch, epochs) {
+            Ok(validation) => validation,
+            Err(error) => {
+                work.check(Err(error.context(format!("cannot measure the trunk after epoch {epoch}"))));
+                return false;
+            }
+        };
+        // That of its last step, as the rates are.
+        let last_step = self.steps_at(Place::end_of(epoch)) - 1;
+        row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));
+        row.validation_auc = validation.map(|validation| validation.auc);
+        row.validation_eer = validation.map(|validation| validation.eer);
+        work.check(self.table.append(&row));
+        if work.interrupter.should_stop() {
+            return false;
+        }
+        let place = Place::end_of(epoch);
+        if let Some(validation) = validation {
+            self.best.offer(place, validation);
+        }
+        self.save(work, place, &FiguresSoFar { epoch: Added::default(), validation });
+        if self.interruption.is_requested() {
+            self.interrupt(work, place);
+        }
+        !work.interrupter.should_stop()
+    }
+}
+
+impl SupervisedLearningStrategy<FaceModel> for TrainingLoop {
+    fn fit(
+        &self,
+        components: TrainingComponents<FaceModel>,
+        mut learner: Learner<FaceModel>,
+        batches: TrainLoader<FaceModel>,
+        _: ValidLoader<FaceModel>,
+        // Burn takes the number of the checkpoint for that of an epoch.
+        _: usize,
+    ) -> (FaceModel, Processor) {
+        let TrainingComponents { num_epochs, checkpointer, interrupter, event_store: store, .. } = components;
+        learner.fork(&self.device);
+        let batches = batches.to_device(&self.device);
+        let total_items = self.batches_per_epoch * self.batch_size;
+        let mut work = Work { learner, processor: components.event_processor, checkpointer, interrupter, store };
+        let mut begin = self.begin;
+        while begin.epochs < num_epochs {
+            let epoch = begin.epochs + 1;
+            work.tell(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
+            self.batches(&mut work, &batches, begin);
+            work.tell(LearnerEvent::EndSplit(epoch));
+            if work.interrupter.should_stop() {
+                break;
+            }
+            work.tell(LearnerEvent::EndEpoch(epoch));
+            if !work.is_going_on() || !self.end_epoch(&mut work, epoch, num_epochs) {
+                break;
+            }
+            begin = Place::end_of(epoch);
+        }
+        let Work { learner, processor, .. } = work;
+        (learner.model(), processor)
+    }
+}

@@ -1,0 +1,168 @@
+//! Ctrl-C, and checkpoints within an epoch: a run that goes on from one ends as one that was not interrupted.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use face_embedding::training::epoch_table::{self, EpochRow};
+
+use super::{TINY_PEOPLE, fresh, metrics, run};
+
+/// Eighteen batches an epoch, of which two make a step; the loss draws its margins and the features that are dropped.
+const LONG: &str = "--batch-size 2 --epochs 3 --accumulate 2 --loss elasticface \
+                    --margin-warmup-share 0.8 --dropout 0.3 --lr 0.02 --head-lr 0.05 \
+                    --clip-norm 5";
+
+/// What is the same in every run, bit by bit.
+fn figures(run: &Path) -> Vec<EpochRow> {
+    let mut rows = epoch_table::read(&run.join("metrics.csv")).expect("one row per epoch");
+    for row in &mut rows {
+        (row.seconds, row.images_per_second) = (0.0, 0.0);
+    }
+    rows
+}
+
+fn assert_equal_runs(one: &Path, other: &Path) {
+    assert_eq!(figures(one), figures(other));
+    let trunk = |run: &Path| fs::read(run.join("trunk.safetensors")).expect("it was written");
+    assert!(trunk(one) == trunk(other), "the trunks differ");
+    let measured = |run: &Path| metrics(&run.join("metrics.json")).verification;
+    assert_eq!(measured(one), measured(other));
+}
+
+/// A run that has begun to train, and what it prints from there on.
+fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+        .args(line.split_whitespace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let output = child.stdout.take().expect("it is a pipe");
+    let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
+    lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
+    (child, lines)
+}
+
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("a shell's command");
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_ends_as_one_that_was_not() {
+    let folder = fresh("interrupted");
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    run(&format!("train {TINY_PEOPLE} {LONG} --output {}", whole.display())).expect("a tiny run works");
+
+    let resume = format!("train --resume --output {}", output.display());
+    let mut line = format!("train {TINY_PEOPLE} {LONG} --output {}", output.display());
+    let mut within = 0;
+    for signal in ["-INT", "-TERM", "-INT"] {
+        let (mut child, lines) = begun(&line);
+        send(signal, &child);
+        let text = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{text}");
+        assert!(text.contains("interrupted after ") && text.contains(&resume), "{text}");
+        within += usize::from(text.contains("interrupted after batch "));
+        assert!(!output.join("trunk.safetensors").exists() && !output.join("run.lock").exists());
+        line.clone_from(&resume);
+    }
+    assert!(within > 0, "no interruption was within an epoch");
+    let text = run(&resume).expect("it goes on");
+    assert!(text.contains("continued after "), "{text}");
+    assert_equal_runs(&whole, &output);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interruption_ends_the_process_at_once() {
+    let output = fresh("interrupted_twice").join("run");
+    // The first batch of so many pictures takes its time in a build that is not optimised.
+    let slow = "--people 60 --test-people 6 --pictures 20 --image-size 64 --width 16 --embedding-size 8 --batch-size 1200 \
+                --epochs 50 --seed 5";
+    let (mut child, lines) = begun(&format!("train {slow} --output {}", output.display()));
+    let began = std::time::Instant::now();
+    send("-INT", &child);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    send("-INT", &child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let (took, text) = (began.elapsed().as_secs_f64(), lines.collect::<String>());
+    assert!(!text.contains("interrupted after") && took < 5.0, "{took} s: {text}");
+    assert!(!output.join("checkpoint/manifest-1.json").exists());
+}
+
+#[test]
+fn a_run_that_was_killed_within_an_epoch_goes_on_from_there() {
+    let folder = fresh("killed_within");
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    run(&format!("train {TINY_PEOPLE} {LONG} --output {}", whole.display())).expect("a tiny run works");
+    let path = output.display();
+    // Nine steps an epoch, and a checkpoint of every fourth of the run: after steps 20 and 24 in the third epoch.
+    run(&format!("train {TINY_PEOPLE} {LONG} --checkpoint-steps 4 --output {path}")).expect("a tiny run works");
+    assert_equal_runs(&whole, &output);
+    let checkpoint = |name: &str| output.join("checkpoint").join(name);
+    assert!(checkpoint("manifest-3.json").is_file() && checkpoint("manifest-2-12.json").is_file());
+    assert!(!checkpoint("manifest-2-4.json").exists() && !checkpoint("figures-2-4.json").exists());
+
+    // As a kill leaves it while the last checkpoint is written, and then as damage does.
+    for file in ["manifest-3.json", "optim-3.bpk"] {
+        fs::remove_file(checkpoint(file)).expect("it was written");
+    }
+    fs::remove_file(output.join("trunk.safetensors")).expect("it was written");
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    assert!(text.contains("the checkpoint of epoch 3 cannot be used"), "{text}");
+    assert!(text.contains("continued after batch 12 of epoch 3"), "{text}");
+    assert_equal_runs(&whole, &output);
+
+    let figures = fs::read_to_string(checkpoint("figures-2-12.json")).expect("it is one of the last two");
+    fs::write(checkpoint("figures-2-12.json"), figures.replace("\"batches\": 12", "\"batches\": 13"))
+        .expect("writable");
+    fs::remove_file(checkpoint("manifest-3.json")).expect("it was written");
+    let error = super::refused(&format!("train --resume --output {path}"));
+    assert!(error.contains("no checkpoint in") && error.contains("is whole"), "{error}");
+}
+
+/// The draws of the classes, and the momentum of those that are not drawn, are state of the run.
+#[test]
+fn a_run_that_samples_its_people_goes_on_from_within_an_epoch() {
+    let folder = fresh("sampled");
+    let sampled = "--people 40 --test-people 6 --pictures 3 --image-size 16 --width 2 --embedding-size 8 --seed 5 \
+                   --batch-size 6 --epochs 2 --sample-rate 0.2 --margin-warmup-share 0.5";
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    run(&format!("train {sampled} --output {}", whole.display())).expect("a small run works");
+    let path = output.display();
+    run(&format!("train {sampled} --checkpoint-steps 3 --output {path}")).expect("a small run works");
+    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("it was written");
+    }
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    // Twenty batches an epoch; the last multiple of three is 39.
+    assert!(text.contains("continued after batch 19 of epoch 2"), "{text}");
+    assert_equal_runs(&whole, &output);
+    // The centers, too.
+    let head = |run: &Path| {
+        let exported = run.with_file_name(format!("{}-exported", run.file_name().expect("a name").display()));
+        super::run(&format!("export {} --output {}", run.display(), exported.display())).expect("it can be exported");
+        fs::read(exported.join("centers.safetensors")).expect("it was written")
+    };
+    assert!(head(&whole) == head(&output), "the centers differ");
+}
+
+#[test]
+fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
+    let folder = fresh("contrastive");
+    let (whole, output) = (folder.join("whole"), folder.join("run"));
+    let flags = "--loss proxyanchor --people-per-batch 3 --pictures-per-person 2 --epochs 2 --lr 0.02";
+    run(&format!("train {TINY_PEOPLE} {flags} --output {}", whole.display())).expect("a tiny run works");
+    let path = output.display();
+    run(&format!("train {TINY_PEOPLE} {flags} --checkpoint-steps 4 --output {path}")).expect("a tiny run works");
+    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("it was written");
+    }
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    // Six batches an epoch; the last multiple of four is 8.
+    assert!(text.contains("continued after batch 2 of epoch 2"), "{text}");
+    assert_equal_runs(&whole, &output);
+}
