@@ -14,13 +14,12 @@ use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Shape};
 use gemm::Parallelism;
-use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 use super::super::backend::{Batch, Gradients, Plan, Term, Wanted};
 use super::block::{AddBias, AddRows, AddWeighted, Block, Sums, larger};
 use super::terms::Cap;
 use super::{BLOCK, WORTH_A_THREAD};
+use crate::host::threads::*;
 use crate::host::{Host, Key, Matrix, Real, Strided, Vectorised, product, tensor, vectorised};
 use crate::math::NOTHING;
 
@@ -43,7 +42,7 @@ fn block(dim: usize, size: usize) -> usize {
 pub(in super::super) fn chunk([batch, dim, count]: [usize; 3], size: usize, bytes: usize) -> Option<usize> {
     // Beside its logits every thread has a block of keys and the gradients of the queries, which are copied twice. An eighth is
     // for what products pack.
-    let threads = rayon::current_num_threads();
+    let threads = current_num_threads();
     let room = (bytes - bytes / 8).saturating_sub(size * threads * block(dim, size) * dim);
     let fitting = room / (size * (count + (threads + 2) * dim));
     if batch <= fitting.min(MOST) {
@@ -243,7 +242,7 @@ impl<'a, T: Real + Key<T>> Inputs<'a, T> {
     /// The ranges of the keys that are walked at the same time.
     fn ranges(&self, chunk: usize) -> impl Iterator<Item = Range<usize>> {
         let work = chunk.saturating_mul(self.count).saturating_mul(self.dim);
-        let most = rayon::current_num_threads().min(work / WORTH_A_THREAD).max(1);
+        let most = current_num_threads().min(work / WORTH_A_THREAD).max(1);
         let (count, length) = (self.count, self.count.div_ceil(most));
         (0..count).step_by(length).map(move |start| start..(start + length).min(count))
     }
