@@ -83,12 +83,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let (epochs, batch_size) = config.length();
     let steps = config.steps(faces.faces.len());
     let batches_per_epoch = faces.faces.len() / batch_size;
-    let augmentation = config.augmentation.clone();
-    let features = TrunkConfig::of(&config.network).features();
-    let dropout = Dropout { share: config.dropout, features: features.unwrap_or_default() };
-    let balanced = config.sampling.counts();
-    let batches = TrainBatches { batch_size, balanced, seed: config.seed, epochs, begin, augmentation, dropout };
-    let batches = batches.of(faces, &training_device)?;
+    let batches = train_batches(config, begin).of(faces, &training_device)?;
 
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
@@ -156,6 +151,21 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         Keep::Best => best_model(result.model, run, &best)?,
     };
     Ok(Trained::Trunk(Box::new(model.trunk)))
+}
+
+/// What is dealt out from a place on.
+fn train_batches(config: &TrainConfig, begin: Place) -> TrainBatches {
+    let (epochs, batch_size) = config.length();
+    let features = TrunkConfig::of(&config.network).features();
+    TrainBatches {
+        batch_size,
+        balanced: config.sampling.counts(),
+        seed: config.seed,
+        epochs,
+        begin,
+        augmentation: config.augmentation.clone(),
+        dropout: Dropout { share: config.dropout, features: features.unwrap_or_default() },
+    }
 }
 
 /// The best of the checkpoints that are there.

@@ -1,9 +1,7 @@
 //! Ctrl-C, and checkpoints within an epoch: a run that goes on from one ends as one that was not interrupted.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use face_embedding::training::epoch_table::{self, EpochRow};
 
@@ -29,68 +27,6 @@ fn assert_equal_runs(one: &Path, other: &Path) {
     assert!(trunk(one) == trunk(other), "the trunks differ");
     let measured = |run: &Path| metrics(&run.join("metrics.json")).verification;
     assert_eq!(measured(one), measured(other));
-}
-
-/// A run that has begun to train, and what it prints from there on.
-fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
-        .args(line.split_whitespace())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let output = child.stdout.take().expect("it is a pipe");
-    let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
-    lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
-    (child, lines)
-}
-
-fn send(signal: &str, child: &Child) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("a shell's command");
-    assert!(sent.success());
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupted_run_ends_as_one_that_was_not() {
-    let folder = fresh("interrupted");
-    let (whole, output) = (folder.join("whole"), folder.join("run"));
-    run(&format!("train {TINY_PEOPLE} {LONG} --output {}", whole.display())).expect("a tiny run works");
-
-    let resume = format!("train --resume --output {}", output.display());
-    let mut line = format!("train {TINY_PEOPLE} {LONG} --output {}", output.display());
-    let mut within = 0;
-    for signal in ["-INT", "-TERM", "-INT"] {
-        let (mut child, lines) = begun(&line);
-        send(signal, &child);
-        let text = lines.collect::<Vec<_>>().join("\n");
-        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{text}");
-        assert!(text.contains("interrupted after ") && text.contains(&resume), "{text}");
-        within += usize::from(text.contains("interrupted after batch "));
-        assert!(!output.join("trunk.safetensors").exists() && !output.join("run.lock").exists());
-        line.clone_from(&resume);
-    }
-    assert!(within > 0, "no interruption was within an epoch");
-    let text = run(&resume).expect("it goes on");
-    assert!(text.contains("continued after "), "{text}");
-    assert_equal_runs(&whole, &output);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_second_interruption_ends_the_process_at_once() {
-    let output = fresh("interrupted_twice").join("run");
-    // The first batch of so many pictures takes its time in a build that is not optimised.
-    let slow = "--people 60 --test-people 6 --pictures 20 --image-size 64 --width 16 --embedding-size 8 --batch-size 1200 \
-                --epochs 50 --seed 5";
-    let (mut child, lines) = begun(&format!("train {slow} --output {}", output.display()));
-    let began = std::time::Instant::now();
-    send("-INT", &child);
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    send("-INT", &child);
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    let (took, text) = (began.elapsed().as_secs_f64(), lines.collect::<String>());
-    assert!(!text.contains("interrupted after") && took < 5.0, "{took} s: {text}");
-    assert!(!output.join("checkpoint/manifest-1.json").exists());
 }
 
 #[test]
@@ -165,4 +101,73 @@ fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
     // Six batches an epoch; the last multiple of four is 8.
     assert!(text.contains("continued after batch 2 of epoch 2"), "{text}");
     assert_equal_runs(&whole, &output);
+}
+
+/// By signals, which Unix has.
+#[cfg(unix)]
+mod signals {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::{LONG, TINY_PEOPLE, assert_equal_runs, fresh, run};
+
+    /// A run that has begun to train, and what it prints from there on.
+    fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+            .args(line.split_whitespace())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let output = child.stdout.take().expect("it is a pipe");
+        let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
+        lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
+        (child, lines)
+    }
+
+    fn send(signal: &str, child: &Child) {
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("a shell's command");
+        assert!(sent.success());
+    }
+
+    #[test]
+    fn an_interrupted_run_ends_as_one_that_was_not() {
+        let folder = fresh("interrupted");
+        let (whole, output) = (folder.join("whole"), folder.join("run"));
+        run(&format!("train {TINY_PEOPLE} {LONG} --output {}", whole.display())).expect("a tiny run works");
+
+        let resume = format!("train --resume --output {}", output.display());
+        let mut line = format!("train {TINY_PEOPLE} {LONG} --output {}", output.display());
+        let mut within = 0;
+        for signal in ["-INT", "-TERM", "-INT"] {
+            let (mut child, lines) = begun(&line);
+            send(signal, &child);
+            let text = lines.collect::<Vec<_>>().join("\n");
+            assert_eq!(child.wait().expect("it ends").code(), Some(130), "{text}");
+            assert!(text.contains("interrupted after ") && text.contains(&resume), "{text}");
+            within += usize::from(text.contains("interrupted after batch "));
+            assert!(!output.join("trunk.safetensors").exists() && !output.join("run.lock").exists());
+            line.clone_from(&resume);
+        }
+        assert!(within > 0, "no interruption was within an epoch");
+        let text = run(&resume).expect("it goes on");
+        assert!(text.contains("continued after "), "{text}");
+        assert_equal_runs(&whole, &output);
+    }
+
+    #[test]
+    fn a_second_interruption_ends_the_process_at_once() {
+        let output = fresh("interrupted_twice").join("run");
+        // The first batch of so many pictures takes its time in a build that is not optimised.
+        let slow = "--people 60 --test-people 6 --pictures 20 --image-size 64 --width 16 --embedding-size 8 --batch-size 1200 \
+                    --epochs 50 --seed 5";
+        let (mut child, lines) = begun(&format!("train {slow} --output {}", output.display()));
+        let began = std::time::Instant::now();
+        send("-INT", &child);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        send("-INT", &child);
+        assert_eq!(child.wait().expect("it ends").code(), Some(130));
+        let (took, text) = (began.elapsed().as_secs_f64(), lines.collect::<String>());
+        assert!(!text.contains("interrupted after") && took < 5.0, "{took} s: {text}");
+        assert!(!output.join("checkpoint/manifest-1.json").exists());
+    }
 }
