@@ -9,6 +9,7 @@ use super::Answer;
 use super::cli::TrainFlags;
 use super::page::Page;
 use super::report::Metrics;
+use crate::data::face_set::FaceSet;
 use crate::model::embed::embed;
 use crate::model::face_model::untrained_trunk;
 use crate::model::trunk::Trunk;
@@ -55,6 +56,22 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     if let Some(problem) = too_short(config.steps(train.faces.len())) {
         ensure!(!flags.require_better, "{problem}");
         say!("warning: {problem}");
+    }
+    let batches = train.faces.len() / batch_size;
+    if config.optimization.accumulate > batches {
+        say!(
+            "warning: accumulate: an epoch has {batches} batches, so no step is of more; see --batch-size and --accumulate"
+        );
+    }
+    if let Some([_, each]) = config.sampling.counts() {
+        let fewer = with_fewer_pictures(&train, each);
+        if fewer > 0 {
+            say!(
+                "warning: {fewer} of {} people have fewer than {each} pictures (--pictures-per-person), so that theirs are in \
+                 a batch several times, changed in several ways",
+                train.people.len()
+            );
+        }
     }
     let protocol = Protocol::new(&test, config.pair_seed)
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
@@ -121,6 +138,13 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
         say!("warning: {problem}");
     }
     Ok(Answer::Yes)
+}
+
+/// How many people have fewer pictures than these.
+fn with_fewer_pictures(faces: &FaceSet, each: usize) -> usize {
+    let mut counts = vec![0; faces.people.len()];
+    faces.faces.iter().for_each(|face| counts[face.person] += 1);
+    counts.into_iter().filter(|&count| count < each).count()
 }
 
 /// What is wrong with a run of so many steps, if it has few.

@@ -264,9 +264,14 @@ impl TrainConfig {
         if self.loss_settings.samples() {
             // The gradient of a sample of the people is of other people in every batch.
             let Optimization { accumulate, clip_norm } = self.optimization;
-            ensure!(accumulate == 1, "accumulate: is not possible with a sample_rate, got {accumulate}; leave one out");
+            ensure!(
+                accumulate == 1,
+                "accumulate: with a sample_rate the gradient of every batch is of other people, got {accumulate}; leave one out"
+            );
             if let Some(norm) = clip_norm {
-                bail!("clip_norm: is not possible with a sample_rate, got {norm}; leave one of them out");
+                bail!(
+                    "clip_norm: with a sample_rate the gradient is of some of the people only, got {norm}; leave one out"
+                );
             }
         }
         self.schedule_settings = self.schedule_settings.resolve()?;

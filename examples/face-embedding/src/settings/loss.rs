@@ -200,8 +200,8 @@ impl LossSettings {
         let drawn = (rate * people as f64).ceil() as usize;
         ensure!(
             drawn + batch_size < people,
-            "sample_rate: {rate} of {people} people and those of the {batch_size} pictures of a batch are all of them, so \
-             there is nothing to leave out; take a smaller one or a smaller batch_size, or leave it out"
+            "sample_rate: {rate} of {people} people, and one more for each of the {batch_size} pictures of a batch, are all of \
+             them, so there is nobody to leave out; take a smaller one or a smaller batch_size, or leave it out"
         );
         Ok(())
     }
@@ -270,9 +270,9 @@ impl LossSettings {
         }
         Ok(Self {
             margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,
-            margin_warmup_share: self.margin_warmup_share,
+            margin_warmup_share: self.margin_warmup_share.filter(|&share| share > 0.0),
             temperature: pick("temperature", self.temperature, defaults.temperature, 0.01..=10.0)?,
-            sample_rate: self.sample_rate,
+            sample_rate: self.sample_rate.filter(|&rate| rate < 1.0),
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
             angle_factor: pick("angle_factor", self.angle_factor, defaults.angle_factor, 0.5..=4.0)?,
             cosine_margin: pick("cosine_margin", self.cosine_margin, defaults.cosine_margin, 0.0..=1.5)?,

@@ -61,7 +61,7 @@ impl Sampling {
         }
         let each = *self.pictures_per_person.get_or_insert(PICTURES);
         let by_size = match batch_size {
-            Some(size) => size / each,
+            Some(size) => (size / each).min(people),
             None => (pictures / each).min(PEOPLE).min(people),
         };
         let in_batch = *self.people_per_batch.get_or_insert(by_size.max(2));

@@ -63,11 +63,14 @@ impl TrainBatches {
             .transpose()
             .context("people_per_batch")?;
         let plan = EpochPlan { pictures: faces.faces.len(), batch_size, balanced, epochs, seed, begin };
-        let to_tensors = ToTensors { size: faces.size, pictures: faces.faces.len(), seed, dropout };
+        let to_tensors = ToTensors { size: faces.size, seed, dropout };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
         Ok(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device)))
     }
 }
+
+/// How often a picture may be in an epoch.
+const MOST_TIMES: usize = 1 << 16;
 
 /// Every epoch is all pictures in an order of its own, or batches of several pictures of each of several people. A picture is
 /// another sample in every epoch, see [`EveryEpoch`].
@@ -94,18 +97,50 @@ impl EpochPlan {
 
 impl BatchPlan for EpochPlan {
     fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let sample = |picture: usize| epoch * self.pictures + picture;
+        // A picture that is there again is another sample, changed in another way: in a pair of one picture there is
+        // nothing to learn.
+        let mut times = vec![0; self.pictures];
+        let mut sample = |picture: usize| {
+            let time = times[picture].min(MOST_TIMES - 1);
+            times[picture] += 1;
+            Sampled { epoch, picture, time }.number(self.pictures)
+        };
+        let batches = self.batches(epoch).into_iter();
+        let all: Vec<Vec<usize>> = batches.map(|batch| batch.into_iter().map(&mut sample).collect()).collect();
         let done = if epoch == self.begin.epochs { self.begin.batches } else { 0 };
-        let batches = self.batches(epoch).into_iter().skip(done);
-        batches.map(|batch| batch.into_iter().map(sample).collect()).collect()
+        all.into_iter().skip(done).collect()
     }
 
     fn samples(&self) -> usize {
-        self.epochs * self.pictures
+        self.epochs * self.pictures * MOST_TIMES
     }
 }
 
-/// Every picture once for each epoch, as it is changed in that epoch: all those of the first epoch come first.
+/// Which picture, and how it is changed: as in this epoch, for the first or another time in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sampled {
+    epoch: usize,
+    picture: usize,
+    time: usize,
+}
+
+impl Sampled {
+    fn number(self, pictures: usize) -> usize {
+        (self.epoch * pictures + self.picture) * MOST_TIMES + self.time
+    }
+
+    fn of_number(number: usize, pictures: usize) -> Self {
+        let (place, time) = (number / MOST_TIMES, number % MOST_TIMES);
+        Self { epoch: place / pictures, picture: place % pictures, time }
+    }
+
+    /// What its change and the features that it drops are drawn from.
+    fn seed(self, seed: u64) -> u64 {
+        if self.time == 0 { seed } else { random(&[seed, self.time as u64]) }
+    }
+}
+
+/// Every picture as it is changed in every epoch: all those of the first epoch come first.
 struct EveryEpoch {
     faces: FaceSet,
     epochs: usize,
@@ -115,8 +150,7 @@ struct EveryEpoch {
 
 /// A picture in an epoch.
 struct Sample {
-    /// Its place among all those of all epochs.
-    number: usize,
+    sampled: Sampled,
     face: Face,
     change: Change,
 }
@@ -124,13 +158,14 @@ struct Sample {
 impl Dataset<Sample> for EveryEpoch {
     fn get(&self, number: usize) -> Result<Sample, DatasetError> {
         let FaceSet { faces, size, .. } = &self.faces;
-        let (epoch, picture) = (number / faces.len(), number % faces.len());
-        let change = Change::of(&self.augmentation, self.seed, from_one(epoch), picture, *size);
-        Ok(Sample { number, face: faces[picture].clone(), change })
+        let sampled = Sampled::of_number(number, faces.len());
+        let Sampled { epoch, picture, .. } = sampled;
+        let change = Change::of(&self.augmentation, sampled.seed(self.seed), from_one(epoch), picture, *size);
+        Ok(Sample { sampled, face: faces[picture].clone(), change })
     }
 
     fn len(&self) -> usize {
-        self.epochs * self.faces.faces.len()
+        self.epochs * self.faces.faces.len() * MOST_TIMES
     }
 }
 
@@ -142,8 +177,6 @@ fn from_one(epoch: usize) -> usize {
 /// Brings the pictures of a batch to the device, and which of their features are dropped.
 struct ToTensors {
     size: usize,
-    /// In an epoch.
-    pictures: usize,
     seed: u64,
     dropout: Dropout,
 }
@@ -155,9 +188,9 @@ impl ToTensors {
             return None;
         }
         let mut factors = Vec::with_capacity(samples.len() * features);
-        for Sample { number, .. } in samples {
-            let (epoch, picture) = (number / self.pictures, number % self.pictures);
-            append_factors(share, self.seed, from_one(epoch), picture, features, &mut factors);
+        for Sample { sampled, .. } in samples {
+            let Sampled { epoch, picture, .. } = *sampled;
+            append_factors(share, sampled.seed(self.seed), from_one(epoch), picture, features, &mut factors);
         }
         Some(Tensor::from_data(TensorData::new(factors, [samples.len(), features]), device))
     }
@@ -256,6 +289,25 @@ mod tests {
         let within = batches_of(14, Some([3, 2]), Place { epochs: 0, batches: 1 });
         assert_eq!(labels_of_epoch(&*within), first[1..]);
         assert_eq!(labels_of_epoch(&*within), second);
+    }
+
+    /// Seven people of one picture each, in batches of two of each.
+    #[test]
+    fn a_picture_that_is_in_a_batch_twice_is_changed_twice() {
+        let rows = |tensor: Tensor<2>| -> Vec<Vec<f32>> {
+            let [_, length] = tensor.dims();
+            tensor.into_data().iter::<f32>().collect::<Vec<_>>().chunks(length).map(<[f32]>::to_vec).collect()
+        };
+        let dropped = |batches: &dyn DataLoader<FaceBatch>| -> Vec<Vec<f32>> {
+            let factors = |batch: Result<FaceBatch, _>| batch.expect("in memory").factors.expect("a share is dropped");
+            batches.iter().flat_map(|batch| rows(factors(batch))).collect()
+        };
+        let whole = batches_of(7, Some([3, 2]), Place::default());
+        let first = dropped(&*whole);
+        assert!(!first.is_empty() && first.chunks(2).all(|pair| pair[0] != pair[1]));
+        // As it was, also from within the epoch.
+        let within = dropped(&*batches_of(7, Some([3, 2]), Place { epochs: 0, batches: 1 }));
+        assert_eq!(within, first[6..]);
     }
 
     #[test]

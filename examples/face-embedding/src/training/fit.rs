@@ -12,7 +12,7 @@ use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{Dropout, TrainBatches, no_batches};
 use super::checkpoints::{self, CheckpointFolder, WholeCheckpoint};
-use super::epoch_table::EpochTable;
+use super::epoch_table::{EpochRow, EpochTable};
 use super::figures::{Figure, HeadLearningRate};
 use super::interruption::Interruption;
 use super::keeping::{Best, KeepLastAndBest};
@@ -190,9 +190,18 @@ fn kept(best: &Best, config: &TrainConfig) -> Best {
 
 /// The model with the weights of the best epoch.
 fn best_model(model: FaceModel, run: &RunDirectory, best: &Best) -> Result<FaceModel> {
-    match best.place() {
-        Some(place) => {
-            say!("the best of the measured epochs: the trunk is that of {place}");
+    match best.found() {
+        Some((place, validation)) => {
+            say!("the trunk is that of {place}, the best of the measured ones that there is a checkpoint of");
+            let better = |row: &EpochRow| row.validation_auc.filter(|&auc| auc > validation.auc);
+            let areas = run.epoch_rows()?.into_iter().filter_map(|row| Some((row.epoch, better(&row)?)));
+            if let Some((epoch, auc)) = areas.max_by(|one, other| one.1.total_cmp(&other.1)) {
+                say!(
+                    "warning: epoch {epoch} was better (AUC {auc:.4}, here {:.4}), but its checkpoint is gone: the best is \
+                     kept only with keep = best from the beginning",
+                    validation.auc
+                );
+            }
             checkpoints::load_model_of(&run.checkpoints_path(), place, model)
         }
         None => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -10,9 +12,14 @@ use signal_hook::flag;
 /// The exit status of a process that was interrupted, as shells have it.
 pub const EXIT_STATUS: u8 = 130;
 
+/// How soon it is said that an interruption was heard.
+const SOON: Duration = Duration::from_millis(50);
+
 /// What was asked of the process while this value lives.
 pub struct Interruption {
     requested: Arc<AtomicBool>,
+    /// Nobody looks any more.
+    ended: Arc<AtomicBool>,
 }
 
 impl Interruption {
@@ -29,18 +36,32 @@ impl Interruption {
                 .and_then(|_| flag::register(signal, requested.clone()))
                 .context("cannot listen to Ctrl-C")?;
         }
-        Ok(Self { requested })
+        let interruption = Self { requested, ended: Arc::default() };
+        let (requested, ended) = (interruption.requested.clone(), interruption.ended.clone());
+        // A step, or a measurement, may take minutes.
+        thread::spawn(move || {
+            while !requested.load(Ordering::SeqCst) {
+                thread::sleep(SOON);
+            }
+            if !ended.load(Ordering::SeqCst) {
+                note!(
+                    "interrupted: the training ends after this step, with a checkpoint; once more ends it at once, without"
+                );
+            }
+        });
+        Ok(interruption)
     }
 
     /// Whether the training is to end.
     pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Relaxed)
+        self.requested.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Interruption {
     fn drop(&mut self) {
-        // Nobody looks any more, so the next one ends the process.
-        self.requested.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::SeqCst);
+        // The next one ends the process.
+        self.requested.store(true, Ordering::SeqCst);
     }
 }

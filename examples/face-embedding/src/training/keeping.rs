@@ -24,9 +24,13 @@ impl Best {
         }
     }
 
-    /// Which it is, if one was measured.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|(place, _)| place)
+    /// Which it is, if one was measured, and what was found.
+    pub(super) fn found(&self) -> Option<(Place, Validation)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.found().map(|(place, _)| place)
     }
 }
 

@@ -12,10 +12,17 @@ use crate::settings::config::{CONFIG, TrainConfig};
 
 /// Size and SHA-256 of the files of a finished run or of a checkpoint, and the settings that they belong to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
     config: TrainConfig,
     files: BTreeMap<String, Seal>,
+    /// In the file only: the SHA-256 of the text before it. Earlier versions wrote none.
+    #[serde(default, skip_serializing)]
+    sha256: Option<String>,
 }
+
+/// What comes after the text of a manifest that its own SHA-256 is of.
+const OWN_SHA256: &str = ",\n  \"sha256\": \"";
 
 /// What a file was when it was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +49,7 @@ impl Manifest {
     ///
     /// If the settings are not JSON.
     pub fn new(config: &TrainConfig) -> Result<Self> {
-        let mut manifest = Self { config: config.clone(), files: BTreeMap::new() };
+        let mut manifest = Self { config: config.clone(), files: BTreeMap::new(), sha256: None };
         manifest.add(CONFIG, config.to_json()?.as_bytes());
         Ok(manifest)
     }
@@ -98,7 +105,12 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self> {
         let read = || {
             let text = std::fs::read_to_string(path)?;
-            let manifest: Self = serde_json::from_str(&text)?;
+            let mut manifest: Self = serde_json::from_str(&text)?;
+            if let Some(written) = manifest.sha256.take() {
+                let whole =
+                    text.rsplit_once(OWN_SHA256).is_some_and(|(before, _)| sha256(before.as_bytes()) == written);
+                ensure!(whole, "it is damaged: its bytes are not those that were written");
+            }
             let settings = settings_in(&text).context("it holds no settings")?;
             manifest.check(CONFIG, settings.as_bytes()).context("the settings in it")?;
             anyhow::Ok(manifest)
@@ -112,7 +124,10 @@ impl Manifest {
     ///
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        files::write(path, (serde_json::to_string_pretty(self)? + "\n").as_bytes())
+        let text = serde_json::to_string_pretty(self)?;
+        let text = text.strip_suffix("\n}").context("an object ends in a brace")?;
+        let own = sha256(text.as_bytes());
+        files::write(path, format!("{text}{OWN_SHA256}{own}\"\n}}\n").as_bytes())
     }
 }
 
@@ -145,18 +160,21 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_manifest_is_seen() {
+    fn every_flipped_bit_of_a_manifest_is_seen() {
         let folder = std::env::temp_dir().join(format!("face-embedding-manifest-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the test");
         let path = folder.join("manifest.json");
         let manifest = Manifest::new(&TrainConfig::default()).expect("settings are JSON");
         manifest.write(&path).expect("writable");
         assert_eq!(Manifest::read(&path).expect("as it was written"), manifest);
-        // Another learning rate, as one flipped bit makes it.
-        let text = std::fs::read_to_string(&path).expect("it was written").replace("\"lr\": 0.1", "\"lr\": 0.3");
-        std::fs::write(&path, text).expect("writable");
-        let error = format!("{:#}", Manifest::read(&path).expect_err("it is damaged"));
-        assert!(error.contains("the settings in it: config.json is damaged"), "{error}");
+        let whole = std::fs::read(&path).expect("it was written");
+        for bit in 0..8 * whole.len() {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, flipped).expect("writable");
+            let error = format!("{:#}", Manifest::read(&path).expect_err("a bit is another"));
+            assert!(error.contains("manifest.json"), "{error}");
+        }
         std::fs::remove_dir_all(&folder).expect("removable");
     }
 

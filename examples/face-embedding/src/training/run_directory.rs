@@ -287,7 +287,7 @@ impl RunDirectory {
             manifest.is_file(),
             "{path} has no {MANIFEST}, so whether its {TRUNK} and {METRICS} belong together cannot be told; {}",
             match self.checkpoints_path().is_dir() {
-                true => format!("{resume} measures it anew"),
+                true => format!("{resume} trains what is left of it and measures it anew"),
                 false => "and it has no checkpoint to make them again from: begin a new run".to_string(),
             }
         );
@@ -300,7 +300,7 @@ impl RunDirectory {
         // What only people read; a command that needs the figures refuses those that are damaged.
         for name in [METRICS, REPORT].into_iter().filter(|name| manifest.has(name)) {
             if let Err(error) = manifest.check_file(&self.path, name) {
-                say!("warning: {error:#}; {resume} makes it again");
+                note!("warning: {error:#}; {resume} makes it again");
             }
         }
         self.config()

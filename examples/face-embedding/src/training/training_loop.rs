@@ -169,27 +169,30 @@ impl TrainingLoop {
     }
 
     /// Measures the trunk after an epoch, if that is asked for.
-    fn validation(&self, work: &Work, epoch: usize, epochs: usize) -> Result<Option<Validation>> {
+    fn validation(&self, work: &Work, epoch: usize, epochs: usize) -> Option<Validation> {
         let every = self.checkpointing.validate_every;
         if every == 0 || !(epoch.is_multiple_of(every) || epoch == epochs) {
-            return Ok(None);
+            return None;
         }
         // Of batch statistics of its own: those of the model are shared by all its other copies.
-        let validation = (self.validate)(&work.learner.model().valid().trunk)?;
-        say!("epoch {epoch:>2}/{epochs} on the test people: AUC {:.4}, EER {:.4}", validation.auc, validation.eer);
-        Ok(Some(validation))
+        match (self.validate)(&work.learner.model().valid().trunk) {
+            Ok(validation) => {
+                let Validation { auc, eer } = validation;
+                say!("epoch {epoch:>2}/{epochs} on the test people: AUC {auc:.4}, EER {eer:.4}");
+                Some(validation)
+            }
+            // The training may well recover.
+            Err(error) => {
+                say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; try a smaller --lr");
+                None
+            }
+        }
     }
 
     /// What there is to do after the batches of an epoch; whether the training goes on.
     fn end_epoch(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
         let mut row = self.sums().row(epoch, self.batch_size);
-        let validation = match self.validation(work, epoch, epochs) {
-            Ok(validation) => validation,
-            Err(error) => {
-                work.check(Err(error.context(format!("cannot measure the trunk after epoch {epoch}"))));
-                return false;
-            }
-        };
+        let validation = self.validation(work, epoch, epochs);
         // That of its last step, as the rates are.
         let last_step = self.steps_at(Place::end_of(epoch)) - 1;
         row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));

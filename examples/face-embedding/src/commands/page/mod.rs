@@ -98,7 +98,11 @@ impl Page<'_> {
                 one("two", "head", column(|row| row.head_learning_rate)),
             ],
         );
-        let mut charts = vec![("Loss", loss), ("Angles to class centers", angles), ("Learning rates", rates)];
+        let mut charts = vec![
+            ("Loss", loss),
+            ("Angles to the own class and to the nearest other", angles),
+            ("Learning rates", rates),
+        ];
         let measured = |of: fn(&EpochRow) -> Option<f64>| -> Vec<[f64; 2]> {
             self.epochs.iter().filter_map(|row| Some([row.epoch as f64, of(row)?])).collect()
         };
