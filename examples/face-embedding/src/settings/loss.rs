@@ -347,7 +347,10 @@ mod tests {
         // By hand: 10 of 100 people are drawn, and at most 89 others come with the batch.
         settings.check_sample(100, 89).expect("99 of 100");
         let error = settings.check_sample(100, 90).expect_err("all of them").to_string();
-        assert!(error.starts_with("sample_rate: 0.1 of 100 people and those of the 90 pictures of a batch"), "{error}");
+        assert!(
+            error.starts_with("sample_rate: 0.1 of 100 people, and one more for each of the 90 pictures of a batch"),
+            "{error}"
+        );
         let all = LossSettings { sample_rate: Some(1.0), ..settings };
         all.check_sample(3, 64).expect("nothing is drawn");
     }

@@ -40,9 +40,18 @@ fn bad_settings_are_refused() {
         ("--margin-warmup-share 1.5", "margin_warmup_share: must be in [0, 1], got 1.5"),
         ("--sample-rate 0", "sample_rate: must be in [0.000001, 1], got 0"),
         ("--loss softmax --sample-rate 0.5", "sample_rate: the loss softmax compares with all people (got 0.5)"),
-        ("--sample-rate 0.5 --accumulate 2", "accumulate: is not possible with a sample_rate, got 2"),
-        ("--sample-rate 0.5 --clip-norm 2", "clip_norm: is not possible with a sample_rate, got 2"),
-        ("--sample-rate 0.9 --people 8 --batch-size 4", "sample_rate: 0.9 of 8 people and those of the 4 pictures"),
+        (
+            "--sample-rate 0.5 --accumulate 2",
+            "accumulate: with a sample_rate the gradient of every batch is of other people, got 2",
+        ),
+        (
+            "--sample-rate 0.5 --clip-norm 2",
+            "clip_norm: with a sample_rate the gradient is of some of the people only, got 2",
+        ),
+        (
+            "--sample-rate 0.9 --people 8 --batch-size 4",
+            "sample_rate: 0.9 of 8 people, and one more for each of the 4 pictures",
+        ),
         (
             "--loss supcon --batch-size 10",
             "batch_size: must be people_per_batch times pictures_per_person, 2 times 4, got 10",
