@@ -13,7 +13,7 @@ macro_rules! names {
 }
 
 fn known() -> BTreeSet<String> {
-    use burn_losses::classification::KLDivLoss;
+    use burn_losses::classification::{Divergence, KLDivLoss};
     use burn_losses::heads::GradientMode;
     use burn_losses::optim::RowGradient;
     use burn_losses::pairs::{ContrastiveForm, PairScore, Pairs, RowSimilarity, TripletMining, TripletShape};
@@ -26,7 +26,7 @@ fn known() -> BTreeSet<String> {
         AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
         CenterInvariantRegularizer, CentersConfig, CircleLoss, CoSentLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
-        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LogCoshLoss,
+        GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LinearDistillationLoss, LogCoshLoss,
         LpLoss, LpRegularizer, MarginLoss, MatryoshkaLoss, MeanAbsolutePercentageErrorLoss, MeanSquaredLogarithmicErrorLoss, MseLoss,
         MulticlassHingeLoss, MultiSimilarityLoss, MultiSimilarityMiner, MultipleNegativesRankingLoss, NPairsLoss,
         NormalizedSoftmaxLoss, PairMarginMiner,
@@ -36,7 +36,7 @@ fn known() -> BTreeSet<String> {
         burn: burn::lr_scheduler, burn::nn::loss::CTCLoss, burn::nn::loss::CosineEmbeddingLoss,
         burn::nn::loss::HingeEmbeddingLoss, burn::nn::loss::MarginRankingLoss, burn::nn::loss::SoftMarginLoss ;
         paths: ContrastiveForm::Hinge, Denominator::AllProxies, Distance::Cosine, Distance::Euclidean, Distance::matrix,
-        Distance::rowwise, EmbeddingReduction::MeanNonZero, GradientMode::Detached, LpLossConfig::l1, PairScore::Product, Pairs::aligned,
+        Distance::rowwise, Divergence::ForwardKl, Divergence::JensenShannon, EmbeddingReduction::MeanNonZero, GradientMode::Detached, LpLossConfig::l1, PairScore::Product, Pairs::aligned,
         Pairs::given, Pairs::given_triplets, Pairs::guided_by, Pairs::symmetric, Pairs::views, Pairs::with_identities, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn, RowSimilarity::ComplexAngle,
         TripletMining::All, TripletMining::Hard, TripletMining::SemiHard, TripletShape::Softplus,
     ]);

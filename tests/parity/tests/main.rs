@@ -19,6 +19,7 @@ mod hostile;
 mod labels;
 mod laws;
 mod linear_cross_entropy;
+mod linear_distillation;
 mod log_odds;
 mod margin_adaptive;
 mod margin_plain;

@@ -8,7 +8,7 @@ use burn_losses_kernels::scores::{LogitLoss, Streaming, logit_loss};
 use super::class_weights::{ClassWeight, ClassWeights};
 use super::output_layer::{Figures, OutputLayer, Part};
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
-use crate::reduction::{Divisor, factor, reduce, zero_of};
+use crate::reduction::{Divisor, factor, reduce};
 use crate::shape::check_shape;
 
 const NAME: &str = "LinearCrossEntropyLoss";
@@ -170,9 +170,7 @@ impl LinearCrossEntropyLoss {
         let (batch, dtype) = (tokens.batch, tokens.dtype);
         let weights = self.weights(&tokens);
         if tokens.hidden.dims()[0] == 0 {
-            let zero = |part: &Part| zero_of(tokens.hidden.clone(), part.weight.clone());
-            let parts = tokens.layer.parts.iter().filter(|part| part.classes() > 0);
-            return parts.map(zero).fold(tokens.hidden.clone().sum(), |sum, zero| sum + zero);
+            return tokens.layer.zero(tokens.hidden);
         }
         if let Some(loss) = self.in_one_pass(&tokens, &weights, reduction.clone()) {
             return cast_to(loss, dtype);

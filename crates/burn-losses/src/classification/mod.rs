@@ -32,6 +32,7 @@
 //! | --- | --- | --- |
 //! | [`CrossEntropyLoss`] | classes or probabilities | the default |
 //! | [`LinearCrossEntropyLoss`] | classes | the same of a layer whose logits do not fit in memory: vocabularies |
+//! | [`LinearDistillationLoss`] | a teacher's hidden states and output layer | a language model that learns from a larger one |
 //! | [`FocalLoss`], [`BinaryFocalLoss`] | both | few of what matters among much that is easy |
 //! | [`BinaryCrossEntropyLoss`] | probabilities | several classes at once |
 //! | [`AsymmetricLoss`] | probabilities | several classes at once, most of them absent |
@@ -39,7 +40,7 @@
 //! | [`GeneralizedCrossEntropyLoss`] | classes | labels of which some are wrong |
 //! | [`MulticlassHingeLoss`] | classes | margins instead of probabilities |
 //! | [`JensenShannonLoss`] | none | several views that should be predicted alike |
-//! | [`KLDivLoss`] | (log-)probabilities | distillation; Burn's own |
+//! | [`KLDivLoss`] | (log-)probabilities | distillation of logits that fit in memory; Burn's own |
 //!
 //! # Burn's own losses
 //!
@@ -63,6 +64,7 @@ mod focal;
 mod generalized_cross_entropy;
 mod jensen_shannon;
 mod linear_cross_entropy;
+mod linear_distillation;
 mod log_odds;
 mod log_probabilities;
 mod multiclass_hinge;
@@ -82,6 +84,7 @@ pub use focal::{FocalLoss, FocalLossConfig};
 pub use generalized_cross_entropy::{GeneralizedCrossEntropyLoss, GeneralizedCrossEntropyLossConfig};
 pub use jensen_shannon::{JensenShannonLoss, JensenShannonLossConfig};
 pub use linear_cross_entropy::{LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput};
+pub use linear_distillation::{Divergence, LinearDistillationLoss, LinearDistillationLossConfig};
 pub use multiclass_hinge::{HingePower, MulticlassHingeLoss, MulticlassHingeLossConfig};
 pub use output_layer::OutputLayer;
 pub use poly::{PolyLoss, PolyLossConfig};
@@ -95,6 +98,7 @@ default_is_new!(
     GeneralizedCrossEntropyLossConfig,
     JensenShannonLossConfig,
     LinearCrossEntropyLossConfig,
+    LinearDistillationLossConfig,
     MulticlassHingeLossConfig,
     PolyLossConfig,
 );
@@ -107,6 +111,7 @@ one_line!(
     GeneralizedCrossEntropyLoss,
     JensenShannonLoss,
     LinearCrossEntropyLoss,
+    LinearDistillationLoss,
     MulticlassHingeLoss,
     PolyLoss,
 );

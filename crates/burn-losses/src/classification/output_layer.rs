@@ -7,9 +7,11 @@ use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::math::{cast_to, comparable, log_sum_exp};
 use burn_losses_kernels::scores::{Comparison, LogitFigures, Logits, Streaming, Terms, scores};
 
+use crate::reduction::zero_of;
 use crate::shape::check_shape;
 
-/// The last layer of a classifier or language model, which [`LinearCrossEntropyLoss`](super::LinearCrossEntropyLoss) applies itself.
+/// The last layer of a classifier or language model, which [`LinearCrossEntropyLoss`](super::LinearCrossEntropyLoss) and
+/// [`LinearDistillationLoss`](super::LinearDistillationLoss) apply themselves.
 ///
 /// `From` a reference to Burn's `Linear`, in either of its layouts, or to an `Embedding` whose rows are the classes (tied
 /// weights). Nothing is copied, and the gradient arrives at the parameters of the layer.
@@ -68,6 +70,13 @@ impl OutputLayer {
 
     pub(super) fn classes(&self) -> usize {
         self.parts.iter().map(Part::classes).sum()
+    }
+
+    /// The loss of no tokens: 0, with a gradient of 0 for the hidden states and the weights.
+    pub(super) fn zero(&self, hidden: Tensor<2>) -> Tensor<1> {
+        let parts = self.parts.iter().filter(|part| part.classes() > 0);
+        let zeros = parts.map(|part| zero_of(hidden.clone(), part.weight.clone()));
+        zeros.fold(hidden.clone().sum(), |sum, zero| sum + zero)
     }
 
     /// Adds a number to the logit of every class, `[classes]`: `tau·log(prior)` is logit adjustment, with `tau` 1 balanced

@@ -26,7 +26,42 @@ pub fn linear_cross_entropy(case: &Case) -> Vec<f64> {
     losses
 }
 
-/// The same with one probability per class.
+/// The divergence of a student's classes from those of a teacher, of a linear layer each, times the square of the temperature.
+pub fn linear_distillation(case: &Case) -> Vec<f64> {
+    let temperature = case.number("temperature");
+    let divergence = &case.settings["divergence"];
+    let side = |prefix: &str| -> Vec<Vec<f64>> {
+        let weights = case.rows(&format!("{prefix}weights"));
+        let name = format!("{prefix}bias");
+        let bias = if case.inputs.contains_key(&name) { case.rows(&name).concat() } else { vec![0.0; weights.len()] };
+        let of_row = |row: &Vec<f64>| {
+            let classes = weights.iter().zip(&bias);
+            let logits: Vec<f64> = classes.map(|(w, bias)| (super::dot(row, w) + bias) / temperature).collect();
+            softmax(&logits)
+        };
+        case.rows(&format!("{prefix}embeddings")).iter().map(of_row).collect()
+    };
+    let kl = |of: &[f64], other: &[f64]| of.iter().zip(other).map(|(p, q)| p * (p / q).ln()).sum::<f64>();
+    let mut losses = Vec::new();
+    for ((student, teacher), &label) in side("").iter().zip(&side("teacher_")).zip(&case.labels) {
+        let beta = divergence.get("JensenShannon").and_then(serde_json::Value::as_f64);
+        let loss = match (divergence.as_str(), beta) {
+            _ if label < 0 => 0.0,
+            (Some("ForwardKl"), _) | (_, Some(0.0)) => kl(teacher, student),
+            (Some("ReverseKl"), _) | (_, Some(1.0)) => kl(student, teacher),
+            (_, Some(beta)) => {
+                let mixed = |(teacher, student): (&f64, &f64)| beta * teacher + (1.0 - beta) * student;
+                let mixture: Vec<f64> = teacher.iter().zip(student).map(mixed).collect();
+                beta * kl(teacher, &mixture) + (1.0 - beta) * kl(student, &mixture)
+            }
+            _ => panic!("{}: {divergence} is no divergence", case.name),
+        };
+        losses.push(temperature.powi(2) * loss);
+    }
+    losses
+}
+
+/// Softmax cross-entropy with one probability per class.
 pub fn soft_cross_entropy(case: &Case) -> Vec<f64> {
     let rows = case.rows("logits").into_iter().zip(case.rows("targets"));
     rows.map(|(logits, targets)| smoothed(case, &logits, |class| targets[class])).collect()
