@@ -372,7 +372,11 @@ impl<const L: usize> Side<L> {
     fn silenced(&self, valid: &Option<Tensor<1, Bool>>) -> Tensor<2> {
         let hidden = widen(self.hidden.clone());
         match valid {
-            Some(valid) => silence(hidden, valid.clone()),
+            Some(valid) => {
+                let (valid, home) = (valid.clone(), hidden.device());
+                let is_home = valid.device().inner() == home.clone().inner();
+                silence(hidden, if is_home { valid } else { valid.to_device(&home) })
+            }
             None => hidden,
         }
     }
