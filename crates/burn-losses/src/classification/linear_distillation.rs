@@ -411,7 +411,7 @@ impl Fixed {
             on(logits, &home)
         };
         let logits: Vec<_> = self.parts.iter().filter(|part| part.classes() > 0).map(of_part).collect();
-        log_probabilities(Tensor::cat(logits, 1).div_scalar(temperature))
+        log_probabilities(Tensor::cat(logits, 1).mul_scalar(temperature.recip()))
     }
 }
 
