@@ -38,8 +38,8 @@ impl Divergence {
     #[track_caller]
     fn checked(self) -> Self {
         match self {
-            Self::JensenShannon(beta) if beta == 0.0 => Self::ForwardKl,
-            Self::JensenShannon(beta) if beta == 1.0 => Self::ReverseKl,
+            Self::JensenShannon(0.0) => Self::ForwardKl,
+            Self::JensenShannon(1.0) => Self::ReverseKl,
             Self::JensenShannon(beta) => {
                 assert!(
                     (1e-6..=1.0 - 1e-6).contains(&beta),
