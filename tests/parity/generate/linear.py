@@ -12,6 +12,16 @@ def cases():
     return [*cross_entropy(), *distillation()]
 
 
+def layer(rng, with_bias):
+    inputs = {
+        "embeddings": single(rows(rng, SAMPLES, FEATURES, 0.3, 5.0)),
+        "weights": single(rows(rng, CLASSES, FEATURES, 0.05, 2.0)),
+    }
+    if with_bias:
+        inputs["bias"] = single(rng.standard_normal((CLASSES, 1)))
+    return inputs
+
+
 def cross_entropy():
     plain = f"{TORCH} nn.functional.linear_cross_entropy"
     composed = f"{TORCH} nn.functional.cross_entropy of the capped logits, and autograd of the z-loss"
@@ -28,12 +38,7 @@ def cross_entropy():
             settings = {"class_weights": None, "label_smoothing": 0.0, "soft_cap": None, "z_loss": 0.0, **settings}
             name = f"linear/{special}" + ("-bias" if with_bias else "")
             rng = next(draws(name))
-            inputs = {
-                "embeddings": single(rows(rng, SAMPLES, FEATURES, 0.3, 5.0)),
-                "weights": single(rows(rng, CLASSES, FEATURES, 0.05, 2.0)),
-            }
-            if with_bias:
-                inputs["bias"] = single(rng.standard_normal((CLASSES, 1)))
+            inputs = layer(rng, with_bias)
             upstream = cotangent(rng, SAMPLES)
             function = composition(settings) if source == composed else linear(settings)
             results = differentiate(function, inputs, list(inputs), upstream)
@@ -84,12 +89,7 @@ def distillation():
     ):
         name = f"linear/distillation-{special}"
         rng = next(draws(name))
-        inputs = {
-            "embeddings": single(rows(rng, SAMPLES, FEATURES, 0.3, 5.0)),
-            "weights": single(rows(rng, CLASSES, FEATURES, 0.05, 2.0)),
-        }
-        if with_bias:
-            inputs["bias"] = single(rng.standard_normal((CLASSES, 1)))
+        inputs = layer(rng, with_bias)
         trained = list(inputs)
         # A teacher of another width.
         inputs["teacher_embeddings"] = single(rows(rng, SAMPLES, FEATURES + 2, 0.5, 3.0))

@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::nn::loss::Reduction;
-use burn::nn::{EmbeddingConfig, Linear, LinearConfig, LinearLayout};
+use burn::nn::{EmbeddingConfig, Linear, LinearLayout};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::classification::{
     CrossEntropyLossConfig, LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,
@@ -10,34 +10,16 @@ use burn_losses::classification::{
 use burn_losses::heads::Streaming;
 use burn_losses::labels::LabelPolicy;
 use burn_losses_kernels::scores::{LogitLoss, logit_loss};
-use parity::{Backend, Exactness, backends};
+use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
-use support::table::{host, numbers};
+use support::table::host;
 
-const TOKENS: usize = 21;
+use super::tokens::{CLASSES, IGNORED, TOKENS, labels, linear, tensor};
+
 const DIM: usize = 5;
-const CLASSES: usize = 37;
-const IGNORED: i64 = -100;
 
 fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(2e-5, 2e-5) }
-}
-
-/// Every block is a kernel to compile on a GPU.
-fn on_host(backend: &Backend) -> bool {
-    matches!(backend.exactness, Exactness::Double | Exactness::Single)
-}
-
-fn tensor<const D: usize>(backend: &Backend, shape: [usize; D], seed: u64) -> Tensor<D> {
-    let data = numbers(shape.iter().product(), seed);
-    Tensor::<D>::from_data(TensorData::new(data, shape), (&backend.device, backend.dtype)).mul_scalar(2.0)
-}
-
-/// Three sequences of seven tokens, of which every fifth is padding.
-fn labels(backend: &Backend) -> Tensor<2, Int> {
-    let label = |token: usize| if token % 5 == 4 { IGNORED } else { (token * 29 % CLASSES) as i64 };
-    let all: Vec<i64> = (0..TOKENS).map(label).collect();
-    Tensor::<1, Int>::from_data(all.as_slice(), &backend.device).reshape([3, 7])
 }
 
 /// What a step gives: loss, and gradients of hidden states, weights and bias.
@@ -50,14 +32,7 @@ fn step(
     run: impl FnOnce(Tensor<3>, &Linear) -> Tensor<1>,
 ) -> Outcome {
     let hidden = tensor(backend, [3, 7, DIM], 1).require_grad();
-    let mut layer = LinearConfig::new(DIM, CLASSES).with_bias(biased).with_layout(layout).init(&backend.device);
-    let weight = match layout {
-        LinearLayout::Row => tensor(backend, [DIM, CLASSES], 2),
-        // The same numbers, column after column.
-        LinearLayout::Col => tensor::<2>(backend, [DIM, CLASSES], 2).transpose().mul_scalar(1.0).transpose(),
-    };
-    layer.weight = Param::from_tensor(weight);
-    layer.bias = biased.then(|| Param::from_tensor(tensor(backend, [CLASSES], 3)));
+    let layer = linear(backend, DIM, biased, layout, 2);
     let loss = run(hidden.clone(), &layer);
     let gradients = loss.backward();
     let of_bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(&gradients));
@@ -105,7 +80,7 @@ fn it_is_the_cross_entropy_of_the_logits() {
                             .with_label_smoothing(smoothing)
                             .with_class_weights(class_weights.clone())
                             .with_labels(policy());
-                        let all = if on_host(&backend) { &streamings()[..] } else { &streamings()[..1] };
+                        let all = &streamings()[..if backend.is_gpu() { 1 } else { streamings().len() }];
                         for &streaming in all {
                             let loss = config.clone().with_streaming(streaming).init(&backend.device);
                             let actual = step(&backend, biased, layout, |hidden, layer| {
@@ -173,7 +148,7 @@ impl Many {
 #[test]
 fn one_pass_says_what_two_say() {
     let weights: Vec<f64> = (0..CLASSES).map(|class| 0.25 * (class % 5) as f64).collect();
-    for backend in backends().iter().filter(|backend| backend.is_double() && on_host(backend)) {
+    for backend in backends().iter().filter(|backend| backend.is_double() && !backend.is_gpu()) {
         let mut compared = 0;
         for number in 0..3 * 64 {
             let is = |bit: usize| number >> bit & 1 == 1;
@@ -211,7 +186,7 @@ fn one_pass_says_what_two_say() {
 /// What is not tracked has no gradient and changes no other; without any, the loss is the same.
 #[test]
 fn one_pass_computes_what_is_wanted() {
-    for backend in backends().iter().filter(|backend| on_host(backend)) {
+    for backend in backends().iter().filter(|backend| !backend.is_gpu()) {
         let loss = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).with_labels(policy());
         let loss = loss.init(&backend.device);
         let run = |tracked: [bool; 2]| Many::new(backend, true, false, true).step(&loss, Reduction::Mean, tracked);
@@ -228,7 +203,7 @@ fn one_pass_computes_what_is_wanted() {
 /// A padded token is not looked at.
 #[test]
 fn one_pass_reads_no_padding() {
-    for backend in backends().iter().filter(|backend| on_host(backend)) {
+    for backend in backends().iter().filter(|backend| !backend.is_gpu()) {
         let loss = LinearCrossEntropyLossConfig::new().with_z_loss(0.1).with_labels(policy()).init(&backend.device);
         let run = |padding: f64| {
             let many = Many::new(backend, false, false, true);
@@ -260,7 +235,7 @@ fn one_pass_is_taken_on_host_memory() {
             };
             logit_loss(hidden, weight, labels, loss).is_some()
         };
-        assert_eq!(taken(32 << 20), on_host(&backend), "on {}", backend.name);
+        assert_eq!(taken(32 << 20), !backend.is_gpu(), "on {}", backend.name);
         assert!(!taken(0), "on {}", backend.name);
     }
 }
@@ -277,7 +252,7 @@ fn an_embedding_is_a_layer_and_the_pass_sees_its_logits() {
         embedding.weight = Param::from_tensor(tensor(&backend, [CLASSES, DIM], 2));
         let cap = 1.5;
         let config = LinearCrossEntropyLossConfig::new().with_labels(policy()).with_soft_cap(Some(cap));
-        for &streaming in &streamings()[..if on_host(&backend) { 3 } else { 1 }] {
+        for &streaming in &streamings()[..if backend.is_gpu() { 1 } else { 3 }] {
             let loss = config.clone().with_streaming(streaming).init(&backend.device);
             let LinearCrossEntropyOutput { log_sum_exp, predictions, correct, losses } =
                 output(&loss, &backend, (&embedding).into());
@@ -377,7 +352,7 @@ fn a_vocabulary_in_parts_is_the_whole() {
     let all = backends();
     for backend in &all {
         let other = all.iter().find(|other| other.dtype == backend.dtype && other.name != backend.name);
-        let other = other.filter(|other| on_host(other) && on_host(backend)).unwrap_or(backend);
+        let other = other.filter(|other| !other.is_gpu() && !backend.is_gpu()).unwrap_or(backend);
         let config = LinearCrossEntropyLossConfig::new()
             .with_labels(policy())
             .with_label_smoothing(0.1)

@@ -2,19 +2,18 @@
 
 use burn::module::Param;
 use burn::nn::loss::Reduction;
-use burn::nn::{EmbeddingConfig, Linear, LinearConfig, LinearLayout};
+use burn::nn::{EmbeddingConfig, Linear, LinearLayout};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::classification::{Divergence, LinearDistillationLoss, LinearDistillationLossConfig, OutputLayer};
 use burn_losses::labels::LabelPolicy;
-use parity::{Backend, Exactness, backends};
+use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
-use support::table::{host, numbers};
+use support::table::host;
 
-const TOKENS: usize = 21;
+use super::tokens::{CLASSES, IGNORED, TOKENS, labels, linear, tensor};
+
 const DIM: usize = 5;
 const DIM_OF_TEACHER: usize = 7;
-const CLASSES: usize = 37;
-const IGNORED: i64 = -100;
 
 const DIVERGENCES: [Divergence; 6] = [
     Divergence::ForwardKl,
@@ -29,23 +28,6 @@ fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(5e-5, 2e-5) }
 }
 
-/// Every shape of a chunk is a kernel to compile on a GPU.
-fn on_host(backend: &Backend) -> bool {
-    matches!(backend.exactness, Exactness::Double | Exactness::Single)
-}
-
-fn tensor<const D: usize>(backend: &Backend, shape: [usize; D], seed: u64) -> Tensor<D> {
-    let data = numbers(shape.iter().product(), seed);
-    Tensor::<D>::from_data(TensorData::new(data, shape), (&backend.device, backend.dtype)).mul_scalar(2.0)
-}
-
-/// Three sequences of seven tokens, of which every fifth is padding.
-fn labels(backend: &Backend) -> Tensor<2, Int> {
-    let label = |token: usize| if token % 5 == 4 { IGNORED } else { (token * 29 % CLASSES) as i64 };
-    let all: Vec<i64> = (0..TOKENS).map(label).collect();
-    Tensor::<1, Int>::from_data(all.as_slice(), &backend.device).reshape([3, 7])
-}
-
 fn config(divergence: Divergence, temperature: f64) -> LinearDistillationLossConfig {
     LinearDistillationLossConfig::new()
         .with_divergence(divergence)
@@ -53,23 +35,10 @@ fn config(divergence: Divergence, temperature: f64) -> LinearDistillationLossCon
         .with_labels(LabelPolicy::new().with_ignore_label(Some(IGNORED)))
 }
 
-/// Chunks of one token, of four, of which the last is smaller, and of all.
+/// All tokens at once, chunks of four, of which the last is smaller, and of one. Every shape is a kernel to compile on a GPU.
 fn chunks(backend: &Backend) -> &'static [usize] {
     let all = &[256 << 20, 4 * 8 * 8 * CLASSES, 0];
-    if on_host(backend) { all } else { &all[..1] }
-}
-
-/// A linear layer of Burn's with numbers of its own.
-fn linear(backend: &Backend, dim: usize, biased: bool, layout: LinearLayout, seed: u64) -> Linear {
-    let mut layer = LinearConfig::new(dim, CLASSES).with_bias(biased).with_layout(layout).init(&backend.device);
-    let weight = tensor::<2>(backend, [dim, CLASSES], seed);
-    layer.weight = Param::from_tensor(match layout {
-        LinearLayout::Row => weight,
-        // The same numbers, column after column.
-        LinearLayout::Col => weight.transpose().mul_scalar(1.0).transpose(),
-    });
-    layer.bias = biased.then(|| Param::from_tensor(tensor(backend, [CLASSES], seed + 1)));
-    layer
+    if backend.is_gpu() { &all[..1] } else { all }
 }
 
 fn teacher(backend: &Backend, biased: bool, layout: LinearLayout) -> (Tensor<3>, Linear) {
@@ -197,7 +166,7 @@ fn losses_of_tokens_are_those_that_are_reduced() {
 /// What is not tracked has no gradient and changes no other; the teacher has none, whatever it is.
 #[test]
 fn gradients_are_those_of_what_is_tracked_of_the_student() {
-    for backend in backends().iter().filter(|backend| on_host(backend)) {
+    for backend in backends().iter().filter(|backend| !backend.is_gpu()) {
         let loss = config(Divergence::ReverseKl, 1.0).init(&backend.device);
         let run = |[of_hidden, of_weight, of_bias]: [bool; 3]| {
             let leaf = |tensor: Tensor<2>, tracked: bool| if tracked { tensor.require_grad() } else { tensor };
@@ -350,7 +319,7 @@ fn a_vocabulary_in_parts_is_the_whole() {
     let all = backends();
     for backend in &all {
         let other = all.iter().find(|other| other.dtype == backend.dtype && other.name != backend.name);
-        let other = other.filter(|other| on_host(other) && on_host(backend)).unwrap_or(backend);
+        let other = other.filter(|other| !other.is_gpu() && !backend.is_gpu()).unwrap_or(backend);
         let loss =
             config(Divergence::JensenShannon(0.4), 1.5).with_chunk_bytes(8 * 8 * CLASSES * 8).init(&backend.device);
         let run = |split: bool| {

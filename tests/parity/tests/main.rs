@@ -42,4 +42,5 @@ mod sharded;
 mod soft_targets;
 mod softmax_pairs;
 mod state;
+mod tokens;
 mod triplets;

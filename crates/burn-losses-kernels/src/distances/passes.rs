@@ -4,7 +4,6 @@ use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element};
@@ -12,6 +11,7 @@ use burn::tensor::{DType, Element};
 use super::Metric;
 use super::metrics::{Different, Distance, Euclidean, Extreme, Power, Sum};
 use super::products::Pairs;
+use crate::host::threads::*;
 use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
 
 /// Below this many differences a second thread is not woken.

@@ -7,10 +7,10 @@ use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use gemm::Parallelism;
 
 use super::metrics::{Distance, Euclidean};
+use crate::host::threads::*;
 use crate::host::{Matrix, Real, Same, Square, Vectorised, product, sum, vectorised};
 
 /// A squared distance below this share of `|a|² + |b|²` is computed from the difference: above it, the rounding of a

@@ -4,7 +4,6 @@ use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element as Number};
@@ -12,6 +11,7 @@ use burn::tensor::{DType, Element as Number};
 use super::Element;
 use super::backend::Output;
 use super::formulas::{Formula, with_formula};
+use crate::host::threads::*;
 use crate::host::{Host, Key, Real, Summand, Vectorised, sum_of_both, tensor, vectorised};
 
 /// Below this many numbers a second thread is not woken.

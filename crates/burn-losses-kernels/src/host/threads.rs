@@ -1,5 +1,5 @@
-//! Rayon where a program has threads. In a browser it has one, and loops stand in under the same names: there rayon would do
-//! what they do, and be a tenth of what has to be sent.
+//! Rayon where a program has threads. In a browser it has one, and loops stand in under the same names: rayon would do what
+//! they do there, and be 4 % of what the playground has to send (24 of 588 KB, brotli).
 
 #[cfg(any(not(target_family = "wasm"), target_feature = "atomics"))]
 pub(crate) use many::*;

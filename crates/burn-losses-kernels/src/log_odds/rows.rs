@@ -3,11 +3,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
 
+use crate::host::threads::*;
 use crate::host::{
     Host, Key, LogSumExp, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised,
 };

@@ -3,12 +3,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::{DType, Element};
 
 use super::{NEGATIVE, POSITIVE, PairCost, PairRule};
+use crate::host::threads::*;
 use crate::host::{Host, Key, Real, Vectorised, tensor, vectorised};
 
 /// Below this many numbers a second thread is not woken.

@@ -2,13 +2,13 @@
 
 #![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn deprecates ndarray; this project supports it"))]
 
-use crate::host::threads::*;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Element, Tensor};
 use bytemuck::Pod;
 
+use crate::host::threads::*;
 use crate::host::{Host, Real, Square, Summand, Vectorised, sum, vectorised};
 
 /// Below this many numbers a second thread is not woken.

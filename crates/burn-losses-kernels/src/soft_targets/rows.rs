@@ -3,12 +3,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element};
 
 use super::{SMALLEST_REST, SoftRule};
+use crate::host::threads::*;
 use crate::host::{
     self, Host, Key, LogSumExp, Real, Same, Strided, Summand, Vectorised, log_sum_exp, sum_of_both, tensor, vectorised,
 };

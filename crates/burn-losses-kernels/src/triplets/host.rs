@@ -5,12 +5,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::host::threads::*;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use super::{NegativeDistance, TripletRule, TripletShape, Walked};
+use crate::host::threads::*;
 use crate::host::{Host, Key, Real};
 use crate::pair_sums::{NEGATIVE, POSITIVE, kinds_of_masks};
 

@@ -6,6 +6,7 @@ use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
+use super::divergence::Divergence;
 use super::log_probabilities::log_probabilities;
 use super::output_layer::{OutputLayer, Part};
 use crate::labels::{ClassLabels, LabelPolicy, silence};
@@ -16,75 +17,6 @@ const NAME: &str = "LinearDistillationLoss";
 
 /// How many numbers per token and class are there at once, with those that an operation makes of others.
 const NUMBERS_PER_LOGIT: usize = 8;
-
-/// How the distribution of a student differs from that of its teacher.
-#[derive(Config, Debug, Copy, PartialEq)]
-pub enum Divergence {
-    /// `KL(teacher || student)`: the student covers all that the teacher does. Hinton's, and what a cross-entropy of the
-    /// teacher's probabilities has the gradient of.
-    ForwardKl,
-    /// `KL(student || teacher)`: the student keeps to what the teacher finds likely. MiniLLM's.
-    ReverseKl,
-    /// `beta·KL(teacher || mixture) + (1 - beta)·KL(student || mixture)` with
-    /// `mixture = beta·teacher + (1 - beta)·student`: the generalised Jensen-Shannon divergence, never above `log(2)`. GKD's.
-    ///
-    /// `beta` is 0, 1 or in `[1e-6, 1 - 1e-6]`. The sum itself vanishes at both ends; as in TRL, 0 is `ForwardKl` and 1 is
-    /// `ReverseKl`, to which the sum tends when it is divided by `beta` and by `1 - beta`.
-    JensenShannon(f64),
-}
-
-impl Divergence {
-    /// The ends of a Jensen-Shannon divergence by their names.
-    #[track_caller]
-    fn checked(self) -> Self {
-        match self {
-            Self::JensenShannon(0.0) => Self::ForwardKl,
-            Self::JensenShannon(1.0) => Self::ReverseKl,
-            Self::JensenShannon(beta) => {
-                assert!(
-                    (1e-6..=1.0 - 1e-6).contains(&beta),
-                    "{NAME}: the beta of JensenShannon must be 0, 1 or in [1e-6, 1 - 1e-6], got {beta}"
-                );
-                self
-            }
-            Self::ForwardKl | Self::ReverseKl => self,
-        }
-    }
-
-    /// The divergence of every token, `[tokens, 1]`, and its slope by the logits of the student, `[tokens, classes]`, from
-    /// logarithms of probabilities.
-    fn of(self, student: Tensor<2>, teacher: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        match self {
-            Self::ForwardKl => {
-                let wanted = teacher.clone().exp();
-                let losses = (wanted.clone() * (teacher - student.clone())).sum_dim(1);
-                (losses, student.exp() - wanted)
-            }
-            Self::ReverseKl => {
-                let share = student.clone().exp();
-                let surprise = student - teacher;
-                let losses = (share.clone() * surprise.clone()).sum_dim(1);
-                (losses.clone(), share * (surprise - losses))
-            }
-            Self::JensenShannon(beta) => {
-                let share = student.clone().exp();
-                // log(mixture) is that of the larger of the two plus `below`, which is exactly 0 where they are equal.
-                let ahead = teacher.clone() - student;
-                let is_behind = ahead.clone().lower_equal_scalar(0.0);
-                let rest = ahead.clone().abs().neg().exp().sub_scalar(1.0);
-                let of_teacher = rest.clone().mul_scalar(beta);
-                let below = rest.mul_scalar(1.0 - beta).mask_where(is_behind.clone(), of_teacher).log1p();
-                let from_teacher = ahead.clone().mask_fill(is_behind.clone().bool_not(), 0.0) - below.clone();
-                let from_student = ahead.neg().mask_fill(is_behind, 0.0) - below;
-
-                let of_student = (share.clone() * from_student.clone()).sum_dim(1);
-                let of_teacher = (teacher.exp() * from_teacher).sum_dim(1);
-                let losses = of_teacher.mul_scalar(beta) + of_student.clone().mul_scalar(1.0 - beta);
-                (losses, (share * (from_student - of_student)).mul_scalar(1.0 - beta))
-            }
-        }
-    }
-}
 
 /// Settings of [`LinearDistillationLoss`].
 #[derive(Config, Debug)]
@@ -118,7 +50,7 @@ impl LinearDistillationLossConfig {
     pub fn init(&self, _device: &Device) -> LinearDistillationLoss {
         let Self { divergence, temperature, labels, chunk_bytes } = self.clone();
         assert!((1e-3..=1e3).contains(&temperature), "{NAME}: temperature must be in [1e-3, 1e3], got {temperature}");
-        let (divergence, labels) = (divergence.checked(), ClassLabels::new(NAME, &labels));
+        let (divergence, labels) = (divergence.checked(NAME), ClassLabels::new(NAME, &labels));
 
         LinearDistillationLoss { divergence, temperature, labels, chunk_bytes }
     }
@@ -223,9 +155,7 @@ impl LinearDistillationLoss {
         reduction: Reduction,
     ) -> Tensor<1> {
         let (batch, dtype, is_autodiff) = (hidden.dims()[0], hidden.dtype(), hidden.is_autodiff());
-        let student = Side::new(hidden, layer.into());
-        let teacher = Side::new(teacher_hidden, teacher_layer.into());
-        let valid = self.valid(&student, &teacher, labels);
+        let Task { student, teacher, valid } = self.task(hidden, layer, teacher_hidden, teacher_layer, labels);
         if student.hidden.dims()[0] == 0 {
             return student.layer.zero(student.hidden);
         }
@@ -258,13 +188,11 @@ impl LinearDistillationLoss {
         labels: Option<Tensor<L, Int>>,
     ) -> Tensor<L> {
         let (shape, dtype) = (hidden.dims(), hidden.dtype());
-        let student = Side::new(hidden, layer.into());
-        let teacher = Side::new(teacher_hidden, teacher_layer.into());
+        let Task { student, teacher, valid } = self.task(hidden, layer, teacher_hidden, teacher_layer, labels);
         assert!(
             !student.is_tracked(),
             "{NAME}: forward_no_reduction has no gradient; ask it of the student's valid(), or detach its hidden states and layer"
         );
-        let valid = self.valid(&student, &teacher, labels);
         let shape: [usize; L] = shape[..L].try_into().expect("one axis less");
         if shape.contains(&0) {
             return student.hidden.reshape(shape);
@@ -273,14 +201,18 @@ impl LinearDistillationLoss {
         if student.hidden.is_autodiff() { losses.autodiff() } else { losses }
     }
 
-    /// Whether every token counts, `[tokens]`; `None` where all do.
+    /// Both sides, and which tokens count.
     #[track_caller]
-    fn valid<const L: usize>(
+    fn task<const D: usize, const L: usize>(
         &self,
-        student: &Side<L>,
-        teacher: &Side<L>,
+        hidden: Tensor<D>,
+        layer: impl Into<OutputLayer>,
+        teacher_hidden: Tensor<D>,
+        teacher_layer: impl Into<OutputLayer>,
         labels: Option<Tensor<L, Int>>,
-    ) -> Option<Tensor<1, Bool>> {
+    ) -> Task<L> {
+        let student = Side::<L>::new(hidden, layer.into());
+        let teacher = Side::new(teacher_hidden, teacher_layer.into());
         let classes = student.layer.classes();
         check_shape(NAME, "teacher_hidden without its last axis", teacher.shape, student.shape);
         assert!(
@@ -288,9 +220,11 @@ impl LinearDistillationLoss {
             "{NAME}: both layers must have the same classes, one or more, got {classes} of the student and {} of the teacher",
             teacher.layer.classes()
         );
-        let labels = labels?;
-        check_shape(NAME, "labels", labels.dims(), student.shape);
-        Some(self.labels.check(labels.reshape([student.shape.iter().product::<usize>()]), classes).valid)
+        let valid = labels.map(|labels| {
+            check_shape(NAME, "labels", labels.dims(), student.shape);
+            self.labels.check(labels.reshape([student.shape.iter().product::<usize>()]), classes).valid
+        });
+        Task { student, teacher, valid }
     }
 
     /// The losses of all tokens, `[tokens]`, and, if what each counts is given, numbers that are 0 and have the gradient of all.
@@ -329,6 +263,14 @@ impl LinearDistillationLoss {
         };
         (losses, gradient.map_or_else(Vec::new, |gradient| gradient.zeros(hidden, &student.layer)))
     }
+}
+
+/// What is compared.
+struct Task<const L: usize> {
+    student: Side<L>,
+    teacher: Side<L>,
+    /// Whether every token counts, `[tokens]`; `None` where all do.
+    valid: Option<Tensor<1, Bool>>,
 }
 
 /// Hidden states in rows, and the layer they go through.

@@ -107,7 +107,7 @@ impl WholeCheckpoint {
     }
 }
 
-/// The model, with the weights of the checkpoint of a place that this process has just written.
+/// The model, with the weights of the checkpoint of a place.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Ctrl-C, and checkpoints within an epoch: a run that goes on from one ends as one that was not interrupted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use face_embedding::training::epoch_table::{self, EpochRow};
 
@@ -27,6 +27,21 @@ fn assert_equal_runs(one: &Path, other: &Path) {
     assert!(trunk(one) == trunk(other), "the trunks differ");
     let measured = |run: &Path| metrics(&run.join("metrics.json")).verification;
     assert_eq!(measured(one), measured(other));
+}
+
+/// A run of two epochs, and the same, which goes on from its last checkpoint within the second: equal ones.
+fn resumed_in_its_last_epoch(folder: &Path, flags: &str, every: usize, place: &str) -> [PathBuf; 2] {
+    let [whole, output] = ["whole", "run"].map(|name| folder.join(name));
+    run(&format!("train {flags} --output {}", whole.display())).expect("a small run works");
+    let path = output.display();
+    run(&format!("train {flags} --checkpoint-steps {every} --output {path}")).expect("a small run works");
+    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
+        fs::remove_file(output.join(file)).expect("it was written");
+    }
+    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
+    assert!(text.contains(&format!("continued after {place}")), "{text}");
+    assert_equal_runs(&whole, &output);
+    [whole, output]
 }
 
 #[test]
@@ -66,17 +81,8 @@ fn a_run_that_samples_its_people_goes_on_from_within_an_epoch() {
     let folder = fresh("sampled");
     let sampled = "--people 40 --test-people 6 --pictures 3 --image-size 16 --width 2 --embedding-size 8 --seed 5 \
                    --batch-size 6 --epochs 2 --sample-rate 0.2 --margin-warmup-share 0.5";
-    let (whole, output) = (folder.join("whole"), folder.join("run"));
-    run(&format!("train {sampled} --output {}", whole.display())).expect("a small run works");
-    let path = output.display();
-    run(&format!("train {sampled} --checkpoint-steps 3 --output {path}")).expect("a small run works");
-    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
-        fs::remove_file(output.join(file)).expect("it was written");
-    }
-    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
     // Twenty batches an epoch; the last multiple of three is 39.
-    assert!(text.contains("continued after batch 19 of epoch 2"), "{text}");
-    assert_equal_runs(&whole, &output);
+    let [whole, output] = resumed_in_its_last_epoch(&folder, sampled, 3, "batch 19 of epoch 2");
     // The centers, too.
     let head = |run: &Path| {
         let exported = run.with_file_name(format!("{}-exported", run.file_name().expect("a name").display()));
@@ -89,18 +95,9 @@ fn a_run_that_samples_its_people_goes_on_from_within_an_epoch() {
 #[test]
 fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
     let folder = fresh("contrastive");
-    let (whole, output) = (folder.join("whole"), folder.join("run"));
     let flags = "--loss proxyanchor --people-per-batch 3 --pictures-per-person 2 --epochs 2 --lr 0.02";
-    run(&format!("train {TINY_PEOPLE} {flags} --output {}", whole.display())).expect("a tiny run works");
-    let path = output.display();
-    run(&format!("train {TINY_PEOPLE} {flags} --checkpoint-steps 4 --output {path}")).expect("a tiny run works");
-    for file in ["checkpoint/manifest-2.json", "trunk.safetensors"] {
-        fs::remove_file(output.join(file)).expect("it was written");
-    }
-    let text = run(&format!("train --resume --output {path}")).expect("it can go on");
     // Six batches an epoch; the last multiple of four is 8.
-    assert!(text.contains("continued after batch 2 of epoch 2"), "{text}");
-    assert_equal_runs(&whole, &output);
+    resumed_in_its_last_epoch(&folder, &format!("{TINY_PEOPLE} {flags}"), 4, "batch 2 of epoch 2");
 }
 
 /// By signals, which Unix has.
@@ -116,6 +113,7 @@ mod signals {
         let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
             .args(line.split_whitespace())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
         let output = child.stdout.take().expect("it is a pipe");
@@ -161,9 +159,11 @@ mod signals {
         let slow = "--people 60 --test-people 6 --pictures 20 --image-size 64 --width 16 --embedding-size 8 --batch-size 1200 \
                     --epochs 50 --seed 5";
         let (mut child, lines) = begun(&format!("train {slow} --output {}", output.display()));
+        let mut notes = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
         let began = std::time::Instant::now();
         send("-INT", &child);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        let told = notes.next().expect("it answers at once").expect("text");
+        assert!(told.starts_with("interrupted: the training ends after this step"), "{told}");
         send("-INT", &child);
         assert_eq!(child.wait().expect("it ends").code(), Some(130));
         let (took, text) = (began.elapsed().as_secs_f64(), lines.collect::<String>());

@@ -2,7 +2,13 @@
 
 use std::fs;
 
+use face_embedding::protocols::people::People;
+use face_embedding::settings::checkpointing::Checkpointing;
+use face_embedding::settings::config::TrainConfig;
+use face_embedding::settings::network::NetworkSettings;
 use face_embedding::training::epoch_table;
+use face_embedding::training::fit::{Trained, Training, fit};
+use face_embedding::training::run_directory::RunDirectory;
 
 use super::{TINY, fresh, metrics, refused, run};
 
@@ -68,6 +74,61 @@ fn the_best_epoch_is_kept_also_over_a_resume() {
     let text = run(&format!("train --resume --keep last --output {path}")).expect("it is measured anew");
     assert!(!text.contains("that of epoch"), "{text}");
     assert!(fs::read(output.join("trunk.safetensors")).expect("it was written") != trunk);
+}
+
+/// Without it all along, the best of the measured epochs has gone the way of the others.
+#[test]
+fn a_better_epoch_whose_checkpoint_is_gone_is_told() {
+    let output = fresh("best_gone").join("run");
+    let path = output.display();
+    let flags = "--epochs 6 --lr 1 --head-lr 1 --warmup-share 0 --seed 7 --validate-every 1";
+    run(&format!("train {TINY} {flags} --output {path}")).expect("it works");
+    let rows = epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch");
+    let best = rows.iter().max_by(|one, other| one.validation_auc.partial_cmp(&other.validation_auc).expect("numbers"));
+    let best = best.expect("six rows").epoch;
+    assert!(best <= 4, "the test wants a run that is best before its last two epochs, not in {best}");
+    let text = run(&format!("train --resume --keep best --output {path}")).expect("it is measured anew");
+    assert!(text.contains(&format!("warning: epoch {best} was better")), "{text}");
+}
+
+/// As it fails where embeddings overflow for a while, and the loss does not.
+#[test]
+fn a_measurement_that_fails_ends_no_training() {
+    let config = TrainConfig {
+        people: 6,
+        test_people: 6,
+        pictures: 6,
+        epochs: Some(2),
+        batch_size: Some(12),
+        checkpointing: Checkpointing { validate_every: 1, ..Checkpointing::default() },
+        network: NetworkSettings {
+            image_size: Some(16),
+            width: Some(2),
+            embedding_size: Some(8),
+            ..Default::default()
+        },
+        ..TrainConfig::default()
+    };
+    let mut config = config.resolve().expect("in range");
+    let People { train, test, .. } = People::load(&config).expect("they are drawn");
+    config.fit_to(train.faces.len(), train.people.len()).expect("enough");
+    let output = fresh("not_measured").join("run");
+    let run = RunDirectory::choose(Some(&output)).expect("a new folder");
+    let manifest = run.begin(&config, &train, &test, None).expect("writable");
+    let trained = fit(Training {
+        config: &config,
+        run: &run,
+        manifest: &manifest,
+        checkpoints: &[],
+        initial: None,
+        faces: train,
+        validate: Box::new(|_| anyhow::bail!("embeddings[0] must be finite, got NaN")),
+        device: &config.backend.device().expect("flex"),
+    });
+    assert!(matches!(trained.expect("it goes on"), Trained::Trunk(_)));
+    let rows = epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch");
+    assert_eq!(rows.iter().map(|row| row.validation_auc).collect::<Vec<_>>(), [None, None]);
+    assert!(output.join("checkpoint/manifest-2.json").is_file());
 }
 
 #[test]

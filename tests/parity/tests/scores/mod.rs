@@ -49,7 +49,7 @@ impl On<'_> {
     }
 
     fn is_gpu(&self) -> bool {
-        matches!(self.0.exactness, Exactness::SoftwareGpu | Exactness::Gpu)
+        self.0.is_gpu()
     }
 
     /// Numbers of size 1 and scores of size 16.

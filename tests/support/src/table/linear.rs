@@ -12,6 +12,14 @@ const LAYER: &[Input] = &[Input::rows("embeddings"), Input::classes("weights")];
 const AS_THEY_ARE: &str = "products are those of the rows as they are";
 const TOO_LARGE: &str = "such a product is beyond f32";
 
+/// What does not hold for logits that are products of rows.
+const OF_PRODUCTS: &[(Law, &str)] = &[
+    (Law::Length, AS_THEY_ARE),
+    (Law::Perpendicular, AS_THEY_ARE),
+    (Law::CenterLength, AS_THEY_ARE),
+    (Law::Finite(Hostile::HugeRows), TOO_LARGE),
+];
+
 const STUDENT_AND_TEACHER: &[Input] = &[
     Input::rows("embeddings"),
     Input::classes("weights"),
@@ -29,15 +37,7 @@ const LINEAR_CROSS_ENTROPY: Row = Row {
     inputs: LAYER,
     losses: Losses::PerRow,
     samples: &[
-        Sample::but(
-            r#"{}"#,
-            &[
-                (Law::Length, AS_THEY_ARE),
-                (Law::Perpendicular, AS_THEY_ARE),
-                (Law::CenterLength, AS_THEY_ARE),
-                (Law::Finite(Hostile::HugeRows), TOO_LARGE),
-            ],
-        ),
+        Sample::but(r#"{}"#, OF_PRODUCTS),
         Sample::but(
             r#"{"label_smoothing": 0.2, "class_weights": [0.5, 1.0, 2.0, 0.25, 1.5], "soft_cap": 3.0, "z_loss": 0.1}"#,
             &[
@@ -63,33 +63,9 @@ const LINEAR_DISTILLATION: Row = Row {
     inputs: STUDENT_AND_TEACHER,
     losses: Losses::PerRow,
     samples: &[
-        Sample::but(
-            r#"{}"#,
-            &[
-                (Law::Length, AS_THEY_ARE),
-                (Law::Perpendicular, AS_THEY_ARE),
-                (Law::CenterLength, AS_THEY_ARE),
-                (Law::Finite(Hostile::HugeRows), TOO_LARGE),
-            ],
-        ),
-        Sample::but(
-            r#"{"divergence": "ReverseKl", "temperature": 0.5}"#,
-            &[
-                (Law::Length, AS_THEY_ARE),
-                (Law::Perpendicular, AS_THEY_ARE),
-                (Law::CenterLength, AS_THEY_ARE),
-                (Law::Finite(Hostile::HugeRows), TOO_LARGE),
-            ],
-        ),
-        Sample::but(
-            r#"{"divergence": {"JensenShannon": 0.7}, "temperature": 2.0}"#,
-            &[
-                (Law::Length, AS_THEY_ARE),
-                (Law::Perpendicular, AS_THEY_ARE),
-                (Law::CenterLength, AS_THEY_ARE),
-                (Law::Finite(Hostile::HugeRows), TOO_LARGE),
-            ],
-        ),
+        Sample::but(r#"{}"#, OF_PRODUCTS),
+        Sample::but(r#"{"divergence": "ReverseKl", "temperature": 0.5}"#, OF_PRODUCTS),
+        Sample::but(r#"{"divergence": {"JensenShannon": 0.7}, "temperature": 2.0}"#, OF_PRODUCTS),
     ],
     run: linear_distillation,
     naive: naive::classification::linear_distillation,

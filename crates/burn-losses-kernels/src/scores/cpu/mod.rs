@@ -22,10 +22,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
-use crate::host::threads::*;
 use gemm::Parallelism;
 
 use super::backend::{Exclusion, Plan, Term, Wanted};
+use crate::host::threads::*;
 use crate::host::{Key, Matrix, Real, Strided, product};
 use crate::math::NOTHING;
 use block::{AddBias, AddOuter, AddRows, AddWeighted, Block, Weigh};
