@@ -28,7 +28,7 @@ use burn::tensor::{FloatDType, IntDType, Shape, Slice};
 use super::backend::{Batch, Exclusion, Gradients, Plan, Results, Term, Wanted};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
-use terms::{active, by_center, by_key, capped, choose, replaced, softplus, to_centers};
+use terms::{active, by_center, by_key, choose, scores_of, slopes_of, softplus, to_centers};
 
 /// What a block may take, scores and keys together: 2048 keys for 256 queries of 512 columns. On lavapipe blocks of a
 /// quarter of that took no less memory in all, and blocks of several times that were a fifth faster.
@@ -60,6 +60,10 @@ pub(super) struct Excluded<B: Backend> {
 
 /// The steps of a block. A backend with kernels of its own replaces them.
 pub(super) trait Blocks: Backend {
+    /// Whether the products of all centers are one matrix, `[N, block·sub_centers]`, key by key. If not, there is a matrix
+    /// `[N, block]` for the first centers, one for the second ones, and so on.
+    const CENTERS_TOGETHER: bool = false;
+
     /// Rows `[rows, D]` divided by their length, and `1 / length` as `[rows, 1]`.
     fn unit_block(rows: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bools = get_or_init_device_settings::<Self>(&rows.device()).bool_dtype;
@@ -72,6 +76,24 @@ pub(super) trait Blocks: Backend {
         let unit = Self::float_div(scaled, length.clone());
 
         (unit, Self::float_recip(Self::float_mul(largest, length)))
+    }
+
+    /// The unscaled scores of a block, `[N, block]`, from its products. Adds the products of the targets to `target`, `[N, 1]`,
+    /// if they are wanted.
+    fn scores(
+        walk: &Walk<Self>,
+        block: &Block<Self>,
+        products: Vec<FloatTensor<Self>>,
+        target: &mut Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        let (products, _) = choose::<Self>(products, walk.plan.choice);
+        if walk.plan.exclusion.has_target()
+            && let Some(before) = target.take()
+        {
+            let here = Masks::new(&block.excluded, &products).target_of(products.clone());
+            *target = Some(here.into_iter().fold(before, Self::float_add));
+        }
+        scores_of::<Self>(products, walk, block)
     }
 
     /// Takes the unscaled scores `[N, block]` of a block into account.
@@ -94,6 +116,24 @@ pub(super) trait Blocks: Backend {
         Running { target, largest: new_largest, sum: Self::float_add(sum, block_sum) }
     }
 
+    /// Which key has the largest of the scores so far, `[N, 1]`, from the largest scaled score and its key before this block, `[N, 1]`
+    /// each.
+    fn largest_key(
+        scores: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        (largest, key): (FloatTensor<Self>, FloatTensor<Self>),
+    ) -> FloatTensor<Self> {
+        let settings = get_or_init_device_settings::<Self>(&scores.device());
+        let (bools, dtype) = (settings.bool_dtype, FloatDType::from(scores.dtype()));
+        let masks = Masks::<Self>::new(&excluded, &scores);
+        let scores = Self::float_mul_scalar(scores, scale.into());
+        let scores = Self::float_mask_fill(scores, masks.excluded, NOTHING.into());
+        let (of_block, here) = Self::float_max_dim_with_indices(scores, 1, settings.int_dtype);
+        let here = Self::float_add_scalar(Self::int_into_float(here, dtype), (excluded.start as f64).into());
+        Self::float_mask_where(key, Self::float_greater(of_block, largest, bools), here)
+    }
+
     /// The gradient `[N, block]` of the unscaled scores of a block, from `sums`, `g_target` and `g_sum`, `[N, 1]` each.
     fn gradient(
         scores: FloatTensor<Self>,
@@ -107,6 +147,63 @@ pub(super) trait Blocks: Backend {
         let g_sum = Self::float_mul_scalar(g_sum, scale.into());
         let gradient = Self::float_mask_fill(Self::float_mul(share, g_sum), masks.excluded.clone(), 0.0.into());
         masks.with_target(gradient, g_target)
+    }
+
+    /// Adds the softplus of the scores `[N, block]` of a block, with `[N, 1]` offsets, to their sum, that of their slopes, and
+    /// how many are not 0, `[N, 1]` each.
+    fn merge_softplus(
+        scores: FloatTensor<Self>,
+        offsets: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        before: [FloatTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 3] {
+        let masks = Masks::<Self>::new(&excluded, &scores);
+        let (terms, slopes) = softplus::<Self>(scores, offsets, scale);
+        let not_zero = active::<Self>(&terms);
+        let [sum, slope, count] = before;
+        [(sum, terms), (slope, slopes), (count, not_zero)]
+            .map(|(before, numbers)| Self::float_add(before, masks.sum(numbers)))
+    }
+
+    /// The gradient `[N, block]` of the unscaled scores of a softplus; 0 for keys that do not count.
+    fn softplus_gradient(
+        scores: FloatTensor<Self>,
+        offsets: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        g_sum: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let masks = Masks::<Self>::new(&excluded, &scores);
+        let (_, slopes) = softplus::<Self>(scores, offsets, scale);
+        let gradient = Self::float_mul(slopes, Self::float_mul_scalar(g_sum, scale.into()));
+        Self::float_mask_fill(gradient, masks.excluded, 0.0.into())
+    }
+
+    /// The gradient of the products of a block from that of its scores, with that of the targets, `[N, 1]`.
+    fn of_products(
+        walk: &Walk<Self>,
+        block: &Block<Self>,
+        products: Vec<FloatTensor<Self>>,
+        gradient: FloatTensor<Self>,
+        g_target: FloatTensor<Self>,
+    ) -> Vec<FloatTensor<Self>> {
+        let (products, chosen) = choose::<Self>(products, walk.plan.choice);
+        let gradient = match slopes_of::<Self>(products.clone(), walk) {
+            Some(slopes) => Self::float_mul(gradient, slopes),
+            None => gradient,
+        };
+        let gradient = if walk.plan.exclusion.has_target() {
+            let masks = Masks::new(&block.excluded, &products);
+            // A logit counts for its own sum, too.
+            match walk.plan.term {
+                Term::Logits { .. } => masks.added_to_target(gradient, g_target),
+                _ => masks.with_target(gradient, g_target),
+            }
+        } else {
+            gradient
+        };
+        to_centers::<Self>(gradient, products, chosen)
     }
 
     /// The gradient of rows from that of the rows divided by their length.
@@ -193,25 +290,6 @@ impl<B: Backend> Masks<B> {
         B::float_mask_where(numbers, target, added)
     }
 
-    /// Which key has the largest of the scores so far, `[N, 1]`, from `largest`, `[N, 1]`, and `before`, those before this
-    /// block.
-    fn largest_key(
-        &self,
-        scores: FloatTensor<B>,
-        largest: &FloatTensor<B>,
-        scale: f64,
-        start: usize,
-        before: FloatTensor<B>,
-    ) -> FloatTensor<B> {
-        let settings = get_or_init_device_settings::<B>(&scores.device());
-        let (bools, dtype) = (settings.bool_dtype, FloatDType::from(scores.dtype()));
-        let scores = B::float_mul_scalar(scores, scale.into());
-        let scores = B::float_mask_fill(scores, self.excluded.clone(), NOTHING.into());
-        let (of_block, key) = B::float_max_dim_with_indices(scores, 1, settings.int_dtype);
-        let key = B::float_add_scalar(B::int_into_float(key, dtype), (start as f64).into());
-        B::float_mask_where(before, B::float_greater(of_block, largest.clone(), bools), key)
-    }
-
     /// The sum of every query over the keys that count, `[N, 1]`.
     fn sum(&self, terms: FloatTensor<B>) -> FloatTensor<B> {
         B::float_sum_dim(B::float_mask_fill(terms, self.excluded.clone(), 0.0.into()), 1)
@@ -220,51 +298,47 @@ impl<B: Backend> Masks<B> {
 
 pub(super) fn forward<B: Blocks>(batch: Batch<B>) -> Results<B> {
     let walk = Walk::<B>::new(batch);
-    let Plan { term, scale, choice, keep, .. } = walk.plan;
+    let Plan { term, scale, keep, .. } = walk.plan;
     let device = walk.queries.device();
     let column = |value: f64| B::float_full([walk.batch, 1].into(), value.into(), &device, walk.dtype);
     let mut running = Running { target: column(0.0), largest: column(NOTHING), sum: column(0.0) };
-    let [mut target, mut slopes, mut not_zero] = [0.0; 3].map(column);
+    let mut softplus = [0.0; 3].map(column);
+    let mut target = Some(column(0.0));
     let kept = if keep { walk.batch * walk.count } else { 1 };
     let mut kept = B::float_empty([kept].into(), &device, walk.dtype);
     let [mut weighted, mut largest_key] = [0.0, -1.0].map(column);
 
     for keys in walk.blocks() {
         let block = walk.load(keys.clone());
-        let (products, _) = choose::<B>(walk.products(&block.centers), choice);
+        let mut products = walk.products(&block.centers);
         if keep {
-            kept = walk.with_kept(kept, keys, products.clone());
+            kept = walk.with_kept(kept, keys, products[0].clone());
         }
         if walk.is_plain() {
-            running = B::merge(products, scale, block.excluded, running);
+            running = B::merge(products.remove(0), scale, block.excluded, running);
             continue;
         }
-        let masks = Masks::new(&block.excluded, &products);
-        if let Some(products) = masks.target_of(products.clone()) {
-            target = B::float_add(target, products);
+        let scores = B::scores(&walk, &block, products, &mut target);
+        if let Term::Softplus(_) = term {
+            softplus = B::merge_softplus(scores, walk.row(0), scale, block.excluded, softplus);
+            continue;
         }
-        if let Term::Softplus(curve) = term {
-            let (terms, block_slopes) =
-                softplus::<B>(walk.biased(curve.bend::<B>(products), &block), walk.row(0), scale);
-            not_zero = B::float_add(not_zero, masks.sum(active::<B>(&terms)));
-            running.sum = B::float_add(running.sum, masks.sum(terms));
-            slopes = B::float_add(slopes, masks.sum(block_slopes));
-        } else if let Term::Logits { cap } = term {
-            let (logits, _) = capped::<B>(walk.biased(products, &block), cap, scale);
+        if let Term::Logits { .. } = term {
             if let Some(weights) = &block.weights {
-                let product = B::float_matmul(logits.clone(), B::float_transpose(weights.clone()));
+                let product = B::float_matmul(scores.clone(), B::float_transpose(weights.clone()));
                 weighted = B::float_add(weighted, product);
             }
-            largest_key = masks.largest_key(logits.clone(), &running.largest, scale, block.excluded.start, largest_key);
-            running = B::merge(logits, scale, block.excluded, running);
-        } else {
-            let (scores, _) = replaced::<B>(products, &walk);
-            running = B::merge(walk.biased(scores, &block), scale, block.excluded, running);
+            let before = (running.largest.clone(), largest_key);
+            largest_key = B::largest_key(scores.clone(), scale, block.excluded.clone(), before);
         }
+        running = B::merge(scores, scale, block.excluded, running);
     }
-    let target = if walk.is_plain() { running.target } else { target };
+    let target = match target {
+        Some(target) if !walk.is_plain() => target,
+        _ => running.target,
+    };
     let columns = match term {
-        Term::Softplus(_) => vec![target, running.sum, slopes, not_zero],
+        Term::Softplus(_) => [vec![target], softplus.to_vec()].concat(),
         _ => vec![target, B::float_add(running.largest.clone(), B::float_log(running.sum))],
     };
     let columns = match term {
@@ -303,10 +377,19 @@ pub(super) fn backward<B: Blocks>(
         let block = walk.load(keys.clone());
         let products =
             if walk.plan.keep { vec![walk.kept(&results.kept, keys.clone())] } else { walk.products(&block.centers) };
-        let (products, chosen) = choose::<B>(products, walk.plan.choice);
-        let (gradient, of_block) = walk.gradient(products.clone(), &block, &upstream, wanted.bias);
-        of_bias.extend(of_block);
-        let gradients = to_centers::<B>(gradient, products, chosen);
+        let g_target = upstream.g_target.clone();
+        let gradients = if walk.is_plain() {
+            let (excluded, upstream) = (block.excluded.clone(), &upstream);
+            let gradient = |products| {
+                let of_output = [g_target.clone(), upstream.g_sum.clone()];
+                B::gradient(products, walk.plan.scale, excluded.clone(), upstream.sums.clone(), of_output)
+            };
+            products.into_iter().map(gradient).collect()
+        } else {
+            let (gradient, of_block) = walk.gradient(products.clone(), &block, &upstream, wanted.bias);
+            of_bias.extend(of_block);
+            B::of_products(&walk, &block, products, gradient, g_target)
+        };
         if wanted.queries {
             for (gradient, centers) in gradients.iter().zip(block.centers) {
                 of_queries = B::float_add(of_queries, B::float_matmul(gradient.clone(), centers));
@@ -345,7 +428,7 @@ struct Upstream<B: Backend> {
 }
 
 /// The way through the keys.
-struct Walk<B: Backend> {
+pub(super) struct Walk<B: Backend> {
     /// `[N, D]`, divided by their lengths where that is asked for.
     queries: FloatTensor<B>,
     /// Then one over these, `[N, 1]`.
@@ -353,12 +436,12 @@ struct Walk<B: Backend> {
     keys: FloatTensor<B>,
     /// In units of the products, `[1, M]`.
     bias: Option<FloatTensor<B>>,
-    rows: Option<FloatTensor<B>>,
+    pub(super) rows: Option<FloatTensor<B>>,
     /// `[1, M]`.
     weights: Option<FloatTensor<B>>,
     labels: IntTensor<B>,
     key_labels: IntTensor<B>,
-    plan: Plan,
+    pub(super) plan: Plan,
     batch: usize,
     dim: usize,
     /// `M`.
@@ -369,18 +452,18 @@ struct Walk<B: Backend> {
 }
 
 /// Some keys.
-struct Block<B: Backend> {
+pub(super) struct Block<B: Backend> {
     /// All their centers in the precision of the queries, key by key.
     unit: FloatTensor<B>,
     /// One over their lengths, if they were divided by these.
     inverse_length: Option<FloatTensor<B>>,
-    /// The first centers of all keys, then the second ones, and so on: `[block, D]` each.
+    /// The same, as one matrix or by their place among the centers of a key: see [`Blocks::CENTERS_TOGETHER`].
     centers: Vec<FloatTensor<B>>,
-    /// `[1, block]`.
-    bias: Option<FloatTensor<B>>,
+    /// In units of the products, `[1, block]`.
+    pub(super) bias: Option<FloatTensor<B>>,
     /// `[1, block]`.
     weights: Option<FloatTensor<B>>,
-    excluded: Excluded<B>,
+    pub(super) excluded: Excluded<B>,
 }
 
 impl<B: Blocks> Walk<B> {
@@ -421,9 +504,9 @@ impl<B: Blocks> Walk<B> {
         (0..count).step_by(block).map(move |start| start..(start + block).min(count))
     }
 
-    /// Whether the kernels of a block do all there is to do with the products.
+    /// Whether the products are the scores.
     fn is_plain(&self) -> bool {
-        matches!(self.plan.term, Term::Exp) && self.bias.is_none()
+        matches!(self.plan.term, Term::Exp) && self.bias.is_none() && self.plan.sub_centers == 1
     }
 
     fn load(&self, keys: Range<usize>) -> Block<B> {
@@ -447,10 +530,12 @@ impl<B: Blocks> Walk<B> {
         let (bias, weights) = (of_block(&self.bias), of_block(&self.weights));
         let excluded = Excluded { labels: self.labels.clone(), key_labels, start: keys.start, exclusion };
 
-        Block { centers: by_center::<B>(unit.clone(), sub_centers), unit, inverse_length, bias, weights, excluded }
+        let centers = if B::CENTERS_TOGETHER { vec![unit.clone()] } else { by_center::<B>(unit.clone(), sub_centers) };
+
+        Block { centers, unit, inverse_length, bias, weights, excluded }
     }
 
-    /// The products of all queries with the centers, `[N, block]` each.
+    /// The products of all queries with the centers.
     fn products(&self, centers: &[FloatTensor<B>]) -> Vec<FloatTensor<B>> {
         let with =
             |centers: &FloatTensor<B>| B::float_matmul(self.queries.clone(), B::float_transpose(centers.clone()));
@@ -462,65 +547,38 @@ impl<B: Blocks> Walk<B> {
         column::<B>(self.rows.as_ref().expect("terms of rows"), index)
     }
 
-    fn biased(&self, scores: FloatTensor<B>, block: &Block<B>) -> FloatTensor<B> {
-        match &block.bias {
-            Some(bias) => B::float_add(scores, bias.clone()),
-            None => scores,
-        }
-    }
-
-    /// The gradient of the products of a block, `[N, block]`, and that of its bias, `[1, block]`, if it is wanted.
+    /// The gradient of the scores of a block before a cap, `[N, block]` and without that of the targets, and that of its bias,
+    /// `[1, block]`, if it is wanted.
     fn gradient(
         &self,
-        products: FloatTensor<B>,
+        products: Vec<FloatTensor<B>>,
         block: &Block<B>,
         upstream: &Upstream<B>,
         of_bias: bool,
     ) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
-        let Upstream { sums, g_target, g_sum, g_weighted } = upstream;
+        let Upstream { sums, g_sum, g_weighted, .. } = upstream;
         let Plan { term, scale, .. } = self.plan;
-        let excluded = block.excluded.clone();
-        if self.is_plain() {
-            let upstream = [g_target.clone(), g_sum.clone()];
-            return (B::gradient(products, scale, excluded, sums.clone(), upstream), None);
-        }
-        let masks = Masks::new(&excluded, &products);
-        let of_all = |gradient: &FloatTensor<B>| {
-            B::float_mul_scalar(B::float_sum_dim(gradient.clone(), 0), (1.0 / scale).into())
-        };
-        if let Term::Logits { cap } = term {
-            // Kept ones are what the products were.
-            let (logits, slopes) = capped::<B>(self.biased(products, block), cap, scale);
-            let no_target = B::float_zeros([self.batch, 1].into(), &sums.device(), self.dtype);
-            let mut gradient = B::gradient(logits, scale, excluded, sums.clone(), [no_target, g_sum.clone()]);
-            if let (Some(g_weighted), Some(weights)) = (g_weighted, &block.weights) {
-                let g_weighted = B::float_mul_scalar(g_weighted.clone(), scale.into());
-                gradient = B::float_add(gradient, B::float_matmul(g_weighted, weights.clone()));
-            }
-            if let Some(slopes) = slopes {
-                gradient = B::float_mul(gradient, slopes);
-            }
-            let of_bias = of_bias.then(|| of_all(&gradient));
-            return (masks.added_to_target(gradient, g_target.clone()), of_bias);
-        }
-        let (gradient, slopes) = if let Term::Softplus(curve) = term {
-            let bent = curve.bend::<B>(products.clone());
-            let (_, slopes) = softplus::<B>(self.biased(bent, block), self.row(0), scale);
-            let gradient = B::float_mul(slopes, B::float_mul_scalar(g_sum.clone(), scale.into()));
-            (B::float_mask_fill(gradient, masks.excluded.clone(), 0.0.into()), curve.slope::<B>(products))
+        let (excluded, g_sum) = (block.excluded.clone(), g_sum.clone());
+        let scores = B::scores(self, block, products, &mut None);
+        let mut gradient = if let Term::Softplus(_) = term {
+            B::softplus_gradient(scores.clone(), self.row(0), scale, excluded, g_sum)
         } else {
-            let (scores, slopes) = replaced::<B>(products, self);
-            // That of the targets comes in at the end.
             let no_target = B::float_zeros([self.batch, 1].into(), &sums.device(), self.dtype);
-            let upstream = [no_target, g_sum.clone()];
-            (B::gradient(self.biased(scores, block), scale, excluded, sums.clone(), upstream), slopes)
+            B::gradient(scores.clone(), scale, excluded, sums.clone(), [no_target, g_sum])
         };
-        let of_bias = of_bias.then(|| of_all(&gradient));
-        let gradient = match slopes {
-            Some(slopes) => B::float_mul(gradient, slopes),
-            None => gradient,
-        };
-        (masks.with_target(gradient, g_target.clone()), of_bias)
+        if let (Some(g_weighted), Some(weights)) = (g_weighted, &block.weights) {
+            let g_weighted = B::float_mul_scalar(g_weighted.clone(), scale.into());
+            gradient = B::float_add(gradient, B::float_matmul(g_weighted, weights.clone()));
+        }
+        if let Term::Logits { cap: Some(cap) } = term {
+            let bent = B::float_mul_scalar(scores, (scale / cap).into());
+            let slope = B::float_add_scalar(B::float_neg(B::float_mul(bent.clone(), bent)), 1.0.into());
+            gradient = B::float_mul(gradient, slope);
+        }
+        let of_all = || B::float_mul_scalar(B::float_sum_dim(gradient.clone(), 0), (1.0 / scale).into());
+        let of_bias = of_bias.then(of_all);
+
+        (gradient, of_bias)
     }
 
     /// Where the products of a block are among those that are kept.

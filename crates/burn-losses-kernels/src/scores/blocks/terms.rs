@@ -7,9 +7,9 @@ use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::Slice;
 
-use super::super::backend::Term;
+use super::super::backend::{Plan, Term};
 use super::super::{CenterChoice, Curve};
-use super::{Blocks, Walk};
+use super::{Block, Blocks, Walk};
 
 /// The first centers of all keys, then the second ones, and so on: `[keys, D]` each, from centers key by key.
 pub(super) fn by_center<B: Backend>(centers: FloatTensor<B>, sub_centers: usize) -> Vec<FloatTensor<B>> {
@@ -98,46 +98,53 @@ pub(super) fn to_centers<B: Backend>(
     }
 }
 
-/// What products are replaced by before the exponential, and the slope of that, `None` where it is 1.
-pub(super) fn replaced<B: Blocks>(
-    products: FloatTensor<B>,
-    walk: &Walk<B>,
-) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
-    match walk.plan.term {
-        Term::Exp | Term::Softplus(_) | Term::Logits { .. } => (products, None),
+/// The scores of a block in units of its products, which they are made of.
+pub(super) fn scores_of<B: Blocks>(products: FloatTensor<B>, walk: &Walk<B>, block: &Block<B>) -> FloatTensor<B> {
+    let Plan { term, scale, .. } = walk.plan;
+    let scores = match term {
+        Term::Exp | Term::Logits { .. } => products,
+        Term::Softplus(curve) => curve.bend::<B>(products),
         Term::Reweighted { quadratic } => {
-            let shape = products.shape();
-            let bools = get_or_init_device_settings::<B>(&products.device()).bool_dtype;
-            let of_row = |index| B::float_expand(walk.row(index), shape.clone());
-            let hard = B::float_greater(products.clone(), of_row(0), bools);
-            let linear = of_row(1);
+            let hard = hard::<B>(&products, walk);
             let square = B::float_mul_scalar(B::float_mul(products.clone(), products.clone()), quadratic.into());
-            let line = B::float_add(B::float_mul(products.clone(), linear.clone()), of_row(2));
-            let slope = B::float_add(B::float_mul_scalar(products.clone(), (2.0 * quadratic).into()), linear);
-            let slope = B::float_mask_fill(slope, B::bool_not(hard.clone()), 1.0.into());
-
-            (B::float_mask_where(products, hard, B::float_add(square, line)), Some(slope))
+            let line = B::float_add(B::float_mul(products.clone(), walk.row(1)), walk.row(2));
+            B::float_mask_where(products, hard, B::float_add(square, line))
         }
         Term::SelfPaced { reach, goal } => {
-            let weights = B::float_clamp_min(B::float_add_scalar(products.clone(), reach.into()), 0.0.into());
-            let paced = B::float_mul(weights.clone(), B::float_add_scalar(products, (-goal).into()));
-
-            (paced, Some(weights))
+            B::float_mul(paced::<B>(products.clone(), reach), B::float_add_scalar(products, (-goal).into()))
         }
+    };
+    let scores = match &block.bias {
+        Some(bias) => B::float_add(scores, bias.clone()),
+        None => scores,
+    };
+    let Term::Logits { cap: Some(cap) } = term else { return scores };
+    let cap = cap / scale;
+    B::float_mul_scalar(B::float_tanh(B::float_mul_scalar(scores, (1.0 / cap).into())), cap.into())
+}
+
+/// The slope of the scores by the products before a cap; `None` where it is 1.
+pub(super) fn slopes_of<B: Blocks>(products: FloatTensor<B>, walk: &Walk<B>) -> Option<FloatTensor<B>> {
+    match walk.plan.term {
+        Term::Exp | Term::Logits { .. } => None,
+        Term::Softplus(curve) => curve.slope::<B>(products),
+        Term::Reweighted { quadratic } => {
+            let easy = B::bool_not(hard::<B>(&products, walk));
+            let slope = B::float_add(B::float_mul_scalar(products, (2.0 * quadratic).into()), walk.row(1));
+            Some(B::float_mask_fill(slope, easy, 1.0.into()))
+        }
+        Term::SelfPaced { reach, .. } => Some(paced::<B>(products, reach)),
     }
 }
 
-/// Logits in units of the products, and the slope of the cap, `None` where there is none.
-pub(super) fn capped<B: Backend>(
-    logits: FloatTensor<B>,
-    cap: Option<f64>,
-    scale: f64,
-) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
-    let Some(cap) = cap.map(|cap| cap / scale) else { return (logits, None) };
-    let bent = B::float_tanh(B::float_mul_scalar(logits, (1.0 / cap).into()));
-    let slope = B::float_add_scalar(B::float_neg(B::float_mul(bent.clone(), bent.clone())), 1.0.into());
+/// Which products are above the threshold of their query.
+fn hard<B: Blocks>(products: &FloatTensor<B>, walk: &Walk<B>) -> BoolTensor<B> {
+    let bools = get_or_init_device_settings::<B>(&products.device()).bool_dtype;
+    B::float_greater(products.clone(), B::float_expand(walk.row(0), products.shape()), bools)
+}
 
-    (B::float_mul_scalar(bent, cap.into()), Some(slope))
+fn paced<B: Backend>(products: FloatTensor<B>, reach: f64) -> FloatTensor<B> {
+    B::float_clamp_min(B::float_add_scalar(products, reach.into()), 0.0.into())
 }
 
 /// 1 for a term that is not 0.

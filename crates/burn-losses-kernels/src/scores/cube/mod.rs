@@ -1,7 +1,9 @@
 //! Kernels for the steps of a block on GPUs: each step reads its scores or rows from memory as few times as it can, in
-//! one launch, where the tensor operations of `blocks.rs` take five to twenty.
+//! one launch, where the tensor operations of `blocks/` take five to twenty.
 //!
 //! They compute in the type of their tensors, which is `f32` or `f64`: half precision is widened before.
+
+mod terms;
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
@@ -16,7 +18,7 @@ use cubecl::prelude::*;
 use cubecl::server::CubeCountSelection;
 
 use super::backend::Exclusion;
-use super::blocks::{Blocks, Excluded, Running};
+use super::blocks::{Block, Blocks, Excluded, Running, Walk};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
@@ -339,6 +341,56 @@ fn largest_of_cube<F: Float>(number: F, unit: usize, #[comptime] units: usize) -
 }
 
 impl Blocks for CubeBackend {
+    const CENTERS_TOGETHER: bool = true;
+
+    fn scores(
+        walk: &Walk<Self>,
+        block: &Block<Self>,
+        mut products: Vec<FloatTensor<Self>>,
+        target: &mut Option<FloatTensor<Self>>,
+    ) -> FloatTensor<Self> {
+        terms::scores(walk, block, products.remove(0), target)
+    }
+
+    fn of_products(
+        walk: &Walk<Self>,
+        block: &Block<Self>,
+        mut products: Vec<FloatTensor<Self>>,
+        gradient: FloatTensor<Self>,
+        g_target: FloatTensor<Self>,
+    ) -> Vec<FloatTensor<Self>> {
+        vec![terms::of_products(walk, block, products.remove(0), gradient, g_target)]
+    }
+
+    fn largest_key(
+        scores: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        before: (FloatTensor<Self>, FloatTensor<Self>),
+    ) -> FloatTensor<Self> {
+        terms::largest_key(scores, scale, excluded, before)
+    }
+
+    fn merge_softplus(
+        scores: FloatTensor<Self>,
+        offsets: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        before: [FloatTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 3] {
+        terms::merge_softplus(scores, offsets, scale, excluded, before)
+    }
+
+    fn softplus_gradient(
+        scores: FloatTensor<Self>,
+        offsets: FloatTensor<Self>,
+        scale: f64,
+        excluded: Excluded<Self>,
+        g_sum: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        terms::softplus_gradient(scores, offsets, scale, excluded, g_sum)
+    }
+
     fn unit_block(keys: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let keys = in_rows(keys);
         let [rows, columns] = dims(&keys);
