@@ -20,6 +20,7 @@ use super::place::Place;
 use super::schedule::MarginRise;
 use super::sums::{Added, Sums};
 use super::validation::{Validate, Validation};
+use crate::data::face_set::ChangedPicture;
 use crate::model::face_model::FaceModel;
 use crate::settings::checkpointing::Checkpointing;
 use crate::settings::optimization::Optimization;
@@ -92,7 +93,13 @@ impl TrainingLoop {
         while let Some(batch) = batches.next() {
             let mut batch = match batch {
                 Ok(batch) => batch,
-                Err(error) => return work.interrupter.fail(error),
+                Err(error) => {
+                    // What was trained up to here is not lost; a place within a step is none to go on from.
+                    if gradients.batches() == 0 && place != begin {
+                        self.save_within(work, place);
+                    }
+                    return work.interrupter.fail(error);
+                }
             };
             batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
             place.batches += 1;
@@ -115,11 +122,9 @@ impl TrainingLoop {
                 let (is_asked_for, steps) = (self.interruption.is_requested(), self.steps_at(place));
                 if is_asked_for || self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every))
                 {
-                    if !work.is_going_on() {
+                    if !self.save_within(work, place) {
                         return;
                     }
-                    let figures = FiguresSoFar { epoch: self.sums().added(), validation: None };
-                    self.save(work, place, &figures);
                 }
                 if is_asked_for {
                     return self.interrupt(work, place);
@@ -148,6 +153,16 @@ impl TrainingLoop {
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
+    }
+
+    /// A checkpoint of a place within an epoch; whether the training goes on there, or there is none.
+    fn save_within(&self, work: &mut Work, place: Place) -> bool {
+        let is_going_on = work.is_going_on();
+        if is_going_on {
+            let figures = FiguresSoFar { epoch: self.sums().added(), validation: None };
+            self.save(work, place, &figures);
+        }
+        is_going_on
     }
 
     fn save(&self, work: &mut Work, place: Place, figures: &FiguresSoFar) {
@@ -183,7 +198,9 @@ impl TrainingLoop {
             }
             // The training may well recover.
             Err(error) => {
-                say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; try a smaller --lr");
+                let advice =
+                    if error.is::<ChangedPicture>() { "bring it back as it was" } else { "try a smaller --lr" };
+                say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; {advice}");
                 None
             }
         }

@@ -21,7 +21,7 @@ fn figures(run: &Path) -> Vec<EpochRow> {
     rows
 }
 
-fn assert_equal_runs(one: &Path, other: &Path) {
+pub(super) fn assert_equal_runs(one: &Path, other: &Path) {
     assert_eq!(figures(one), figures(other));
     let trunk = |run: &Path| fs::read(run.join("trunk.safetensors")).expect("it was written");
     assert!(trunk(one) == trunk(other), "the trunks differ");
@@ -104,23 +104,10 @@ fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
 #[cfg(unix)]
 mod signals {
     use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command, Stdio};
+    use std::process::{Child, Command};
 
+    use super::super::begun;
     use super::{LONG, TINY_PEOPLE, assert_equal_runs, fresh, run};
-
-    /// A run that has begun to train, and what it prints from there on.
-    fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
-            .args(line.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let output = child.stdout.take().expect("it is a pipe");
-        let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
-        lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
-        (child, lines)
-    }
 
     fn send(signal: &str, child: &Child) {
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("a shell's command");

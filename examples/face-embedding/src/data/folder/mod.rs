@@ -4,7 +4,8 @@
 //! with its reason, and nothing in it can stop the rest from being read: `scan` finds the
 //! files without opening any, `read` opens them, `complete` rejects those that were cut off,
 //! and `decode` turns them into squares of the size that is `wanted`; with
-//! `landmarks` it aligns them.
+//! `landmarks` it aligns them. A `reader` does that with several files at once, and again for those that it does not keep in
+//! memory.
 
 mod align;
 mod complete;
@@ -13,6 +14,7 @@ mod landmarks;
 mod load;
 mod numbered;
 mod read;
+mod reader;
 mod report;
 mod scan;
 mod wanted;
@@ -20,5 +22,6 @@ mod wanted;
 pub use landmarks::Landmarks;
 pub use load::{load, load_any, load_picture};
 pub use numbered::load_numbered;
+pub use reader::Reader;
 pub use report::{FolderReport, SamePicture, SkippedFile};
 pub use wanted::Wanted;
