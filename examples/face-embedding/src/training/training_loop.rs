@@ -120,11 +120,9 @@ impl TrainingLoop {
             // A place within a step, or at the end of an epoch, is not saved here.
             if is_step && !is_last {
                 let (is_asked_for, steps) = (self.interruption.is_requested(), self.steps_at(place));
-                if is_asked_for || self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every))
-                {
-                    if !self.save_within(work, place) {
-                        return;
-                    }
+                let is_due = self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every));
+                if (is_asked_for || is_due) && !self.save_within(work, place) {
+                    return;
                 }
                 if is_asked_for {
                     return self.interrupt(work, place);

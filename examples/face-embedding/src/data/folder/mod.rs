@@ -3,7 +3,7 @@
 //! A folder from the wild holds more than pictures, so everything that is not used is reported
 //! with its reason, and nothing in it can stop the rest from being read: `scan` finds the
 //! files without opening any, `read` opens them, `complete` rejects those that were cut off,
-//! and `decode` turns them into squares of the size that is `wanted`; with
+//! and `decode` turns them into squares of the size that is `wanted` (large ones `shrink` while they are read); with
 //! `landmarks` it aligns them. A `reader` does that with several files at once, and again for those that it does not keep in
 //! memory.
 
@@ -17,6 +17,7 @@ mod read;
 mod reader;
 mod report;
 mod scan;
+mod shrink;
 mod wanted;
 
 pub use landmarks::Landmarks;

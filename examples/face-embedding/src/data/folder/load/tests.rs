@@ -247,7 +247,16 @@ fn header_that_promises_too_many_pixels_is_rejected_before_decoding() {
         let says_so = reason.contains("too large") || reason.contains("imit");
         assert!(says_so || name == "ppm, overflow", "{name}: {reason}");
     }
-    assert_eq!(decode(b"P6 8000 8000 255\n", 8).unwrap_err(), "too large: 8000 x 8000 pixels");
+    assert_eq!(
+        decode(b"P6 8000 8000 255\n", 8).unwrap_err(),
+        "too large: 8000 x 8000 pixels, and of a Pnm at most 40 megapixels are read, of a side 8192"
+    );
+    // 6000 * 6000 * 3 * 2 bytes.
+    let reason = decode(b"P6 6000 6000 65535\n", 8).unwrap_err();
+    assert!(
+        reason.starts_with("too large: 6000 x 6000 pixels take 205 MiB decoded as they are, and at most 160"),
+        "{reason}"
+    );
 }
 
 #[test]
