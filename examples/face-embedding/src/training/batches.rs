@@ -274,6 +274,35 @@ mod tests {
         assert_eq!(labels.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
     }
 
+    /// Everybody has a gray of his own, and nothing is changed.
+    #[test]
+    fn every_picture_comes_with_its_person() {
+        let faces = (0..14).map(|picture| Face::drawn(picture % 7, [30 * (picture % 7) as u8; 4 * 4 * 3])).collect();
+        let people = (0..7).map(|person| person.to_string()).collect();
+        let none =
+            Augmentation { mirror: Some(false), shift: Some(0.0), brightness: Some(0.0), ..Augmentation::default() };
+        let batches = TrainBatches {
+            batch_size: 4,
+            balanced: None,
+            seed: 1,
+            epochs: 1,
+            begin: Place::default(),
+            augmentation: none.resolve(false).expect("in range"),
+            dropout: Dropout { share: 0.0, features: 0 },
+        };
+        let batches = batches.of(FaceSet { size: 4, people, faces }, &Device::flex()).expect("enough people");
+        let mut seen = 0;
+        for batch in batches.iter().map(|batch| batch.expect("in memory")) {
+            let values: Vec<f32> = batch.pictures.into_data().iter::<f32>().collect();
+            for (label, picture) in batch.labels.into_data().iter::<i64>().zip(values.chunks(4 * 4 * 3)) {
+                let gray = 30.0 * label as f32 / 127.5 - 1.0;
+                assert!(picture.iter().all(|value| (value - gray).abs() < 1e-6), "{label}: {picture:?}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 12);
+    }
+
     #[test]
     fn a_resumed_run_sees_the_order_of_its_epoch() {
         let whole = batches(0);

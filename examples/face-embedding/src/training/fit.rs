@@ -106,6 +106,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         batch_size,
         batches_per_epoch,
         begin,
+        is_measured: last.is_some_and(|checkpoint| checkpoint.figures.validation.is_some()),
         sums,
         table: EpochTable::begin(&run.epochs_path(), begin.epochs)?,
         folder,

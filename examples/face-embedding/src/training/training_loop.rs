@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
@@ -18,7 +19,7 @@ use super::interruption::Interruption;
 use super::keeping::Best;
 use super::place::Place;
 use super::schedule::MarginRise;
-use super::sums::{Added, Sums};
+use super::sums::Sums;
 use super::validation::{Validate, Validation};
 use crate::data::face_set::ChangedPicture;
 use crate::model::face_model::FaceModel;
@@ -40,6 +41,8 @@ pub(super) struct TrainingLoop {
     pub(super) batches_per_epoch: usize,
     /// Where the run goes on.
     pub(super) begin: Place,
+    /// Whether the trunk of that place was measured.
+    pub(super) is_measured: bool,
     /// What the renderer has added up of the epoch.
     pub(super) sums: Arc<Mutex<Sums>>,
     pub(super) table: EpochTable,
@@ -194,11 +197,14 @@ impl TrainingLoop {
                 say!("epoch {epoch:>2}/{epochs} on the test people: AUC {auc:.4}, EER {eer:.4}");
                 Some(validation)
             }
-            // The training may well recover.
             Err(error) => {
-                let advice =
-                    if error.is::<ChangedPicture>() { "bring it back as it was" } else { "try a smaller --lr" };
-                say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; {advice}");
+                match error.downcast::<ChangedPicture>() {
+                    Ok(changed) => work.interrupter.fail(DatasetError::new(changed)),
+                    // The training may well recover.
+                    Err(error) => {
+                        say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; try a smaller --lr")
+                    }
+                }
                 None
             }
         }
@@ -207,21 +213,32 @@ impl TrainingLoop {
     /// What there is to do after the batches of an epoch; whether the training goes on.
     fn end_epoch(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
         let mut row = self.sums().row(epoch, self.batch_size);
-        let validation = self.validation(work, epoch, epochs);
         // That of its last step, as the rates are.
         let last_step = self.steps_at(Place::end_of(epoch)) - 1;
         row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));
-        row.validation_auc = validation.map(|validation| validation.auc);
-        row.validation_eer = validation.map(|validation| validation.eer);
         work.check(self.table.append(&row));
         if work.interrupter.should_stop() {
             return false;
         }
+        self.save(work, Place::end_of(epoch), &FiguresSoFar::default());
+        self.measure(work, epoch, epochs)
+    }
+
+    /// Measures the trunk after an epoch of which there is a checkpoint, and adds it there: a run that is interrupted or killed
+    /// until then is measured when it goes on. Whether the training goes on.
+    fn measure(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
         let place = Place::end_of(epoch);
-        if let Some(validation) = validation {
-            self.best.offer(place, validation);
+        if self.interruption.is_requested() {
+            self.interrupt(work, place);
         }
-        self.save(work, place, &FiguresSoFar { epoch: Added::default(), validation });
+        if work.interrupter.should_stop() {
+            return false;
+        }
+        if let Some(validation) = self.validation(work, epoch, epochs) {
+            self.best.offer(place, validation);
+            work.check(self.table.add_validation(epoch, validation));
+            work.check(self.folder.write_validation(place, &validation));
+        }
         if self.interruption.is_requested() {
             self.interrupt(work, place);
         }
@@ -245,7 +262,9 @@ impl SupervisedLearningStrategy<FaceModel> for TrainingLoop {
         let total_items = self.batches_per_epoch * self.batch_size;
         let mut work = Work { learner, processor: components.event_processor, checkpointer, interrupter, store };
         let mut begin = self.begin;
-        while begin.epochs < num_epochs {
+        let is_unmeasured = begin.epochs > 0 && begin.batches == 0 && !self.is_measured;
+        let is_going_on = !is_unmeasured || self.measure(&mut work, begin.epochs, num_epochs);
+        while is_going_on && begin.epochs < num_epochs {
             let epoch = begin.epochs + 1;
             work.tell(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
             self.batches(&mut work, &batches, begin);

@@ -51,25 +51,35 @@ fn a_picture_that_vanishes_in_a_training_is_named_and_nothing_is_lost() {
     let [whole, output] = ["whole", "run"].map(|name| folder.join(name));
     let [data, val_data] = [&people, &others].map(|path| path.display());
     let small = "--image-size 16 --width 2 --embedding-size 8 --batch-size 2 --epochs 3 --seed 5 --dropout 0.3";
-    let line = format!("train {small} --data {data} --val-data {val_data} --cache-mib 0");
+    let line = format!("train {small} --data {data} --val-data {val_data} --validate-every 1 --cache-mib 0");
     run(&format!("{line} --output {}", whole.display())).expect("it works");
 
-    let (child, lines) = begun(&format!("{line} --output {}", output.display()));
-    let (file, aside) = (people.join("person 3").join("19.bmp"), folder.join("19.bmp"));
-    fs::rename(&file, &aside).expect("writable");
-    let text = lines.collect::<Vec<_>>().join("\n");
-    let ended = child.wait_with_output().expect("it ends");
-    let error = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(2), "{text}{error}");
-    let resume = format!("train --resume --output {}", output.display());
-    let expected = format!("training stopped: the picture {} was changed since it was first read", file.display());
-    assert!(error.contains(&expected), "{error}");
-    assert!(error.contains(&format!("bring it back as it was, and go on with: face-embedding {resume}")), "{error}");
+    // One that is trained on, and one that is measured on after an epoch.
+    for (file, place, changed) in [
+        (people.join("person 3").join("19.bmp"), "continued after batch ", "person 3 had 6 pictures and has 5"),
+        (others.join("person 1").join("7.bmp"), "continued after epoch 1", "person 1 had 5 pictures and has 4"),
+    ] {
+        let (child, lines) = begun(&format!("{line} --output {}", output.display()));
+        let aside = folder.join("aside.bmp");
+        fs::rename(&file, &aside).expect("writable");
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let ended = child.wait_with_output().expect("it ends");
+        let error = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{text}{error}");
+        let resume = format!("train --resume --output {}", output.display());
+        let expected = format!("training stopped: the picture {} was changed since it was first read", file.display());
+        assert!(error.contains(&expected), "{error}");
+        assert!(
+            error.contains(&format!("bring it back as it was, and go on with: face-embedding {resume}")),
+            "{error}"
+        );
 
-    let (status, _, error) = outcome(&resume);
-    assert!(status == 2 && error.contains("person 3 had 6 pictures and has 5"), "{error}");
-    fs::rename(&aside, &file).expect("writable");
-    let text = run(&resume).expect("it is there again");
-    assert!(text.contains("continued after batch "), "{text}");
-    assert_equal_runs(&whole, &output);
+        let (status, _, error) = outcome(&resume);
+        assert!(status == 2 && error.contains(changed), "{error}");
+        fs::rename(&aside, &file).expect("writable");
+        let text = run(&resume).expect("it is there again");
+        assert!(text.contains(place), "{text}");
+        assert_equal_runs(&whole, &output);
+        fs::remove_dir_all(&output).expect("it was written");
+    }
 }
