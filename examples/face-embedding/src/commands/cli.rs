@@ -245,6 +245,12 @@ pub struct SettingFlags {
     /// Leave out pictures whose shorter side has fewer pixels
     #[arg(long, value_name = "PIXELS")]
     pub min_size: Option<usize>,
+    /// Memory for pictures of --data that stay decoded, in MiB; the others are decoded whenever they are needed [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    pub cache_mib: Option<usize>,
+    /// Threads that decode pictures [default: one for each core, at most 8]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
     /// Drawn faces: how many people to train on
     #[arg(long, value_name = "N")]
     pub people: Option<usize>,
@@ -419,7 +425,7 @@ impl TrainFlags {
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
                 "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, \
-                 --validate-every, --keep or --checkpoint-steps, and the --data, --val-data and --landmarks where the \
+                 --validate-every, --keep, --checkpoint-steps, --cache-mib or --workers, and the --data, --val-data and --landmarks where the \
                  same pictures lie now"
             );
         }
@@ -458,6 +464,8 @@ impl SettingFlags {
             held_out_share => config.held_out_share,
             landmarks => config.landmarks,
             min_size => config.min_size,
+            cache_mib => config.reading.cache_mib,
+            workers => config.reading.workers,
             people => config.people,
             test_people => config.test_people,
             pictures => config.pictures,
@@ -522,6 +530,10 @@ impl SettingFlags {
         }
         if self.min_size.is_some() && config.data.is_none() {
             bail!("min_size: is of the pictures of data, and there is none; drawn faces have the size they need");
+        }
+        let reading = [("cache_mib", self.cache_mib.is_some()), ("workers", self.workers.is_some())];
+        if let (None, Some((name, _))) = (&config.data, reading.iter().find(|(_, given)| *given)) {
+            bail!("{name}: is of the pictures of data, and there is none; drawn faces are kept in memory");
         }
         if self.held_out_share.is_some() && config.data.is_none() {
             bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");

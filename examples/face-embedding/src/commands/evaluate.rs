@@ -47,7 +47,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let TrainedModel { run, config, device, .. } = model;
     let test = match directory {
         Some(directory) => {
-            let (faces, line) = read_test_folder(directory, &model.wanted)?;
+            let (faces, line) = read_test_folder(directory, &model.reader)?;
             say!("{line}");
             say!("test:  {}", seen(model, &faces));
             faces
@@ -87,7 +87,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
 
 fn of_pairs(model: &TrainedModel, pairs: &Path, directory: &Path, protocol: Thresholding) -> Result<String> {
     let file = PairsFile::read(pairs)?;
-    let faces = load_numbered(directory, &file.pictures(), &model.wanted)?;
+    let faces = load_numbered(directory, &file.pictures(), &model.reader)?;
     say!("test:  {} pictures of {} people, {}", faces.faces.len(), faces.people.len(), seen(model, &faces));
     let figures = PairFigures::measure(&file, &model.embed(&faces)?, protocol, model.config.pair_seed)?;
     say!("{figures}");

@@ -19,6 +19,7 @@ use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
 use super::range::within;
+use super::reading::Reading;
 use super::sampling::Sampling;
 use super::schedule::ScheduleSettings;
 
@@ -37,7 +38,7 @@ const FEWEST_STEPS: usize = 850;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
-/// What a resumed run may change, beside [what is measured and kept](Checkpointing): how far it goes, what computes, and where its
+/// What a resumed run may change, beside [what is measured and kept](Checkpointing) and [how pictures are read](Reading): how far it goes, what computes, and where its
 /// pictures lie now, which are compared with those that it was begun with.
 const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
@@ -61,6 +62,9 @@ pub struct TrainConfig {
     pub test_people: usize,
     /// Drawn faces: pictures of each person; in `[2, 10000]`.
     pub pictures: usize,
+    /// How pictures are read.
+    #[serde(flatten)]
+    pub reading: Reading,
     /// The network and its settings.
     #[serde(flatten)]
     pub network: NetworkSettings,
@@ -123,6 +127,7 @@ impl Default for TrainConfig {
             people: 200,
             test_people: 60,
             pictures: 20,
+            reading: Reading::default(),
             network: NetworkSettings::default(),
             init: None,
             init_sha256: None,
@@ -224,6 +229,7 @@ impl TrainConfig {
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        self.reading.check()?;
         self.sampling.check()?;
         self.optimization.check()?;
         self.checkpointing.check()?;
@@ -333,7 +339,8 @@ impl TrainConfig {
     pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
         let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
         let differs = |(name, value): (&String, &Value)| {
-            let is_free = FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).any(|free| free == name);
+            let is_free =
+                FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).chain(&Reading::NAMES).any(|free| free == name);
             let is_fixed = !is_free && other[name] != *value;
             is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
         };
@@ -426,7 +433,7 @@ mod tests {
     /// The settings of an earlier version, which had fewer.
     #[test]
     fn a_file_without_the_newer_settings_is_read() {
-        let newer = ["dropout", "schedule", "power", "milestones", "gamma"];
+        let newer = ["dropout", "schedule", "power", "milestones", "gamma", "cache_mib", "workers"];
         let resolved = TrainConfig::default().resolve().expect("in range");
         let mut fields = serde_json::to_value(&resolved).expect("JSON");
         let object = fields.as_object_mut().expect("an object");
@@ -438,6 +445,7 @@ mod tests {
         // And as the manifest of a checkpoint reads them.
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
         assert_eq!((read.dropout, read.schedule_settings), (0.0, ScheduleSettings::default()));
+        assert_eq!(read.reading, Reading::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use csv::{ReaderBuilder, WriterBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::files;
+use super::validation::Validation;
 
 /// The columns, in the order of the fields of [`EpochRow`].
 const COLUMNS: [&str; 14] = [
@@ -119,6 +120,19 @@ impl EpochTable {
                 file.sync_data()
             })
             .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Puts down what was measured after an epoch whose row is there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written.
+    pub(super) fn add_validation(&self, epoch: usize, validation: Validation) -> Result<()> {
+        let mut rows = read(&self.path)?;
+        for row in rows.iter_mut().filter(|row| row.epoch == epoch) {
+            (row.validation_auc, row.validation_eer) = (Some(validation.auc), Some(validation.eer));
+        }
+        files::write(&self.path, &to_text(&rows, true)?)
     }
 }
 

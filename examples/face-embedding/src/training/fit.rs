@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
-use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingError, TrainingStrategy};
 use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{Dropout, TrainBatches, no_batches};
@@ -106,6 +106,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         batch_size,
         batches_per_epoch,
         begin,
+        is_measured: last.is_some_and(|checkpoint| checkpoint.figures.validation.is_some()),
         sums,
         table: EpochTable::begin(&run.epochs_path(), begin.epochs)?,
         folder,
@@ -138,6 +139,10 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let schedule = learning_rates(config, steps)?;
     let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
     if let Some(error) = result.error {
+        if let TrainingError::Dataset(error) = &*error {
+            let resume = run.resume_command();
+            bail!("training stopped: {error}; bring it back as it was, and go on with: face-embedding {resume}");
+        }
         bail!("training stopped: {error}");
     }
     if let Some(place) = *interrupted.lock().unwrap_or_else(PoisonError::into_inner) {

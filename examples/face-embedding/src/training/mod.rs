@@ -4,7 +4,7 @@
 //!   the gradients before a step.
 //! - [`initial`]: the trunk it begins with, if that is not random.
 //! - `optimizer`: which parameters learn how.
-//! - [`batches`], [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
+//! - [`batches`] (read `ahead`), [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
 //! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch, from its `sums`; [`validation`]: what
 //!   is measured between epochs.
 //! - [`run_directory`]: the files of a run and where they lie; [`checkpoints`] of a [`place`] in it, `keeping` which of them stay,
@@ -25,6 +25,7 @@ pub mod run_directory;
 pub mod schedule;
 pub mod validation;
 
+mod ahead;
 mod keeping;
 mod optimizer;
 mod sums;

@@ -21,7 +21,7 @@ fn figures(run: &Path) -> Vec<EpochRow> {
     rows
 }
 
-fn assert_equal_runs(one: &Path, other: &Path) {
+pub(super) fn assert_equal_runs(one: &Path, other: &Path) {
     assert_eq!(figures(one), figures(other));
     let trunk = |run: &Path| fs::read(run.join("trunk.safetensors")).expect("it was written");
     assert!(trunk(one) == trunk(other), "the trunks differ");
@@ -100,27 +100,42 @@ fn a_run_over_batches_of_people_goes_on_from_within_an_epoch() {
     resumed_in_its_last_epoch(&folder, &format!("{TINY_PEOPLE} {flags}"), 4, "batch 2 of epoch 2");
 }
 
+/// The checkpoint is there before the measurement begins, which takes long with so many test people.
+#[test]
+fn a_run_that_was_killed_while_it_was_measured_is_measured_when_it_goes_on() {
+    let folder = fresh("killed_measuring");
+    let [whole, output] = ["whole", "run"].map(|name| folder.join(name));
+    let flags = "--people 6 --test-people 50 --pictures 6 --image-size 16 --width 2 --embedding-size 8 --seed 5 --batch-size 12 \
+                 --epochs 3 --validate-every 1 --keep best";
+    run(&format!("train {flags} --output {}", whole.display())).expect("a small run works");
+    let (mut child, lines) = super::begun(&format!("train {flags} --output {}", output.display()));
+    while !output.join("checkpoint/manifest-2.json").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().expect("it is still at work");
+    child.wait().expect("it ends");
+    let text = lines.collect::<Vec<_>>().join("\n");
+    assert!(!text.contains("epoch  2/3 on the test people"), "the kill came too late: {text}");
+    let unmeasured = figures(&output);
+    assert_eq!(unmeasured.iter().map(|row| row.validation_auc.is_some()).collect::<Vec<_>>(), [true, false]);
+
+    let text = run(&format!("train --resume --output {}", output.display())).expect("it can go on");
+    assert!(text.contains("continued after epoch 2"), "{text}");
+    let places = ["epoch  2/3 on the test people", "epoch  3/3 step"].map(|line| text.find(line).expect(line));
+    assert!(places[0] < places[1], "{text}");
+    assert_equal_runs(&whole, &output);
+    let validation = |run: &Path| fs::read(run.join("checkpoint/validation-2.json")).expect("it was measured");
+    assert!(validation(&whole) == validation(&output));
+}
+
 /// By signals, which Unix has.
 #[cfg(unix)]
 mod signals {
     use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command, Stdio};
+    use std::process::{Child, Command};
 
+    use super::super::begun;
     use super::{LONG, TINY_PEOPLE, assert_equal_runs, fresh, run};
-
-    /// A run that has begun to train, and what it prints from there on.
-    fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
-            .args(line.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let output = child.stdout.take().expect("it is a pipe");
-        let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
-        lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
-        (child, lines)
-    }
 
     fn send(signal: &str, child: &Child) {
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("a shell's command");

@@ -193,7 +193,8 @@ fn file_of(face: &Face) -> String {
 /// A picture as an address that holds it.
 fn data_uri(face: &Face, size: usize) -> Result<String> {
     let side = u32::try_from(size).context("a picture has a side of 32 bits")?;
-    let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).context("a picture has three bytes a pixel")?;
+    let picture =
+        RgbImage::from_raw(side, side, face.pixels()?.to_vec()).context("a picture has three bytes a pixel")?;
     let mut png = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png).context("cannot write a picture of the report")?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
