@@ -12,6 +12,7 @@ use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
+use crate::settings::sampling::Sampling;
 use crate::settings::schedule::{ScheduleKind, ScheduleSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
@@ -368,7 +369,8 @@ pub struct SettingFlags {
     /// Batches of one step, whose gradients are averaged [default: 1]
     #[arg(long, value_name = "N")]
     pub accumulate: Option<usize>,
-    /// Shorten the gradient of all parameters together to this length where it is longer
+    /// Shorten the gradient of all parameters together (with --sample-rate: of the trunk) to this length where it is
+    /// longer
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
     /// Measure on the test people after every N epochs and after the last [default: 0, after the training only]
@@ -437,6 +439,10 @@ impl SettingFlags {
         if self.loss.is_some_and(|loss| loss != config.loss) {
             // Settings of one loss make no sense for another, so those of the file go.
             config.loss_settings = LossSettings::default();
+            // So do the batches that only a loss of pairs needs.
+            if config.loss.is_of_pairs() && !self.loss.is_some_and(LossKind::is_of_pairs) {
+                config.sampling = Sampling::default();
+            }
         }
         if self.network.is_some_and(|network| network != config.network.network) {
             config.network = NetworkSettings::default();
@@ -529,6 +535,62 @@ impl SettingFlags {
         if self.held_out_share.is_some() && config.val_data.is_some() {
             bail!("held_out_share: nobody is held back where there is val_data; leave one of them out");
         }
+        if self.head_lr.is_some() && !config.loss.has_parameters() {
+            bail!("head_lr: the loss {} has no parameters that could learn; leave it out", config.loss);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    /// The settings of `train` with these flags.
+    fn config(line: &str) -> Result<TrainConfig> {
+        let arguments =
+            Arguments::try_parse_from(["face-embedding", "train"].into_iter().chain(line.split_whitespace()));
+        match arguments.expect("there are such flags").command {
+            Command::Train(flags) => flags.config(),
+            other => panic!("not train but {other:?}"),
+        }
+    }
+
+    fn file(name: &str, text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("face-embedding-{}-{name}.json", std::process::id()));
+        std::fs::write(&path, text).expect("there is room");
+        path
+    }
+
+    #[test]
+    fn batches_of_people_go_with_the_loss_of_pairs_that_needs_them() {
+        let path = file("pairs", r#"{"loss": "supcon", "people_per_batch": 3, "pictures_per_person": 2}"#);
+        let counts = |line: &str| config(&format!("--config {} {line}", path.display())).unwrap().sampling.counts();
+        assert_eq!(counts(""), Some([3, 2]));
+        assert_eq!(counts("--loss circle"), Some([3, 2]));
+        assert_eq!(counts("--loss arcface"), None);
+        assert_eq!(counts("--loss arcface --people-per-batch 4 --pictures-per-person 5"), Some([4, 5]));
+        std::fs::remove_file(path).unwrap();
+        // Whoever asked for them beside a head keeps them.
+        let path = file("heads", r#"{"loss": "cosface", "people_per_batch": 3, "pictures_per_person": 2}"#);
+        let kept = config(&format!("--config {} --loss arcface", path.display())).unwrap();
+        assert_eq!(kept.sampling.counts(), Some([3, 2]));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_rate_of_the_head_needs_parameters() {
+        for loss in LossKind::value_variants() {
+            let found = config(&format!("--loss {loss} --head-lr 0.2"));
+            match found {
+                Ok(config) => assert!(config.loss.has_parameters() && config.head_lr == 0.2, "{loss}"),
+                Err(error) => {
+                    assert!(matches!(loss.name(), "supcon" | "triplet" | "multisimilarity" | "circle"), "{loss}");
+                    assert!(error.to_string().starts_with("head_lr: the loss"), "{error}");
+                }
+            }
+        }
     }
 }

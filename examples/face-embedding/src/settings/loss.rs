@@ -11,7 +11,7 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::range::within;
+use super::range::{shown, within};
 
 /// A loss of pairs, triplets or proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,21 @@ impl LossKind {
             Self::Contrastive(ContrastiveKind::MultiSimilarity) => "multisimilarity",
             Self::Contrastive(ContrastiveKind::Circle) => "circle",
             Self::Contrastive(ContrastiveKind::ProxyAnchor) => "proxyanchor",
+        }
+    }
+
+    /// Whether it is a loss of pairs, triplets or proxies.
+    pub fn is_of_pairs(self) -> bool {
+        matches!(self, Self::Contrastive(_))
+    }
+
+    /// Whether it has parameters of its own, which learn at the rate of the head.
+    pub fn has_parameters(self) -> bool {
+        match self {
+            Self::Head(_) | Self::Softmax | Self::SoftmaxCenter | Self::Contrastive(ContrastiveKind::ProxyAnchor) => {
+                true
+            }
+            Self::Contrastive(_) => false,
         }
     }
 
@@ -247,7 +262,7 @@ impl LossSettings {
             (None, default) => Ok(default),
             (Some(value), Some(_)) => within(name, value, range).map(|()| Some(value)),
             (Some(value), None) => {
-                bail!("{name}: the loss {loss} has no such setting (got {value}); leave it out")
+                bail!("{name}: the loss {loss} has no such setting (got {}); leave it out", shown(value))
             }
         };
         let most_margin = match loss {
@@ -260,13 +275,18 @@ impl LossSettings {
             within("margin_warmup_share", share, 0.0..=1.0)?;
             ensure!(
                 matches!(loss, LossKind::Head(_)) && defaults.margin.is_some(),
-                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {share}); leave it out"
+                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {}); leave it out",
+                shown(share)
             );
         }
         if let Some(rate) = self.sample_rate {
             within("sample_rate", rate, 1e-6..=1.0)?;
             let is_head = matches!(loss, LossKind::Head(_));
-            ensure!(is_head, "sample_rate: the loss {loss} compares with all people (got {rate}); leave it out");
+            ensure!(
+                is_head,
+                "sample_rate: the loss {loss} compares with all people (got {}); leave it out",
+                shown(rate)
+            );
         }
         Ok(Self {
             margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,

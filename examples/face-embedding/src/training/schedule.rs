@@ -87,8 +87,9 @@ impl LrScheduler for Schedule {
 /// A function of the step alone, so a resumed run needs no more than to know where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct MarginRise {
-    /// After its rise.
-    pub margin: f64,
+    margin: f64,
+    /// The other one of `combinedmargin`, which rises with it.
+    cosine_margin: Option<f64>,
     warmup_steps: usize,
 }
 
@@ -97,12 +98,18 @@ impl MarginRise {
     pub fn of(settings: &LossSettings, total_steps: usize) -> Option<Self> {
         let share = settings.margin_warmup_share.unwrap_or(0.0);
         let warmup_steps = (share * total_steps as f64).round() as usize;
-        settings.margin.map(|margin| Self { margin, warmup_steps })
+        settings.margin.map(|margin| Self { margin, cosine_margin: settings.cosine_margin, warmup_steps })
     }
 
     /// The share of its value that the margin has in a step.
     pub fn share(&self, step: usize) -> f64 {
         if step < self.warmup_steps { step as f64 / self.warmup_steps as f64 } else { 1.0 }
+    }
+
+    /// The margin in a step, and that of the cosine where there are two.
+    pub fn margins(&self, step: usize) -> (f64, Option<f64>) {
+        let share = self.share(step);
+        (self.margin * share, self.cosine_margin.map(|margin| margin * share))
     }
 }
 
@@ -116,6 +123,9 @@ mod tests {
         let settings = LossSettings { margin: Some(0.4), margin_warmup_share: Some(0.4), ..LossSettings::default() };
         let rise = MarginRise::of(&settings, 10).expect("there is a margin");
         assert_eq!([0, 1, 2, 3, 4, 9, 10].map(|step| rise.share(step)), [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        assert_eq!((rise.margins(2), rise.margins(9)), ((0.2, None), (0.4, None)));
+        let both = MarginRise::of(&LossSettings { cosine_margin: Some(0.1), ..settings }, 10).expect("there are two");
+        assert_eq!((both.margins(2), both.margins(9)), ((0.2, Some(0.05)), (0.4, Some(0.1))));
         let settings = LossSettings { margin: Some(0.4), ..LossSettings::default() };
         assert_eq!(MarginRise::of(&settings, 10).expect("there is a margin").share(0), 1.0);
         assert!(MarginRise::of(&LossSettings::default(), 10).is_none());

@@ -12,6 +12,7 @@ mod interruption;
 mod layers;
 mod lfw;
 mod network;
+mod readme;
 mod report;
 mod resume;
 mod settings;

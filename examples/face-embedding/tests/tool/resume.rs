@@ -37,7 +37,8 @@ fn a_killed_run_ends_as_one_that_was_not() {
 
     kill_in_epoch_3(&output);
     let error = refused(&format!("eval --model {path}"));
-    assert!(error.contains("its training is not finished"), "{error}");
+    let resume = format!("; continue it with: face-embedding train --resume --output {path}");
+    assert!(error.contains("its training is not finished") && error.ends_with(&format!("{resume}\n")), "{error}");
     run(&format!("train --resume --output {path}")).expect("the run can be continued");
 
     let resumed = rows(&output);

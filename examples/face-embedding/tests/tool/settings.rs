@@ -18,6 +18,8 @@ fn bad_settings_are_refused() {
         ("--margin 5", "margin: must be in [0, 1.5], got 5"),
         ("--margin -0.1", "margin: must be in [0, 1.5], got -0.1"),
         ("--pair-seed 9007199254740993", "pair_seed: must be in [0, 9007199254740992], got 9007199254740993"),
+        ("--lr 1e300", "lr: must be in [0.0000001, 10], got 1e300"),
+        ("--loss softmax --margin 1e300", "margin: the loss softmax has no such setting (got 1e300)"),
         ("--lr -1", "lr: must be in [0.0000001, 10], got -1"),
         ("--data somewhere --people 5", "people: is of drawn faces, and the pictures are those of data"),
         ("--data somewhere --pictures 5", "pictures: is of drawn faces"),
@@ -42,12 +44,9 @@ fn bad_settings_are_refused() {
         ("--loss softmax --sample-rate 0.5", "sample_rate: the loss softmax compares with all people (got 0.5)"),
         (
             "--sample-rate 0.5 --accumulate 2",
-            "accumulate: with a sample_rate the gradient of every batch is of other people, got 2",
+            "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got 2",
         ),
-        (
-            "--sample-rate 0.5 --clip-norm 2",
-            "clip_norm: with a sample_rate the gradient is of some of the people only, got 2",
-        ),
+        ("--loss supcon --head-lr 0.2", "head_lr: the loss supcon has no parameters that could learn; leave it out"),
         (
             "--sample-rate 0.9 --people 8 --batch-size 4",
             "sample_rate: 0.9 of 8 people, and one more for each of the 4 pictures",
