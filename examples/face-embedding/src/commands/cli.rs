@@ -218,12 +218,33 @@ pub struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Ask the pairs of this file in the form of LFW's pairs.txt, in its folds; pictures are DATA/NAME/NAME_0001.jpg
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", group = "questions")]
     pub pairs: Option<PathBuf>,
-    /// With --pairs: which thresholds are tried
-    #[arg(long, requires = "pairs", default_value = "exact")]
+    /// Ask the pairs of a file of InsightFace, such as lfw.bin, which holds their pictures, too
+    #[arg(long, value_name = "FILE", conflicts_with = "data", group = "questions")]
+    pub bin: Option<PathBuf>,
+    /// Measure templates of several pictures, as IJB-B and IJB-C have them: this file says which pictures of --data are in
+    /// which, `name template media`
+    #[arg(long, value_name = "FILE", requires = "data", group = "questions")]
+    pub templates: Option<PathBuf>,
+    /// With --templates: compare the pairs of this file, `template template label`
+    #[arg(long, value_name = "FILE", requires = "templates")]
+    pub template_pairs: Option<PathBuf>,
+    /// With --templates: search in the templates of this table, TEMPLATE_ID,SUBJECT_ID,...; may be given several times
+    #[arg(long, value_name = "FILE.csv", requires_all = ["templates", "probes"])]
+    pub gallery: Vec<PathBuf>,
+    /// With --gallery: for the templates of this table
+    #[arg(long, value_name = "FILE.csv", requires = "gallery")]
+    pub probes: Option<PathBuf>,
+    /// With --templates: align the pictures by the five points of this file, and weigh them by the score behind these,
+    /// `name x1 y1 .. x5 y5 score`
+    #[arg(long, value_name = "FILE", requires = "templates", conflicts_with = "landmarks")]
+    pub points: Option<PathBuf>,
+    /// With --pairs and --bin: which thresholds are tried
+    #[arg(long, requires = "questions", default_value = "exact")]
     pub protocol: Thresholding,
-    /// Write the figures to this file, in the form of metrics.json; with --pairs in a form of their own
+    /// Write the figures to this file, in the form of metrics.json; with --pairs, --bin and --templates in a form of
+    /// their own
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

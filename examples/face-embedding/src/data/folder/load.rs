@@ -94,7 +94,7 @@ pub fn load_picture(path: &Path, wanted: impl Into<Wanted>) -> Result<Face> {
     Ok(Face { person: 0, pixels, file: Some(path.to_path_buf()) })
 }
 
-fn check_memory(pictures: usize, size: usize) -> Result<()> {
+pub(super) fn check_memory(pictures: usize, size: usize) -> Result<()> {
     let bytes = pictures as u64 * (size * size * 3) as u64;
     ensure!(
         bytes <= MEMORY_LIMIT,

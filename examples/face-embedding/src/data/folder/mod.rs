@@ -4,21 +4,25 @@
 //! with its reason, and nothing in it can stop the rest from being read: `scan` finds the
 //! files without opening any, `read` opens them, `complete` rejects those that were cut off,
 //! and `decode` turns them into squares of the size that is `wanted`; with
-//! `landmarks` it aligns them.
+//! `landmarks` it aligns them. `numbered` and `listed` read those that a list names, and `packed` those of a file that holds them all.
 
 mod align;
 mod complete;
 mod decode;
 mod landmarks;
+mod listed;
 mod load;
 mod numbered;
+mod packed;
 mod read;
 mod report;
 mod scan;
 mod wanted;
 
 pub use landmarks::Landmarks;
+pub use listed::{load_listed, read_points};
 pub use load::{load, load_any, load_picture};
 pub use numbered::load_numbered;
+pub use packed::load_packed;
 pub use report::{FolderReport, SamePicture, SkippedFile};
 pub use wanted::Wanted;
