@@ -303,6 +303,12 @@ pub struct SettingFlags {
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
+    /// Scale of the first step, from which it goes to its value in a straight line; needs --scale-warmup-share
+    #[arg(long, value_name = "SCALE")]
+    pub scale_start: Option<f64>,
+    /// Share of the steps in which it does; needs --scale-start
+    #[arg(long, value_name = "SHARE")]
+    pub scale_warmup_share: Option<f64>,
     /// What cosines are divided by (supcon)
     #[arg(long)]
     pub temperature: Option<f64>,
@@ -497,6 +503,8 @@ impl SettingFlags {
             margin => config.loss_settings.margin,
             margin_warmup_share => config.loss_settings.margin_warmup_share,
             scale => config.loss_settings.scale,
+            scale_start => config.loss_settings.scale_start,
+            scale_warmup_share => config.loss_settings.scale_warmup_share,
             temperature => config.loss_settings.temperature,
             sample_rate => config.loss_settings.sample_rate,
             angle_factor => config.loss_settings.angle_factor,

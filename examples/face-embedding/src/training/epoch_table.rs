@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files;
 
 /// The columns, in the order of the fields of [`EpochRow`].
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "epoch",
     "loss",
     "learning_rate",
@@ -27,6 +27,7 @@ const COLUMNS: [&str; 15] = [
     "validation_auc",
     "validation_eer",
     "cosine_margin",
+    "scale",
 ];
 
 /// So many of them the tables of earlier versions have.
@@ -69,6 +70,9 @@ pub struct EpochRow {
     /// The other margin of `combinedmargin` at the last step, that of the cosine.
     #[serde(default)]
     pub cosine_margin: Option<f64>,
+    /// Scale of the loss at the last step, where it has one.
+    #[serde(default)]
+    pub scale: Option<f64>,
 }
 
 /// Rows as text, below the names of the columns or without them.
@@ -178,6 +182,7 @@ mod tests {
             validation_auc: (epoch == 1).then_some(2.0 / 3.0),
             validation_eer: (epoch == 1).then_some(0.25),
             cosine_margin: Some(0.1),
+            scale: Some(16.0),
         }
     }
 

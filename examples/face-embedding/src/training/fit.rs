@@ -21,7 +21,7 @@ use super::optimizer::{learning_rates, optimizer};
 use super::place::Place;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::MarginRise;
+use super::schedule::{MarginRise, ScaleRise};
 use super::stopwatch::Stopwatch;
 use super::sums::Sums;
 use super::training_loop::TrainingLoop;
@@ -108,6 +108,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         optimization: config.optimization.clone(),
         samples: config.loss_settings.samples(),
         margin: MarginRise::of(&config.loss_settings, steps),
+        scale: ScaleRise::of(&config.loss_settings, steps),
         checkpointing: config.checkpointing.clone(),
         batch_size,
         batches_per_epoch,

@@ -102,6 +102,7 @@ impl Sums {
             validation_auc: None,
             validation_eer: None,
             cosine_margin: None,
+            scale: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::gradients::{MeanGradients, clip_to_norm};
 use super::interruption::Interruption;
 use super::keeping::Best;
 use super::place::Place;
-use super::schedule::MarginRise;
+use super::schedule::{MarginRise, ScaleRise};
 use super::stopwatch::Stopwatch;
 use super::sums::{Added, Sums};
 use super::validation::{Validate, Validation};
@@ -37,6 +37,8 @@ pub(super) struct TrainingLoop {
     pub(super) samples: bool,
     /// None for a loss without a margin that could rise.
     pub(super) margin: Option<MarginRise>,
+    /// None for a loss without a scale.
+    pub(super) scale: Option<ScaleRise>,
     pub(super) checkpointing: Checkpointing,
     pub(super) batch_size: usize,
     pub(super) batches_per_epoch: usize,
@@ -99,7 +101,9 @@ impl TrainingLoop {
                 Ok(batch) => batch,
                 Err(error) => return work.interrupter.fail(error),
             };
-            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
+            let step = self.step_of(place);
+            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(step));
+            batch.scale_share = self.scale.map_or(1.0, |rise| rise.share(step));
             place.batches += 1;
             let is_last = place.batches == self.batches_per_epoch;
             let progress = batches.progress();
@@ -212,6 +216,7 @@ impl TrainingLoop {
         let margins = self.margin.map(|rise| rise.margins(last_step));
         row.margin = margins.map(|(margin, _)| margin);
         row.cosine_margin = margins.and_then(|(_, of_cosine)| of_cosine);
+        row.scale = self.scale.map(|rise| rise.scale(last_step));
         row.validation_auc = validation.map(|validation| validation.auc);
         row.validation_eer = validation.map(|validation| validation.eer);
         work.check(self.table.append(&row));

@@ -204,7 +204,16 @@ fn a_margin_rises_over_the_first_steps() {
     let (both, _) = rows("both", "--loss combinedmargin --cosine-margin 0.2 --margin-warmup-share 0.6667");
     let margins = |row: &EpochRow| (row.margin, row.cosine_margin);
     assert_eq!(both.iter().map(margins).collect::<Vec<_>>(), [(Some(0.25), Some(0.1)), (Some(0.5), Some(0.2))]);
+    // From 4 to 16 in four steps: half of the way in the third, and all of it in the sixth.
+    let (scaled, _) = rows("scaled", "--scale-start 4 --scale-warmup-share 0.6667");
+    assert_eq!(scaled.iter().map(|row| row.scale).collect::<Vec<_>>(), [Some(10.0), Some(16.0)]);
     let (whole, is_drawn) = rows("whole", "");
+    assert!(
+        whole[0].scale == Some(16.0) && scaled[0].loss < whole[0].loss - 1.0,
+        "{} {}",
+        scaled[0].loss,
+        whole[0].loss
+    );
     assert_eq!(whole[0].margin, Some(0.5));
     assert!(!is_drawn);
     // A smaller margin is a smaller loss.

@@ -130,8 +130,17 @@ fn there_must_be_a_run_to_resume() {
 }
 
 /// What this version writes and the one before did not.
-const NEW_SETTINGS: [&str; 7] =
-    ["accumulate", "clip_norm", "validate_every", "keep", "checkpoint_steps", "margin_warmup_share", "sample_rate"];
+const NEW_SETTINGS: [&str; 9] = [
+    "scale_start",
+    "scale_warmup_share",
+    "accumulate",
+    "clip_norm",
+    "validate_every",
+    "keep",
+    "checkpoint_steps",
+    "margin_warmup_share",
+    "sample_rate",
+];
 
 /// A text as the version before wrote it: without the lines of the new settings, and of the new part of a checkpoint.
 fn as_before(text: &str) -> String {

@@ -39,6 +39,18 @@ fn bad_settings_are_refused() {
             "--loss magface --margin-warmup-share 0.2",
             "margin_warmup_share: the loss magface has no margin that could rise",
         ),
+        ("--scale-start 4", "scale_start: needs scale_warmup_share as well"),
+        ("--scale-warmup-share 0.5", "scale_warmup_share: needs scale_start as well"),
+        ("--scale-start 16 --scale-warmup-share 0.5", "scale_start: must be another than the scale, got 16 for both"),
+        ("--scale-start 0.5 --scale-warmup-share 0.5", "scale_start: must be in [1, 1000], got 0.5"),
+        (
+            "--loss uniface --scale-start 4 --scale-warmup-share 0.5",
+            "scale_start: the loss uniface has no scale that could rise (got 4); leave it out",
+        ),
+        (
+            "--loss circle --scale-start 4 --scale-warmup-share 0.5",
+            "scale_start: the loss circle has no scale that could rise (got 4); leave it out",
+        ),
         ("--margin-warmup-share 1.5", "margin_warmup_share: must be in [0, 1], got 1.5"),
         ("--sample-rate 0", "sample_rate: must be in [0.000001, 1], got 0"),
         ("--loss softmax --sample-rate 0.5", "sample_rate: the loss softmax compares with all people (got 0.5)"),
