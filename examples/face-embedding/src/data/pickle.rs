@@ -444,6 +444,28 @@ mod tests {
         assert_eq!(twice, lists([b"a", b"a"], vec![true]));
     }
 
+    /// Every byte of files in all forms, as every other byte: an answer or a message, and no panic.
+    #[test]
+    fn no_byte_of_a_file_stops_the_reader() {
+        for file in [
+            &b"((lp0\nS'\\xff\\n'\np1\nag1\na(lp3\nI01\natp4\n."[..],
+            b"((lp0\nc_codecs\nencode\np1\n(V\\u000a\nVlatin1\np2\ntRp3\nag3\na(lp4\nI01\natp5\n.",
+            b"\x80\x02]q\x00(U\x01aT\x01\x00\x00\x00bq\x01e]r\x02\x00\x00\x00\x88a\x86.",
+            b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00]\x94(C\x01a\x94B\x01\x00\x00\x00b\x94e]\x94\x88a\x86\x94.",
+        ] {
+            byte_strings_and_bools(file).expect("it is whole");
+            for place in 0..file.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = file.to_vec();
+                    other[place] = byte;
+                    if let Ok(lists) = byte_strings_and_bools(&other) {
+                        assert!(lists.byte_strings.iter().all(|string| string.len() < file.len()));
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_would_run_code_is_refused_by_name() {
         assert_eq!(
