@@ -241,7 +241,7 @@ pub struct EvalFlags {
     #[arg(long, value_name = "FILE", requires = "templates", conflicts_with = "landmarks")]
     pub points: Option<PathBuf>,
     /// With --pairs and --bin: which thresholds are tried
-    #[arg(long, requires = "questions", default_value = "exact")]
+    #[arg(long, requires = "questions", conflicts_with = "templates", default_value = "exact")]
     pub protocol: Thresholding,
     /// Write the figures to this file, in the form of metrics.json; with --pairs, --bin and --templates in a form of
     /// their own

@@ -119,7 +119,7 @@ fn of_templates(model: &mut TrainedModel, flags: &EvalFlags, directory: &Path) -
     let pairs: Option<Vec<TemplatePair>> = flags.template_pairs.as_deref().map(read_lines).transpose()?;
     let gallery = |path: &PathBuf| {
         let name = path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.display().to_string());
-        Ok((name, Subjects::read(path)?))
+        Ok((name, Subjects::read_gallery(path)?))
     };
     let galleries = flags.gallery.iter().map(gallery).collect::<Result<Vec<_>>>()?;
     let probes = flags.probes.as_deref().map(Subjects::read).transpose()?;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use csv::ReaderBuilder;
 use embedding_eval::{LabelledRows, ScoredPairs, cosine_similarity, identification, roc};
 use rayon::prelude::*;
@@ -147,6 +147,24 @@ impl Subjects {
         read().with_context(|| format!("cannot read {}", path.display()))
     }
 
+    /// Reads a gallery, which has one template of each subject.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and if a subject has two.
+    pub fn read_gallery(path: &Path) -> Result<Self> {
+        let gallery = Self::read(path)?;
+        if let Some(subject) = gallery.enrolled_twice() {
+            bail!("the gallery {}: subject {subject} has several templates", path.display());
+        }
+        Ok(gallery)
+    }
+
+    fn enrolled_twice(&self) -> Option<usize> {
+        let mut enrolled = BTreeSet::new();
+        self.0.values().copied().find(|&subject| !enrolled.insert(subject))
+    }
+
     /// The templates.
     pub fn templates(&self) -> impl Iterator<Item = u32> {
         self.0.keys().copied()
@@ -235,8 +253,8 @@ impl Templates {
         })
     }
 
-    /// The figures of searches in galleries, by the names of these; with several also in `all` of them together, where everybody
-    /// can be found.
+    /// The figures of searches in galleries, by the names of these; with several, of which no two have somebody in common, also in
+    /// `all` of them together.
     ///
     /// # Errors
     ///
@@ -251,9 +269,13 @@ impl Templates {
             let found = self.search_one(probes, gallery).with_context(|| format!("the gallery {name}"))?;
             figures.insert(name.clone(), found);
         }
-        if galleries.len() > 1 {
-            let all = galleries.iter().skip(1).fold(galleries[0].1.clone(), |all, (_, next)| all.with(next));
-            figures.insert("all".to_string(), self.search_one(probes, &all).context("all galleries together")?);
+        if let [(_, first), others @ ..] = galleries
+            && !others.is_empty()
+        {
+            let all = others.iter().fold(first.clone(), |all, (_, next)| all.with(next));
+            if all.enrolled_twice().is_none() {
+                figures.insert("all".to_string(), self.search_one(probes, &all)?);
+            }
         }
         Ok(figures)
     }
@@ -266,9 +288,6 @@ impl Templates {
             }
             Ok((rows, subjects.0.values().copied().collect()))
         };
-        let mut enrolled = BTreeSet::new();
-        let twice = gallery.0.values().find(|&&subject| !enrolled.insert(subject));
-        ensure!(twice.is_none(), "subject {} has several templates", twice.copied().unwrap_or_default());
         let (probes, gallery) = (rows(probes)?, rows(gallery)?);
         let dim = gallery.0.len() / gallery.1.len();
         let found = identification(

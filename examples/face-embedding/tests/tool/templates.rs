@@ -147,7 +147,14 @@ fn templates_of_pictures_are_compared_and_searched_for() {
     assert!(error.contains("line 2: \"1 2 yes\": the label must be 0 or 1"), "{error}");
     fs::write(folder.join("g1.csv"), "TEMPLATE_ID,SUBJECT_ID\n1,0\n2,0\n").expect("writable");
     let error = refused(&format!("{base} --gallery {} --probes {}", tables[0], tables[2]));
-    assert!(error.contains("the gallery g1: subject 0 has several templates"), "{error}");
+    assert!(error.contains("g1.csv: subject 0 has several templates"), "{error}");
+    let error = refused(&format!("{base} {asked} --protocol exact"));
+    assert!(error.contains("cannot be used with"), "{error}");
+    // Somebody in both galleries is in none of all together; pairs are as they were.
+    fs::write(folder.join("g1.csv"), "TEMPLATE_ID,SUBJECT_ID\n1,0\n12,2\n").expect("writable");
+    let search = format!("--gallery {} --gallery {} --probes {}", tables[0], tables[1], tables[2]);
+    let text = run(&format!("{base} {search}")).expect("each has everybody once");
+    assert!(text.contains("1:N in g1, 2 enrolled") && !text.contains("1:N in all"), "{text}");
     fs::remove_file(data.join("0.png")).expect("a picture");
     let error = refused(&format!("{base} --gallery {} --probes {}", tables[1], tables[2]));
     assert!(error.contains("there is no picture 0.png in"), "{error}");
