@@ -12,7 +12,7 @@ use crate::model::trunk::Trunk;
 use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
 use crate::training::files::quoted;
-use crate::training::run_directory::RunDirectory;
+use crate::training::run_directory::{PROGRAM, RunDirectory};
 
 /// The model of a finished run.
 pub(super) struct TrainedModel {
@@ -74,7 +74,7 @@ impl TrainedModel {
 
     /// What writes thresholds of this trunk on a command line.
     fn measure_command(&self) -> String {
-        format!("eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
+        format!("{PROGRAM} eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
     }
 
     /// Whether figures are of this trunk, by the SHA-256 that they name.

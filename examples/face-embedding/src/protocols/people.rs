@@ -78,6 +78,7 @@ impl People {
 }
 
 /// Which test pictures are training pictures as well: figures of these say nothing about unseen people.
+#[derive(Default)]
 pub(crate) struct Seen {
     /// A line for each, with both places.
     pictures: Vec<String>,
@@ -93,6 +94,12 @@ impl Seen {
             Some(format!("{}, trained on as {}", place(face, test), trained.get(&fingerprint)?))
         };
         Self { pictures: test.faces.iter().zip(fingerprints(test)).filter_map(line).collect() }
+    }
+
+    /// Those of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.pictures.extend(other.pictures);
+        self
     }
 }
 

@@ -18,7 +18,7 @@ use super::checkpointing::Checkpointing;
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
-use super::range::within;
+use super::range::{shown, within};
 use super::reading::Reading;
 use super::sampling::Sampling;
 use super::schedule::ScheduleSettings;
@@ -223,7 +223,7 @@ impl TrainConfig {
         }
         within("dropout", self.dropout, 0.0..=0.9)?;
         if self.dropout > 0.0 && self.network.network != NetworkKind::Small {
-            bail!("dropout: only the network small has it, got {} for {}", self.dropout, self.network.network);
+            bail!("dropout: only the network small has it, got {} for {}", shown(self.dropout), self.network.network);
         }
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
@@ -268,17 +268,13 @@ impl TrainConfig {
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
         if self.loss_settings.samples() {
-            // The gradient of a sample of the people is of other people in every batch.
-            let Optimization { accumulate, clip_norm } = self.optimization;
+            // The gradient of a sample of the people is of other people in every batch, and none of all of them is made.
+            let accumulate = self.optimization.accumulate;
             ensure!(
                 accumulate == 1,
-                "accumulate: with a sample_rate the gradient of every batch is of other people, got {accumulate}; leave one out"
+                "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got \
+                 {accumulate}; take a larger batch_size instead, or leave one out"
             );
-            if let Some(norm) = clip_norm {
-                bail!(
-                    "clip_norm: with a sample_rate the gradient is of some of the people only, got {norm}; leave one out"
-                );
-            }
         }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
@@ -291,8 +287,7 @@ impl TrainConfig {
     ///
     /// If they are too few for a batch.
     pub fn fit_to(&mut self, pictures: usize, people: usize) -> Result<()> {
-        let is_of_pairs = matches!(self.loss, LossKind::Contrastive(_));
-        let of_people = self.sampling.fit_to(is_of_pairs, self.batch_size, [pictures, people])?;
+        let of_people = self.sampling.fit_to(self.loss.is_of_pairs(), self.batch_size, [pictures, people])?;
         let shuffled = BATCH.min(pictures / 4).max(FEWEST_IN_BATCH);
         let batch_size = *self.batch_size.get_or_insert(of_people.unwrap_or(shuffled));
         if pictures < batch_size {

@@ -216,6 +216,7 @@ impl Batcher<Sample, FaceBatch> for ToTensors {
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
             factors: self.factors(&samples, device),
             margin_share: 1.0,
+            scale_share: 1.0,
         }
     }
 }

@@ -18,8 +18,9 @@ use super::gradients::{MeanGradients, clip_to_norm};
 use super::interruption::Interruption;
 use super::keeping::Best;
 use super::place::Place;
-use super::schedule::MarginRise;
-use super::sums::Sums;
+use super::schedule::{MarginRise, ScaleRise};
+use super::stopwatch::Stopwatch;
+use super::sums::{Added, Sums};
 use super::validation::{Validate, Validation};
 use crate::data::face_set::ChangedPicture;
 use crate::model::face_model::FaceModel;
@@ -34,8 +35,12 @@ type Processor = SupervisedTrainingEventProcessor<FaceModel>;
 pub(super) struct TrainingLoop {
     pub(super) device: Device,
     pub(super) optimization: Optimization,
+    /// Whether a batch is compared with some of the people only.
+    pub(super) samples: bool,
     /// None for a loss without a margin that could rise.
     pub(super) margin: Option<MarginRise>,
+    /// None for a loss without a scale.
+    pub(super) scale: Option<ScaleRise>,
     pub(super) checkpointing: Checkpointing,
     pub(super) batch_size: usize,
     pub(super) batches_per_epoch: usize,
@@ -45,6 +50,8 @@ pub(super) struct TrainingLoop {
     pub(super) is_measured: bool,
     /// What the renderer has added up of the epoch.
     pub(super) sums: Arc<Mutex<Sums>>,
+    /// Stands still while checkpoints are written.
+    pub(super) stopwatch: Stopwatch,
     pub(super) table: EpochTable,
     pub(super) folder: Arc<CheckpointFolder>,
     pub(super) best: Best,
@@ -104,10 +111,16 @@ impl TrainingLoop {
                     return work.interrupter.fail(error);
                 }
             };
-            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
+            let step = self.step_of(place);
+            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(step));
+            batch.scale_share = self.scale.map_or(1.0, |rise| rise.share(step));
             place.batches += 1;
             let is_last = place.batches == self.batches_per_epoch;
             let progress = batches.progress();
+            // The rates of a step are those of all its batches.
+            if gradients.batches() == 0 {
+                work.learner.lr_step();
+            }
             let output = work.learner.train_step(batch);
             gradients.add(&work.learner.model(), output.grads);
             let is_step = is_last || gradients.batches() == self.optimization.accumulate;
@@ -145,14 +158,17 @@ impl TrainingLoop {
         place.epochs * steps(self.batches_per_epoch) + steps(place.batches)
     }
 
-    /// A step of the learning rates and of the optimizer.
+    /// A step of the optimizer.
     fn step(&self, learner: &mut Learner<FaceModel>, gradients: &mut MeanGradients<FaceModel>) {
         let model = learner.model();
         let mut gradients = gradients.take(&model);
         if let Some(longest) = self.optimization.clip_norm {
-            gradients = clip_to_norm(&model, gradients, longest);
+            gradients = match self.samples {
+                // The gradient of a sample of the centers says which they are, too: no length can be taken of it.
+                true => clip_to_norm(&model.trunk, gradients, longest),
+                false => clip_to_norm(&model, gradients, longest),
+            };
         }
-        learner.lr_step();
         learner.optimizer_step(gradients);
     }
 
@@ -169,10 +185,12 @@ impl TrainingLoop {
     fn save(&self, work: &mut Work, place: Place, figures: &FiguresSoFar) {
         // Batch statistics that were measured last are put down, or the checkpoint would lack them.
         drop(work.learner.model().valid());
-        work.check(self.folder.write_figures(place, figures));
-        if let (Some(checkpointer), false) = (&mut work.checkpointer, work.interrupter.should_stop()) {
-            checkpointer.checkpoint(&work.learner, place.number(self.batches_per_epoch), &work.store);
-        }
+        self.stopwatch.stopped(|| {
+            work.check(self.folder.write_figures(place, figures));
+            if let (Some(checkpointer), false) = (&mut work.checkpointer, work.interrupter.should_stop()) {
+                checkpointer.checkpoint(&work.learner, place.number(self.batches_per_epoch), &work.store);
+            }
+        });
     }
 
     fn interrupt(&self, work: &Work, place: Place) {
@@ -215,7 +233,10 @@ impl TrainingLoop {
         let mut row = self.sums().row(epoch, self.batch_size);
         // That of its last step, as the rates are.
         let last_step = self.steps_at(Place::end_of(epoch)) - 1;
-        row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));
+        let margins = self.margin.map(|rise| rise.margins(last_step));
+        row.margin = margins.map(|(margin, _)| margin);
+        row.cosine_margin = margins.and_then(|(_, of_cosine)| of_cosine);
+        row.scale = self.scale.map(|rise| rise.scale(last_step));
         work.check(self.table.append(&row));
         if work.interrupter.should_stop() {
             return false;

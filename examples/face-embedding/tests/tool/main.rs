@@ -13,9 +13,12 @@ mod interruption;
 mod layers;
 mod lfw;
 mod network;
+mod packed;
+mod readme;
 mod report;
 mod resume;
 mod settings;
+mod templates;
 mod validation;
 mod verify;
 

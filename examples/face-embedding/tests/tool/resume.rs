@@ -37,7 +37,8 @@ fn a_killed_run_ends_as_one_that_was_not() {
 
     kill_in_epoch_3(&output);
     let error = refused(&format!("eval --model {path}"));
-    assert!(error.contains("its training is not finished"), "{error}");
+    let resume = format!("; continue it with: face-embedding train --resume --output {path}");
+    assert!(error.contains("its training is not finished") && error.ends_with(&format!("{resume}\n")), "{error}");
     run(&format!("train --resume --output {path}")).expect("the run can be continued");
 
     let resumed = rows(&output);
@@ -129,7 +130,9 @@ fn there_must_be_a_run_to_resume() {
 }
 
 /// What this version writes and the one before did not.
-const NEW_SETTINGS: [&str; 9] = [
+const NEW_SETTINGS: [&str; 11] = [
+    "scale_start",
+    "scale_warmup_share",
     "accumulate",
     "clip_norm",
     "validate_every",

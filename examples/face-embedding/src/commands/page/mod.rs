@@ -110,6 +110,10 @@ impl Page<'_> {
         if margins.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
             charts.push(("Margin", chart("margin", vec![one("one", "margin", margins)])));
         }
+        let scales = measured(|row| row.scale);
+        if scales.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
+            charts.push(("Scale", chart("scale", vec![one("one", "scale", scales)])));
+        }
         let (areas, errors) = (measured(|row| row.validation_auc), measured(|row| row.validation_eer));
         if !areas.is_empty() {
             let area = chart("area under the curve", vec![one("one", "AUC", areas)]);

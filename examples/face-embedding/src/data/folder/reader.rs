@@ -58,6 +58,11 @@ impl Reader {
         self.0.wanted.size
     }
 
+    /// What it brings pictures to.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.0.wanted
+    }
+
     /// Runs this with the workers as the threads of rayon.
     pub(in crate::data) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.0.workers.install(work)
