@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::nn::loss::Reduction;
-use burn::nn::{EmbeddingConfig, Linear, LinearLayout};
+use burn::nn::{EmbeddingConfig, LinearLayout};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::classification::{
     CrossEntropyLossConfig, LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,

@@ -36,6 +36,7 @@ mod proxy;
 mod regression;
 mod regularization;
 mod row_groups;
+mod sampled_vocabulary;
 mod sampling;
 mod scores;
 mod sharded;
