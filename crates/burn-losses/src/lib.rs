@@ -62,7 +62,7 @@
 //! | pairs with grades of likeness | [`CoSentLoss`] | AnglE, [`RowSimilarity::ComplexAngle`] |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
 //! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail; a [`LinearCrossEntropyLossConfig::sample_rate`] below 1 |
-//! | tokens of a vocabulary, and a teacher that knows them better | [`LinearDistillationLoss`] | forward, reverse or Jensen-Shannon [`Divergence`]; beside [`LinearCrossEntropyLoss`] |
+//! | tokens of a vocabulary, and a teacher that knows them better | [`LinearDistillationLoss`] | forward, reverse or Jensen-Shannon [`Divergence`]; beside [`LinearCrossEntropyLoss`]; [`SparseTargets`] for a teacher on disk |
 //! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |
 //! | classes with wrong labels | [`GeneralizedCrossEntropyLoss`] | a smaller `q` for cleaner labels |
 //! | numbers with outliers | [`HuberLoss`], [`LogCoshLoss`], [`CharbonnierLoss`] | [`QuantileLoss`] for intervals |

@@ -42,6 +42,7 @@ mod scores;
 mod sharded;
 mod soft_targets;
 mod softmax_pairs;
+mod sparse_distillation;
 mod state;
 mod tokens;
 mod triplets;
