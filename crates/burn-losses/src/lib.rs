@@ -59,6 +59,7 @@
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
 //! | image and text | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
 //! | query and document | [`MultipleNegativesRankingLoss`] | hard negatives, identities; more directions |
+//! | embeddings that are to be cut after training | any of these in a [`MatryoshkaLoss`] | [`AdaptiveLayerLoss`] around it, to cut layers too |
 //! | pairs with grades of likeness | [`CoSentLoss`] | AnglE, [`RowSimilarity::ComplexAngle`] |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
 //! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail; a [`LinearCrossEntropyLossConfig::sample_rate`] below 1 |
@@ -90,6 +91,7 @@
 
 extern crate alloc;
 
+pub mod adaptive_layer;
 pub mod center;
 pub mod classification;
 pub mod diagnostics;
@@ -125,8 +127,8 @@ pub use embedding_loss::EmbeddingLoss;
 
 #[doc(no_inline)]
 pub use {
-    center::*, classification::*, distance::*, heads::*, labels::*, matryoshka::*, memory::*, mining::*, optim::*,
-    pairs::*, proxy::*, reduction::*, regression::*, regularization::*,
+    adaptive_layer::*, center::*, classification::*, distance::*, heads::*, labels::*, matryoshka::*, memory::*,
+    mining::*, optim::*, pairs::*, proxy::*, reduction::*, regression::*, regularization::*,
 };
 
 /// The traits of this crate, and what nearly every use of them names. Nothing in it has the name of something of Burn's.
