@@ -23,7 +23,7 @@ fn known() -> BTreeSet<String> {
 
     let _ = core::mem::size_of::<KLDivLoss>();
     let mut known = BTreeSet::from(names![
-        AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
+        AdaptiveLayerLoss, AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
         CenterInvariantRegularizer, CentersConfig, CircleLoss, CoSentLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
         GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LinearDistillationLoss, LogCoshLoss,

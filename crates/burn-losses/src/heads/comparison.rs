@@ -10,7 +10,8 @@ use burn_losses_kernels::scores::{self, Counted, Logits, Normalise, Scale, Strea
 pub use burn_losses_kernels::scores::{Curve, Reweighting, Terms};
 
 use super::ClassCenters;
-use super::sampling::{Sample, sample_of};
+use super::sampling::sample_of;
+use crate::class_sample::Sample;
 use crate::optim::RowGradient;
 
 /// What a batch has to do with class centers.
@@ -46,7 +47,7 @@ struct Block {
 impl Block {
     /// Leaves the classes of a sample.
     fn draw(&mut self, sample: Sample, gradient: RowGradient) {
-        let Sample { classes, index, used } = sample;
+        let Sample { classes, index, used, .. } = sample;
         let rows = rows_of(classes, self.sub_centers);
         let weights = self.weights.clone();
         self.weights = match gradient {

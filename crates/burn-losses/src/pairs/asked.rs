@@ -279,6 +279,21 @@ impl Pairs {
         }
     }
 
+    /// All embeddings that `user` looks at apart from what they are compared with: anchors, and references that are none.
+    #[track_caller]
+    pub(crate) fn all_rows(&self, user: &str) -> Tensor<2> {
+        match &self.rows {
+            Rows::Embeddings { anchors, .. } if self.in_batch || matches!(self.chosen, Chosen::Symmetric) => {
+                anchors.clone()
+            }
+            Rows::Embeddings { anchors, references } => Tensor::cat(vec![anchors.clone(), references.clone()], 0),
+            Rows::Beside { anchors, others } => {
+                Tensor::cat(core::iter::once(anchors).chain(others).cloned().collect(), 0)
+            }
+            Rows::Distances { .. } => panic!("{user}: embeddings are needed, precomputed distances have none"),
+        }
+    }
+
     /// The precision that losses come back in.
     pub(crate) fn precision(&self) -> DType {
         self.dtype
