@@ -303,9 +303,12 @@ pub struct SettingFlags {
     /// Margin: radians or a cosine, as the head has it
     #[arg(long)]
     pub margin: Option<f64>,
-    /// Share of the steps in which the margin rises from 0 to its value [default: 0]
+    /// Share of the steps in which the margin rises to its value [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub margin_warmup_share: Option<f64>,
+    /// Margin that it rises from; needs --margin-warmup-share [default: 0]
+    #[arg(long, value_name = "MARGIN")]
+    pub margin_start: Option<f64>,
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
@@ -510,6 +513,7 @@ impl SettingFlags {
             loss => config.loss,
             margin => config.loss_settings.margin,
             margin_warmup_share => config.loss_settings.margin_warmup_share,
+            margin_start => config.loss_settings.margin_start,
             scale => config.loss_settings.scale,
             scale_start => config.loss_settings.scale_start,
             scale_warmup_share => config.loss_settings.scale_warmup_share,

@@ -149,9 +149,11 @@ impl TryFrom<String> for LossKind {
 pub struct LossSettings {
     /// Margin: an angle in radians or a cosine, as the head has it; in `[0, 1.5]`.
     pub margin: Option<f64>,
-    /// Share of all steps in which the margin rises from 0 to its value; in `[0, 1]`. None: it has its value from the first
-    /// step on.
+    /// Share of all steps in which the margin rises to its value; in `[0, 1]`. None: it has its value from the first step on.
     pub margin_warmup_share: Option<f64>,
+    /// The margin that it rises from; in `[0, 1.5]`. None: from 0.
+    #[serde(default)]
+    pub margin_start: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
     /// The scale of the first step, from which it goes to its value in a straight line; in `[1, 1000]`. None: it has its value
@@ -293,6 +295,19 @@ impl LossSettings {
                 shown(share)
             );
         }
+        if let Some(start) = self.margin_start {
+            within("margin_start", start, 0.0..=most_margin)?;
+            ensure!(
+                self.margin_warmup_share.is_some_and(|share| share > 0.0),
+                "margin_start: needs margin_warmup_share as well, the share of the steps in which it rises (got {start})"
+            );
+            let margin = self.margin.or(defaults.margin);
+            ensure!(
+                margin.is_some_and(|margin| margin > 0.0 && margin != start),
+                "margin_start: must be another than the margin, and that one must not be 0, got {start} and {}",
+                margin.unwrap_or_default()
+            );
+        }
         let of_scale = [
             ("scale_start", self.scale_start, 1.0..=1000.0),
             ("scale_warmup_share", self.scale_warmup_share, 1e-6..=1.0),
@@ -328,6 +343,7 @@ impl LossSettings {
         Ok(Self {
             margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,
             margin_warmup_share: self.margin_warmup_share.filter(|&share| share > 0.0),
+            margin_start: self.margin_start,
             temperature: pick("temperature", self.temperature, defaults.temperature, 0.01..=10.0)?,
             sample_rate: self.sample_rate.filter(|&rate| rate < 1.0),
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
@@ -354,6 +370,7 @@ impl std::fmt::Display for LossSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named = [
             ("margin", self.margin),
+            ("from margin", self.margin_start),
             ("margin warmup share", self.margin_warmup_share),
             ("scale", self.scale),
             ("from scale", self.scale_start),

@@ -78,10 +78,11 @@ impl LrScheduler for Schedule {
     }
 }
 
-/// The margin of a loss over the course of a run: it rises in a straight line from 0, then stays.
+/// The margin of a loss over the course of a run: it goes in a straight line from 0, or another start, to its value, then stays.
 ///
 /// ```text
-/// share = min(1, step / warmup_steps)
+/// share = min(1, step / warmup_steps)                                   from 0
+/// share = (start + (margin - start)·min(1, step / warmup_steps)) / margin
 /// ```
 ///
 /// A function of the step alone, so a resumed run needs no more than to know where it is.
@@ -90,6 +91,8 @@ pub struct MarginRise {
     margin: f64,
     /// The other one of `combinedmargin`, which rises with it.
     cosine_margin: Option<f64>,
+    /// Of the margin that it starts from.
+    start_share: f64,
     warmup_steps: usize,
 }
 
@@ -98,12 +101,21 @@ impl MarginRise {
     pub fn of(settings: &LossSettings, total_steps: usize) -> Option<Self> {
         let share = settings.margin_warmup_share.unwrap_or(0.0);
         let warmup_steps = (share * total_steps as f64).round() as usize;
-        settings.margin.map(|margin| Self { margin, cosine_margin: settings.cosine_margin, warmup_steps })
+        let start = settings.margin_start.unwrap_or(0.0);
+        settings.margin.map(|margin| Self {
+            margin,
+            cosine_margin: settings.cosine_margin,
+            start_share: if start > 0.0 { start / margin } else { 0.0 },
+            warmup_steps,
+        })
     }
 
     /// The share of its value that the margin has in a step.
     pub fn share(&self, step: usize) -> f64 {
-        risen(step, self.warmup_steps)
+        match risen(step, self.warmup_steps) {
+            1.0 => 1.0,
+            risen => self.start_share + (1.0 - self.start_share) * risen,
+        }
     }
 
     /// The margin in a step, and that of the cosine where there are two.
@@ -186,6 +198,15 @@ mod tests {
         assert_eq!((rise.margins(2), rise.margins(9)), ((0.2, None), (0.4, None)));
         let both = MarginRise::of(&LossSettings { cosine_margin: Some(0.1), ..settings }, 10).expect("there are two");
         assert_eq!((both.margins(2), both.margins(9)), ((0.2, Some(0.05)), (0.4, Some(0.1))));
+        // By hand: from a quarter of it in four steps.
+        let settings = LossSettings {
+            margin: Some(0.4),
+            margin_start: Some(0.1),
+            margin_warmup_share: Some(0.4),
+            ..LossSettings::default()
+        };
+        let rise = MarginRise::of(&settings, 10).expect("there is a margin");
+        assert_eq!([0, 2, 4, 9].map(|step| rise.share(step)), [0.25, 0.625, 1.0, 1.0]);
         let settings = LossSettings { margin: Some(0.4), ..LossSettings::default() };
         assert_eq!(MarginRise::of(&settings, 10).expect("there is a margin").share(0), 1.0);
         assert!(MarginRise::of(&LossSettings::default(), 10).is_none());

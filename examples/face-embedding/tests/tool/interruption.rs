@@ -9,7 +9,7 @@ use super::{TINY_PEOPLE, fresh, metrics, run};
 
 /// Eighteen batches an epoch, of which two make a step; the loss draws its margins and the features that are dropped.
 const LONG: &str = "--batch-size 2 --epochs 3 --accumulate 2 --loss elasticface \
-                    --margin-warmup-share 0.8 --scale-start 4 --scale-warmup-share 0.9 --dropout 0.3 --lr 0.02 --head-lr 0.05 \
+                    --margin-warmup-share 0.8 --margin-start 0.1 --scale-start 4 --scale-warmup-share 0.9 --dropout 0.3 --lr 0.02 --head-lr 0.05 \
                     --clip-norm 5";
 
 /// What is the same in every run, bit by bit.

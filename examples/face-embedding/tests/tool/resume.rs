@@ -130,7 +130,8 @@ fn there_must_be_a_run_to_resume() {
 }
 
 /// What this version writes and the one before did not.
-const NEW_SETTINGS: [&str; 11] = [
+const NEW_SETTINGS: [&str; 12] = [
+    "margin_start",
     "scale_start",
     "scale_warmup_share",
     "accumulate",

@@ -43,6 +43,15 @@ fn bad_settings_are_refused() {
             "--loss magface --margin-warmup-share 0.2",
             "margin_warmup_share: the loss magface has no margin that could rise",
         ),
+        (
+            "--margin-start 0.1",
+            "margin_start: needs margin_warmup_share as well, the share of the steps in which it rises",
+        ),
+        (
+            "--margin-start 0.3 --margin-warmup-share 0.5",
+            "margin_start: must be another than the margin, and that one must not be 0, got 0.3 and 0.3",
+        ),
+        ("--margin-start 2 --margin-warmup-share 0.5", "margin_start: must be in [0, 1.5], got 2"),
         ("--scale-start 4", "scale_start: needs scale_warmup_share as well"),
         ("--scale-warmup-share 0.5", "scale_warmup_share: needs scale_start as well"),
         ("--scale-start 16 --scale-warmup-share 0.5", "scale_start: must be another than the scale, got 16 for both"),
