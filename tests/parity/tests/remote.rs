@@ -1,4 +1,5 @@
-//! Heads whose classes, and losses whose negatives, are on Burn servers. A binary of its own, since serving changes how the whole process reads.
+//! Heads whose classes, and losses whose negatives, are on Burn servers. A binary of its own, since serving changes how the
+//! whole process reads.
 
 #![allow(missing_docs)]
 
