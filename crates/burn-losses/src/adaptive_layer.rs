@@ -161,10 +161,10 @@ impl<L: Module> AdaptiveLayerLoss<L> {
         let wanted = rows(last);
         let mut sum = widen(loss(&self.loss, last)).mul_scalar(self.last_layer_weight);
         for (number, layer) in prior {
-            let weight = self.layer_weighting.weight(*number) / prior.len() as f64;
-            sum = sum + widen(loss(&self.loss, layer)).mul_scalar(weight * self.prior_layers_weight);
             let found = rows(layer);
             check_shape("AdaptiveLayerLoss", "a layer", found.dims(), wanted.dims());
+            let weight = self.layer_weighting.weight(*number) / prior.len() as f64;
+            sum = sum + widen(loss(&self.loss, layer)).mul_scalar(weight * self.prior_layers_weight);
             if self.kl_div_weight > 0.0 && wanted.dims()[0] > 0 {
                 let pull = self.kl_div_weight * self.kl_temperature;
                 sum = sum + self.divergence(&wanted, found).mul_scalar(pull);

@@ -117,6 +117,7 @@ pub mod state;
 mod class_sample;
 mod identities;
 mod module;
+mod on_device;
 mod order;
 mod random;
 mod shape;

@@ -283,6 +283,38 @@ fn an_adjustment_is_added_to_the_logits() {
     }
 }
 
+/// Items of a batch as the classes of its queries: the in-batch softmax of Yi et al., 2019, equation 3, in plain loops.
+#[test]
+fn items_that_are_drawn_often_are_corrected() {
+    for backend in backends() {
+        let (queries, items) = (tensor::<2>(&backend, [4, DIM], 1), tensor::<2>(&backend, [4, DIM], 2).require_grad());
+        let frequencies = [0.5_f64, 0.02, 0.3, 0.18];
+        let correction = frequencies.map(|frequency| -frequency.ln());
+        let correction = Tensor::<1>::from_data(TensorData::from(correction), (&backend.device, backend.dtype));
+        let layer = OutputLayer::new(items.clone(), None).with_adjustment(correction);
+        let labels = Tensor::<1, Int>::arange(0..4, &backend.device);
+        let losses = LinearCrossEntropyLossConfig::new().init(&backend.device);
+        let losses = losses.forward_no_reduction::<2, 1>(queries.clone(), layer, labels);
+        let gradients = losses.clone().sum().backward();
+        let slopes = host(items.grad(&gradients).expect("a gradient"));
+
+        let (queries, items) = (host(queries), host(items));
+        let (queries, items) = (queries.chunks(DIM).collect::<Vec<_>>(), items.chunks(DIM).collect::<Vec<_>>());
+        let score = |query: usize, item: usize| {
+            let product: f64 = queries[query].iter().zip(items[item]).map(|(a, b)| a * b).sum();
+            (product - frequencies[item].ln()).exp()
+        };
+        let share = |query: usize, item: usize| score(query, item) / (0..4).map(|item| score(query, item)).sum::<f64>();
+        let expected: Vec<f64> = (0..4).map(|query| -share(query, query).ln()).collect();
+        assert_close(&backend.name, &host(losses), &expected, tolerance(&backend));
+        let slope = |item: usize, column: usize| -> f64 {
+            (0..4).map(|query| (share(query, item) - f64::from(query == item)) * queries[query][column]).sum()
+        };
+        let expected: Vec<f64> = (0..4 * DIM).map(|place| slope(place / DIM, place % DIM)).collect();
+        assert_close(&backend.name, &slopes, &expected, tolerance(&backend));
+    }
+}
+
 #[test]
 fn half_precision_is_computed_in_single() {
     assert_half_is_computed_in_single(|backend, hidden, layer| {

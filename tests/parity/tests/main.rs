@@ -28,6 +28,7 @@ mod margin_rules;
 mod memory;
 mod metrics;
 mod mining;
+mod negatives_elsewhere;
 mod optim;
 mod pair_sums;
 mod pairwise;

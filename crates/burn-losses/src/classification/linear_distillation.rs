@@ -11,6 +11,7 @@ use super::log_probabilities::log_probabilities;
 use super::output_layer::{OutputLayer, Part, widened};
 use super::sparse_targets::{RestOfMass, SparseRows, SparseTargets};
 use crate::labels::{ClassLabels, LabelPolicy, silence};
+use crate::on_device::on;
 use crate::reduction::{Divisor, factor, reduce};
 use crate::shape::check_shape;
 
@@ -563,11 +564,6 @@ fn zero_with<const D: usize>(tensor: Tensor<D>, gradient: Tensor<D>) -> Tensor<1
 
 fn is_tracked(bias: &Option<Tensor<1>>) -> bool {
     bias.as_ref().is_some_and(|bias| bias.is_tracked())
-}
-
-/// The tensor where it is to be, untouched when it is there already.
-fn on<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
-    if tensor.device().inner() == device.clone().inner() { tensor } else { tensor.to_device(device) }
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ impl OutputLayer {
     }
 
     /// Adds a number to the logit of every class, `[classes]`: `tau·log(prior)` is logit adjustment, with `tau` 1 balanced
-    /// softmax. Not to be used when the model is asked.
+    /// softmax. In a two-tower model, where the items of a batch are the classes of its queries, `-log(how often an item is drawn)` is
+    /// the logQ correction of sampled softmax. Not to be used when the model is asked.
     ///
     /// # Panics
     ///
