@@ -292,16 +292,19 @@ mod tests {
             dropout: Dropout { share: 0.0, features: 0 },
         };
         let batches = batches.of(FaceSet { size: 4, people, faces }, &Device::flex()).expect("enough people");
-        let mut seen = 0;
+        let mut seen = Vec::new();
         for batch in batches.iter().map(|batch| batch.expect("in memory")) {
             let values: Vec<f32> = batch.pictures.into_data().iter::<f32>().collect();
             for (label, picture) in batch.labels.into_data().iter::<i64>().zip(values.chunks(4 * 4 * 3)) {
                 let gray = 30.0 * label as f32 / 127.5 - 1.0;
                 assert!(picture.iter().all(|value| (value - gray).abs() < 1e-6), "{label}: {picture:?}");
-                seen += 1;
+                seen.push(label as usize);
             }
         }
-        assert_eq!(seen, 12);
+        let plan =
+            EpochPlan { pictures: 14, batch_size: 4, balanced: None, epochs: 1, seed: 1, begin: Place::default() };
+        let expected: Vec<usize> = plan.batches(0).concat().into_iter().map(|picture| picture % 7).collect();
+        assert_eq!(seen, expected);
     }
 
     #[test]
