@@ -59,10 +59,11 @@
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
 //! | image and text | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
 //! | query and document | [`MultipleNegativesRankingLoss`] | hard negatives, identities; more directions |
+//! | embeddings that are to be cut after training | any of these in a [`MatryoshkaLoss`] | [`AdaptiveLayerLoss`] around it, to cut layers too |
 //! | pairs with grades of likeness | [`CoSentLoss`] | AnglE, [`RowSimilarity::ComplexAngle`] |
 //! | classes, one per sample | [`CrossEntropyLoss`] | smoothing; [`CenterLoss`] beside it for tighter classes |
-//! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail |
-//! | tokens of a vocabulary, and a teacher that knows them better | [`LinearDistillationLoss`] | forward, reverse or Jensen-Shannon [`Divergence`]; beside [`LinearCrossEntropyLoss`] |
+//! | tokens of a vocabulary, or classes whose logits do not fit | [`LinearCrossEntropyLoss`] | [`OutputLayer::with_adjustment`] for a long tail; a [`LinearCrossEntropyLossConfig::sample_rate`] below 1 |
+//! | tokens of a vocabulary, and a teacher that knows them better | [`LinearDistillationLoss`] | forward, reverse or Jensen-Shannon [`Divergence`]; beside [`LinearCrossEntropyLoss`]; [`SparseTargets`] for a teacher on disk |
 //! | classes with a long tail, or mostly background | [`FocalLoss`], class weights | [`BinaryFocalLoss`], [`AsymmetricLoss`] for many labels per sample |
 //! | classes with wrong labels | [`GeneralizedCrossEntropyLoss`] | a smaller `q` for cleaner labels |
 //! | numbers with outliers | [`HuberLoss`], [`LogCoshLoss`], [`CharbonnierLoss`] | [`QuantileLoss`] for intervals |
@@ -90,6 +91,7 @@
 
 extern crate alloc;
 
+pub mod adaptive_layer;
 pub mod center;
 pub mod classification;
 pub mod diagnostics;
@@ -112,8 +114,10 @@ pub mod regularization;
 pub mod sampling;
 pub mod state;
 
+mod class_sample;
 mod identities;
 mod module;
+mod on_device;
 mod order;
 mod random;
 mod shape;
@@ -124,8 +128,8 @@ pub use embedding_loss::EmbeddingLoss;
 
 #[doc(no_inline)]
 pub use {
-    center::*, classification::*, distance::*, heads::*, labels::*, matryoshka::*, memory::*, mining::*, optim::*,
-    pairs::*, proxy::*, reduction::*, regression::*, regularization::*,
+    adaptive_layer::*, center::*, classification::*, distance::*, heads::*, labels::*, matryoshka::*, memory::*,
+    mining::*, optim::*, pairs::*, proxy::*, reduction::*, regression::*, regularization::*,
 };
 
 /// The traits of this crate, and what nearly every use of them names. Nothing in it has the name of something of Burn's.

@@ -78,9 +78,8 @@ impl MatryoshkaLossConfig {
 /// own ([`init_each`](MatryoshkaLossConfig::init_each)). Time is that of the losses, which is little beside the network;
 /// nothing is copied but what they copy.
 ///
-/// In two dimensions, of lengths and of layers, add up the losses of the embeddings of several layers, with weights:
-/// `loss.forward(last, labels) + loss.forward(middle, labels) * 0.5`. The term of 2D Matryoshka that pulls layers together,
-/// Burn's `KLDivLoss` of what you compare them by, is not in it.
+/// In two dimensions, of lengths and of layers, it is the loss in an
+/// [`AdaptiveLayerLoss`](crate::adaptive_layer::AdaptiveLayerLoss).
 ///
 /// # When to take it
 ///

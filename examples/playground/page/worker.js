@@ -54,7 +54,7 @@ const jobs = {
   async load(backend) {
     code = await import(`./${backend}/playground.js`);
     ({ memory } = await code.default());
-    postMessage({ loaded: { two: JSON.parse(code.losses(2)), three: JSON.parse(code.losses(3)) } });
+    postMessage({ loaded: { two: code.losses(2), three: code.losses(3) } });
   },
   async begin({ number, settings, stop }) {
     running = false;
@@ -62,7 +62,7 @@ const jobs = {
     playground?.free();
     playground = undefined;
     training = number;
-    playground = await code.Playground.begin(JSON.stringify(settings));
+    playground = await code.Playground.begin(settings);
     steps = 0;
     spent = 0;
     limit = stop ?? Infinity;

@@ -190,7 +190,7 @@ fn read<C: DeserializeOwned>(name: &str, settings: &Value, dimensions: usize) ->
         if let Some(place) = one.get_mut(field) {
             *place = value.clone();
         }
-        C::deserialize(one).with_context(|| format!("{name}: {field}: bad value {value}"))?;
+        C::deserialize(&one).with_context(|| format!("{name}: {field}: bad value {value}"))?;
     }
     Err(error).with_context(|| format!("{name}: settings cannot be read"))
 }

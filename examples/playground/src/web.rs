@@ -5,6 +5,9 @@ use std::panic;
 
 use burn::tensor::{Device, Tensor};
 use burn_losses::heads::streams_on;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_wasm_bindgen::Serializer;
 use wasm_bindgen::prelude::*;
 
 use crate::{CLASSES, Objective, Settings, Training};
@@ -27,10 +30,10 @@ pub fn last_panic() -> String {
     LAST_PANIC.take()
 }
 
-/// Every loss with its settings, as JSON.
+/// Every loss with its settings, as an object of objects.
 #[wasm_bindgen]
-pub fn losses(dimensions: usize) -> String {
-    serde_json::Value::Object(Objective::all(dimensions)).to_string()
+pub fn losses(dimensions: usize) -> Result<JsValue, JsError> {
+    Ok(Objective::all(dimensions).serialize(&Serializer::json_compatible())?)
 }
 
 /// See [`Training`].
@@ -42,9 +45,10 @@ pub struct Playground {
 
 #[wasm_bindgen]
 impl Playground {
-    /// Begins with [`Settings`] in JSON.
-    pub async fn begin(settings: String) -> Result<Playground, JsError> {
-        let settings: Settings = serde_json::from_str(&settings)?;
+    /// Begins with [`Settings`] as an object.
+    pub async fn begin(settings: JsValue) -> Result<Playground, JsError> {
+        // By way of a `Value`, since a field that [`Settings`] has not would be passed over otherwise.
+        let settings = Settings::deserialize(&serde_wasm_bindgen::from_value::<Value>(settings)?)?;
         let device = device().await?;
         let training = Training::new(&settings, &device).map_err(|error| JsError::new(&format!("{error:#}")))?;
         Ok(Self { training, fast_path: streams_on(&device) })

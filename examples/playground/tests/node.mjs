@@ -10,7 +10,7 @@ if (!WebAssembly.validate(bytes)) throw new Error(`Node ${process.version} refus
 const code = await import(pathToFileURL(`${folder}/flex/playground.js`));
 await code.default({ module_or_path: bytes });
 const settings = {
-  loss: 'ArcFace', settings: JSON.parse(code.losses(2)).ArcFace, dimensions: 2, samples: 256, noise: 0.7, learning_rate: 0.01, seed: 7,
+  loss: 'ArcFace', settings: code.losses(2).ArcFace, dimensions: 2, samples: 256, noise: 0.7, learning_rate: 0.01, seed: 7,
 };
-const playground = await code.Playground.begin(JSON.stringify(settings));
+const playground = await code.Playground.begin(settings);
 console.log(await playground.train(Number(steps)));

@@ -1,5 +1,7 @@
 """Losses with a log-sum-exp over pairs."""
 
+import math
+
 import numpy as np
 import torch
 from pytorch_metric_learning import losses as pml_losses
@@ -382,7 +384,43 @@ def decoupled_views(name, temperature, sigma=None, count=4):
     return finished(name, "DecoupledContrastiveLoss", settings, inputs, [], losses, rng, source, constants=bool(sigma))
 
 
-def ranking(name, temperature=0.05, directions=None, hardness=0.0, hard_alone=False, columns=(), identities=(), log_scale=None):
+def adaptive_layer(name, labels=LABELS, **settings):
+    """sentence-transformers 6.2.0's AdaptiveLayerLoss, written out, around the mean supervised contrastive loss."""
+    rng = next(draws(name))
+    inputs = {key: embeddings_of(rng, len(labels), seed) for key, seed in (("embeddings", 1.0), ("first", 2.0), ("fourth", 0.7))}
+    chosen = {"last_layer_weight": 1.0, "prior_layers_weight": 1.0, "layer_weighting": "Uniform", "kl_div_weight": 1.0,
+              "kl_temperature": 0.3} | settings
+
+    def sup_con_mean(embeddings):
+        unit = functional.normalize(embeddings)
+        itself = torch.eye(len(labels), dtype=torch.bool)
+        known = torch.tensor(labels)
+        scores = (unit @ unit.T / 0.1).masked_fill(itself, -torch.inf)
+        same = (known[:, None] == known[None]) & ~itself
+        surprise = torch.logsumexp(scores, 1, keepdim=True) - scores
+        count = same.sum(1)
+        losses = torch.where(same, surprise, 0.0).sum(1)[count > 0] / count[count > 0]
+        return losses.mean()
+
+    def losses(last, first, fourth):
+        temperature = chosen["kl_temperature"]
+        wanted = functional.softmax(last / temperature, dim=-1).detach()
+        loss = sup_con_mean(last) * chosen["last_layer_weight"]
+        weigh = {"Uniform": lambda layer: 1.0, "Logarithmic": lambda layer: 1.0 / (1.0 + math.log(1 + layer)),
+                 "Linear": lambda layer: 1.0 / (1 + layer)}[chosen["layer_weighting"]]
+        for layer, embeddings in ((0, first), (3, fourth)):
+            loss = loss + sup_con_mean(embeddings) * weigh(layer) / 2 * chosen["prior_layers_weight"]
+            found = functional.log_softmax(embeddings / temperature, dim=-1)
+            divergence = functional.kl_div(found, wanted, reduction="batchmean")
+            loss = loss + divergence * temperature * chosen["kl_div_weight"]
+        return loss[None]
+
+    source = f"{TORCH} autograd of sentence-transformers 6.2.0 AdaptiveLayerLoss around the supervised contrastive loss"
+    return finished(name, "AdaptiveLayerLoss", settings, inputs, list(labels), losses, rng, source, constants=True)
+
+
+def ranking(name, temperature=0.05, directions=None, hardness=0.0, hard_alone=False, columns=(), identities=(), log_scale=None,
+            per_direction=False):
     """Every negative by itself, in the order of the directions."""
     rng, count = next(draws(name)), 5
     inputs = {"queries": embeddings_of(rng, count), "documents": embeddings_of(rng, count, 2.0)}
@@ -394,6 +432,8 @@ def ranking(name, temperature=0.05, directions=None, hardness=0.0, hard_alone=Fa
         settings["temperature_mode"] = "Learned"
     if directions:
         settings["directions"] = directions
+    if per_direction:
+        settings["partition_mode"] = "PerDirection"
     if hardness:
         settings["hardness"] = hardness
         settings["hardness_scope"] = "HardNegatives" if hard_alone else "AllNegatives"
@@ -409,17 +449,20 @@ def ranking(name, temperature=0.05, directions=None, hardness=0.0, hard_alone=Fa
             "DocumentToQuery": (unit[1], unit[0]),
             "DocumentToDocument": (unit[1], unit[1]),
         }
-        terms = []
+        own = scale * (unit[0] * unit[1]).sum(1)
+        terms = {"joint": []}
         for direction in directions or ["QueryToDocument"]:
             cosines = sides[direction][0] @ sides[direction][1].T
             raised = scale * cosines + (0.0 if hard_alone else hardness) * cosines.detach()
-            terms.append(raised.masked_fill(~negative, -torch.inf))
+            group = terms.setdefault(direction if per_direction else "joint", [])
+            group.append(raised.masked_fill(~negative, -torch.inf))
         for rows in unit[2:]:
             cosines = unit[0] @ rows.T
-            terms.append((scale * cosines + hardness * cosines.detach()).masked_fill(~known, -torch.inf))
-        own = scale * (unit[0] * unit[1]).sum(1)
-        logits = torch.cat([own[:, None], *terms], 1)
-        values = functional.cross_entropy(logits, torch.zeros(count, dtype=torch.long), reduction="none")
+            group = terms["QueryToDocument" if per_direction else "joint"]
+            group.append((scale * cosines + hardness * cosines.detach()).masked_fill(~known, -torch.inf))
+        groups = [torch.cat([own[:, None], *group], 1) for group in terms.values() if group]
+        zeros = torch.zeros(count, dtype=torch.long)
+        values = sum(functional.cross_entropy(logits, zeros, reduction="none") for logits in groups) / len(groups)
         return torch.where(known, values, 0.0)
 
     source = f"{TORCH} cross_entropy of the positive and all negatives"
@@ -511,10 +554,17 @@ def cases():
         ranking("ranking/hardness", 0.2, ALL_DIRECTIONS[:3], hardness=4.0, columns=("hard",)),
         ranking("ranking/hardness-of-hard", 0.5, hardness=9.0, hard_alone=True, columns=("hard",), log_scale=1.0),
         ranking("ranking/learned", 0.5, ALL_DIRECTIONS[:2], log_scale=1.5),
+        ranking("ranking/per-direction", 0.2, ["QueryToDocument", "DocumentToQuery"], identities=IDENTITIES, per_direction=True),
+        ranking("ranking/per-direction-hard", 0.5, ["QueryToDocument", "DocumentToQuery"], hardness=2.0, columns=("hard",),
+                per_direction=True),
         ranking("ranking/learned-hardness", 0.5, ALL_DIRECTIONS, hardness=2.0, log_scale=0.5, columns=("hard",)),
         co_sent("co-sent/cosine", 20.0),
         co_sent("co-sent/gentle", 2.0, grades=(1, 4, 4, 1, 1)),
         co_sent("co-sent/angle", 3.0, "ComplexAngle"),
+        adaptive_layer("adaptive-layer/plain"),
+        adaptive_layer("adaptive-layer/weighted", last_layer_weight=0.5, prior_layers_weight=2.0, layer_weighting="Linear",
+                       kl_div_weight=3.0, kl_temperature=1.5),
+        adaptive_layer("adaptive-layer/logarithmic", layer_weighting="Logarithmic", kl_div_weight=0.0),
         matryoshka("matryoshka/plain", [2, 4]),
         matryoshka("matryoshka/weighted", [1, 3, 4], [2.0, 0.5, 1.0]),
         matryoshka("matryoshka/references", [2, 3], labels=ANCHOR_LABELS, references=True),

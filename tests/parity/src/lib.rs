@@ -7,11 +7,13 @@
 
 mod backends;
 mod conformance;
+mod elsewhere;
 mod matrix;
 mod sharded;
 
 pub use backends::{Backend, Exactness, backends};
 pub use conformance::conformance;
+pub use elsewhere::assert_negatives_elsewhere_are_negatives_here;
 pub use matrix::{Cell, golden_cells, markdown};
 pub use sharded::assert_sharded_equals_whole;
 

@@ -23,7 +23,7 @@ fn known() -> BTreeSet<String> {
 
     let _ = core::mem::size_of::<KLDivLoss>();
     let mut known = BTreeSet::from(names![
-        AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
+        AdaptiveLayerLoss, AngularMiner, ArcFace, BatchEasyHardMiner, BatchHardMiner, BinaryCrossEntropyLoss, BinaryFocalLoss,
         CenterInvariantRegularizer, CentersConfig, CircleLoss, CoSentLoss, CombinedMargin, ContrastiveLoss, CosFace, CrossBatchMemory,
         CrossEntropyLoss, Distance, DistanceWeightedMiner, EmbeddingLoss, EmbeddingReduction, FocalLoss, GaussianNLLLoss,
         GeneralizedCrossEntropyLoss, HuberLoss, InfoNceLoss, KLDivLoss, LiftedStructureLoss, LinearCrossEntropyLoss, LinearDistillationLoss, LogCoshLoss,
@@ -37,7 +37,8 @@ fn known() -> BTreeSet<String> {
         burn::nn::loss::HingeEmbeddingLoss, burn::nn::loss::MarginRankingLoss, burn::nn::loss::SoftMarginLoss ;
         paths: ContrastiveForm::Hinge, Denominator::AllProxies, Distance::Cosine, Distance::Euclidean, Distance::matrix,
         Distance::rowwise, Divergence::ForwardKl, Divergence::JensenShannon, EmbeddingReduction::MeanNonZero, GradientMode::Detached, LpLossConfig::l1, PairScore::Product, Pairs::aligned,
-        Pairs::given, Pairs::given_triplets, Pairs::guided_by, Pairs::symmetric, Pairs::views, Pairs::with_identities, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn, RowSimilarity::ComplexAngle,
+        Pairs::given, Pairs::given_triplets, Pairs::guided_by, Pairs::symmetric, Pairs::views, Pairs::with_identities,
+        Pairs::with_negatives_elsewhere, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn, RowSimilarity::ComplexAngle,
         TripletMining::All, TripletMining::Hard, TripletMining::SemiHard, TripletShape::Softplus,
     ]);
     use burn_losses::gradient_cache::GradientCache;

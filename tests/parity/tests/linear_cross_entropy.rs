@@ -2,8 +2,8 @@
 
 use burn::module::Param;
 use burn::nn::loss::Reduction;
-use burn::nn::{EmbeddingConfig, Linear, LinearLayout};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::nn::{EmbeddingConfig, LinearLayout};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::classification::{
     CrossEntropyLossConfig, LinearCrossEntropyLoss, LinearCrossEntropyLossConfig, LinearCrossEntropyOutput, OutputLayer,
 };
@@ -14,34 +14,13 @@ use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-use super::tokens::{CLASSES, IGNORED, TOKENS, labels, linear, tensor};
-
-const DIM: usize = 5;
+use super::tokens::{
+    CLASSES, DIM, IGNORED, Outcome, TOKENS, assert_half_is_computed_in_single, assert_parts_are_the_whole, labels,
+    step, tensor,
+};
 
 fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(2e-5, 2e-5) }
-}
-
-/// What a step gives: loss, and gradients of hidden states, weights and bias.
-type Outcome = [Vec<f64>; 4];
-
-fn step(
-    backend: &Backend,
-    biased: bool,
-    layout: LinearLayout,
-    run: impl FnOnce(Tensor<3>, &Linear) -> Tensor<1>,
-) -> Outcome {
-    let hidden = tensor(backend, [3, 7, DIM], 1).require_grad();
-    let layer = linear(backend, DIM, biased, layout, 2);
-    let loss = run(hidden.clone(), &layer);
-    let gradients = loss.backward();
-    let of_bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(&gradients));
-    [
-        host(loss),
-        host(hidden.grad(&gradients).expect("a gradient")),
-        host(layer.weight.val().grad(&gradients).expect("a gradient")),
-        of_bias.map_or_else(Vec::new, host),
-    ]
 }
 
 fn policy() -> LabelPolicy {
@@ -304,25 +283,45 @@ fn an_adjustment_is_added_to_the_logits() {
     }
 }
 
+/// Items of a batch as the classes of its queries: the in-batch softmax of Yi et al., 2019, equation 3, in plain loops.
 #[test]
-fn hidden_states_of_half_precision_are_computed_in_single() {
-    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
-        let run = |dtype: DType| {
-            let hidden = tensor::<2>(backend, [4, DIM], 1).cast(DType::BF16).cast(dtype).detach().require_grad();
-            let weight = tensor::<2>(backend, [CLASSES, DIM], 2).cast(DType::BF16).cast(dtype).detach().require_grad();
-            let labels = Tensor::<1, Int>::from_ints([3, 36, -1, 0], &backend.device);
-            let loss = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).init(&backend.device);
-            let value = loss.forward(hidden.clone(), OutputLayer::new(weight.clone(), None), labels, Reduction::Mean);
-            assert_eq!(value.dtype(), dtype);
-            let gradients = value.backward();
-            let of_weight = weight.grad(&gradients).expect("a gradient");
-            assert_eq!(of_weight.dtype(), dtype);
-            [host(value), host(hidden.grad(&gradients).expect("a gradient")), host(of_weight)]
+fn items_that_are_drawn_often_are_corrected() {
+    for backend in backends() {
+        let (queries, items) = (tensor::<2>(&backend, [4, DIM], 1), tensor::<2>(&backend, [4, DIM], 2).require_grad());
+        let frequencies = [0.5_f64, 0.02, 0.3, 0.18];
+        let correction = frequencies.map(|frequency| -frequency.ln());
+        let correction = Tensor::<1>::from_data(TensorData::from(correction), (&backend.device, backend.dtype));
+        let layer = OutputLayer::new(items.clone(), None).with_adjustment(correction);
+        let labels = Tensor::<1, Int>::arange(0..4, &backend.device);
+        let losses = LinearCrossEntropyLossConfig::new().init(&backend.device);
+        let losses = losses.forward_no_reduction::<2, 1>(queries.clone(), layer, labels);
+        let gradients = losses.clone().sum().backward();
+        let slopes = host(items.grad(&gradients).expect("a gradient"));
+
+        let (queries, items) = (host(queries), host(items));
+        let (queries, items) = (queries.chunks(DIM).collect::<Vec<_>>(), items.chunks(DIM).collect::<Vec<_>>());
+        let score = |query: usize, item: usize| {
+            let product: f64 = queries[query].iter().zip(items[item]).map(|(a, b)| a * b).sum();
+            (product - frequencies[item].ln()).exp()
         };
-        for (half, single) in run(DType::BF16).iter().zip(&run(DType::F32)) {
-            assert_close("bf16", half, single, Tolerance::new(8e-3, 1e-5));
-        }
+        let share = |query: usize, item: usize| score(query, item) / (0..4).map(|item| score(query, item)).sum::<f64>();
+        let expected: Vec<f64> = (0..4).map(|query| -share(query, query).ln()).collect();
+        assert_close(&backend.name, &host(losses), &expected, tolerance(&backend));
+        let slope = |item: usize, column: usize| -> f64 {
+            (0..4).map(|query| (share(query, item) - f64::from(query == item)) * queries[query][column]).sum()
+        };
+        let expected: Vec<f64> = (0..4 * DIM).map(|place| slope(place / DIM, place % DIM)).collect();
+        assert_close(&backend.name, &slopes, &expected, tolerance(&backend));
     }
+}
+
+#[test]
+fn half_precision_is_computed_in_single() {
+    assert_half_is_computed_in_single(|backend, hidden, layer| {
+        let labels = Tensor::<1, Int>::from_ints([3, 36, -1, 0], &backend.device);
+        let loss = LinearCrossEntropyLossConfig::new().with_label_smoothing(0.1).init(&backend.device);
+        loss.forward(hidden, layer, labels, Reduction::Mean)
+    });
 }
 
 /// Hidden states and weights of any size: a cap keeps the logits, without one they are as large as they are.
@@ -346,40 +345,19 @@ fn logits_far_apart_have_finite_losses_and_gradients() {
     }
 }
 
-/// Classes in three parts, one of them on another backend.
 #[test]
 fn a_vocabulary_in_parts_is_the_whole() {
-    let all = backends();
-    for backend in &all {
-        let other = all.iter().find(|other| other.dtype == backend.dtype && other.name != backend.name);
-        let other = other.filter(|other| !other.is_gpu() && !backend.is_gpu()).unwrap_or(backend);
-        let config = LinearCrossEntropyLossConfig::new()
-            .with_labels(policy())
-            .with_label_smoothing(0.1)
-            .with_soft_cap(Some(2.0))
-            .with_class_weights(Some((0..CLASSES).map(|class| 0.5 + (class % 3) as f64).collect::<Vec<_>>().into()));
-        let loss = config.init(&backend.device);
-        let run = |split: bool| {
-            let weight = tensor::<2>(backend, [CLASSES, DIM], 2).require_grad();
-            let bias = tensor::<1>(backend, [CLASSES], 3).require_grad();
-            let part = |start: usize, count: usize, home: &Backend| {
-                let weight = weight.clone().narrow(0, start, count).to_device(&home.device);
-                OutputLayer::new(weight, Some(bias.clone().narrow(0, start, count).to_device(&home.device)))
-            };
-            let layer = if split {
-                OutputLayer::sharded([part(0, 10, backend), part(10, 20, other), part(30, 7, backend)])
-            } else {
-                OutputLayer::new(weight.clone(), Some(bias.clone()))
-            };
-            let LinearCrossEntropyOutput { losses, log_sum_exp, predictions, correct } = output(&loss, backend, layer);
-            let gradients = (losses.clone().sum() + log_sum_exp.clone().sum()).backward();
-            let of = |gradient: Option<Vec<f64>>| gradient.expect("a gradient");
-            let seen = [host(losses), host(log_sum_exp), host(predictions.float()), host(correct.int().float())];
-            let slopes = [of(weight.grad(&gradients).map(host)), of(bias.grad(&gradients).map(host))];
-            seen.into_iter().chain(slopes).collect::<Vec<_>>()
-        };
-        for (split, whole) in run(true).iter().zip(&run(false)) {
-            assert_close(&backend.name, split, whole, tolerance(backend));
-        }
-    }
+    let weights: Vec<f64> = (0..CLASSES).map(|class| 0.5 + (class % 3) as f64).collect();
+    let config = LinearCrossEntropyLossConfig::new()
+        .with_labels(policy())
+        .with_label_smoothing(0.1)
+        .with_soft_cap(Some(2.0))
+        .with_class_weights(Some(weights.into()));
+    assert_parts_are_the_whole(tolerance, |[backend, _], hidden, layer| {
+        let labels = labels(backend).reshape([TOKENS]);
+        let output = config.init(&backend.device).forward_output(hidden, layer, labels);
+        let LinearCrossEntropyOutput { losses, log_sum_exp, predictions, correct } = output;
+        let value = losses.clone().sum() + log_sum_exp.clone().sum();
+        (value, vec![losses, log_sum_exp, predictions.float(), correct.int().float()])
+    });
 }

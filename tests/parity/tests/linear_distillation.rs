@@ -3,16 +3,18 @@
 use burn::module::Param;
 use burn::nn::loss::Reduction;
 use burn::nn::{EmbeddingConfig, Linear, LinearLayout};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::classification::{Divergence, LinearDistillationLoss, LinearDistillationLossConfig, OutputLayer};
 use burn_losses::labels::LabelPolicy;
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::host;
 
-use super::tokens::{CLASSES, IGNORED, TOKENS, labels, linear, tensor};
+use super::tokens::{
+    CLASSES, DIM, IGNORED, TOKENS, assert_half_is_computed_in_single, assert_parts_are_the_whole, labels, linear,
+    rounded, step, tensor,
+};
 
-const DIM: usize = 5;
 const DIM_OF_TEACHER: usize = 7;
 
 const DIVERGENCES: [Divergence; 6] = [
@@ -43,29 +45,6 @@ fn chunks(backend: &Backend) -> &'static [usize] {
 
 fn teacher(backend: &Backend, biased: bool, layout: LinearLayout) -> (Tensor<3>, Linear) {
     (tensor(backend, [3, 7, DIM_OF_TEACHER], 4), linear(backend, DIM_OF_TEACHER, biased, layout, 5))
-}
-
-/// What a step gives: loss, and gradients of hidden states, weights and bias.
-type Outcome = [Vec<f64>; 4];
-
-fn step(
-    backend: &Backend,
-    biased: bool,
-    layout: LinearLayout,
-    run: impl FnOnce(Tensor<3>, &Linear) -> Tensor<1>,
-) -> Outcome {
-    let hidden = tensor(backend, [3, 7, DIM], 1).require_grad();
-    let layer = linear(backend, DIM, biased, layout, 2);
-    let loss = run(hidden.clone(), &layer);
-    // It is a part of a larger one.
-    let gradients = loss.clone().mul_scalar(0.75).backward();
-    let of_bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(&gradients));
-    [
-        host(loss),
-        host(hidden.grad(&gradients).expect("a gradient")),
-        host(layer.weight.val().grad(&gradients).expect("a gradient")),
-        of_bias.map_or_else(Vec::new, host),
-    ]
 }
 
 /// `sum of p·(log(p) - log(q))` by row.
@@ -290,63 +269,23 @@ fn a_batch_without_a_token_that_counts_has_no_loss() {
 
 #[test]
 fn half_precision_is_computed_in_single() {
-    for backend in backends().iter().filter(|backend| backend.name == "flex" && backend.dtype == DType::F32) {
-        let run = |dtype: DType| {
-            let round = |tensor: Tensor<2>| tensor.cast(DType::BF16).cast(dtype).detach();
-            let hidden = round(tensor(backend, [4, DIM], 1)).require_grad();
-            let weight = round(tensor(backend, [CLASSES, DIM], 2)).require_grad();
-            let (of_teacher, teacher) =
-                (round(tensor(backend, [4, DIM], 3)), round(tensor(backend, [CLASSES, DIM], 4)));
-            let (layer, teacher) = (OutputLayer::new(weight.clone(), None), OutputLayer::new(teacher, None));
-            let loss = config(Divergence::JensenShannon(0.5), 1.0).init(&backend.device);
-            let labels = None::<Tensor<1, Int>>;
-            let value = loss.forward(hidden.clone(), layer, of_teacher, teacher, labels, Reduction::Mean);
-            assert_eq!(value.dtype(), dtype);
-            let gradients = value.backward();
-            let of_weight = weight.grad(&gradients).expect("a gradient");
-            assert_eq!(of_weight.dtype(), dtype);
-            [host(value), host(hidden.grad(&gradients).expect("a gradient")), host(of_weight)]
-        };
-        for (half, single) in run(DType::BF16).iter().zip(&run(DType::F32)) {
-            assert_close("bf16", half, single, Tolerance::new(8e-3, 1e-5));
-        }
-    }
+    assert_half_is_computed_in_single(|backend, hidden, layer| {
+        let of_teacher = rounded(backend, [4, DIM], 3, hidden.dtype());
+        let teacher = OutputLayer::new(rounded(backend, [CLASSES, DIM], 4, hidden.dtype()), None);
+        let loss = config(Divergence::JensenShannon(0.5), 1.0).init(&backend.device);
+        loss.forward(hidden, layer, of_teacher, teacher, None::<Tensor<1, Int>>, Reduction::Mean)
+    });
 }
 
-/// Classes in three parts, one of them on another backend, and a teacher on one as well.
+/// And a teacher on another backend as well.
 #[test]
 fn a_vocabulary_in_parts_is_the_whole() {
-    let all = backends();
-    for backend in &all {
-        let other = all.iter().find(|other| other.dtype == backend.dtype && other.name != backend.name);
-        let other = other.filter(|other| !other.is_gpu() && !backend.is_gpu()).unwrap_or(backend);
-        let loss =
-            config(Divergence::JensenShannon(0.4), 1.5).with_chunk_bytes(8 * 8 * CLASSES * 8).init(&backend.device);
-        let run = |split: bool| {
-            let hidden = tensor::<2>(backend, [TOKENS, DIM], 1).require_grad();
-            let weight = tensor::<2>(backend, [CLASSES, DIM], 2).require_grad();
-            let bias = tensor::<1>(backend, [CLASSES], 3).require_grad();
-            let part = |start: usize, count: usize, home: &Backend| {
-                let weight = weight.clone().narrow(0, start, count).to_device(&home.device);
-                OutputLayer::new(weight, Some(bias.clone().narrow(0, start, count).to_device(&home.device)))
-            };
-            let layer = if split {
-                OutputLayer::sharded([part(0, 10, backend), part(10, 20, other), part(30, 7, backend)])
-            } else {
-                OutputLayer::new(weight.clone(), Some(bias.clone()))
-            };
-            let home = if split { other } else { backend };
-            let teacher = OutputLayer::new(tensor::<2>(home, [CLASSES, DIM], 5), None);
-            let of_teacher = tensor::<2>(home, [TOKENS, DIM], 4);
-            let labels = Some(labels(backend).reshape([TOKENS]));
-            let value = loss.forward(hidden.clone(), layer, of_teacher, teacher, labels, Reduction::Mean);
-            let gradients = value.backward();
-            let slopes = [hidden.grad(&gradients).map(host), weight.grad(&gradients).map(host)];
-            let slopes = slopes.into_iter().chain([bias.grad(&gradients).map(host)]);
-            std::iter::once(host(value)).chain(slopes.map(|slope| slope.expect("a gradient"))).collect::<Vec<_>>()
-        };
-        for (split, whole) in run(true).iter().zip(&run(false)) {
-            assert_close(&backend.name, split, whole, tolerance(backend));
-        }
-    }
+    let config = config(Divergence::JensenShannon(0.4), 1.5).with_chunk_bytes(8 * 8 * CLASSES * 8);
+    assert_parts_are_the_whole(tolerance, |[backend, other], hidden, layer| {
+        let teacher = OutputLayer::new(tensor::<2>(other, [CLASSES, DIM], 5), None);
+        let of_teacher = tensor::<2>(other, [TOKENS, DIM], 4);
+        let labels = Some(labels(backend).reshape([TOKENS]));
+        let loss = config.init(&backend.device);
+        (loss.forward(hidden, layer, of_teacher, teacher, labels, Reduction::Mean), Vec::new())
+    });
 }

@@ -1,12 +1,13 @@
-//! Heads whose classes are on Burn servers. A binary of its own, since serving changes how the whole process reads.
+//! Heads whose classes, and losses whose negatives, are on Burn servers. A binary of its own, since serving changes how the
+//! whole process reads.
 
 #![allow(missing_docs)]
 
 use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, WebSocketTransport};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_losses_kernels::scores::{Comparison, Counted, Normalise, Streaming, scores, scores_reference, streams_on};
-use parity::assert_sharded_equals_whole;
+use parity::{assert_negatives_elsewhere_are_negatives_here, assert_sharded_equals_whole};
 use support::close::{Tolerance, assert_close};
 use support::table::host;
 
@@ -31,6 +32,15 @@ fn shards_on_two_servers_equal_the_whole_head() {
     assert_sharded_equals_whole(&local, &[first.clone(), second.clone()]);
     assert_sharded_equals_whole(&local, &[local.clone(), first.clone()]);
     assert_sharded_equals_whole(&first, &[first.clone(), second]);
+}
+
+#[test]
+fn negatives_on_two_servers_are_negatives_here() {
+    let [first, second] = two_remote_devices();
+    let local = Device::flex().autodiff();
+    for dtype in [DType::F32, DType::F64] {
+        assert_negatives_elsewhere_are_negatives_here(&local, &[first.clone(), local.clone(), second.clone()], dtype);
+    }
 }
 
 #[test]

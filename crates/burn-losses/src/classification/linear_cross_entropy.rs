@@ -6,8 +6,10 @@ use burn_losses_kernels::math::{cast_to, comparable, soft_cap, softplus};
 use burn_losses_kernels::scores::{LogitLoss, Streaming, logit_loss};
 
 use super::class_weights::{ClassWeight, ClassWeights};
-use super::output_layer::{Figures, OutputLayer, Part};
+use super::output_layer::{Figures, OutputLayer, Part, widened};
+use crate::class_sample::draw;
 use crate::labels::{ClassLabels, LabelPolicy, SafeLabels, silence};
+use crate::random::{Draws, first_draw};
 use crate::reduction::{Divisor, factor, reduce};
 use crate::shape::check_shape;
 
@@ -32,6 +34,15 @@ pub struct LinearCrossEntropyLossConfig {
     /// Default: `0.0`.
     #[config(default = 0.0)]
     pub z_loss: f64,
+    /// The share of the classes that tokens are compared with in training, besides those of their labels; in `(0, 1]`. Below 1
+    /// it is a sampled softmax, see [`LinearCrossEntropyLoss`], without smoothing and soft cap.
+    /// Default: `1.0`.
+    #[config(default = 1.0)]
+    pub sample_rate: f64,
+    /// What the classes of a sample follow from, together with the number of draws before.
+    /// Default: `0`.
+    #[config(default = 0)]
+    pub seed: u64,
     /// Which labels mean "no class", and what is done about bad ones.
     /// Default: `LabelPolicy::new()`.
     #[config(default = "LabelPolicy::new()")]
@@ -43,14 +54,15 @@ pub struct LinearCrossEntropyLossConfig {
 }
 
 impl LinearCrossEntropyLossConfig {
-    /// Builds the loss.
+    /// Builds the loss; the draws of a sample are on `device`.
     ///
     /// # Panics
     ///
-    /// If a field is out of its range.
+    /// If a field is out of its range, or `sample_rate` is below 1 with label smoothing or a soft cap.
     #[track_caller]
-    pub fn init(&self, _device: &Device) -> LinearCrossEntropyLoss {
-        let Self { class_weights, label_smoothing, soft_cap, z_loss, labels, streaming } = self.clone();
+    pub fn init(&self, device: &Device) -> LinearCrossEntropyLoss {
+        let Self { class_weights, label_smoothing, soft_cap, z_loss, sample_rate, seed, labels, streaming } =
+            self.clone();
         assert!(
             (0.0..=1.0).contains(&label_smoothing),
             "{NAME}: label_smoothing must be in [0, 1], got {label_smoothing}"
@@ -59,11 +71,26 @@ impl LinearCrossEntropyLossConfig {
             assert!((1e-3..=1e6).contains(&soft_cap), "{NAME}: soft_cap must be in [1e-3, 1e6], got {soft_cap}");
         }
         assert!((0.0..=1e6).contains(&z_loss), "{NAME}: z_loss must be in [0, 1e6], got {z_loss}");
+        assert!(sample_rate > 0.0 && sample_rate <= 1.0, "{NAME}: sample_rate must be in (0, 1], got {sample_rate}");
+        if sample_rate < 1.0 {
+            assert!(label_smoothing == 0.0, "{NAME}: label_smoothing is over all classes, so sample_rate must be 1");
+            assert!(soft_cap.is_none(), "{NAME}: soft_cap would bend what corrects a sample, so sample_rate must be 1");
+        }
+        let draws = (sample_rate < 1.0).then(|| first_draw(seed, device));
         assert!(streaming.block != Some(0), "{NAME}: streaming.block must be >= 1, got 0");
         let class_weights = ClassWeights::new(NAME, "class_weights", class_weights, 1e6);
         let labels = ClassLabels::new(NAME, &labels);
 
-        LinearCrossEntropyLoss { class_weights, label_smoothing, soft_cap, z_loss, labels, streaming }
+        LinearCrossEntropyLoss {
+            class_weights,
+            label_smoothing,
+            soft_cap,
+            z_loss,
+            sample_rate,
+            draws,
+            labels,
+            streaming,
+        }
     }
 }
 
@@ -95,6 +122,23 @@ pub struct LinearCrossEntropyOutput {
 /// computes the gradient at once, a chunk of tokens after the other, and keeps it for the backward pass. So ask a loss that needs
 /// no gradient of a model's `valid()`. Half precision is computed in `f32`, and a gradient is summed before it is rounded.
 ///
+/// # A sample of the classes
+///
+/// With a [`sample_rate`](LinearCrossEntropyLossConfig::sample_rate) below 1 a batch in training is compared with a random sample of
+/// the classes, each drawn with the same probability and none twice:
+///
+/// ```text
+/// sample = the classes of the batch, and round_up(sample_rate·classes) drawn ones
+/// lse[i] = log(sum over the classes of the batch of exp(logit[i, c])
+///            + sum over the other drawn ones of exp(logit[i, c] + log(classes / round_up(sample_rate·classes))))
+/// ```
+///
+/// What is added is minus the logarithm of how often a class is expected in the sample (logQ), so the sum of exponentials is that
+/// of all classes in the mean over all draws; its logarithm is a little less. No other row of the layer has a gradient; the gradient
+/// is dense. The draws are as in [`ClassCenters`](crate::heads::ClassCenters): state on the device, the same on every backend.
+/// Without autodiff (`valid()`), in a frozen loss, where the sample would be no smaller, and in
+/// [`forward_output`](Self::forward_output) all classes are compared with.
+///
 /// # When to take it
 ///
 /// For a language model or a classifier of many classes, where the logits and their gradient are the largest tensors of the
@@ -105,7 +149,10 @@ pub struct LinearCrossEntropyOutput {
 /// Wijmans et al.: [Cut Your Losses in Large-Vocabulary Language Models](https://arxiv.org/abs/2411.09009), 2024, section 4.
 /// z-loss: Chowdhery et al.: [PaLM](https://arxiv.org/abs/2204.02311), 2022, section 5. Cap: [Gemma
 /// 2](https://arxiv.org/abs/2408.00118), 2024, section 2. Adjustment: Menon et al.: [Long-tail learning via logit
-/// adjustment](https://arxiv.org/abs/2007.07314), 2020, equation 10.
+/// adjustment](https://arxiv.org/abs/2007.07314), 2020, equation 10. Sample: Bengio and Senécal: [Adaptive Importance Sampling to
+/// Accelerate Training of a Neural Probabilistic Language Model](https://ieeexplore.ieee.org/document/4443871), 2008, section III;
+/// Jean et al.: [On Using Very Large Target Vocabulary for Neural Machine Translation](https://arxiv.org/abs/1412.2007), 2015,
+/// section 3.
 ///
 /// # Example
 ///
@@ -138,6 +185,9 @@ pub struct LinearCrossEntropyLoss {
     #[module(skip)]
     soft_cap: Option<f64>,
     z_loss: f64,
+    sample_rate: f64,
+    /// The two halves of the seed and the number of draws, `[3]`; nothing where all classes are compared with.
+    draws: Option<Draws>,
     #[module(skip)]
     labels: ClassLabels,
     #[module(skip)]
@@ -172,6 +222,7 @@ impl LinearCrossEntropyLoss {
         if tokens.hidden.dims()[0] == 0 {
             return tokens.layer.zero(tokens.hidden);
         }
+        let tokens = self.sampled(tokens);
         if let Some(loss) = self.in_one_pass(&tokens, &weights, reduction.clone()) {
             return cast_to(loss, dtype);
         }
@@ -192,7 +243,9 @@ impl LinearCrossEntropyLoss {
         labels: Tensor<L, Int>,
     ) -> Tensor<L> {
         let (shape, dtype) = (labels.dims(), hidden.dtype());
-        cast_to(self.forward_output(hidden, layer, labels).losses, dtype).reshape(shape)
+        let tokens = Tokens::new(&self.labels, hidden, layer.into(), labels);
+        let weights = self.weights(&tokens);
+        cast_to(self.output(self.sampled(tokens), weights).losses, dtype).reshape(shape)
     }
 
     /// The loss of every token and what else the same pass says: log-sum-exp, prediction, and whether that is right.
@@ -210,6 +263,18 @@ impl LinearCrossEntropyLoss {
         let tokens = Tokens::new(&self.labels, hidden, layer.into(), labels);
         let weights = self.weights(&tokens);
         self.output(tokens, weights)
+    }
+
+    /// The same tokens with a layer of some of the classes, where these are sampled.
+    fn sampled(&self, tokens: Tokens) -> Tokens {
+        let Some(draws) = self.draws.as_ref().filter(|_| tokens.hidden.dims()[0] > 0) else { return tokens };
+        let device = tokens.hidden.device();
+        let labels = tokens.labels.index_or_none();
+        let sampled =
+            tokens.layer.sampled(&labels, |classes, labels| draw(draws, &device, self.sample_rate, classes, labels));
+        let Some((layer, places)) = sampled else { return tokens };
+        let index = places.mask_fill(tokens.labels.valid.clone().bool_not(), 0);
+        Tokens { layer, labels: SafeLabels { index, ..tokens.labels }, ..tokens }
     }
 
     /// The reduced loss where what every token counts in it is known before its logits are: then the gradient can be computed
@@ -359,11 +424,6 @@ impl Tokens {
     }
 }
 
-/// The type that half precision is computed in.
-fn widened(dtype: DType) -> DType {
-    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +489,18 @@ mod tests {
     #[should_panic(expected = "LinearCrossEntropyLoss: soft_cap must be in [1e-3, 1e6], got 0")]
     fn a_cap_of_nothing_is_rejected() {
         LinearCrossEntropyLossConfig::new().with_soft_cap(Some(0.0)).init(&Device::flex());
+    }
+
+    #[test]
+    #[should_panic(expected = "LinearCrossEntropyLoss: label_smoothing is over all classes, so sample_rate must be 1")]
+    fn a_sample_is_not_smoothed() {
+        LinearCrossEntropyLossConfig::new().with_sample_rate(0.5).with_label_smoothing(0.1).init(&Device::flex());
+    }
+
+    #[test]
+    #[should_panic(expected = "LinearCrossEntropyLoss: soft_cap would bend what corrects a sample")]
+    fn a_sample_is_not_capped() {
+        LinearCrossEntropyLossConfig::new().with_sample_rate(0.5).with_soft_cap(Some(2.0)).init(&Device::flex());
     }
 
     #[test]

@@ -8,8 +8,10 @@ use burn_losses_kernels::math::{cast_to, widen};
 
 use super::divergence::Divergence;
 use super::log_probabilities::log_probabilities;
-use super::output_layer::{OutputLayer, Part};
+use super::output_layer::{OutputLayer, Part, widened};
+use super::sparse_targets::{RestOfMass, SparseRows, SparseTargets};
 use crate::labels::{ClassLabels, LabelPolicy, silence};
+use crate::on_device::on;
 use crate::reduction::{Divisor, factor, reduce};
 use crate::shape::check_shape;
 
@@ -77,13 +79,16 @@ impl LinearDistillationLossConfig {
 /// As Hinton has it, the loss is multiplied with `temperature²`, so that a gradient keeps its size when the temperature changes and
 /// a cross-entropy beside it its weight. TRL's GKD and Liger's JSD do not multiply: divide by `temperature²` for theirs.
 ///
+/// [`forward_sparse`](Self::forward_sparse) takes a teacher of which the most likely classes of every token are kept, with their
+/// probabilities. There, too, nothing is as large as the vocabulary but a chunk.
+///
 /// Logits must be finite: a class that is masked with minus infinity makes the loss NaN.
 ///
 /// # When to take it
 ///
 /// To train a student from a teacher of the same vocabulary, alone or beside a [`LinearCrossEntropyLoss`] of the same hidden
 /// states, on texts that are given or that the student wrote (GKD). For logits that fit in memory, or a teacher of which only
-/// probabilities are known, take [`KLDivLoss`](super::KLDivLoss).
+/// probabilities of all classes are known, take [`KLDivLoss`](super::KLDivLoss).
 ///
 /// # Source
 ///
@@ -154,17 +159,70 @@ impl LinearDistillationLoss {
         labels: Option<Tensor<L, Int>>,
         reduction: Reduction,
     ) -> Tensor<1> {
-        let (batch, dtype, is_autodiff) = (hidden.dims()[0], hidden.dtype(), hidden.is_autodiff());
+        let (batch, dtype) = (hidden.dims()[0], hidden.dtype());
         let Task { student, teacher, valid } = self.task(hidden, layer, teacher_hidden, teacher_layer, labels);
         if student.hidden.dims()[0] == 0 {
             return student.layer.zero(student.hidden);
         }
-        let weights = student.weights(&valid);
-        let factor = factor(reduction.clone(), weights.clone(), batch).expand(weights.dims()) * weights.clone();
-        let (losses, gradient) = self.chunks(&student, &teacher, &valid, student.is_tracked().then_some(factor));
-        let value = reduce(reduction, losses, batch, Divisor::Weights(weights));
-        let value = if is_autodiff { value.autodiff() } else { value };
-        cast_to(gradient.into_iter().fold(value, |value, gradient| value + gradient), dtype)
+        let teacher = self.teacher(&teacher, &valid, &student);
+        cast_to(self.reduced(&student, teacher, &valid, batch, reduction), dtype)
+    }
+
+    /// The reduced loss of a teacher of which some classes of every token are known; 0 when no token counts. Reductions and
+    /// gradient are those of [`forward`](Self::forward).
+    ///
+    /// ```text
+    /// Lump        divergence of the listed classes and one more, of all others together
+    /// Renormalise sum over the listed c of share[i, c]·log(share[i, c] / student[i, c]), share[i, c] = teacher[i, c] / their sum
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[tokens, dim]`, `[batch, length, dim]` or any other with the features last
+    /// - layer: `&Linear`, `&Embedding` or an [`OutputLayer`]
+    /// - targets: the shape of `hidden` but for its last axis, which is that of the listed classes
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit, the layer has no classes, [`RestOfMass::Renormalise`] meets another divergence than `ForwardKl`, by
+    /// the [`LabelPolicy`], whose message counts all listed classes through, and, where this lies in host memory, if a probability
+    /// is not in `[0, 1]` or a class is listed twice for a token.
+    #[track_caller]
+    pub fn forward_sparse<const D: usize>(
+        &self,
+        hidden: Tensor<D>,
+        layer: impl Into<OutputLayer>,
+        targets: SparseTargets<D>,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let (batch, dtype) = (hidden.dims()[0], hidden.dtype());
+        let (student, targets) = self.sparse_task(hidden, layer.into(), targets);
+        let Some(targets) = targets else { return student.layer.zero(student.hidden) };
+        let valid = Some(targets.counted.clone());
+        let compare = |start, student| targets.compare(self.divergence, start, student);
+        cast_to(self.reduced(&student, compare, &valid, batch, reduction), dtype)
+    }
+
+    /// The loss of every token as [`forward_sparse`](Self::forward_sparse) has it, in the shape of `hidden` without its last axis; 0
+    /// where a token does not count. It has no gradient, as [`forward_no_reduction`](Self::forward_no_reduction).
+    ///
+    /// # Panics
+    ///
+    /// As `forward_sparse`, and if hidden states, weights or bias are tracked.
+    #[track_caller]
+    pub fn forward_sparse_no_reduction<const D: usize, const L: usize>(
+        &self,
+        hidden: Tensor<D>,
+        layer: impl Into<OutputLayer>,
+        targets: SparseTargets<D>,
+    ) -> Tensor<L> {
+        let (shape, dtype) = (without_last(hidden.dims()), hidden.dtype());
+        let (student, targets) = self.sparse_task(hidden, layer.into(), targets);
+        let Some(targets) = targets else { return student.hidden.reshape(shape) };
+        let valid = Some(targets.counted.clone());
+        let compare = |start, student| targets.compare(self.divergence, start, student);
+        cast_to(self.each(&student, compare, &valid), dtype).reshape(shape)
     }
 
     /// The loss of every token, in the shape of `hidden` without its last axis; 0 where a token does not count. It has no
@@ -187,18 +245,90 @@ impl LinearDistillationLoss {
         teacher_layer: impl Into<OutputLayer>,
         labels: Option<Tensor<L, Int>>,
     ) -> Tensor<L> {
-        let (shape, dtype) = (hidden.dims(), hidden.dtype());
+        let (shape, dtype) = (without_last(hidden.dims()), hidden.dtype());
         let Task { student, teacher, valid } = self.task(hidden, layer, teacher_hidden, teacher_layer, labels);
+        if shape.contains(&0) {
+            return student.hidden.reshape(shape);
+        }
+        let teacher = self.teacher(&teacher, &valid, &student);
+        cast_to(self.each(&student, teacher, &valid), dtype).reshape(shape)
+    }
+
+    /// The reduced loss by a comparison of some tokens of the student, from a place on, with its gradient.
+    fn reduced(
+        &self,
+        student: &Side,
+        compare: impl Fn(usize, Tensor<2>) -> (Tensor<2>, Tensor<2>),
+        valid: &Option<Tensor<1, Bool>>,
+        batch: usize,
+        reduction: Reduction,
+    ) -> Tensor<1> {
+        let weights = student.weights(valid);
+        let factor = factor(reduction.clone(), weights.clone(), batch).expand(weights.dims()) * weights.clone();
+        let (losses, gradient) = self.chunks(student, compare, valid, student.is_tracked().then_some(factor));
+        let value = reduce(reduction, losses, batch, Divisor::Weights(weights));
+        let value = if student.hidden.is_autodiff() { value.autodiff() } else { value };
+        gradient.into_iter().fold(value, |value, gradient| value + gradient)
+    }
+
+    /// The losses of all tokens, `[tokens]`, likewise.
+    #[track_caller]
+    fn each(
+        &self,
+        student: &Side,
+        compare: impl Fn(usize, Tensor<2>) -> (Tensor<2>, Tensor<2>),
+        valid: &Option<Tensor<1, Bool>>,
+    ) -> Tensor<1> {
         assert!(
             !student.is_tracked(),
             "{NAME}: forward_no_reduction has no gradient; ask it of the student's valid(), or detach its hidden states and layer"
         );
-        let shape: [usize; L] = shape[..L].try_into().expect("one axis less");
-        if shape.contains(&0) {
-            return student.hidden.reshape(shape);
-        }
-        let losses = cast_to(self.chunks(&student, &teacher, &valid, None).0, dtype).reshape(shape);
+        let (losses, _) = self.chunks(student, compare, valid, None);
         if student.hidden.is_autodiff() { losses.autodiff() } else { losses }
+    }
+
+    /// The comparison with a teacher whose hidden states are known.
+    fn teacher(
+        &self,
+        teacher: &Side,
+        valid: &Option<Tensor<1, Bool>>,
+        student: &Side,
+    ) -> impl Fn(usize, Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (divergence, temperature) = (self.divergence, self.temperature);
+        let teacher = Fixed::new(teacher.silenced(valid), &teacher.layer);
+        let home = student.hidden.device().inner();
+        move |start, of_student| {
+            let of_teacher = teacher.log_probabilities(start, of_student.dims()[0], temperature);
+            let dtype = of_student.dtype();
+            divergence.of(of_student, on(cast_to(of_teacher, dtype), &home))
+        }
+    }
+
+    /// The student beside listed classes, `None` where there is no token.
+    #[track_caller]
+    fn sparse_task<const D: usize>(
+        &self,
+        hidden: Tensor<D>,
+        layer: OutputLayer,
+        targets: SparseTargets<D>,
+    ) -> (Side, Option<SparseRows>) {
+        assert!(
+            targets.rest == RestOfMass::Lump || self.divergence == Divergence::ForwardKl,
+            "{NAME}: RestOfMass::Renormalise is for Divergence::ForwardKl, got {:?}; take RestOfMass::Lump",
+            self.divergence
+        );
+        let classes = layer.classes();
+        assert!(classes > 0, "{NAME}: the layer must have a class or more, got none");
+        let mut shape = hidden.dims();
+        let student = Side::new(hidden, layer);
+        shape[D - 1] = targets.classes.dims()[D - 1];
+        check_shape(NAME, "the listed classes", targets.classes.dims(), shape);
+        if student.hidden.dims()[0] == 0 {
+            return (student, None);
+        }
+        let options = (&student.hidden.device(), widened(student.hidden.dtype()));
+        let targets = SparseRows::new(NAME, targets, &self.labels, classes, options);
+        (student, Some(targets))
     }
 
     /// Both sides, and which tokens count.
@@ -210,35 +340,35 @@ impl LinearDistillationLoss {
         teacher_hidden: Tensor<D>,
         teacher_layer: impl Into<OutputLayer>,
         labels: Option<Tensor<L, Int>>,
-    ) -> Task<L> {
-        let student = Side::<L>::new(hidden, layer.into());
+    ) -> Task {
+        let [shape, of_teacher] = [without_last::<D, L>(hidden.dims()), without_last(teacher_hidden.dims())];
+        let student = Side::new(hidden, layer.into());
         let teacher = Side::new(teacher_hidden, teacher_layer.into());
         let classes = student.layer.classes();
-        check_shape(NAME, "teacher_hidden without its last axis", teacher.shape, student.shape);
+        check_shape(NAME, "teacher_hidden without its last axis", of_teacher, shape);
         assert!(
             classes == teacher.layer.classes() && classes > 0,
             "{NAME}: both layers must have the same classes, one or more, got {classes} of the student and {} of the teacher",
             teacher.layer.classes()
         );
         let valid = labels.map(|labels| {
-            check_shape(NAME, "labels", labels.dims(), student.shape);
-            self.labels.check(labels.reshape([student.shape.iter().product::<usize>()]), classes).valid
+            check_shape(NAME, "labels", labels.dims(), shape);
+            self.labels.check(labels.reshape([student.hidden.dims()[0]]), classes).valid
         });
         Task { student, teacher, valid }
     }
 
     /// The losses of all tokens, `[tokens]`, and, if what each counts is given, numbers that are 0 and have the gradient of all.
-    fn chunks<const L: usize>(
+    fn chunks(
         &self,
-        student: &Side<L>,
-        teacher: &Side<L>,
+        student: &Side,
+        compare: impl Fn(usize, Tensor<2>) -> (Tensor<2>, Tensor<2>),
         valid: &Option<Tensor<1, Bool>>,
         counts: Option<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
         let hidden = student.silenced(valid);
         let fixed = Fixed::new(hidden.clone(), &student.layer);
-        let teacher = Fixed::new(teacher.silenced(valid), &teacher.layer);
-        let ([tokens, _], dtype, home) = (hidden.dims(), hidden.dtype(), fixed.hidden.device());
+        let ([tokens, _], dtype) = (hidden.dims(), hidden.dtype());
         let bytes_per_token = NUMBERS_PER_LOGIT * dtype.size() * student.layer.classes();
         let chunk = (self.chunk_bytes / bytes_per_token).clamp(1, tokens);
 
@@ -246,9 +376,7 @@ impl LinearDistillationLoss {
         let mut gradient = counts.as_ref().map(|_| Gradient::nothing(student, &fixed));
         for start in (0..tokens).step_by(chunk) {
             let count = chunk.min(tokens - start);
-            let of_teacher = teacher.log_probabilities(start, count, self.temperature);
-            let of_student = fixed.log_probabilities(start, count, self.temperature);
-            let (divergence, slope) = self.divergence.of(of_student, on(cast_to(of_teacher, dtype), &home));
+            let (divergence, slope) = compare(start, fixed.log_probabilities(start, count, self.temperature));
             losses.push(divergence.squeeze_dim(1).mul_scalar(self.temperature.powi(2)));
             if let (Some(counts), Some(gradient)) = (&counts, &mut gradient) {
                 // The slope is that of logits over the temperature.
@@ -266,33 +394,35 @@ impl LinearDistillationLoss {
 }
 
 /// What is compared.
-struct Task<const L: usize> {
-    student: Side<L>,
-    teacher: Side<L>,
+struct Task {
+    student: Side,
+    teacher: Side,
     /// Whether every token counts, `[tokens]`; `None` where all do.
     valid: Option<Tensor<1, Bool>>,
 }
 
 /// Hidden states in rows, and the layer they go through.
-struct Side<const L: usize> {
+struct Side {
     /// `[tokens, dim]`.
     hidden: Tensor<2>,
-    /// That of the hidden states without their last axis.
-    shape: [usize; L],
     layer: OutputLayer,
 }
 
-impl<const L: usize> Side<L> {
+/// The shape of hidden states without their last axis.
+fn without_last<const D: usize, const L: usize>(shape: [usize; D]) -> [usize; L] {
+    const { assert!(D == L + 1, "labels must have one axis less than hidden: that of the features") }
+    shape[..L].try_into().expect("one axis less")
+}
+
+impl Side {
     #[track_caller]
     fn new<const D: usize>(hidden: Tensor<D>, layer: OutputLayer) -> Self {
-        const { assert!(D == L + 1, "labels must have one axis less than hidden: that of the features") }
         let (shape, [_, dim]) = (hidden.dims(), layer.parts[0].weight.dims());
         let mut expected = shape;
-        expected[L] = dim;
+        expected[D - 1] = dim;
         check_shape(NAME, "hidden", shape, expected);
-        let tokens = shape[..L].iter().product();
-        let shape = shape[..L].try_into().expect("one axis less");
-        Self { hidden: hidden.reshape([tokens, dim]), shape, layer }
+        let tokens = shape[..D - 1].iter().product();
+        Self { hidden: hidden.reshape([tokens, dim]), layer }
     }
 
     fn is_tracked(&self) -> bool {
@@ -370,7 +500,7 @@ struct PartGradient {
 }
 
 impl Gradient {
-    fn nothing<const L: usize>(student: &Side<L>, fixed: &Fixed) -> Self {
+    fn nothing(student: &Side, fixed: &Fixed) -> Self {
         let of_part = |(part, fixed): (&Part, &Part)| PartGradient {
             of_weight: part.weight.is_tracked().then(|| fixed.weight.zeros_like()),
             of_bias: fixed.bias.as_ref().filter(|_| is_tracked(&part.bias)).map(Tensor::zeros_like),
@@ -434,11 +564,6 @@ fn zero_with<const D: usize>(tensor: Tensor<D>, gradient: Tensor<D>) -> Tensor<1
 
 fn is_tracked(bias: &Option<Tensor<1>>) -> bool {
     bias.as_ref().is_some_and(|bias| bias.is_tracked())
-}
-
-/// The tensor where it is to be, untouched when it is there already.
-fn on<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
-    if tensor.device().inner() == device.clone().inner() { tensor } else { tensor.to_device(device) }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@
 //! | --- | --- | --- |
 //! | [`CrossEntropyLoss`] | classes or probabilities | the default |
 //! | [`LinearCrossEntropyLoss`] | classes | the same of a layer whose logits do not fit in memory: vocabularies |
-//! | [`LinearDistillationLoss`] | a teacher's hidden states and output layer | a language model that learns from a larger one |
+//! | [`LinearDistillationLoss`] | a teacher's hidden states and output layer, or its most likely classes | a language model that learns from a larger one |
 //! | [`FocalLoss`], [`BinaryFocalLoss`] | both | few of what matters among much that is easy |
 //! | [`BinaryCrossEntropyLoss`] | probabilities | several classes at once |
 //! | [`AsymmetricLoss`] | probabilities | several classes at once, most of them absent |
@@ -72,6 +72,7 @@ mod multiclass_hinge;
 mod output_layer;
 mod poly;
 mod samples;
+mod sparse_targets;
 
 use crate::module::{default_is_new, one_line};
 
@@ -90,6 +91,7 @@ pub use linear_distillation::{LinearDistillationLoss, LinearDistillationLossConf
 pub use multiclass_hinge::{HingePower, MulticlassHingeLoss, MulticlassHingeLossConfig};
 pub use output_layer::OutputLayer;
 pub use poly::{PolyLoss, PolyLossConfig};
+pub use sparse_targets::{RestOfMass, SparseTargets};
 
 default_is_new!(
     AsymmetricLossConfig,

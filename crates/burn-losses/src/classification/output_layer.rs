@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use burn::nn::{Embedding, Linear};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, comparable, log_sum_exp};
 use burn_losses_kernels::scores::{Comparison, LogitFigures, Logits, Streaming, Terms, scores};
 
+use crate::class_sample::Sample;
 use crate::reduction::zero_of;
 use crate::shape::check_shape;
 
@@ -72,6 +73,39 @@ impl OutputLayer {
         self.parts.iter().map(Part::classes).sum()
     }
 
+    /// A sample of the classes of every part, with [corrected](Sample::correction) logits, and which of them is that of each
+    /// token, on the device of the labels; -1 where there is none. `None` where it would be all classes.
+    pub(super) fn sampled(
+        &self,
+        labels: &Tensor<1, Int>,
+        draw: impl Fn(usize, &Tensor<1, Int>) -> Option<Sample>,
+    ) -> Option<(Self, Tensor<1, Int>)> {
+        let home = labels.device();
+        let (mut parts, mut places) = (Vec::new(), labels.full_like(-1));
+        let (mut first, mut start, mut is_smaller) = (0, 0, false);
+        for part in &self.parts {
+            let (classes, device) = (part.classes(), part.weight.device().inner());
+            let index = labels.clone().sub_scalar(first);
+            first += classes as i64;
+            let sample = if classes > 0 { draw(classes, &index.clone().to_device(&device)) } else { None };
+            let (part, index) = match sample {
+                Some(sample) => {
+                    is_smaller = true;
+                    (part.some(&sample), sample.index.to_device(&home))
+                }
+                None => {
+                    let elsewhere = index.clone().greater_equal_scalar(classes as i64);
+                    (part.clone(), index.mask_fill(elsewhere, -1))
+                }
+            };
+            let is_here = index.clone().greater_equal_scalar(0);
+            places = places.mask_where(is_here, index.add_scalar(start));
+            start += part.classes() as i64;
+            parts.push(part);
+        }
+        is_smaller.then_some((Self { parts }, places))
+    }
+
     /// The loss of no tokens: 0, with a gradient of 0 for the hidden states and the weights.
     pub(super) fn zero(&self, hidden: Tensor<2>) -> Tensor<1> {
         let parts = self.parts.iter().filter(|part| part.classes() > 0);
@@ -80,7 +114,8 @@ impl OutputLayer {
     }
 
     /// Adds a number to the logit of every class, `[classes]`: `tau·log(prior)` is logit adjustment, with `tau` 1 balanced
-    /// softmax. Not to be used when the model is asked.
+    /// softmax. In a two-tower model, where the items of a batch are the classes of its queries, `-log(how often an item is drawn)` is
+    /// the logQ correction of sampled softmax. Not to be used when the model is asked.
     ///
     /// # Panics
     ///
@@ -108,6 +143,15 @@ impl OutputLayer {
 impl Part {
     pub(super) fn classes(&self) -> usize {
         self.weight.dims()[0]
+    }
+
+    /// The classes of a sample.
+    fn some(&self, sample: &Sample) -> Self {
+        let weight = self.weight.clone().select(0, sample.classes.clone());
+        let correction = sample.correction(widened(weight.dtype()));
+        let bias = self.bias.clone().map(|bias| cast_to(bias, correction.dtype()).select(0, sample.classes.clone()));
+        let correction = if weight.is_autodiff() { correction.autodiff() } else { correction };
+        Self { weight, bias: Some(bias.map_or(correction.clone(), |bias| bias + correction)) }
     }
 
     /// What these classes say, on the device of the hidden states, which are in a precision fit for sums.
@@ -183,6 +227,11 @@ impl Figures {
             largest_key: key.mask_where(is_larger, other_key.add_scalar(before as i64)),
         }
     }
+}
+
+/// The type that half precision is computed in.
+pub(super) fn widened(dtype: DType) -> DType {
+    if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype }
 }
 
 impl From<&Linear> for OutputLayer {

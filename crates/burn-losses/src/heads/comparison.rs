@@ -6,11 +6,13 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::drawn_rows::drawn_rows;
 use burn_losses_kernels::math::{cast_to, log_sum_exp, unit_rows, widen};
 pub(crate) use burn_losses_kernels::scores::CenterChoice;
-use burn_losses_kernels::scores::{self, Counted, Logits, Normalise, Scale, Streaming};
+use burn_losses_kernels::scores::{self, Counted, Normalise, Scale, Streaming};
 pub use burn_losses_kernels::scores::{Curve, Reweighting, Terms};
 
 use super::ClassCenters;
-use super::sampling::{Sample, sample_of};
+use super::sampling::sample_of;
+use crate::class_sample::Sample;
+use crate::on_device::{scale_on, terms_on};
 use crate::optim::RowGradient;
 
 /// What a batch has to do with class centers.
@@ -46,7 +48,7 @@ struct Block {
 impl Block {
     /// Leaves the classes of a sample.
     fn draw(&mut self, sample: Sample, gradient: RowGradient) {
-        let Sample { classes, index, used } = sample;
+        let Sample { classes, index, used, .. } = sample;
         let rows = rows_of(classes, self.sub_centers);
         let weights = self.weights.clone();
         self.weights = match gradient {
@@ -211,25 +213,4 @@ fn rows_of(classes: Tensor<1, Int>, sub_centers: usize) -> Tensor<1, Int> {
 
 fn sum_of(numbers: Tensor<2>) -> Tensor<1> {
     numbers.sum_dim(1).squeeze_dim(1)
-}
-
-fn scale_on(scale: &Scale, device: &Device) -> Scale {
-    match scale {
-        Scale::Constant(scale) => Scale::Constant(*scale),
-        Scale::Tensor(scale) => Scale::Tensor(scale.clone().to_device(device)),
-    }
-}
-
-fn terms_on(terms: &Terms, device: &Device) -> Terms {
-    match terms.clone() {
-        Terms::Reweighted(Reweighting { threshold, quadratic, linear, constant }) => {
-            let [threshold, linear, constant] = [threshold, linear, constant].map(|part| part.to_device(device));
-            Terms::Reweighted(Reweighting { threshold, quadratic, linear, constant })
-        }
-        Terms::Softplus { offset, curve } => Terms::Softplus { offset: offset.to_device(device), curve },
-        Terms::Logits(Logits { cap, weights }) => {
-            Terms::Logits(Logits { cap, weights: weights.map(|weights| weights.to_device(device)) })
-        }
-        terms @ (Terms::Exp | Terms::SelfPaced { .. }) => terms,
-    }
 }

@@ -25,7 +25,8 @@ use crate::shape::check_shape;
 /// | [`precomputed`](Self::precomputed) | a matrix of distances in place of embeddings || of labels |
 ///
 /// A miner, [`with_masks`](Self::with_masks) and [`with_triplets`](Self::with_triplets) choose among the pairs;
-/// [`with_identities`](Self::with_identities) says which rows of aligned or symmetric ones are no negatives of each other.
+/// [`with_identities`](Self::with_identities) says which rows of aligned or symmetric ones are no negatives of each other;
+/// [`with_negatives_elsewhere`](Self::with_negatives_elsewhere) brings negatives of other devices.
 ///
 /// Half precision is computed in `f32`, and losses come back in the precision of the embeddings. A row with a negative
 /// label is in no pair, whatever stands in it.
@@ -54,6 +55,8 @@ pub struct Pairs {
     /// Whether the references are the anchors, so that a row is not its own reference.
     pub(super) in_batch: bool,
     pub(super) chosen: Chosen,
+    /// Negatives on other devices, `[rows, embedding_dim]`, and their labels, `[rows]`.
+    pub(super) elsewhere: Vec<(Tensor<2>, Tensor<1, Int>)>,
     pub(super) dtype: DType,
     /// Who asks, for messages.
     pub(super) user: &'static str,
@@ -119,6 +122,7 @@ impl Pairs {
             in_batch: true,
             chosen: Chosen::ByLabels,
             dtype,
+            elsewhere: Vec::new(),
             user,
         }
     }
@@ -170,7 +174,16 @@ impl Pairs {
         let (labels, reference_labels) = comparable(labels, reference_labels);
         let labels = Some([labels, reference_labels]);
 
-        Self { rows, labels, by_position: false, in_batch: false, chosen: Chosen::ByLabels, dtype, user: "Pairs" }
+        Self {
+            rows,
+            labels,
+            by_position: false,
+            in_batch: false,
+            chosen: Chosen::ByLabels,
+            dtype,
+            elsewhere: Vec::new(),
+            user: "Pairs",
+        }
     }
 
     /// Two views of the same samples, such as two augmentations: SimCLR's pairs. Each view looks for the other one among
@@ -200,6 +213,7 @@ impl Pairs {
             in_batch: true,
             chosen: Chosen::Views,
             dtype,
+            elsewhere: Vec::new(),
             user: "Pairs",
         }
     }
@@ -229,6 +243,7 @@ impl Pairs {
             in_batch: false,
             chosen: Chosen::Aligned,
             dtype,
+            elsewhere: Vec::new(),
             user: "Pairs",
         }
     }
@@ -306,6 +321,7 @@ impl Pairs {
             in_batch: false,
             chosen: Chosen::Queue,
             dtype,
+            elsewhere: Vec::new(),
             user: "Pairs",
         }
     }
@@ -339,6 +355,7 @@ impl Pairs {
             in_batch: false,
             chosen: Chosen::Masks(masks),
             dtype,
+            elsewhere: Vec::new(),
             user: "Pairs",
         }
     }
@@ -379,6 +396,7 @@ impl Pairs {
             in_batch: false,
             chosen: Chosen::Masks(masks),
             dtype,
+            elsewhere: Vec::new(),
             user: "Pairs",
         }
     }
@@ -427,7 +445,16 @@ impl Pairs {
         let labels = Some([labels, reference_labels]);
         let rows = Rows::Distances { distance, matrix: widen(distances) };
 
-        Self { rows, labels, by_position: false, in_batch: false, chosen: Chosen::ByLabels, dtype, user: "Pairs" }
+        Self {
+            rows,
+            labels,
+            by_position: false,
+            in_batch: false,
+            chosen: Chosen::ByLabels,
+            dtype,
+            elsewhere: Vec::new(),
+            user: "Pairs",
+        }
     }
 
     /// The same rows, [`aligned`](Self::aligned) or [`symmetric`](Self::symmetric), of which those with the same identity are
@@ -465,6 +492,61 @@ impl Pairs {
             Rows::Embeddings { anchors: silence(rows, known.clone()), references: silence(references, known) }
         };
         Self { rows, labels: Some([labels.clone(), labels]), chosen, ..self }
+    }
+
+    /// The same pairs, [`aligned`](Self::aligned) or of a [`queue`](Self::queue), and more negatives of every query that lie on other
+    /// devices, of any backend, also on other machines: the keys of the other devices' batches. They have a gradient.
+    ///
+    /// The queries go to every device, a number each comes back, and all are put together, as
+    /// [`ShardedHead`](crate::heads::ShardedHead) does it; so no device ever holds the rows of another, and
+    /// [`InfoNceLoss`](super::InfoNceLoss), [`SigLipLoss`](super::SigLipLoss) and
+    /// [`DecoupledContrastiveLoss`](super::DecoupledContrastiveLoss), which take it, are those of one device that holds all. For
+    /// both directions add up the losses of the queries of all devices and those of the keys.
+    ///
+    /// # Shapes
+    ///
+    /// - negatives: `([rows, embedding_dim], [rows])` for each device, rows and labels on it: one with a negative label is an
+    ///   empty slot. Others are not looked at, but after [`with_identities`](Self::with_identities): then they are identities.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not agree, or the pairs are neither aligned nor of a queue. Another loss than these panics.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use burn_losses::pairs::{InfoNceLossConfig, Pairs};
+    ///
+    /// let (device, other) = (Device::default(), Device::default());
+    /// let rows = |rows: [[f32; 2]; 2], device: &Device| Tensor::<2>::from_data(rows, device);
+    /// let keys = || rows([[0.8, 0.6], [0.6, 0.8]], &device);
+    /// let queries = || rows([[1.0, 0.0], [0.0, 1.0]], &device);
+    /// let theirs = (rows([[0.0, 1.0], [1.0, 0.0]], &other), Tensor::<1, Int>::zeros([2], &other));
+    ///
+    /// let loss = InfoNceLossConfig::new().with_temperature(1.0).init(&device);
+    /// let pairs = Pairs::aligned(queries(), keys()).with_negatives_elsewhere(vec![theirs]);
+    /// // Each has its own key at cosine 0.8, and others at 0.6, 0 and 1.
+    /// let expected = ((0.6_f32 - 0.8).exp() + (0.0_f32 - 0.8).exp() + (1.0_f32 - 0.8).exp()).ln_1p();
+    /// assert!((loss.forward_pairs(&pairs).into_scalar::<f32>() - expected).abs() < 1e-6);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with_negatives_elsewhere(mut self, negatives: Vec<(Tensor<2>, Tensor<1, Int>)>) -> Self {
+        let user = self.user;
+        let (Rows::Embeddings { anchors, .. }, Chosen::Aligned | Chosen::Identified | Chosen::Queue) =
+            (&self.rows, &self.chosen)
+        else {
+            panic!("{user}: negatives elsewhere are for Pairs::aligned and Pairs::queue");
+        };
+        let ([_, dim], dtype) = (anchors.dims(), anchors.dtype());
+        for (rows, labels) in negatives {
+            let [count, _] = rows.dims();
+            check_shape(user, "negatives elsewhere", rows.dims(), [count, dim]);
+            let (rows, labels) = labelled(user, ["negatives elsewhere", "labels of negatives elsewhere"], rows, labels);
+            if count > 0 {
+                self.elsewhere.push((cast_to(rows, dtype), labels));
+            }
+        }
+        self
     }
 
     /// The same rows, of which these pairs count.

@@ -40,6 +40,10 @@ pub(super) struct OnePositive {
     /// `[anchors]`, by which an anchor's negatives are counted.
     pub(super) labels: Tensor<1, Int>,
     pub(super) counted: Counted,
+    /// Negatives on other devices, `[rows, embedding_dim]` and `[rows]`: of an anchor those of another label than its own among
+    /// `labels_elsewhere`, `[anchors]`.
+    pub(super) elsewhere: Vec<(Tensor<2>, Tensor<1, Int>)>,
+    pub(super) labels_elsewhere: Tensor<1, Int>,
     /// `[anchors]`, which of them are in a pair; all without it.
     pub(super) paired: Option<Tensor<1, Bool>>,
 }
@@ -54,10 +58,23 @@ impl Labelled {
 }
 
 impl OnePositive {
+    /// Anchors that are all in a pair, and have no negatives on other devices.
+    pub(super) fn here(
+        anchors: Tensor<2>,
+        positives: Tensor<2>,
+        negatives: Tensor<2>,
+        labels: Tensor<1, Int>,
+        counted: Counted,
+    ) -> Self {
+        let labels_elsewhere = labels.clone();
+        Self { anchors, positives, negatives, labels, counted, elsewhere: Vec::new(), labels_elsewhere, paired: None }
+    }
+
     /// All rows divided by their length.
     pub(super) fn unit(self) -> Self {
         let [anchors, positives, negatives] = [self.anchors, self.positives, self.negatives].map(unit_rows);
-        Self { anchors, positives, negatives, ..self }
+        let elsewhere = self.elsewhere.into_iter().map(|(rows, labels)| (unit_rows(rows), labels)).collect();
+        Self { anchors, positives, negatives, elsewhere, ..self }
     }
 
     /// The products of every anchor and its positive, `[anchors]`.
@@ -140,7 +157,13 @@ impl Pairs {
     /// # Shapes
     ///
     /// - output: masks of `[anchors, references]`; of rows that are given side by side a column for each
+    ///
+    /// # Panics
+    ///
+    /// If there are negatives on other devices.
+    #[track_caller]
     pub fn masks(&self) -> PairMasks {
+        self.expect_here();
         let [anchors, references] = self.dims();
         match (&self.chosen, &self.labels) {
             (Chosen::Masks(masks), _) => masks.clone(),
@@ -193,6 +216,7 @@ impl Pairs {
     /// If the distances are precomputed, and others.
     #[track_caller]
     pub fn distances(&self, distance: Distance) -> Tensor<2> {
+        self.expect_here();
         match &self.rows {
             Rows::Embeddings { anchors, references } => distance.matrix(anchors.clone(), references.clone()),
             Rows::Distances { distance: known, matrix } => {
@@ -237,6 +261,7 @@ impl Pairs {
     /// If distances are precomputed.
     #[track_caller]
     pub fn products(&self) -> Tensor<2> {
+        self.expect_here();
         match &self.rows {
             Rows::Embeddings { anchors, references } => anchors.clone().matmul(references.clone().transpose()),
             Rows::Beside { anchors, others } => {
@@ -244,6 +269,16 @@ impl Pairs {
             }
             Rows::Distances { .. } => panic!("{}: products are computed of embeddings, not of distances", self.user),
         }
+    }
+
+    /// Refuses negatives on other devices, which would be left out in silence.
+    #[track_caller]
+    fn expect_here(&self) {
+        let user = self.user;
+        assert!(
+            self.elsewhere.is_empty(),
+            "{user}: negatives elsewhere are not for this; see Pairs::with_negatives_elsewhere"
+        );
     }
 
     /// Refuses pairs that are given row by row: an anchor has a positive or a negative there, never both, so that every
@@ -267,7 +302,8 @@ impl Pairs {
             },
             rows @ Rows::Distances { .. } => rows.clone(),
         };
-        Self { rows, ..self.clone() }
+        let elsewhere = self.elsewhere.iter().map(|(rows, labels)| (cut(rows, length), labels.clone())).collect();
+        Self { rows, elsewhere, ..self.clone() }
     }
 
     /// How long the embeddings are that `user` is to cut.
@@ -276,6 +312,21 @@ impl Pairs {
         match &self.rows {
             Rows::Embeddings { anchors, .. } | Rows::Beside { anchors, .. } => anchors.dims()[1],
             Rows::Distances { .. } => panic!("{user}: embeddings can be cut, precomputed distances cannot"),
+        }
+    }
+
+    /// All embeddings that `user` looks at apart from what they are compared with: anchors, and references that are none.
+    #[track_caller]
+    pub(crate) fn all_rows(&self, user: &str) -> Tensor<2> {
+        match &self.rows {
+            Rows::Embeddings { anchors, .. } if self.in_batch || matches!(self.chosen, Chosen::Symmetric) => {
+                anchors.clone()
+            }
+            Rows::Embeddings { anchors, references } => Tensor::cat(vec![anchors.clone(), references.clone()], 0),
+            Rows::Beside { anchors, others } => {
+                Tensor::cat(core::iter::once(anchors).chain(others).cloned().collect(), 0)
+            }
+            Rows::Distances { .. } => panic!("{user}: embeddings are needed, precomputed distances have none"),
         }
     }
 
@@ -330,7 +381,9 @@ impl Pairs {
     }
 
     /// The embeddings and labels, where labels alone say what a pair is: for a loss that streams.
+    #[track_caller]
     pub(super) fn labelled(&self) -> Option<Labelled> {
+        self.expect_here();
         match (&self.rows, &self.labels, &self.chosen) {
             (
                 Rows::Embeddings { anchors, references },
@@ -376,6 +429,8 @@ impl Pairs {
                     negatives: partners,
                     labels: labels.clone(),
                     counted: Counted::OtherLabels(labels.clone()),
+                    elsewhere: Vec::new(),
+                    labels_elsewhere: labels.clone(),
                     paired: paired(&labels),
                 };
                 let [first, second] = [half(0), half(count / 2)];
@@ -391,7 +446,13 @@ impl Pairs {
             }
             Chosen::ByLabels | Chosen::Masks(_) | Chosen::Triplets(_) => return Vec::new(),
         };
-        vec![OnePositive { anchors, positives, negatives, labels, counted, paired }]
+        let labels_elsewhere = match self.chosen {
+            Chosen::Identified => labels.clone(),
+            // An anchor with a negative label leaves out none.
+            _ => labels.full_like(-1),
+        };
+        let elsewhere = self.elsewhere.clone();
+        vec![OnePositive { anchors, positives, negatives, labels, counted, elsewhere, labels_elsewhere, paired }]
     }
 
     /// The distances of the chosen pairs, each as often as it was chosen.
@@ -549,7 +610,7 @@ impl Pairs {
             }
         };
         let labels = if self.labels.is_some() { labels } else { None };
-        Self { rows, labels, chosen, ..self.clone() }
+        Self { rows, labels, chosen, elsewhere: Vec::new(), ..self.clone() }
     }
 
     /// Losses in the precision that the embeddings came in; connected to the embeddings even if there are none.

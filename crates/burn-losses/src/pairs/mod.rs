@@ -70,7 +70,8 @@ pub use multi_label_sup_con::{MultiLabelSupConLoss, MultiLabelSupConLossConfig};
 pub use multi_similarity::{MultiSimilarityLoss, MultiSimilarityLossConfig};
 pub use n_pairs::{NPairsLoss, NPairsLossConfig, PairScore};
 pub use ranking::{
-    HardnessScope, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig, RankingBatch, RankingDirection,
+    HardnessScope, MultipleNegativesRankingLoss, MultipleNegativesRankingLossConfig, PartitionMode, RankingBatch,
+    RankingDirection,
 };
 pub use sig_lip::{SigLipLoss, SigLipLossConfig};
 pub use sup_con::{SupConLoss, SupConLossConfig};

@@ -144,8 +144,7 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
             }
         };
         let counted = Counted::OtherLabels(of_negatives);
-        let losses =
-            behind(OnePositive { anchors, positives: own, negatives, labels: labels_of_pairs, counted, paired: None });
+        let losses = behind(OnePositive::here(anchors, own, negatives, labels_of_pairs, counted));
         let nothing = Tensor::<1>::zeros(labels.dims(), (&losses.device(), losses.dtype()));
         return AnchorLosses::one_each(nothing.select_assign(0, places, losses, IndexingUpdateOp::Add), anchor);
     }
@@ -161,7 +160,7 @@ fn of_labels(rows: Labelled) -> AnchorLosses {
     let silent = none.clone().unsqueeze_dim::<2>(1).expand(dims);
     let (anchors, positives) = (rows.anchors.mask_fill(silent.clone(), 0.0), own.mask_fill(silent, 0.0));
     let counted = Counted::OtherLabels(of_negatives);
-    let losses = behind(OnePositive { anchors, positives, negatives, labels, counted, paired: None });
+    let losses = behind(OnePositive::here(anchors, positives, negatives, labels, counted));
 
     AnchorLosses::one_each(losses.mask_fill(none, 0.0), anchor)
 }

@@ -34,6 +34,16 @@ pub enum HardnessScope {
     HardNegatives,
 }
 
+/// Which negatives stand in one sum.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum PartitionMode {
+    /// Those of all directions, with the positive once.
+    Joint,
+    /// Those of each direction with a positive of their own; the loss is the mean of the two. The directions between queries and
+    /// documents alone: in the others there is no positive.
+    PerDirection,
+}
+
 /// Settings of [`MultipleNegativesRankingLoss`].
 #[derive(Config, Debug)]
 pub struct MultipleNegativesRankingLossConfig {
@@ -49,6 +59,10 @@ pub struct MultipleNegativesRankingLossConfig {
     /// Default: `alloc::vec![RankingDirection::QueryToDocument]`.
     #[config(default = "alloc::vec![RankingDirection::QueryToDocument]")]
     pub directions: Vec<RankingDirection>,
+    /// Which of these stand in one sum.
+    /// Default: `PartitionMode::Joint`.
+    #[config(default = "PartitionMode::Joint")]
+    pub partition_mode: PartitionMode,
     /// How much a negative gains by its own cosine, a constant of the gradient; `>= 0` and finite. LLaVE uses 9.
     /// Default: `0.0`.
     #[config(default = 0.0)]
@@ -68,20 +82,28 @@ impl MultipleNegativesRankingLossConfig {
     ///
     /// # Panics
     ///
-    /// If a field is out of its range.
+    /// If a field is out of its range, or [`PartitionMode::PerDirection`] meets a direction without a positive.
     #[track_caller]
     pub fn init(&self, device: &Device) -> MultipleNegativesRankingLoss {
-        let Self { temperature, temperature_mode, directions, hardness, hardness_scope, reduction } = self.clone();
+        let Self { temperature, temperature_mode, directions, partition_mode, hardness, hardness_scope, reduction } =
+            self.clone();
         assert!(
             directions.contains(&RankingDirection::QueryToDocument),
             "MultipleNegativesRankingLoss: directions must have QueryToDocument among them, got {directions:?}"
+        );
+        let has_positive = |way: &RankingDirection| {
+            matches!(way, RankingDirection::QueryToDocument | RankingDirection::DocumentToQuery)
+        };
+        assert!(
+            partition_mode == PartitionMode::Joint || directions.iter().all(has_positive),
+            "MultipleNegativesRankingLoss: PerDirection is for QueryToDocument and DocumentToQuery, got {directions:?}"
         );
         assert!(
             hardness >= 0.0 && hardness.is_finite(),
             "MultipleNegativesRankingLoss: hardness must be >= 0 and finite, got {hardness}"
         );
         let temperature = Temperature::new("MultipleNegativesRankingLoss", temperature, temperature_mode, device);
-        MultipleNegativesRankingLoss { temperature, directions, hardness, hardness_scope, reduction }
+        MultipleNegativesRankingLoss { temperature, directions, partition_mode, hardness, hardness_scope, reduction }
     }
 }
 
@@ -160,9 +182,10 @@ impl RankingBatch {
 ///
 /// The hardness is a constant of the gradient. Negatives are, by [`RankingDirection`], the other documents of a query, and
 /// with them all hard negatives; the other queries of a query; and of its document the other queries and the other
-/// documents. All stand in one sum, where the positive is counted once. With the first direction alone, no hard negatives
+/// documents. All stand in one sum, where the positive is counted once; with [`PartitionMode::PerDirection`] a query has one sum and
+/// its document another, and the loss is the mean of the two. With the first direction alone, no hard negatives
 /// and no hardness it is [`InfoNceLoss`](super::InfoNceLoss) on [`Pairs::aligned`](super::Pairs::aligned); both ways
-/// with a sum of their own is that on [`Pairs::symmetric`](super::Pairs::symmetric).
+/// with a sum of their own it is that on [`Pairs::symmetric`](super::Pairs::symmetric).
 ///
 /// Two questions with one answer, or a document twice in a batch, are negatives of each other that are none: give
 /// [`identities`](RankingBatch::with_identities). Memory is `O(batch·dim)`, and up to 32 MiB of scores that are kept for each of up
@@ -206,6 +229,8 @@ pub struct MultipleNegativesRankingLoss {
     pub temperature: Temperature,
     #[module(skip)]
     directions: Vec<RankingDirection>,
+    #[module(skip)]
+    partition_mode: PartitionMode,
     hardness: f64,
     #[module(skip)]
     hardness_scope: HardnessScope,
@@ -261,28 +286,33 @@ impl MultipleNegativesRankingLoss {
             (!rows.is_empty()).then(|| (Tensor::cat(rows, 0), Tensor::cat(labels, 0)))
         };
         let hardness = if self.hardness_scope == HardnessScope::AllNegatives { self.hardness } else { 0.0 };
-        let mut sums = Vec::new();
-        let mut add =
-            |rows: &Tensor<2>, labels: &Tensor<1, Int>, keys: Option<(Tensor<2>, Tensor<1, Int>)>, hardness| {
-                if let Some((keys, of_keys)) = keys {
-                    let sum = log_sum(rows.clone(), keys, labels.clone(), of_keys, &scale, hardness);
-                    sums.push(sum.unsqueeze_dim::<2>(1));
-                }
-            };
-        add(&queries, &identities, keys(true, has(RankingDirection::QueryToQuery)), hardness);
+        let sum = |rows: &Tensor<2>, labels: &Tensor<1, Int>, keys: Option<(Tensor<2>, Tensor<1, Int>)>, hardness| {
+            let (keys, of_keys) = keys?;
+            Some(log_sum(rows.clone(), keys, labels.clone(), of_keys, &scale, hardness).unsqueeze_dim::<2>(1))
+        };
+        let of_query = sum(&queries, &identities, keys(true, has(RankingDirection::QueryToQuery)), hardness);
         let (to_documents, to_queries) =
             (has(RankingDirection::DocumentToDocument), has(RankingDirection::DocumentToQuery));
-        add(&documents, &identities, keys(to_documents, to_queries), hardness);
-        if !batch.hard_negatives.is_empty() {
+        let of_document = sum(&documents, &identities, keys(to_documents, to_queries), hardness);
+        let of_hard = if batch.hard_negatives.is_empty() {
+            None
+        } else {
             let rows: Vec<_> = batch.hard_negatives.iter().cloned().map(unit).collect();
             let slots = identities.clone().clamp(-1, 0);
             let slots = Tensor::cat(vec![slots; rows.len()], 0);
             // A query with a negative label is compared with all of them.
             let nobody = identities.clone().full_like(-1);
-            add(&queries, &nobody, Some((Tensor::cat(rows, 0), slots)), self.hardness);
-        }
-        let own = (queries * documents).sum_dim(1).squeeze_dim::<1>(1);
-        let losses = softplus(log_sum_exp(Tensor::cat(sums, 1)) - times(own, &scale));
+            sum(&queries, &nobody, Some((Tensor::cat(rows, 0), slots)), self.hardness)
+        };
+        let own = times((queries * documents).sum_dim(1).squeeze_dim::<1>(1), &scale);
+        let of_query = of_query.into_iter().chain(of_hard);
+        let behind = |sums: Vec<Tensor<2>>| softplus(log_sum_exp(Tensor::cat(sums, 1)) - own.clone());
+        let losses = match (self.partition_mode, of_document) {
+            (PartitionMode::PerDirection, Some(of_document)) => {
+                (behind(of_query.collect()) + behind(vec![of_document])).mul_scalar(0.5)
+            }
+            (_, of_document) => behind(of_query.chain(of_document).collect()),
+        };
 
         cast_to(losses.mask_fill(known.bool_not(), 0.0), dtype)
     }
@@ -366,6 +396,28 @@ mod tests {
             run(&[QueryToDocument, QueryToQuery, DocumentToQuery, DocumentToDocument]),
             &[loss(0.6, &[0.0, 0.0, 0.8, 0.8]), loss(1.0, &[0.8, 0.0, 0.0, 0.8])],
         );
+    }
+
+    #[test]
+    fn each_direction_may_have_a_sum_of_its_own() {
+        use RankingDirection::{DocumentToQuery, QueryToDocument};
+
+        let config = config().with_partition_mode(PartitionMode::PerDirection);
+        // By hand: own cosines 0.6 and 1; query to other document 0 and 0.8; document to other query 0.8 and 0.
+        let loss = |own: f32, negative: f32| (negative - own).exp().ln_1p();
+        let both = config.clone().with_directions(vec![QueryToDocument, DocumentToQuery]).init(&Device::flex());
+        let expected = [(loss(0.6, 0.0) + loss(0.6, 0.8)) / 2.0, (loss(1.0, 0.8) + loss(1.0, 0.0)) / 2.0];
+        close(both.forward_no_reduction(&batch()), &expected);
+        close(config.init(&Device::flex()).forward_no_reduction(&batch()), &[loss(0.6, 0.0), loss(1.0, 0.8)]);
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "MultipleNegativesRankingLoss: PerDirection is for QueryToDocument and DocumentToQuery, got"
+    )]
+    fn a_direction_without_a_positive_has_no_sum_of_its_own() {
+        let directions = vec![RankingDirection::QueryToDocument, RankingDirection::QueryToQuery];
+        config().with_directions(directions).with_partition_mode(PartitionMode::PerDirection).init(&Device::flex());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The sums over pairs that are never held: what the losses ask of the engine.
 
+use alloc::vec::Vec;
+
 use burn::tensor::{Bool, Int, Tensor};
-use burn_losses_kernels::math::NOTHING;
+use burn_losses_kernels::math::{NOTHING, comparable, log_sum_exp};
 use burn_losses_kernels::scores::{Comparison, Counted, Curve, Scale, Scores, Terms, scores};
 
 use super::asked::{Labelled, OnePositive};
+use crate::on_device::{on, scale_on, terms_on};
 
 impl Labelled {
     /// `log(sum over the positives of every anchor of exp(scale·<anchor, reference>))`, `[anchors]`, of anchors in the
@@ -88,15 +91,33 @@ impl Labelled {
 impl OnePositive {
     /// `log(sum over the negatives of every anchor of exp(scale·<anchor, negative>))`, `[anchors]`.
     pub(super) fn log_sum_of_negatives(self, scale: impl Into<Scale>) -> Tensor<1> {
-        let Self { anchors, negatives, labels, counted, .. } = self;
-        scores(anchors, negatives, labels, Comparison { counted, ..Comparison::new(scale) }).sum
+        let mut sums = self.sums_of_negatives(&scale.into(), &Terms::Exp);
+        if sums.len() == 1 { sums.remove(0) } else { log_sum_exp(Tensor::stack::<2>(sums, 1)) }
     }
 
     /// `sum over the negatives of every anchor of softplus(scale·<anchor, negative> + offset)`, `[anchors]`.
     pub(super) fn sums_of_softplus_of_negatives(self, offset: Tensor<1>, scale: impl Into<Scale>) -> Tensor<1> {
-        let Self { anchors, negatives, labels, counted, .. } = self;
         let terms = Terms::Softplus { offset, curve: Curve::STRAIGHT };
-        scores(anchors, negatives, labels, Comparison { counted, terms, ..Comparison::new(scale) }).sum
+        let sums = self.sums_of_negatives(&scale.into(), &terms);
+        sums.into_iter().reduce(|sum, other| sum + other).expect("there are negatives here")
+    }
+
+    /// What the terms of the negatives here, and of those on every other device, add up to, `[anchors]` each, on the device of
+    /// the anchors.
+    fn sums_of_negatives(self, scale: &Scale, terms: &Terms) -> Vec<Tensor<1>> {
+        let Self { anchors, negatives, labels, counted, elsewhere, labels_elsewhere, .. } = self;
+        let home = anchors.device();
+        let mut sums = Vec::new();
+        for (rows, of_rows) in elsewhere {
+            let device = rows.device();
+            let (labels, of_rows) = comparable(labels_elsewhere.clone().to_device(&device), of_rows);
+            let (counted, terms) = (Counted::OtherLabels(of_rows), terms_on(terms, &device));
+            let comparison = Comparison { counted, terms, ..Comparison::new(scale_on(scale, &device)) };
+            sums.push(on(scores(on(anchors.clone(), &device), rows, labels, comparison).sum, &home));
+        }
+        let comparison = Comparison { counted, terms: terms.clone(), ..Comparison::new(scale.clone()) };
+        sums.insert(0, scores(anchors, negatives, labels, comparison).sum);
+        sums
     }
 }
 

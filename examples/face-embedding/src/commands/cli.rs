@@ -12,6 +12,7 @@ use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
+use crate::settings::sampling::Sampling;
 use crate::settings::schedule::{ScheduleKind, ScheduleSettings};
 use crate::training::run_directory::DEFAULT_OUTPUT;
 
@@ -217,12 +218,33 @@ pub struct EvalFlags {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Ask the pairs of this file in the form of LFW's pairs.txt, in its folds; pictures are DATA/NAME/NAME_0001.jpg
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", group = "questions")]
     pub pairs: Option<PathBuf>,
-    /// With --pairs: which thresholds are tried
-    #[arg(long, requires = "pairs", default_value = "exact")]
+    /// Ask the pairs of a file of InsightFace, such as lfw.bin, which holds their pictures, too
+    #[arg(long, value_name = "FILE", conflicts_with = "data", group = "questions")]
+    pub bin: Option<PathBuf>,
+    /// Measure templates of several pictures, as IJB-B and IJB-C have them: this file says which pictures of --data are in
+    /// which, `name template media`
+    #[arg(long, value_name = "FILE", requires = "data", group = "questions")]
+    pub templates: Option<PathBuf>,
+    /// With --templates: compare the pairs of this file, `template template label`
+    #[arg(long, value_name = "FILE", requires = "templates")]
+    pub template_pairs: Option<PathBuf>,
+    /// With --templates: search in the templates of this table, TEMPLATE_ID,SUBJECT_ID,...; may be given several times
+    #[arg(long, value_name = "FILE.csv", requires_all = ["templates", "probes"])]
+    pub gallery: Vec<PathBuf>,
+    /// With --gallery: for the templates of this table
+    #[arg(long, value_name = "FILE.csv", requires = "gallery")]
+    pub probes: Option<PathBuf>,
+    /// With --templates: align the pictures by the five points of this file, and weigh them by the score behind these,
+    /// `name x1 y1 .. x5 y5 score`
+    #[arg(long, value_name = "FILE", requires = "templates", conflicts_with = "landmarks")]
+    pub points: Option<PathBuf>,
+    /// With --pairs and --bin: which thresholds are tried
+    #[arg(long, requires = "questions", conflicts_with = "templates", default_value = "exact")]
     pub protocol: Thresholding,
-    /// Write the figures to this file, in the form of metrics.json; with --pairs in a form of their own
+    /// Write the figures to this file, in the form of metrics.json; with --pairs, --bin and --templates in a form of
+    /// their own
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -245,6 +267,12 @@ pub struct SettingFlags {
     /// Leave out pictures whose shorter side has fewer pixels
     #[arg(long, value_name = "PIXELS")]
     pub min_size: Option<usize>,
+    /// Memory for pictures of --data that stay decoded, in MiB; the others are decoded whenever they are needed [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    pub cache_mib: Option<usize>,
+    /// Threads that decode pictures [default: one for each core, at most 8]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
     /// Drawn faces: how many people to train on
     #[arg(long, value_name = "N")]
     pub people: Option<usize>,
@@ -275,12 +303,21 @@ pub struct SettingFlags {
     /// Margin: radians or a cosine, as the head has it
     #[arg(long)]
     pub margin: Option<f64>,
-    /// Share of the steps in which the margin rises from 0 to its value [default: 0]
+    /// Share of the steps in which the margin rises to its value [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub margin_warmup_share: Option<f64>,
+    /// Margin that it rises from; needs --margin-warmup-share [default: 0]
+    #[arg(long, value_name = "MARGIN")]
+    pub margin_start: Option<f64>,
     /// Factor on the cosines of a head
     #[arg(long)]
     pub scale: Option<f64>,
+    /// Scale of the first step, from which it goes to its value in a straight line; needs --scale-warmup-share
+    #[arg(long, value_name = "SCALE")]
+    pub scale_start: Option<f64>,
+    /// Share of the steps in which it does; needs --scale-start
+    #[arg(long, value_name = "SHARE")]
+    pub scale_warmup_share: Option<f64>,
     /// What cosines are divided by (supcon)
     #[arg(long)]
     pub temperature: Option<f64>,
@@ -368,7 +405,8 @@ pub struct SettingFlags {
     /// Batches of one step, whose gradients are averaged [default: 1]
     #[arg(long, value_name = "N")]
     pub accumulate: Option<usize>,
-    /// Shorten the gradient of all parameters together to this length where it is longer
+    /// Shorten the gradient of all parameters together (with --sample-rate: of the trunk) to this length where it is
+    /// longer
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
     /// Measure on the test people after every N epochs and after the last [default: 0, after the training only]
@@ -419,7 +457,7 @@ impl TrainFlags {
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
                 "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, \
-                 --validate-every, --keep or --checkpoint-steps, and the --data, --val-data and --landmarks where the \
+                 --validate-every, --keep, --checkpoint-steps, --cache-mib or --workers, and the --data, --val-data and --landmarks where the \
                  same pictures lie now"
             );
         }
@@ -437,6 +475,10 @@ impl SettingFlags {
         if self.loss.is_some_and(|loss| loss != config.loss) {
             // Settings of one loss make no sense for another, so those of the file go.
             config.loss_settings = LossSettings::default();
+            // So do the batches that only a loss of pairs needs.
+            if config.loss.is_of_pairs() && !self.loss.is_some_and(LossKind::is_of_pairs) {
+                config.sampling = Sampling::default();
+            }
         }
         if self.network.is_some_and(|network| network != config.network.network) {
             config.network = NetworkSettings::default();
@@ -458,6 +500,8 @@ impl SettingFlags {
             held_out_share => config.held_out_share,
             landmarks => config.landmarks,
             min_size => config.min_size,
+            cache_mib => config.reading.cache_mib,
+            workers => config.reading.workers,
             people => config.people,
             test_people => config.test_people,
             pictures => config.pictures,
@@ -469,7 +513,10 @@ impl SettingFlags {
             loss => config.loss,
             margin => config.loss_settings.margin,
             margin_warmup_share => config.loss_settings.margin_warmup_share,
+            margin_start => config.loss_settings.margin_start,
             scale => config.loss_settings.scale,
+            scale_start => config.loss_settings.scale_start,
+            scale_warmup_share => config.loss_settings.scale_warmup_share,
             temperature => config.loss_settings.temperature,
             sample_rate => config.loss_settings.sample_rate,
             angle_factor => config.loss_settings.angle_factor,
@@ -523,12 +570,72 @@ impl SettingFlags {
         if self.min_size.is_some() && config.data.is_none() {
             bail!("min_size: is of the pictures of data, and there is none; drawn faces have the size they need");
         }
+        let reading = [("cache_mib", self.cache_mib.is_some()), ("workers", self.workers.is_some())];
+        if let (None, Some((name, _))) = (&config.data, reading.iter().find(|(_, given)| *given)) {
+            bail!("{name}: is of the pictures of data, and there is none; drawn faces are kept in memory");
+        }
         if self.held_out_share.is_some() && config.data.is_none() {
             bail!("held_out_share: is of the people of data, and there is none; drawn faces have test_people");
         }
         if self.held_out_share.is_some() && config.val_data.is_some() {
             bail!("held_out_share: nobody is held back where there is val_data; leave one of them out");
         }
+        if self.head_lr.is_some() && !config.loss.has_parameters() {
+            bail!("head_lr: the loss {} has no parameters that could learn; leave it out", config.loss);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    /// The settings of `train` with these flags.
+    fn config(line: &str) -> Result<TrainConfig> {
+        let arguments =
+            Arguments::try_parse_from(["face-embedding", "train"].into_iter().chain(line.split_whitespace()));
+        match arguments.expect("there are such flags").command {
+            Command::Train(flags) => flags.config(),
+            other => panic!("not train but {other:?}"),
+        }
+    }
+
+    fn file(name: &str, text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("face-embedding-{}-{name}.json", std::process::id()));
+        std::fs::write(&path, text).expect("there is room");
+        path
+    }
+
+    #[test]
+    fn batches_of_people_go_with_the_loss_of_pairs_that_needs_them() {
+        let path = file("pairs", r#"{"loss": "supcon", "people_per_batch": 3, "pictures_per_person": 2}"#);
+        let counts = |line: &str| config(&format!("--config {} {line}", path.display())).unwrap().sampling.counts();
+        assert_eq!(counts(""), Some([3, 2]));
+        assert_eq!(counts("--loss circle"), Some([3, 2]));
+        assert_eq!(counts("--loss arcface"), None);
+        assert_eq!(counts("--loss arcface --people-per-batch 4 --pictures-per-person 5"), Some([4, 5]));
+        std::fs::remove_file(path).unwrap();
+        // Whoever asked for them beside a head keeps them.
+        let path = file("heads", r#"{"loss": "cosface", "people_per_batch": 3, "pictures_per_person": 2}"#);
+        let kept = config(&format!("--config {} --loss arcface", path.display())).unwrap();
+        assert_eq!(kept.sampling.counts(), Some([3, 2]));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_rate_of_the_head_needs_parameters() {
+        for loss in LossKind::value_variants() {
+            let found = config(&format!("--loss {loss} --head-lr 0.2"));
+            match found {
+                Ok(config) => assert!(config.loss.has_parameters() && config.head_lr == 0.2, "{loss}"),
+                Err(error) => {
+                    assert!(matches!(loss.name(), "supcon" | "triplet" | "multisimilarity" | "circle"), "{loss}");
+                    assert!(error.to_string().starts_with("head_lr: the loss"), "{error}");
+                }
+            }
+        }
     }
 }

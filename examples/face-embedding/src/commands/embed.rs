@@ -22,7 +22,7 @@ pub fn command(flags: &EmbedFlags) -> Result<()> {
     ensure!(folder.is_none_or(Path::is_dir), "--output: there is no folder to write {} to", flags.output.display());
     let model = TrainedModel::open(&flags.run)?;
     model.run.ensure_foreign(&flags.output, "--output")?;
-    let (faces, report) = folder::load_any(&flags.directory, model.wanted.clone())?;
+    let (faces, report) = folder::load_any(&flags.directory, &model.reader)?;
     say!("{}: {report}", flags.directory.display());
     let names: Vec<Name> =
         faces.faces.iter().map(|face| name(face, &faces, &flags.directory)).collect::<Result<_>>()?;

@@ -39,8 +39,8 @@ struct Candidate<'a> {
 pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?.cosine;
-    let probe = load_picture(&flags.probe, model.wanted.clone())?;
-    let (gallery, report) = load_any(&flags.gallery, model.wanted.clone())?;
+    let probe = load_picture(&flags.probe, &model.reader)?;
+    let (gallery, report) = load_any(&flags.gallery, &model.reader)?;
     note!("{}: {report}", flags.gallery.display());
     ensure!(
         gallery.people != [""],
@@ -69,7 +69,7 @@ pub fn command(flags: &IdentifyFlags) -> Result<Answer> {
 
 /// The people of a gallery, from the nearest on; of equally near ones the first in the gallery.
 fn candidates<'a>(model: &TrainedModel, probe: Face, gallery: &'a FaceSet) -> Result<Vec<Candidate<'a>>> {
-    for face in gallery.faces.iter().filter(|face| face.pixels == probe.pixels) {
+    for face in gallery.faces.iter().filter(|face| face.fingerprint() == probe.fingerprint()) {
         note!("note: the picture itself is in the gallery, as {:?}", face.file.as_deref().unwrap_or("".as_ref()));
     }
     let persons: Vec<usize> = gallery.faces.iter().map(|face| face.person).collect();

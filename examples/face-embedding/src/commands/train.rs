@@ -21,6 +21,7 @@ use crate::training::checkpoints::WholeCheckpoint;
 use crate::training::epoch_table;
 use crate::training::fit::{Trained, Training, fit};
 use crate::training::initial::initial_trunk;
+use crate::training::interruption::Interruption;
 use crate::training::place::Place;
 use crate::training::renderer::readable;
 use crate::training::run_directory::RunDirectory;
@@ -35,6 +36,7 @@ const FEW_STEPS: usize = 300;
 /// If a setting, the data, a file or the training fails.
 pub fn command(flags: &TrainFlags) -> Result<Answer> {
     let began = Instant::now();
+    let interruption = Interruption::listen("before the training began; nothing was trained")?;
     let Plan { run, mut config, checkpoints, initial } = Plan::new(flags)?;
     let checkpoint = checkpoints.first();
     let device = config.backend.device()?;
@@ -77,6 +79,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
         .context("the people to measure on (--held-out-share, --val-data or --test-people says who)")?;
     let protocol = Arc::new(protocol);
     let mut manifest = run.begin(&config, &train, &test, checkpoint)?;
+    interruption.does_other(format!("before the first step; it begins with:\n{}", run.resume_command()));
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
     let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
@@ -91,16 +94,24 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
             let (protocol, test, device) = (protocol.clone(), test.clone(), device.clone());
             Box::new(move |trunk| protocol.validate(trunk, &test, &device))
         },
+        interruption: interruption.clone(),
         device: &device,
     };
     let trunk = match fit(training)? {
         Trained::Trunk(trunk) => trunk,
         Trained::Interrupted(place) => {
             say!("interrupted after {place}, of which there is a checkpoint; go on with:");
-            say!("face-embedding {}", run.resume_command());
+            say!("{}", run.resume_command());
             return Ok(Answer::Interrupted);
         }
     };
+    let measuring = format!("before the trained model was measured; go on with:\n{}", run.resume_command());
+    interruption.does_other(measuring.clone());
+    // It came after the last look that the training had.
+    if interruption.is_requested() {
+        note!("interrupted {measuring}");
+        return Ok(Answer::Interrupted);
+    }
     run.save_trunk(&trunk, &mut manifest)?;
 
     let epochs = run.epoch_rows()?;

@@ -6,13 +6,13 @@ use burn::tensor::Device;
 use super::cli::{RunFlags, ThresholdFlags};
 use super::report::Metrics;
 use crate::data::face_set::FaceSet;
-use crate::data::folder::Wanted;
+use crate::data::folder::{Reader, Wanted};
 use crate::model::embed::embed;
 use crate::model::trunk::Trunk;
 use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
 use crate::training::files::quoted;
-use crate::training::run_directory::RunDirectory;
+use crate::training::run_directory::{PROGRAM, RunDirectory};
 
 /// The model of a finished run.
 pub(super) struct TrainedModel {
@@ -24,8 +24,8 @@ pub(super) struct TrainedModel {
     pub(super) device: Device,
     /// From a picture to its embedding.
     pub(super) trunk: Trunk,
-    /// What it wants of pictures that are not those of its training.
-    pub(super) wanted: Wanted,
+    /// What reads pictures that are not those of its training.
+    pub(super) reader: Reader,
 }
 
 impl TrainedModel {
@@ -36,8 +36,8 @@ impl TrainedModel {
         config.backend = flags.backend.unwrap_or(config.backend);
         let device = config.backend.device()?;
         let trunk = run.load_trunk(&config, &device)?;
-        let wanted = Wanted::of(&config, flags.landmarks.as_deref())?;
-        Ok(Self { run, config, device, trunk, wanted })
+        let reader = Reader::new(Wanted::of(&config, flags.landmarks.as_deref())?, &config.reading)?;
+        Ok(Self { run, config, device, trunk, reader })
     }
 
     /// The embeddings of pictures, `[pictures, embedding_size]`, row-major.
@@ -74,7 +74,7 @@ impl TrainedModel {
 
     /// What writes thresholds of this trunk on a command line.
     fn measure_command(&self) -> String {
-        format!("eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
+        format!("{PROGRAM} eval --run {} --data PEOPLE --json FILE", quoted(self.run.path()))
     }
 
     /// Whether figures are of this trunk, by the SHA-256 that they name.

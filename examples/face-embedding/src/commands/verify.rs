@@ -30,12 +30,12 @@ struct Verdict<'a> {
 pub fn command(flags: &VerifyFlags) -> Result<Answer> {
     let model = TrainedModel::open(&flags.run)?;
     let threshold = model.threshold(&flags.threshold)?;
-    let faces = [load_picture(&flags.first, model.wanted.clone())?, load_picture(&flags.second, model.wanted.clone())?];
-    if faces[0].pixels == faces[1].pixels {
+    let faces = [load_picture(&flags.first, &model.reader)?, load_picture(&flags.second, &model.reader)?];
+    if faces[0].fingerprint() == faces[1].fingerprint() {
         note!("note: both are the same picture, which says nothing about the person");
     }
     let [first, second] = [&flags.first, &flags.second].map(|path| path.display().to_string());
-    let set = FaceSet { size: model.wanted.size, people: vec![first.clone()], faces: faces.to_vec() };
+    let set = FaceSet { size: model.reader.size(), people: vec![first.clone()], faces: faces.to_vec() };
     let embeddings = model.embed(&set)?;
     let (one, other) = embeddings.split_at(embeddings.len() / 2);
     let score = cosine_similarity(one, other)?;

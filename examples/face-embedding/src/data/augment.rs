@@ -3,7 +3,6 @@
 use image::imageops::{FilterType, blur, resize};
 use image::{ImageBuffer, Rgb};
 
-use super::face_set::Face;
 use super::random::{Random, random};
 use crate::settings::augmentation::Augmentation;
 
@@ -89,9 +88,9 @@ impl Change {
     }
 
     /// Appends the changed picture: three planes (red, green, blue) of values in `[-1, 1]`.
-    pub(crate) fn append(self, face: &Face, size: usize, out: &mut Vec<f32>) {
+    pub(crate) fn append(self, pixels: &[u8], size: usize, out: &mut Vec<f32>) {
         let begin = out.len();
-        self.place(face, size, out);
+        self.place(pixels, size, out);
         let values = &mut out[begin..];
         if self.coarsened > 1 || self.blurred > 0.0 {
             self.soften(values, size);
@@ -111,13 +110,13 @@ impl Change {
     }
 
     /// The picture moved, turned and enlarged.
-    fn place(self, face: &Face, size: usize, out: &mut Vec<f32>) {
+    fn place(self, pixels: &[u8], size: usize, out: &mut Vec<f32>) {
         let last = size as isize - 1;
         let value = |row: isize, column: isize, color: usize| {
             // Beyond the border the border is repeated.
             let (row, column) = (row.clamp(0, last) as usize, column.clamp(0, last));
             let column = if self.mirrored { last - column } else { column } as usize;
-            f32::from(face.pixels[(row * size + column) * 3 + color]) / 127.5 - 1.0
+            f32::from(pixels[(row * size + column) * 3 + color]) / 127.5 - 1.0
         };
         let moves_only = self.turned == 0.0 && self.enlarged == 1.0;
         let (sin, cos) = (self.turned.sin() / self.enlarged, self.turned.cos() / self.enlarged);
@@ -179,10 +178,9 @@ fn rectangle(random: &mut Random, size: usize) -> [usize; 4] {
 mod tests {
     use super::*;
 
-    fn face() -> Face {
+    fn face() -> Vec<u8> {
         // Two pixels by two: the red channel counts 0, 1, 2, 3 and the others are white.
-        let pixels = (0..4u8).flat_map(|pixel| [pixel, 255, 255]).collect::<Vec<u8>>();
-        Face { person: 0, pixels: pixels.into(), file: None }
+        (0..4u8).flat_map(|pixel| [pixel, 255, 255]).collect()
     }
 
     fn red(change: Change) -> Vec<u8> {
@@ -228,9 +226,8 @@ mod tests {
     #[test]
     fn enlarging_keeps_the_middle() {
         let pixels: Vec<u8> = (0..16).flat_map(|pixel| [40 * (pixel % 4); 3]).collect();
-        let face = Face { person: 0, pixels: pixels.into(), file: None };
         let mut out = Vec::new();
-        Change { enlarged: 2.0, ..Change::NONE }.append(&face, 4, &mut out);
+        Change { enlarged: 2.0, ..Change::NONE }.append(&pixels, 4, &mut out);
         let row: Vec<f32> = out[..4].iter().map(|value| ((value + 1.0) * 127.5).round()).collect();
         assert_eq!(row, [30.0, 50.0, 70.0, 90.0]);
     }
@@ -238,10 +235,9 @@ mod tests {
     #[test]
     fn contrast_is_around_the_mean_and_a_cover_is_grey() {
         let pixels: Vec<u8> = (0..16).flat_map(|pixel| [if pixel < 8 { 100 } else { 120 }; 3]).collect();
-        let face = Face { person: 0, pixels: pixels.into(), file: None };
         let of = |change: Change| {
             let mut out = Vec::new();
-            change.append(&face, 4, &mut out);
+            change.append(&pixels, 4, &mut out);
             out[..16].iter().map(|value| (value + 1.0) * 127.5).collect::<Vec<f32>>()
         };
         // The mean is 110.
@@ -256,10 +252,9 @@ mod tests {
     fn less_detail_keeps_the_mean_and_takes_the_edges() {
         let size = 24;
         let pixels: Vec<u8> = (0..size * size).flat_map(|pixel| [if pixel % 2 == 0 { 60 } else { 200 }; 3]).collect();
-        let face = Face { person: 0, pixels: pixels.into(), file: None };
         for change in [Change { coarsened: 2, ..Change::NONE }, Change { blurred: 1.0, ..Change::NONE }] {
             let mut out = Vec::new();
-            change.append(&face, size, &mut out);
+            change.append(&pixels, size, &mut out);
             let mean = out.iter().sum::<f32>() / out.len() as f32;
             // Between 60 and 200: 130 of 255.
             assert!((mean - (130.0 / 127.5 - 1.0)).abs() < 0.02, "{change:?}: {mean}");

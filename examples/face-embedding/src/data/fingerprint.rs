@@ -1,10 +1,9 @@
 //! Telling the contents of pictures apart.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::face_set::FaceSet;
+use super::face_set::{Face, FaceSet};
 
 /// Half of the SHA-256 of the pixels of a picture: nobody makes two different pictures that have the same one.
 ///
@@ -24,7 +23,7 @@ impl Fingerprint {
 
 /// The fingerprints of all pictures of a set, in their order.
 pub fn fingerprints(faces: &FaceSet) -> Vec<Fingerprint> {
-    faces.faces.par_iter().map(|face| Fingerprint::of_pixels(&face.pixels)).collect()
+    faces.faces.iter().map(Face::fingerprint).collect()
 }
 
 impl From<Fingerprint> for String {

@@ -66,8 +66,7 @@ mod tests {
 
     /// Person `n` has `n + 1` pictures whose only byte is `n`.
     fn numbered_people(people: usize) -> FaceSet {
-        let faces = (0..people)
-            .flat_map(|person| (0..=person).map(move |_| Face { person, pixels: [person as u8].into(), file: None }));
+        let faces = (0..people).flat_map(|person| (0..=person).map(move |_| Face::drawn(person, [person as u8])));
         FaceSet { size: 1, people: (0..people).map(|person| format!("{person}")).collect(), faces: faces.collect() }
     }
 
@@ -85,7 +84,7 @@ mod tests {
         let (kept, held_out) = numbered_people(20).split_people(0.4, 1).unwrap();
         for half in [kept, held_out] {
             for face in &half.faces {
-                assert_eq!(half.people[face.person], face.pixels[0].to_string());
+                assert_eq!(half.people[face.person], face.pixels().unwrap()[0].to_string());
             }
             let expected: Vec<usize> = half.people.iter().map(|name| name.parse::<usize>().unwrap() + 1).collect();
             assert_eq!(half.pictures_per_person(), expected);

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 
 use super::trunk::Trunk;
 use crate::data::augment::Change;
-use crate::data::face_set::FaceSet;
+use crate::data::face_set::{Face, FaceSet, pixels};
 use crate::data::tensor::pictures;
 
 /// Pictures embedded at once, where they are small.
@@ -18,12 +18,13 @@ const PLACES: usize = 128 * 64 * 64;
 ///
 /// # Errors
 ///
-/// If an embedding cannot be read.
+/// If a picture or an embedding cannot be read.
 pub(crate) fn embed(trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Vec<f32>> {
     let mut embeddings = Vec::new();
     let at_once = (PLACES / (faces.size * faces.size)).clamp(1, BATCH);
     for batch in faces.faces.chunks(at_once) {
-        let of = |change| pictures(batch.iter().map(|face| (face, change)), faces.size, device);
+        let batch = pixels(&batch.iter().collect::<Vec<&Face>>())?;
+        let of = |change| pictures(batch.iter().map(|pixels| (&**pixels, change)), faces.size, device);
         let both = trunk.forward(of(Change::NONE)) + trunk.forward(of(Change::MIRROR));
         embeddings.extend(both.try_into_data()?.iter::<f32>());
     }

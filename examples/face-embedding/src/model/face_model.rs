@@ -21,6 +21,8 @@ pub struct FaceBatch {
     pub factors: Option<Tensor<2>>,
     /// The share of its margin that the head has in this step; 1 but for the rise at the beginning of a run.
     pub margin_share: f64,
+    /// The share of its scale that the head has in this step.
+    pub scale_share: f64,
 }
 
 /// What is trained; only the trunk is kept afterwards.
@@ -67,10 +69,10 @@ impl TrainStep for FaceModel {
     type Output = EmbeddingOutput;
 
     fn step(&self, batch: FaceBatch) -> TrainOutput<EmbeddingOutput> {
-        let FaceBatch { pictures, labels, factors, margin_share } = batch;
+        let FaceBatch { pictures, labels, factors, margin_share, scale_share } = batch;
         let bad_labels = count_bad(labels.clone(), self.classes, Some(-1));
         let embeddings = self.trunk.forward_with(pictures, factors);
-        let output = self.head.forward(embeddings.clone(), labels, margin_share);
+        let output = self.head.forward(embeddings.clone(), labels, margin_share, scale_share);
         let gradients = output.loss.backward();
         let figures = Figures::new(embeddings, output.cosines, output.loss, bad_labels);
         TrainOutput::new(self, gradients, figures.into())
@@ -131,6 +133,7 @@ mod tests {
                 labels: Tensor::from_data(labels.as_slice(), &device),
                 factors: None,
                 margin_share: 1.0,
+                scale_share: 1.0,
             },
         );
         let mut reached = Reached { gradients: output.grads, ..Reached::default() };

@@ -91,19 +91,27 @@ impl Head {
         tensors.into_iter().filter_map(of_module).collect()
     }
 
-    /// The loss of a batch, with this share of the margin.
+    /// The loss of a batch, with these shares of the margin and of the scale.
     ///
     /// # Shapes
     ///
     /// - embeddings: `[batch, embedding_size]`
     /// - labels: `[batch]`
-    pub fn forward(&self, embeddings: Tensor<2>, labels: Tensor<1, Int>, margin_share: f64) -> HeadOutput {
+    pub fn forward(
+        &self,
+        embeddings: Tensor<2>,
+        labels: Tensor<1, Int>,
+        margin_share: f64,
+        scale_share: f64,
+    ) -> HeadOutput {
         match self {
             Self::Margin(head) => HeadOutput {
                 cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
-                loss: match margin_share {
-                    1.0 => head.forward(embeddings, labels),
-                    share => with_margin_share(head.clone(), share).forward(embeddings, labels),
+                loss: match [margin_share, scale_share] {
+                    [1.0, 1.0] => head.forward(embeddings, labels),
+                    [margin, scale] => {
+                        with_scale_share(with_margin_share(head.clone(), margin), scale).forward(embeddings, labels)
+                    }
                 },
             },
             Self::Softmax(head) => head.forward(embeddings, labels),
@@ -135,6 +143,27 @@ fn with_margin_share(mut head: AnyHead, share: f64) -> AnyHead {
         AnyRule::NormFace(_) | AnyRule::SphereFace(_) | AnyRule::MagFace(_) | AnyRule::AdaCos(_) => return head,
     };
     *margin *= share;
+    head
+}
+
+/// A clone, which shares centers and state, with a share of the scale.
+fn with_scale_share(mut head: AnyHead, share: f64) -> AnyHead {
+    let scale = match &mut head.rule {
+        AnyRule::NormFace(rule) => &mut rule.scale,
+        AnyRule::CosFace(rule) => &mut rule.scale,
+        AnyRule::ArcFace(rule) => &mut rule.scale,
+        AnyRule::CombinedMargin(rule) => &mut rule.scale,
+        AnyRule::SphereFace(rule) => &mut rule.scale,
+        AnyRule::MagFace(rule) => &mut rule.scale,
+        AnyRule::AdaFace(rule) => &mut rule.scale,
+        AnyRule::ElasticFace(rule) => &mut rule.scale,
+        AnyRule::SubCenterArcFace(rule) => &mut rule.scale,
+        AnyRule::CurricularFace(rule) => &mut rule.scale,
+        AnyRule::MvSoftmax(rule) => &mut rule.scale,
+        // Settings refuse it: they have none that is given, or a threshold that is trained in units of it.
+        AnyRule::AdaCos(_) | AnyRule::SphereFace2(_) | AnyRule::UniFace(_) => return head,
+    };
+    *scale *= share;
     head
 }
 
@@ -193,7 +222,41 @@ mod tests {
         let numbers: Vec<f32> = (0..24).map(|place| (place as f32 * 1.7).sin()).collect();
         let embeddings = Tensor::<1>::from_data(numbers.as_slice(), &Device::flex()).reshape([6, 4]);
         let labels = Tensor::from_ints([0, 1, 2, 3, 4, 0], &Device::flex());
-        Head::Margin(head).forward(embeddings, labels, share).loss.into_scalar()
+        Head::Margin(head).forward(embeddings, labels, share, 1.0).loss.into_scalar()
+    }
+
+    /// A quarter of a scale is the scale of a quarter, in every head whose settings take one that rises.
+    #[test]
+    fn every_scale_can_rise() {
+        let numbers: Vec<f32> = (0..24).map(|place| (place as f32 * 1.7).sin()).collect();
+        let embeddings = Tensor::<1>::from_data(numbers.as_slice(), &Device::flex()).reshape([6, 4]);
+        let labels = Tensor::from_ints([0, 1, 2, 3, 4, 0], &Device::flex());
+        let loss = |head: AnyHead, share: f64| -> f64 {
+            Head::Margin(head).forward(embeddings.clone(), labels.clone(), 1.0, share).loss.into_scalar()
+        };
+        let mut rising = 0;
+        for kind in HeadKind::ALL {
+            let of = |scale: f64| {
+                let settings = LossSettings { scale: Some(scale), ..LossSettings::default() };
+                let settings = settings.resolve(LossKind::Head(kind)).ok()?;
+                match Head::new(LossKind::Head(kind), &settings, 5, 4, 0, &Device::flex()) {
+                    Head::Margin(head) => Some(head),
+                    Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} is a head"),
+                }
+            };
+            if !LossKind::Head(kind).has_rising_scale() {
+                assert!(matches!(kind, HeadKind::AdaCos | HeadKind::SphereFace2 | HeadKind::UniFace), "{kind}");
+                continue;
+            }
+            rising += 1;
+            let (whole, mut quarter) = (of(32.0).expect("it has one"), of(8.0).expect("it has one"));
+            quarter.centers.weight = whole.centers.weight.clone();
+            let [whole, shared, quarter] =
+                [(whole.clone(), 1.0), (whole, 0.25), (quarter, 1.0)].map(|(head, share)| loss(head, share));
+            assert_eq!(shared, quarter, "{kind}");
+            assert!((whole - quarter).abs() > 1e-3, "{kind}: {whole}, {quarter}");
+        }
+        assert_eq!(rising, 11);
     }
 
     /// A quarter of a margin is the margin of a quarter, in every head whose settings have one.

@@ -1,4 +1,5 @@
-//! The protocol of Labeled Faces in the Wild: pairs in official folds, from its `pairs.txt` or a file in that form.
+//! The protocol of Labeled Faces in the Wild: pairs in official folds, from its `pairs.txt` or a file in that form, or from a
+//! file that has the pictures as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,8 +9,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use embedding_eval::{
-    ScoredPairs, cosine_similarity, insightface_accuracy, insightface_val_at_far, k_fold_accuracy, k_fold_tar_at_far,
-    roc,
+    ScoredPairs, contiguous_folds, cosine_similarity, insightface_accuracy, insightface_val_at_far, k_fold_accuracy,
+    k_fold_tar_at_far, roc,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ use super::rates::{Intervals, RATES, TarAtFar, between, percent, tar_at_far, war
 
 /// At which of the false accept rates VAL is reported: 1e-2 and 1e-3.
 const WITH_VAL: std::ops::Range<usize> = 1..3;
+
+/// In how many folds the pairs of a file are that does not say.
+const PACKED_FOLDS: usize = 10;
 
 /// Longest file of pairs that is read, in bytes.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -174,8 +178,8 @@ pub struct PairFigures {
     pub eer: f64,
     /// Over all pairs: the greatest true accept rate whose false accept rate is at most the key; or null.
     pub tar_at_far: TarAtFar,
-    /// By drawing the people anew.
-    pub intervals: Intervals,
+    /// By drawing the people anew; null where the file does not say who they are.
+    pub intervals: Option<Intervals>,
 }
 
 impl PairFigures {
@@ -201,18 +205,36 @@ impl PairFigures {
         }
         let same: Vec<bool> = file.pairs.iter().map(NamedPair::is_genuine).collect();
         let folds: Vec<usize> = file.pairs.iter().map(|pair| pair.fold).collect();
-        let pairs = ScoredPairs::new(&scores, &same)?;
+        let figures = Self::of_scores(&scores, &same, &folds, file.folds, protocol)?;
+        Ok(Self { intervals: Some(Intervals::new(&scores, &people, &figures.tar_at_far, seed)?), ..figures })
+    }
 
+    /// The figures of pairs of embeddings, `[2·pairs, dim]`, row-major: the first two rows are a pair, the next two, and so on.
+    /// Folds are ten parts of the list, as InsightFace takes them.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer pairs than folds, none of a kind, or an embedding is not finite.
+    pub fn of_rows(embeddings: &[f32], same: &[bool], protocol: Thresholding) -> Result<Self> {
+        ensure!(same.len() >= PACKED_FOLDS, "there must be at least {PACKED_FOLDS} pairs, got {}", same.len());
+        let dim = embeddings.len() / (2 * same.len());
+        let pairs = embeddings.chunks_exact(2 * dim).map(|pair| cosine_similarity(&pair[..dim], &pair[dim..]));
+        let scores = pairs.collect::<Result<Vec<f64>, _>>()?;
+        Self::of_scores(&scores, same, &contiguous_folds(same.len(), PACKED_FOLDS)?, PACKED_FOLDS, protocol)
+    }
+
+    fn of_scores(scores: &[f64], same: &[bool], folds: &[usize], count: usize, protocol: Thresholding) -> Result<Self> {
+        let pairs = ScoredPairs::new(scores, same)?;
         let accuracy = match protocol {
-            Thresholding::Exact => k_fold_accuracy(pairs, &folds)?,
-            Thresholding::Insightface => insightface_accuracy(pairs, &folds)?,
+            Thresholding::Exact => k_fold_accuracy(pairs, folds)?,
+            Thresholding::Insightface => insightface_accuracy(pairs, folds)?,
         };
-        let of_others = pairs.impostors() / file.folds * (file.folds - 1);
+        let of_others = pairs.impostors() / count * (count - 1);
         let mut val_at_far = BTreeMap::new();
         for &(name, rate) in &RATES[WITH_VAL] {
             let val = match protocol {
-                Thresholding::Exact => k_fold_tar_at_far(pairs, &folds, rate)?,
-                Thresholding::Insightface => insightface_val_at_far(pairs, &folds, rate)?,
+                Thresholding::Exact => k_fold_tar_at_far(pairs, folds, rate)?,
+                Thresholding::Insightface => insightface_val_at_far(pairs, folds, rate)?,
             };
             let val = Val { tar: val.tar, tar_std: val.tar_standard_deviation, far: val.far };
             val_at_far.insert(name.to_string(), (of_others as f64 * rate >= 1.0).then_some(val));
@@ -223,14 +245,14 @@ impl PairFigures {
         Ok(Self {
             protocol,
             pairs: pairs.count(),
-            folds: file.folds,
+            folds: count,
             accuracy: accuracy.mean,
             accuracy_standard_error: accuracy.standard_error,
             accuracy_std: accuracy.standard_deviation,
             val_at_far,
             auc: curve.area(),
             eer: curve.equal_error_rate().rate,
-            intervals: Intervals::new(&scores, &people, &tar_at_far, seed)?,
+            intervals: None,
             tar_at_far,
         })
     }
@@ -262,14 +284,18 @@ impl fmt::Display for PairFigures {
                 percent(*tar)
             )?;
         }
-        let inside = format!("{} % of {} draws of people", 100.0 * self.intervals.level, self.intervals.resamples);
-        let [low, high] = self.intervals.auc;
-        writeln!(formatter, "area under ROC        {:>9.4}  {low:.4} to {high:.4} in {inside}", self.auc)?;
-        write!(formatter, "equal error rate      {:>9}  {}", percent(self.eer), between(self.intervals.eer))?;
+        let intervals = self.intervals.as_ref();
+        let of_area = intervals.map(|Intervals { level, resamples, auc: [low, high], .. }| {
+            format!("  {low:.4} to {high:.4} in {} % of {resamples} draws of people", 100.0 * level)
+        });
+        let of_shares = |ends: Option<[f64; 2]>| ends.map(|ends| format!("  {}", between(ends))).unwrap_or_default();
+        writeln!(formatter, "area under ROC        {:>9.4}{}", self.auc, of_area.unwrap_or_default())?;
+        let of_eer = of_shares(intervals.map(|intervals| intervals.eer));
+        write!(formatter, "equal error rate      {:>9}{of_eer}", percent(self.eer))?;
         for (rate, tar) in &self.tar_at_far {
             let Some(tar) = tar else { continue };
-            let interval = self.intervals.tar_at_far[rate].map(between).unwrap_or_default();
-            write!(formatter, "\nTAR at FAR <= {rate}    {:>9}  {interval}", percent(*tar))?;
+            let interval = of_shares(intervals.and_then(|intervals| intervals.tar_at_far[rate]));
+            write!(formatter, "\nTAR at FAR <= {rate}    {:>9}{interval}", percent(*tar))?;
         }
         Ok(())
     }

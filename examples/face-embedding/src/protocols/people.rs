@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::data::face_set::{Face, FaceSet};
 use crate::data::fingerprint::{Fingerprint, fingerprints};
-use crate::data::folder::{self, Wanted};
+use crate::data::folder::{self, Reader, Wanted};
 use crate::data::procedural::ProceduralFaces;
 use crate::settings::config::TrainConfig;
 
@@ -33,7 +33,7 @@ impl People {
     ///
     /// If a folder cannot be read, or holds too few people or pictures.
     pub fn load(config: &TrainConfig) -> Result<Self> {
-        let wanted = Wanted::of(config, config.landmarks.as_deref())?;
+        let reader = Reader::new(Wanted::of(config, config.landmarks.as_deref())?, &config.reading)?;
         let mut found = Vec::new();
         let mut tell = |line: String| {
             say!("{line}");
@@ -42,15 +42,15 @@ impl People {
         let (train, test) = match (&config.data, &config.val_data) {
             (None, _) => draw(config)?,
             (Some(data), None) => {
-                let (faces, line) = read_folder(data, &wanted)?;
+                let (faces, line) = read_folder(data, &reader)?;
                 tell(line);
                 let share = held_out_share(faces.people.len(), config.held_out_share);
                 faces.split_people(share, config.pair_seed).with_context(|| format!("people of {}", data.display()))?
             }
             (Some(data), Some(val_data)) => {
-                let (train, line) = read_folder(data, &wanted)?;
+                let (train, line) = read_folder(data, &reader)?;
                 tell(line);
-                let (test, line) = read_test_folder(val_data, &wanted)?;
+                let (test, line) = read_test_folder(val_data, &reader)?;
                 tell(line);
                 (train, test)
             }
@@ -64,11 +64,21 @@ impl People {
             seen.pictures[0]
         );
         tell(format!("test:  {} ({seen})", describe(&test)));
+        let kept = [&train, &test].map(|set| set.faces.iter().filter(|face| face.is_kept()).count());
+        if kept != [train.faces.len(), test.faces.len()] {
+            let all = train.faces.len() + test.faces.len();
+            tell(format!(
+                "cache: {} of {all} pictures stay decoded in {} MiB (--cache-mib); the others are decoded whenever they are needed",
+                kept[0] + kept[1],
+                config.reading.cache_mib
+            ));
+        }
         Ok(Self { train, test, found })
     }
 }
 
 /// Which test pictures are training pictures as well: figures of these say nothing about unseen people.
+#[derive(Default)]
 pub(crate) struct Seen {
     /// A line for each, with both places.
     pictures: Vec<String>,
@@ -84,6 +94,12 @@ impl Seen {
             Some(format!("{}, trained on as {}", place(face, test), trained.get(&fingerprint)?))
         };
         Self { pictures: test.faces.iter().zip(fingerprints(test)).filter_map(line).collect() }
+    }
+
+    /// Those of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.pictures.extend(other.pictures);
+        self
     }
 }
 
@@ -136,8 +152,8 @@ fn draw(config: &TrainConfig) -> Result<(FaceSet, FaceSet)> {
 /// # Errors
 ///
 /// If the folder cannot be read, or holds too few people.
-pub(crate) fn read_test_folder(directory: &Path, wanted: &Wanted) -> Result<(FaceSet, String)> {
-    let (faces, report) = folder::load_any(directory, wanted.clone())?;
+pub(crate) fn read_test_folder(directory: &Path, reader: &Reader) -> Result<(FaceSet, String)> {
+    let (faces, report) = folder::load_any(directory, reader)?;
     // Pictures without people are of one without a name.
     let people = faces.people.iter().filter(|name| !name.is_empty()).count();
     ensure!(
@@ -152,8 +168,8 @@ pub(crate) fn read_test_folder(directory: &Path, wanted: &Wanted) -> Result<(Fac
 }
 
 /// Reads a folder of people to train on, and says what became of its files.
-fn read_folder(directory: &Path, wanted: &Wanted) -> Result<(FaceSet, String)> {
-    let (faces, report) = folder::load(directory, wanted.clone())?;
+fn read_folder(directory: &Path, reader: &Reader) -> Result<(FaceSet, String)> {
+    let (faces, report) = folder::load(directory, reader)?;
     let line = format!("{}: {report}", directory.display());
     Ok((faces, line))
 }

@@ -18,7 +18,8 @@ use super::checkpointing::Checkpointing;
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
-use super::range::within;
+use super::range::{shown, within};
+use super::reading::Reading;
 use super::sampling::Sampling;
 use super::schedule::ScheduleSettings;
 
@@ -37,7 +38,7 @@ const FEWEST_STEPS: usize = 850;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
-/// What a resumed run may change, beside [what is measured and kept](Checkpointing): how far it goes, what computes, and where its
+/// What a resumed run may change, beside [what is measured and kept](Checkpointing) and [how pictures are read](Reading): how far it goes, what computes, and where its
 /// pictures lie now, which are compared with those that it was begun with.
 const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
 
@@ -61,6 +62,9 @@ pub struct TrainConfig {
     pub test_people: usize,
     /// Drawn faces: pictures of each person; in `[2, 10000]`.
     pub pictures: usize,
+    /// How pictures are read.
+    #[serde(flatten)]
+    pub reading: Reading,
     /// The network and its settings.
     #[serde(flatten)]
     pub network: NetworkSettings,
@@ -123,6 +127,7 @@ impl Default for TrainConfig {
             people: 200,
             test_people: 60,
             pictures: 20,
+            reading: Reading::default(),
             network: NetworkSettings::default(),
             init: None,
             init_sha256: None,
@@ -218,12 +223,13 @@ impl TrainConfig {
         }
         within("dropout", self.dropout, 0.0..=0.9)?;
         if self.dropout > 0.0 && self.network.network != NetworkKind::Small {
-            bail!("dropout: only the network small has it, got {} for {}", self.dropout, self.network.network);
+            bail!("dropout: only the network small has it, got {} for {}", shown(self.dropout), self.network.network);
         }
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
         within("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        self.reading.check()?;
         self.sampling.check()?;
         self.optimization.check()?;
         self.checkpointing.check()?;
@@ -262,17 +268,13 @@ impl TrainConfig {
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
         if self.loss_settings.samples() {
-            // The gradient of a sample of the people is of other people in every batch.
-            let Optimization { accumulate, clip_norm } = self.optimization;
+            // The gradient of a sample of the people is of other people in every batch, and none of all of them is made.
+            let accumulate = self.optimization.accumulate;
             ensure!(
                 accumulate == 1,
-                "accumulate: with a sample_rate the gradient of every batch is of other people, got {accumulate}; leave one out"
+                "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got \
+                 {accumulate}; take a larger batch_size instead, or leave one out"
             );
-            if let Some(norm) = clip_norm {
-                bail!(
-                    "clip_norm: with a sample_rate the gradient is of some of the people only, got {norm}; leave one out"
-                );
-            }
         }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
@@ -285,8 +287,7 @@ impl TrainConfig {
     ///
     /// If they are too few for a batch.
     pub fn fit_to(&mut self, pictures: usize, people: usize) -> Result<()> {
-        let is_of_pairs = matches!(self.loss, LossKind::Contrastive(_));
-        let of_people = self.sampling.fit_to(is_of_pairs, self.batch_size, [pictures, people])?;
+        let of_people = self.sampling.fit_to(self.loss.is_of_pairs(), self.batch_size, [pictures, people])?;
         let shuffled = BATCH.min(pictures / 4).max(FEWEST_IN_BATCH);
         let batch_size = *self.batch_size.get_or_insert(of_people.unwrap_or(shuffled));
         if pictures < batch_size {
@@ -333,7 +334,8 @@ impl TrainConfig {
     pub fn fixed_difference(&self, other: &Self) -> Result<Option<(String, Value, Value)>> {
         let (one, other) = (serde_json::to_value(self)?, serde_json::to_value(other)?);
         let differs = |(name, value): (&String, &Value)| {
-            let is_free = FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).any(|free| free == name);
+            let is_free =
+                FREE_TO_RESUME.iter().chain(&Checkpointing::NAMES).chain(&Reading::NAMES).any(|free| free == name);
             let is_fixed = !is_free && other[name] != *value;
             is_fixed.then(|| (name.clone(), value.clone(), other[name].clone()))
         };
@@ -426,7 +428,7 @@ mod tests {
     /// The settings of an earlier version, which had fewer.
     #[test]
     fn a_file_without_the_newer_settings_is_read() {
-        let newer = ["dropout", "schedule", "power", "milestones", "gamma"];
+        let newer = ["dropout", "schedule", "power", "milestones", "gamma", "cache_mib", "workers"];
         let resolved = TrainConfig::default().resolve().expect("in range");
         let mut fields = serde_json::to_value(&resolved).expect("JSON");
         let object = fields.as_object_mut().expect("an object");
@@ -438,6 +440,7 @@ mod tests {
         // And as the manifest of a checkpoint reads them.
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
         assert_eq!((read.dropout, read.schedule_settings), (0.0, ScheduleSettings::default()));
+        assert_eq!(read.reading, Reading::default());
     }
 
     #[test]

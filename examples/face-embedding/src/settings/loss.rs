@@ -11,7 +11,7 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::range::within;
+use super::range::{shown, within};
 
 /// A loss of pairs, triplets or proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,28 @@ impl LossKind {
         }
     }
 
+    /// Whether it is a loss of pairs, triplets or proxies.
+    pub fn is_of_pairs(self) -> bool {
+        matches!(self, Self::Contrastive(_))
+    }
+
+    /// Whether it has a scale that may rise while it is trained.
+    pub fn has_rising_scale(self) -> bool {
+        // Two heads train a threshold in units of the scale.
+        let is_fixed = matches!(self, Self::Head(HeadKind::SphereFace2 | HeadKind::UniFace));
+        matches!(self, Self::Head(_)) && !is_fixed && LossSettings::defaults(self).scale.is_some()
+    }
+
+    /// Whether it has parameters of its own, which learn at the rate of the head.
+    pub fn has_parameters(self) -> bool {
+        match self {
+            Self::Head(_) | Self::Softmax | Self::SoftmaxCenter | Self::Contrastive(ContrastiveKind::ProxyAnchor) => {
+                true
+            }
+            Self::Contrastive(_) => false,
+        }
+    }
+
     /// The loss of a model that tells so many people apart no better than by chance; that of a margin, or of two losses
     /// together, says nothing by itself.
     pub fn plateau(self, people: usize) -> Option<Plateau> {
@@ -127,11 +149,20 @@ impl TryFrom<String> for LossKind {
 pub struct LossSettings {
     /// Margin: an angle in radians or a cosine, as the head has it; in `[0, 1.5]`.
     pub margin: Option<f64>,
-    /// Share of all steps in which the margin rises from 0 to its value; in `[0, 1]`. None: it has its value from the first
-    /// step on.
+    /// Share of all steps in which the margin rises to its value; in `[0, 1]`. None: it has its value from the first step on.
     pub margin_warmup_share: Option<f64>,
+    /// The margin that it rises from; in `[0, 1.5]`. None: from 0.
+    #[serde(default)]
+    pub margin_start: Option<f64>,
     /// Factor on the cosines before the softmax; in `[1, 1000]`.
     pub scale: Option<f64>,
+    /// The scale of the first step, from which it goes to its value in a straight line; in `[1, 1000]`. None: it has its value
+    /// from the first step on.
+    #[serde(default)]
+    pub scale_start: Option<f64>,
+    /// In which share of all steps it does; in `[0.000001, 1]`.
+    #[serde(default)]
+    pub scale_warmup_share: Option<f64>,
     /// What cosines are divided by (supcon only); in `[0.01, 10]`.
     pub temperature: Option<f64>,
     /// Share of the people that a batch is compared with, besides those in it (heads only): Partial FC; in `[0.000001, 1]`.
@@ -247,7 +278,7 @@ impl LossSettings {
             (None, default) => Ok(default),
             (Some(value), Some(_)) => within(name, value, range).map(|()| Some(value)),
             (Some(value), None) => {
-                bail!("{name}: the loss {loss} has no such setting (got {value}); leave it out")
+                bail!("{name}: the loss {loss} has no such setting (got {}); leave it out", shown(value))
             }
         };
         let most_margin = match loss {
@@ -260,20 +291,64 @@ impl LossSettings {
             within("margin_warmup_share", share, 0.0..=1.0)?;
             ensure!(
                 matches!(loss, LossKind::Head(_)) && defaults.margin.is_some(),
-                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {share}); leave it out"
+                "margin_warmup_share: the loss {loss} has no margin that could rise from 0 (got {}); leave it out",
+                shown(share)
             );
+        }
+        if let Some(start) = self.margin_start {
+            within("margin_start", start, 0.0..=most_margin)?;
+            ensure!(
+                self.margin_warmup_share.is_some_and(|share| share > 0.0),
+                "margin_start: needs margin_warmup_share as well, the share of the steps in which it rises (got {start})"
+            );
+            let margin = self.margin.or(defaults.margin);
+            ensure!(
+                margin.is_some_and(|margin| margin > 0.0 && margin != start),
+                "margin_start: must be another than the margin, and that one must not be 0, got {start} and {}",
+                margin.unwrap_or_default()
+            );
+        }
+        let of_scale = [
+            ("scale_start", self.scale_start, 1.0..=1000.0),
+            ("scale_warmup_share", self.scale_warmup_share, 1e-6..=1.0),
+        ];
+        for (name, given, range) in of_scale {
+            let Some(value) = given else { continue };
+            within(name, value, range)?;
+            ensure!(
+                loss.has_rising_scale(),
+                "{name}: the loss {loss} has no scale that could rise (got {}); leave it out",
+                shown(value)
+            );
+        }
+        match (self.scale_start, self.scale_warmup_share) {
+            (Some(_), None) => {
+                bail!("scale_start: needs scale_warmup_share as well, the share of the steps in which it rises")
+            }
+            (None, Some(_)) => bail!("scale_warmup_share: needs scale_start as well, the scale that it rises from"),
+            (Some(start), _) if Some(start) == self.scale.or(defaults.scale) => {
+                bail!("scale_start: must be another than the scale, got {start} for both; leave it out")
+            }
+            _ => {}
         }
         if let Some(rate) = self.sample_rate {
             within("sample_rate", rate, 1e-6..=1.0)?;
             let is_head = matches!(loss, LossKind::Head(_));
-            ensure!(is_head, "sample_rate: the loss {loss} compares with all people (got {rate}); leave it out");
+            ensure!(
+                is_head,
+                "sample_rate: the loss {loss} compares with all people (got {}); leave it out",
+                shown(rate)
+            );
         }
         Ok(Self {
             margin: pick("margin", self.margin, defaults.margin, 0.0..=most_margin)?,
             margin_warmup_share: self.margin_warmup_share.filter(|&share| share > 0.0),
+            margin_start: self.margin_start,
             temperature: pick("temperature", self.temperature, defaults.temperature, 0.01..=10.0)?,
             sample_rate: self.sample_rate.filter(|&rate| rate < 1.0),
             scale: pick("scale", self.scale, defaults.scale, 1.0..=1000.0)?,
+            scale_start: self.scale_start,
+            scale_warmup_share: self.scale_warmup_share,
             angle_factor: pick("angle_factor", self.angle_factor, defaults.angle_factor, 0.5..=4.0)?,
             cosine_margin: pick("cosine_margin", self.cosine_margin, defaults.cosine_margin, 0.0..=1.5)?,
             center_weight: pick("center_weight", self.center_weight, defaults.center_weight, 0.0..=1000.0)?,
@@ -295,8 +370,11 @@ impl std::fmt::Display for LossSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let named = [
             ("margin", self.margin),
+            ("from margin", self.margin_start),
             ("margin warmup share", self.margin_warmup_share),
             ("scale", self.scale),
+            ("from scale", self.scale_start),
+            ("scale warmup share", self.scale_warmup_share),
             ("temperature", self.temperature),
             ("sample rate", self.sample_rate),
             ("angle factor", self.angle_factor),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod loss;
 pub mod network;
 pub mod optimization;
+pub mod reading;
 pub mod sampling;
 pub mod schedule;
 

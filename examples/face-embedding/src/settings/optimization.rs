@@ -11,8 +11,8 @@ use super::range::within;
 pub struct Optimization {
     /// Batches of one step of the optimizer, whose gradients are averaged; in `[1, 65536]`.
     pub accumulate: usize,
-    /// Longest gradient of all parameters together, to which longer ones are shortened; in `[1e-6, 1e6]`. None: as long as
-    /// it is.
+    /// Longest gradient of all parameters together, to which longer ones are shortened; in `[1e-6, 1e6]`. With a `sample_rate`
+    /// of the trunk alone. None: as long as it is.
     pub clip_norm: Option<f64>,
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::range::within;
+use super::range::{shown, within};
 
 /// The curve along which the learning rates fall after their rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -62,9 +62,9 @@ impl ScheduleSettings {
             }
             _ => Ok(()),
         };
-        of(ScheduleKind::Polynomial, "power", self.power.map(|power| power.to_string()))?;
+        of(ScheduleKind::Polynomial, "power", self.power.map(shown))?;
         of(ScheduleKind::Milestones, "milestones", self.milestones.as_ref().map(|shares| format!("{shares:?}")))?;
-        of(ScheduleKind::Milestones, "gamma", self.gamma.map(|gamma| gamma.to_string()))?;
+        of(ScheduleKind::Milestones, "gamma", self.gamma.map(shown))?;
         match self.schedule {
             ScheduleKind::Cosine => {}
             ScheduleKind::Polynomial => within("power", *self.power.get_or_insert(Self::POWER), 0.1..=10.0)?,

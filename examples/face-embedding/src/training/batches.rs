@@ -9,10 +9,11 @@ use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_losses::sampling::{BatchPlan, ClassBalanced, ClassBalancedConfig, SampledLoader};
 
+use super::ahead::Ahead;
 use super::place::Place;
 use crate::data::augment::Change;
 use crate::data::dropout::append_factors;
-use crate::data::face_set::{Face, FaceSet};
+use crate::data::face_set::{Face, FaceSet, pixels};
 use crate::data::random::random;
 use crate::data::tensor::pictures;
 use crate::model::face_model::FaceBatch;
@@ -47,7 +48,7 @@ pub struct Dropout {
 }
 
 impl TrainBatches {
-    /// The shuffled, changed batches that are left; a short last batch of an epoch is dropped.
+    /// The shuffled, changed batches that are left, read ahead of the training; a short last batch of an epoch is dropped.
     ///
     /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes in epoch 5 sees
     /// what an uninterrupted run sees of it from there on.
@@ -65,7 +66,7 @@ impl TrainBatches {
         let plan = EpochPlan { pictures: faces.faces.len(), batch_size, balanced, epochs, seed, begin };
         let to_tensors = ToTensors { size: faces.size, seed, dropout };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
-        Ok(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device)))
+        Ok(Arc::new(Ahead(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device)))))
     }
 }
 
@@ -151,17 +152,27 @@ struct EveryEpoch {
 /// A picture in an epoch.
 struct Sample {
     sampled: Sampled,
-    face: Face,
+    person: usize,
+    pixels: Arc<[u8]>,
     change: Change,
 }
 
 impl Dataset<Sample> for EveryEpoch {
     fn get(&self, number: usize) -> Result<Sample, DatasetError> {
+        Ok(self.get_many(vec![number])?.remove(0))
+    }
+
+    fn get_many(&self, numbers: Vec<usize>) -> Result<Vec<Sample>, DatasetError> {
         let FaceSet { faces, size, .. } = &self.faces;
-        let sampled = Sampled::of_number(number, faces.len());
-        let Sampled { epoch, picture, .. } = sampled;
-        let change = Change::of(&self.augmentation, sampled.seed(self.seed), from_one(epoch), picture, *size);
-        Ok(Sample { sampled, face: faces[picture].clone(), change })
+        let all: Vec<Sampled> = numbers.iter().map(|&number| Sampled::of_number(number, faces.len())).collect();
+        let of_batch: Vec<&Face> = all.iter().map(|sampled| &faces[sampled.picture]).collect();
+        let pixels = pixels(&of_batch).map_err(DatasetError::new)?;
+        let sample = |((sampled, face), pixels): ((Sampled, &Face), _)| {
+            let Sampled { epoch, picture, .. } = sampled;
+            let change = Change::of(&self.augmentation, sampled.seed(self.seed), from_one(epoch), picture, *size);
+            Sample { sampled, person: face.person, pixels, change }
+        };
+        Ok(all.into_iter().zip(of_batch).zip(pixels).map(sample).collect())
     }
 
     fn len(&self) -> usize {
@@ -198,13 +209,14 @@ impl ToTensors {
 
 impl Batcher<Sample, FaceBatch> for ToTensors {
     fn batch(&self, samples: Vec<Sample>, device: &Device) -> FaceBatch {
-        let labels: Vec<i64> = samples.iter().map(|sample| sample.face.person as i64).collect();
+        let labels: Vec<i64> = samples.iter().map(|sample| sample.person as i64).collect();
         let count = labels.len();
         FaceBatch {
-            pictures: pictures(samples.iter().map(|sample| (&sample.face, sample.change)), self.size, device),
+            pictures: pictures(samples.iter().map(|sample| (&*sample.pixels, sample.change)), self.size, device),
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
             factors: self.factors(&samples, device),
             margin_share: 1.0,
+            scale_share: 1.0,
         }
     }
 }
@@ -245,7 +257,7 @@ mod tests {
     /// One picture of each of so many people, three in a batch; or two of each of seven, in balanced batches.
     fn batches_of(pictures: usize, balanced: Option<[usize; 2]>, begin: Place) -> Arc<dyn DataLoader<FaceBatch>> {
         let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
-        let faces = (0..pictures).map(|picture| Face { person: picture % 7, pixels: pixels.clone(), file: None });
+        let faces = (0..pictures).map(|picture| Face::drawn(picture % 7, pixels.clone()));
         let people = (0..7).map(|person| person.to_string()).collect();
         let faces = FaceSet { size: 4, people, faces: faces.collect() };
         let augmentation = Augmentation::default().resolve(true).expect("defaults are in range");
@@ -261,6 +273,38 @@ mod tests {
         assert_eq!(batches.num_items(), 6);
         let labels = labels_of_epoch(&*batches);
         assert_eq!(labels.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+    }
+
+    /// Everybody has a gray of his own, and nothing is changed.
+    #[test]
+    fn every_picture_comes_with_its_person() {
+        let faces = (0..14).map(|picture| Face::drawn(picture % 7, [30 * (picture % 7) as u8; 4 * 4 * 3])).collect();
+        let people = (0..7).map(|person| person.to_string()).collect();
+        let none =
+            Augmentation { mirror: Some(false), shift: Some(0.0), brightness: Some(0.0), ..Augmentation::default() };
+        let batches = TrainBatches {
+            batch_size: 4,
+            balanced: None,
+            seed: 1,
+            epochs: 1,
+            begin: Place::default(),
+            augmentation: none.resolve(false).expect("in range"),
+            dropout: Dropout { share: 0.0, features: 0 },
+        };
+        let batches = batches.of(FaceSet { size: 4, people, faces }, &Device::flex()).expect("enough people");
+        let mut seen = Vec::new();
+        for batch in batches.iter().map(|batch| batch.expect("in memory")) {
+            let values: Vec<f32> = batch.pictures.into_data().iter::<f32>().collect();
+            for (label, picture) in batch.labels.into_data().iter::<i64>().zip(values.chunks(4 * 4 * 3)) {
+                let gray = 30.0 * label as f32 / 127.5 - 1.0;
+                assert!(picture.iter().all(|value| (value - gray).abs() < 1e-6), "{label}: {picture:?}");
+                seen.push(label as usize);
+            }
+        }
+        let plan =
+            EpochPlan { pictures: 14, batch_size: 4, balanced: None, epochs: 1, seed: 1, begin: Place::default() };
+        let expected: Vec<usize> = plan.batches(0).concat().into_iter().map(|picture| picture % 7).collect();
+        assert_eq!(seen, expected);
     }
 
     #[test]

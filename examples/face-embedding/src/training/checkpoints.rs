@@ -1,16 +1,18 @@
 //! Checkpoints: model, optimizer and schedule of a place in the run, and a manifest that is written when all parts are there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -24,6 +26,8 @@ use crate::model::face_model::FaceModel;
 const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
 /// What was found out on the way; a checkpoint of an earlier version has no such file.
 const FIGURES: &str = "figures";
+/// How well its trunk does; it comes after the other files, as measuring takes its time.
+const VALIDATION: &str = "validation";
 const MANIFEST: &str = "manifest";
 
 fn part_name(part: &str, place: Place) -> String {
@@ -32,6 +36,10 @@ fn part_name(part: &str, place: Place) -> String {
 
 fn figures_name(place: Place) -> String {
     format!("{FIGURES}-{}.json", place.in_name())
+}
+
+fn validation_name(place: Place) -> String {
+    format!("{VALIDATION}-{}.json", place.in_name())
 }
 
 fn manifest_name(place: Place) -> String {
@@ -43,7 +51,8 @@ fn manifest_name(place: Place) -> String {
 pub(super) struct FiguresSoFar {
     /// Of the epoch it is in; nothing at the end of one.
     pub(super) epoch: Added,
-    /// How well the trunk does, if that was measured.
+    /// How well the trunk does, if that was measured; here a checkpoint of an earlier version has it.
+    #[serde(default, skip_serializing)]
     pub(super) validation: Option<Validation>,
 }
 
@@ -86,14 +95,16 @@ impl WholeCheckpoint {
             manifest.check_file(folder, &part_name(part, place))?;
         }
         let name = figures_name(place);
-        let figures = if manifest.has(&name) {
-            let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
-            manifest.check(&name, &bytes)?;
-            serde_json::from_slice(&bytes).with_context(|| format!("cannot read {name}"))?
+        let mut figures: FiguresSoFar = if manifest.has(&name) {
+            read_sealed(folder, &manifest, &name)?
         } else {
             ensure!(place.batches == 0, "{name} is not in the manifest");
             FiguresSoFar::default()
         };
+        let name = validation_name(place);
+        if manifest.has(&name) {
+            figures.validation = Some(read_sealed(folder, &manifest, &name)?);
+        }
         Ok(Self { place, manifest, figures })
     }
 
@@ -105,6 +116,13 @@ impl WholeCheckpoint {
     pub(super) fn load_model(&self, folder: &Path, model: FaceModel) -> Result<FaceModel> {
         load_model(folder, self.place, &self.manifest, model)
     }
+}
+
+/// What a file says, after a look whether it is as it was written.
+fn read_sealed<T: DeserializeOwned>(folder: &Path, manifest: &Manifest, name: &str) -> Result<T> {
+    let bytes = fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
+    manifest.check(name, &bytes)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot read {name}"))
 }
 
 /// The model, with the weights of the checkpoint of a place.
@@ -129,7 +147,7 @@ fn load_model(folder: &Path, place: Place, manifest: &Manifest, model: FaceModel
 pub(super) fn places(folder: &Path) -> BTreeSet<Place> {
     let place = |name: &str| {
         let (part, place) = name.split_once('.')?.0.split_once('-')?;
-        let is_ours = PARTS.contains(&part) || [FIGURES, MANIFEST].contains(&part);
+        let is_ours = PARTS.contains(&part) || [FIGURES, VALIDATION, MANIFEST].contains(&part);
         is_ours.then(|| Place::of_name(place))?
     };
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -142,8 +160,8 @@ pub(super) struct CheckpointFolder {
     /// What every manifest begins with.
     run: Manifest,
     batches_per_epoch: usize,
-    /// Manifests that still miss a part.
-    unfinished: Mutex<BTreeMap<Place, Manifest>>,
+    /// Of the checkpoints that this process has written to; they may still miss a part.
+    manifests: Mutex<BTreeMap<Place, Manifest>>,
 }
 
 impl CheckpointFolder {
@@ -154,7 +172,7 @@ impl CheckpointFolder {
     /// If it cannot be made.
     pub(super) fn new(path: PathBuf, run: &Manifest, batches_per_epoch: usize) -> Result<Arc<Self>> {
         fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Arc::new(Self { path, run: run.clone(), batches_per_epoch, unfinished: Mutex::default() }))
+        Ok(Arc::new(Self { path, run: run.clone(), batches_per_epoch, manifests: Mutex::default() }))
     }
 
     /// One for each of model, optimizer and schedule.
@@ -176,14 +194,41 @@ impl CheckpointFolder {
         self.remove(&manifest_name(place))?;
         files::write(&self.path.join(name), bytes)?;
 
-        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        let manifest = unfinished.entry(place).or_insert_with(|| self.run.clone());
-        manifest.add(name, bytes);
-        if PARTS.iter().all(|part| manifest.has(&part_name(part, place))) && manifest.has(&figures_name(place)) {
-            manifest.write(&self.path.join(manifest_name(place)))?;
-            unfinished.remove(&place);
+        let mut manifests = self.manifests();
+        let manifest = manifests.entry(place).or_insert_with(|| self.run.clone());
+        if is_whole(manifest, place) {
+            // Another checkpoint of the same place begins.
+            *manifest = self.run.clone();
         }
-        Ok(())
+        manifest.add(name, bytes);
+        self.seal(manifest, place)
+    }
+
+    /// Adds what was measured to a checkpoint, which is whole without it, and at every moment until it has it.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or written.
+    pub(super) fn write_validation(&self, place: Place, validation: &Validation) -> Result<()> {
+        let (name, bytes) = (validation_name(place), serde_json::to_vec_pretty(validation)?);
+        files::write(&self.path.join(&name), &bytes)?;
+
+        let mut manifests = self.manifests();
+        let manifest = match manifests.entry(place) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            // The run has begun with this one.
+            Entry::Vacant(entry) => entry.insert(Manifest::read(&self.path.join(manifest_name(place)))?),
+        };
+        manifest.add(&name, &bytes);
+        self.seal(manifest, place)
+    }
+
+    fn manifests(&self) -> MutexGuard<'_, BTreeMap<Place, Manifest>> {
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seal(&self, manifest: &Manifest, place: Place) -> Result<()> {
+        if is_whole(manifest, place) { manifest.write(&self.path.join(manifest_name(place))) } else { Ok(()) }
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -195,6 +240,10 @@ impl CheckpointFolder {
             _ => Ok(()),
         }
     }
+}
+
+fn is_whole(manifest: &Manifest, place: Place) -> bool {
+    PARTS.iter().all(|part| manifest.has(&part_name(part, place))) && manifest.has(&figures_name(place))
 }
 
 /// Writes and reads one part of the checkpoints, as Burn's training loop asks for it.
@@ -223,7 +272,7 @@ impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
     fn delete(&self, number: usize) -> Result<(), CheckpointerError> {
         let place = self.place(number);
         // The manifest goes first: without it the rest is no checkpoint.
-        for name in [manifest_name(place), figures_name(place), part_name(self.part, place)] {
+        for name in [manifest_name(place), figures_name(place), validation_name(place), part_name(self.part, place)] {
             self.folder.remove(&name).map_err(explain)?;
         }
         Ok(())

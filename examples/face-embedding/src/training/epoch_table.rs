@@ -9,9 +9,10 @@ use csv::{ReaderBuilder, WriterBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::files;
+use super::validation::Validation;
 
 /// The columns, in the order of the fields of [`EpochRow`].
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 16] = [
     "epoch",
     "loss",
     "learning_rate",
@@ -26,10 +27,12 @@ const COLUMNS: [&str; 14] = [
     "margin",
     "validation_auc",
     "validation_eer",
+    "cosine_margin",
+    "scale",
 ];
 
-/// So many of them a table of an earlier version has.
-const COLUMNS_BEFORE: usize = 11;
+/// So many of them the tables of earlier versions have.
+const COLUMNS_BEFORE: [usize; 2] = [11, 14];
 
 /// One epoch of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,12 @@ pub struct EpochRow {
     /// Their equal error rate.
     #[serde(default)]
     pub validation_eer: Option<f64>,
+    /// The other margin of `combinedmargin` at the last step, that of the cosine.
+    #[serde(default)]
+    pub cosine_margin: Option<f64>,
+    /// Scale of the loss at the last step, where it has one.
+    #[serde(default)]
+    pub scale: Option<f64>,
 }
 
 /// Rows as text, below the names of the columns or without them.
@@ -120,6 +129,19 @@ impl EpochTable {
             })
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
+
+    /// Puts down what was measured after an epoch whose row is there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written.
+    pub(super) fn add_validation(&self, epoch: usize, validation: Validation) -> Result<()> {
+        let mut rows = read(&self.path)?;
+        for row in rows.iter_mut().filter(|row| row.epoch == epoch) {
+            (row.validation_auc, row.validation_eer) = (Some(validation.auc), Some(validation.eer));
+        }
+        files::write(&self.path, &to_text(&rows, true)?)
+    }
 }
 
 /// The rows of a file.
@@ -137,7 +159,10 @@ fn parse(text: &[u8]) -> Result<Vec<EpochRow>> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let mut reader = ReaderBuilder::new().from_reader(&text[..whole]);
     let header = reader.headers()?;
-    let is_known = header.iter().eq(COLUMNS) || header.iter().eq(COLUMNS[..COLUMNS_BEFORE].iter().copied());
+    let is_known = COLUMNS_BEFORE
+        .into_iter()
+        .chain([COLUMNS.len()])
+        .any(|count| header.iter().eq(COLUMNS[..count].iter().copied()));
     ensure!(is_known, "the first line is not the names of the columns");
     Ok(reader.deserialize().collect::<Result<_, _>>()?)
 }
@@ -170,6 +195,8 @@ mod tests {
             margin: Some(0.3),
             validation_auc: (epoch == 1).then_some(2.0 / 3.0),
             validation_eer: (epoch == 1).then_some(0.25),
+            cosine_margin: Some(0.1),
+            scale: Some(16.0),
         }
     }
 
@@ -185,9 +212,12 @@ mod tests {
 
     #[test]
     fn a_table_of_an_earlier_version_has_no_validation() {
-        let old = format!("{}\n1,0.5,0.1,0.2,100,1,1.2,3,0.5,0,7\n", COLUMNS[..COLUMNS_BEFORE].join(","));
+        let old = format!("{}\n1,0.5,0.1,0.2,100,1,1.2,3,0.5,0,7\n", COLUMNS[..COLUMNS_BEFORE[0]].join(","));
         let rows = parse(old.as_bytes()).expect("the columns of before");
         assert_eq!((rows[0].seconds, rows[0].validation_auc, rows[0].validation_eer), (7.0, None, None));
+        let old = format!("{}\n1,0.5,0.1,0.2,100,1,1.2,3,0.5,0,7,0.3,,\n", COLUMNS[..COLUMNS_BEFORE[1]].join(","));
+        let rows = parse(old.as_bytes()).expect("the columns of before");
+        assert_eq!((rows[0].margin, rows[0].validation_auc, rows[0].cosine_margin), (Some(0.3), None, None));
     }
 
     #[test]

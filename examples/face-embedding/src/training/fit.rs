@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
-use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingError, TrainingStrategy};
 use burn_losses::diagnostics::DiagnosticMetric;
 
 use super::batches::{Dropout, TrainBatches, no_batches};
@@ -21,7 +21,8 @@ use super::optimizer::{learning_rates, optimizer};
 use super::place::Place;
 use super::renderer::LineRenderer;
 use super::run_directory::RunDirectory;
-use super::schedule::MarginRise;
+use super::schedule::{MarginRise, ScaleRise};
+use super::stopwatch::Stopwatch;
 use super::sums::Sums;
 use super::training_loop::TrainingLoop;
 use super::validation::Validate;
@@ -47,6 +48,8 @@ pub struct Training<'a> {
     pub faces: FaceSet,
     /// How a trunk is measured between epochs.
     pub validate: Validate,
+    /// What may end it.
+    pub interruption: Interruption,
     /// What computes.
     pub device: &'a Device,
 }
@@ -65,8 +68,8 @@ pub enum Trained {
 ///
 /// If a file cannot be read or written, or the loss is no number any more.
 pub fn fit(training: Training<'_>) -> Result<Trained> {
-    let Training { config, run, manifest, checkpoints, initial, faces, validate, device } = training;
-    let interruption = Interruption::listen()?;
+    let Training { config, run, manifest, checkpoints, initial, faces, validate, interruption, device } = training;
+    interruption.trains();
     let people = faces.people.len();
     say!("model: {}; loss: {} ({}) over {people} people", config.network, config.loss, config.loss_settings);
 
@@ -88,9 +91,11 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
     let added = last.map(|checkpoint| checkpoint.figures.epoch.clone()).unwrap_or_default();
-    let sums = Arc::new(Mutex::new(Sums::after(added)));
+    let stopwatch = Stopwatch::start();
+    let sums = Arc::new(Mutex::new(Sums::after(added, &stopwatch)));
     let length = [epochs, batches_per_epoch, batch_size];
-    let renderer = LineRenderer::new(interrupter.clone(), begin, length, plateau, sums.clone());
+    let (of_epoch, watch) = (sums.clone(), stopwatch.clone());
+    let renderer = LineRenderer::new(interrupter.clone(), begin, length, plateau, remedies(config), of_epoch, watch);
 
     let best = best_of(checkpoints);
     let there = checkpoints::places(&run.checkpoints_path());
@@ -101,12 +106,16 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let training_loop = TrainingLoop {
         device: training_device.clone(),
         optimization: config.optimization.clone(),
+        samples: config.loss_settings.samples(),
         margin: MarginRise::of(&config.loss_settings, steps),
+        scale: ScaleRise::of(&config.loss_settings, steps),
         checkpointing: config.checkpointing.clone(),
         batch_size,
         batches_per_epoch,
         begin,
+        is_measured: last.is_some_and(|checkpoint| checkpoint.figures.validation.is_some()),
         sums,
+        stopwatch,
         table: EpochTable::begin(&run.epochs_path(), begin.epochs)?,
         folder,
         best: best.clone(),
@@ -138,6 +147,10 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let schedule = learning_rates(config, steps)?;
     let result = training.launch(Learner::new(model, optimizer(config)?, schedule));
     if let Some(error) = result.error {
+        if let TrainingError::Dataset(error) = &*error {
+            let resume = run.resume_command();
+            bail!("training stopped: {error}; bring it back as it was, and go on with: face-embedding {resume}");
+        }
         bail!("training stopped: {error}");
     }
     if let Some(place) = *interrupted.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -151,6 +164,15 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         Keep::Best => best_model(result.model, run, &best)?,
     };
     Ok(Trained::Trunk(Box::new(model.trunk)))
+}
+
+/// What may help where the loss is no number any more.
+fn remedies(config: &TrainConfig) -> String {
+    let rates = if config.loss.has_parameters() { "--lr or --head-lr" } else { "--lr" };
+    match config.optimization.clip_norm {
+        Some(_) => format!("a smaller {rates}, or a smaller --clip-norm"),
+        None => format!("a smaller {rates}, or --clip-norm"),
+    }
 }
 
 /// What is dealt out from a place on.
@@ -208,5 +230,29 @@ fn best_model(model: FaceModel, run: &RunDirectory, best: &Best) -> Result<FaceM
             say!("warning: no epoch was measured before its end, so the trunk is that of the last one");
             Ok(model)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_losses::heads::HeadKind;
+
+    use super::*;
+    use crate::settings::loss::{ContrastiveKind, LossKind, LossSettings};
+    use crate::settings::optimization::Optimization;
+
+    #[test]
+    fn what_is_advised_is_what_the_settings_take() {
+        let of = |loss, clip_norm, sample_rate| {
+            let loss_settings = LossSettings { sample_rate, ..LossSettings::default() };
+            let optimization = Optimization { clip_norm, ..Optimization::default() };
+            let config = TrainConfig { loss, loss_settings, optimization, ..TrainConfig::default() };
+            remedies(&config.resolve().expect("they fit"))
+        };
+        let (head, pairs) = (LossKind::Head(HeadKind::ArcFace), LossKind::Contrastive(ContrastiveKind::Circle));
+        assert_eq!(of(head, None, None), "a smaller --lr or --head-lr, or --clip-norm");
+        assert_eq!(of(head, Some(2.0), Some(0.5)), "a smaller --lr or --head-lr, or a smaller --clip-norm");
+        assert_eq!(of(pairs, None, None), "a smaller --lr, or --clip-norm");
+        assert_eq!(of(pairs, Some(2.0), None), "a smaller --lr, or a smaller --clip-norm");
     }
 }

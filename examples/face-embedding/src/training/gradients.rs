@@ -164,6 +164,11 @@ mod tests {
         for (found, given) in clipped.iter().zip(numbers.concat()) {
             assert!((found - given * 10.0 / 13.0).abs() < 1e-6, "{found} for {given}");
         }
+        // By hand, of the first layer alone: 1 + 4 + 4 + 16 + 36 + 3 = 64; the other one stays as it is.
+        let part = read(&net, &clip_to_norm(&net.first, given(&net, numbers), 4.0));
+        for (found, expected) in part.iter().zip([0.5, -1.0, 1.0, 2.0, -4.0, 8.0, 3.0, root_3 / 2.0, 5.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        }
         // What is short enough stays as it is.
         let kept = read(&net, &clip_to_norm(&net, given(&net, numbers), 13.5));
         assert_eq!(kept, numbers.concat());

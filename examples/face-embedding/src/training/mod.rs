@@ -4,8 +4,9 @@
 //!   the gradients before a step.
 //! - [`initial`]: the trunk it begins with, if that is not random.
 //! - `optimizer`: which parameters learn how.
-//! - [`batches`], [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
-//! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch, from its `sums`; [`validation`]: what
+//! - [`batches`] (read `ahead`), [`schedule`], [`figures`]: what goes in, how fast it learns, what is looked at.
+//! - [`renderer`] and [`epoch_table`]: what is printed, and what is written of every epoch, from its `sums` and the time on its
+//!   `stopwatch`; [`validation`]: what
 //!   is measured between epochs.
 //! - [`run_directory`]: the files of a run and where they lie; [`checkpoints`] of a [`place`] in it, `keeping` which of them stay,
 //!   and the [`manifest`] that tells whether they are as they were written; [`interruption`]: Ctrl-C.
@@ -25,8 +26,10 @@ pub mod run_directory;
 pub mod schedule;
 pub mod validation;
 
+mod ahead;
 mod keeping;
 mod optimizer;
+mod stopwatch;
 mod sums;
 mod training_loop;
 

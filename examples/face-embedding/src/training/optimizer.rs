@@ -167,7 +167,8 @@ mod tests {
             let embeddings = rows(model.trunk.forward_with(pictures.clone(), None).inner());
             let of_labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
             let labels_tensor = Tensor::from_data(of_labels.as_slice(), &device);
-            let batch = FaceBatch { pictures, labels: labels_tensor, factors: None, margin_share: 1.0 };
+            let batch =
+                FaceBatch { pictures, labels: labels_tensor, factors: None, margin_share: 1.0, scale_share: 1.0 };
             let output = TrainStep::step(&model, batch);
             let reading: Reading = output.item.sync().expect("it can be read").adapt();
 

@@ -14,6 +14,7 @@ use burn_losses::diagnostics::{Collapse, Plateau};
 
 use super::figures::Figure;
 use super::place::Place;
+use super::stopwatch::Stopwatch;
 use super::sums::{Added, Sums};
 
 /// Time between two lines within an epoch; the end of an epoch always prints one.
@@ -35,12 +36,15 @@ pub struct LineRenderer {
     /// Values of the step that is being reported; filled metric by metric, then summed.
     current: HashMap<Figure, f64>,
     interval: Sums,
+    stopwatch: Stopwatch,
     /// The training loop makes the row of the table from it.
     whole_epoch: Arc<Mutex<Sums>>,
     run_began: Instant,
     bad_labels: f64,
     /// Where the loss stays if the model tells nobody apart; the first epoch may well be there.
     plateau: Option<Plateau>,
+    /// What may help where the loss is no number any more.
+    remedies: String,
 }
 
 impl LineRenderer {
@@ -52,7 +56,9 @@ impl LineRenderer {
         begin: Place,
         [epochs, batches_per_epoch, batch_size]: [usize; 3],
         plateau: Option<Plateau>,
+        remedies: String,
         whole_epoch: Arc<Mutex<Sums>>,
+        stopwatch: Stopwatch,
     ) -> Self {
         Self {
             interrupter,
@@ -63,11 +69,13 @@ impl LineRenderer {
             place: begin,
             figures: HashMap::new(),
             current: HashMap::new(),
-            interval: Sums::new(),
+            interval: Sums::new(&stopwatch),
+            stopwatch,
             whole_epoch,
             run_began: Instant::now(),
             bad_labels: 0.0,
             plateau,
+            remedies,
         }
     }
 
@@ -120,12 +128,13 @@ impl LineRenderer {
         let Place { epochs, batches } = self.place;
         if !loss.is_finite() {
             self.interrupter.stop(Some(&format!(
-                "the loss became {loss} in epoch {}, step {batches}; try a smaller --lr or --head-lr, or --clip-norm",
-                epochs + 1
+                "the loss became {loss} in epoch {}, step {batches}; try {}",
+                epochs + 1,
+                self.remedies
             )));
         } else if self.interval.seconds() >= INTERVAL.as_secs_f64() && batches < self.batches_per_epoch {
             self.print(&self.interval);
-            self.interval = Sums::new();
+            self.interval = Sums::new(&self.stopwatch);
         }
     }
 
@@ -174,9 +183,9 @@ impl TrainingProgressLogger for LineRenderer {
 
     fn start_split(&mut self, split: &str, _items: usize) {
         if split == TRAIN_SPLIT {
-            self.interval = Sums::new();
+            self.interval = Sums::new(&self.stopwatch);
             let added = if self.place == self.begin { self.whole_epoch().added_before() } else { Added::default() };
-            *self.whole_epoch() = Sums::after(added);
+            *self.whole_epoch() = Sums::after(added, &self.stopwatch);
         }
     }
 
@@ -244,7 +253,7 @@ mod tests {
     #[test]
     fn a_model_that_tells_nobody_apart_is_warned_of() {
         let of = |loss, variance, plateau| {
-            let mut sums = Sums::new();
+            let mut sums = Sums::new(&Stopwatch::start());
             for _ in 0..2 {
                 sums.add(&HashMap::from([(Figure::Loss, loss), (Figure::DirectionVariance, variance)]));
             }

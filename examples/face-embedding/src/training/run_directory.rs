@@ -20,6 +20,9 @@ use crate::model::head::Head;
 use crate::model::trunk::{Trunk, TrunkConfig};
 use crate::settings::config::{CONFIG, TrainConfig};
 
+/// What the program is called on a command line.
+pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
 /// Where runs lie when `--output` is not given.
 pub const DEFAULT_OUTPUT: &str = "runs/face-embedding";
 
@@ -210,7 +213,7 @@ impl RunDirectory {
 
     /// What goes on with the run on a command line.
     pub(crate) fn resume_command(&self) -> String {
-        format!("train --resume --output {}", files::quoted(&self.path))
+        format!("{PROGRAM} train --resume --output {}", files::quoted(&self.path))
     }
 
     /// Looks where a flag would have a file written.

@@ -78,17 +78,21 @@ impl LrScheduler for Schedule {
     }
 }
 
-/// The margin of a loss over the course of a run: it rises in a straight line from 0, then stays.
+/// The margin of a loss over the course of a run: it goes in a straight line from 0, or another start, to its value, then stays.
 ///
 /// ```text
-/// share = min(1, step / warmup_steps)
+/// share = min(1, step / warmup_steps)                                   from 0
+/// share = (start + (margin - start)·min(1, step / warmup_steps)) / margin
 /// ```
 ///
 /// A function of the step alone, so a resumed run needs no more than to know where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct MarginRise {
-    /// After its rise.
-    pub margin: f64,
+    margin: f64,
+    /// The other one of `combinedmargin`, which rises with it.
+    cosine_margin: Option<f64>,
+    /// Of the margin that it starts from.
+    start_share: f64,
     warmup_steps: usize,
 }
 
@@ -97,18 +101,93 @@ impl MarginRise {
     pub fn of(settings: &LossSettings, total_steps: usize) -> Option<Self> {
         let share = settings.margin_warmup_share.unwrap_or(0.0);
         let warmup_steps = (share * total_steps as f64).round() as usize;
-        settings.margin.map(|margin| Self { margin, warmup_steps })
+        let start = settings.margin_start.unwrap_or(0.0);
+        settings.margin.map(|margin| Self {
+            margin,
+            cosine_margin: settings.cosine_margin,
+            start_share: if start > 0.0 { start / margin } else { 0.0 },
+            warmup_steps,
+        })
     }
 
     /// The share of its value that the margin has in a step.
     pub fn share(&self, step: usize) -> f64 {
-        if step < self.warmup_steps { step as f64 / self.warmup_steps as f64 } else { 1.0 }
+        match risen(step, self.warmup_steps) {
+            1.0 => 1.0,
+            risen => self.start_share + (1.0 - self.start_share) * risen,
+        }
     }
+
+    /// The margin in a step, and that of the cosine where there are two.
+    pub fn margins(&self, step: usize) -> (f64, Option<f64>) {
+        let share = self.share(step);
+        (self.margin * share, self.cosine_margin.map(|margin| margin * share))
+    }
+}
+
+/// The scale of a head over the course of a run: it goes in a straight line from one to another, then stays.
+///
+/// ```text
+/// scale = start + (scale - start)·min(1, step / warmup_steps)
+/// ```
+///
+/// A small scale has gradients while the angles are still large, and a large one separates in the end: the training of
+/// Keras_insightface steps from 16 over 32 to 64.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleRise {
+    start: f64,
+    scale: f64,
+    warmup_steps: usize,
+}
+
+impl ScaleRise {
+    /// Of the loss of a run of so many steps; none for a loss without a scale.
+    pub fn of(settings: &LossSettings, total_steps: usize) -> Option<Self> {
+        let scale = settings.scale?;
+        let share = settings.scale_warmup_share.unwrap_or(0.0);
+        let warmup_steps = (share * total_steps as f64).round() as usize;
+        Some(Self { start: settings.scale_start.unwrap_or(scale), scale, warmup_steps })
+    }
+
+    /// The scale in a step.
+    pub fn scale(&self, step: usize) -> f64 {
+        match risen(step, self.warmup_steps) {
+            1.0 => self.scale,
+            share => self.start + (self.scale - self.start) * share,
+        }
+    }
+
+    /// The share of its value that the scale has in a step.
+    pub fn share(&self, step: usize) -> f64 {
+        self.scale(step) / self.scale
+    }
+}
+
+/// How much of a rise of so many steps is done.
+fn risen(step: usize, steps: usize) -> f64 {
+    if step < steps { step as f64 / steps as f64 } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By hand: a quarter of the way from 16 to 48 in each of four steps.
+    #[test]
+    fn a_scale_rises_from_its_start_and_stays() {
+        let settings = LossSettings {
+            scale: Some(48.0),
+            scale_start: Some(16.0),
+            scale_warmup_share: Some(0.4),
+            ..LossSettings::default()
+        };
+        let rise = ScaleRise::of(&settings, 10).expect("there is a scale");
+        assert_eq!([0, 1, 3, 4, 9].map(|step| rise.scale(step)), [16.0, 24.0, 40.0, 48.0, 48.0]);
+        assert_eq!([0, 1, 4].map(|step| rise.share(step)), [1.0 / 3.0, 0.5, 1.0]);
+        let fixed = ScaleRise::of(&LossSettings { scale: Some(48.0), ..LossSettings::default() }, 10);
+        assert_eq!(fixed.expect("there is a scale").share(0), 1.0);
+        assert!(ScaleRise::of(&LossSettings::default(), 10).is_none());
+    }
 
     /// By hand: four steps of a quarter each.
     #[test]
@@ -116,6 +195,18 @@ mod tests {
         let settings = LossSettings { margin: Some(0.4), margin_warmup_share: Some(0.4), ..LossSettings::default() };
         let rise = MarginRise::of(&settings, 10).expect("there is a margin");
         assert_eq!([0, 1, 2, 3, 4, 9, 10].map(|step| rise.share(step)), [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        assert_eq!((rise.margins(2), rise.margins(9)), ((0.2, None), (0.4, None)));
+        let both = MarginRise::of(&LossSettings { cosine_margin: Some(0.1), ..settings }, 10).expect("there are two");
+        assert_eq!((both.margins(2), both.margins(9)), ((0.2, Some(0.05)), (0.4, Some(0.1))));
+        // By hand: from a quarter of it in four steps.
+        let settings = LossSettings {
+            margin: Some(0.4),
+            margin_start: Some(0.1),
+            margin_warmup_share: Some(0.4),
+            ..LossSettings::default()
+        };
+        let rise = MarginRise::of(&settings, 10).expect("there is a margin");
+        assert_eq!([0, 2, 4, 9].map(|step| rise.share(step)), [0.25, 0.625, 1.0, 1.0]);
         let settings = LossSettings { margin: Some(0.4), ..LossSettings::default() };
         assert_eq!(MarginRise::of(&settings, 10).expect("there is a margin").share(0), 1.0);
         assert!(MarginRise::of(&LossSettings::default(), 10).is_none());

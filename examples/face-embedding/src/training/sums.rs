@@ -1,16 +1,18 @@
 //! The figures of batches added up: of an interval between two lines, and of an epoch.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::epoch_table::EpochRow;
 use super::figures::Figure;
+use super::stopwatch::Stopwatch;
 
 /// Sums of the figures since some moment.
 pub(super) struct Sums {
-    began: Instant,
+    stopwatch: Stopwatch,
+    /// What the watch showed.
+    began: f64,
     added: Added,
     /// The figures of the latest batch.
     latest: HashMap<Figure, f64>,
@@ -27,13 +29,14 @@ pub(super) struct Added {
 
 impl Sums {
     /// Of nothing yet.
-    pub(super) fn new() -> Self {
-        Self::after(Added::default())
+    pub(super) fn new(stopwatch: &Stopwatch) -> Self {
+        Self::after(Added::default(), stopwatch)
     }
 
     /// Of what was added before, in another process.
-    pub(super) fn after(added: Added) -> Self {
-        Self { began: Instant::now(), added, latest: HashMap::new() }
+    pub(super) fn after(added: Added, stopwatch: &Stopwatch) -> Self {
+        let stopwatch = stopwatch.clone();
+        Self { began: stopwatch.elapsed().as_secs_f64(), stopwatch, added, latest: HashMap::new() }
     }
 
     /// Adds a batch.
@@ -74,7 +77,7 @@ impl Sums {
     }
 
     pub(super) fn seconds(&self) -> f64 {
-        self.added.seconds + self.began.elapsed().as_secs_f64()
+        self.added.seconds + (self.stopwatch.elapsed().as_secs_f64() - self.began).max(0.0)
     }
 
     pub(super) fn batches_per_second(&self) -> f64 {
@@ -98,6 +101,8 @@ impl Sums {
             margin: None,
             validation_auc: None,
             validation_eer: None,
+            cosine_margin: None,
+            scale: None,
         }
     }
 }
@@ -109,14 +114,15 @@ mod tests {
     #[test]
     fn sums_go_on_in_another_process_bit_by_bit() {
         let figures = |value: f64| HashMap::from([(Figure::Loss, value), (Figure::LearningRate, 1.0 / value)]);
-        let mut whole = Sums::new();
-        let mut first = Sums::new();
+        let stopwatch = Stopwatch::start();
+        let mut whole = Sums::new(&stopwatch);
+        let mut first = Sums::new(&stopwatch);
         for value in [0.1, 0.7, 1.0 / 3.0] {
             whole.add(&figures(value));
             first.add(&figures(value));
         }
         let text = serde_json::to_string(&first.added()).expect("JSON");
-        let mut second = Sums::after(serde_json::from_str(&text).expect("what was written"));
+        let mut second = Sums::after(serde_json::from_str(&text).expect("what was written"), &stopwatch);
         for value in [1e-9, 5.3] {
             whole.add(&figures(value));
             second.add(&figures(value));
@@ -129,11 +135,26 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_none() {
-        let mut sums = Sums::new();
+        let mut sums = Sums::new(&Stopwatch::start());
         sums.add(&HashMap::from([(Figure::Loss, f64::NAN)]));
         let text = serde_json::to_string(&sums.added()).expect("JSON");
-        let mut after = Sums::after(serde_json::from_str(&text).expect("what was written"));
+        let mut after = Sums::after(serde_json::from_str(&text).expect("what was written"), &Stopwatch::start());
         after.add(&HashMap::from([(Figure::Loss, 1.0)]));
         assert!(after.mean(Figure::Loss).is_nan());
+    }
+
+    /// Of two watches, one of which stands still while a checkpoint of 0.2 s is written.
+    #[test]
+    fn what_is_done_beside_the_training_takes_no_time_of_it() {
+        let (stopwatch, other) = (Stopwatch::start(), Stopwatch::start());
+        let (sums, all) = (Sums::new(&stopwatch), Sums::new(&other));
+        let interval = Sums::new(&stopwatch);
+        let done = stopwatch.stopped(|| {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            "written"
+        });
+        let beside = all.seconds() - sums.seconds();
+        assert!(done == "written" && beside > 0.19, "{beside}");
+        assert!(sums.added().seconds < all.seconds() - 0.19 && interval.seconds() < all.seconds() - 0.19);
     }
 }

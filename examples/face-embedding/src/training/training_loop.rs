@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
@@ -17,9 +18,11 @@ use super::gradients::{MeanGradients, clip_to_norm};
 use super::interruption::Interruption;
 use super::keeping::Best;
 use super::place::Place;
-use super::schedule::MarginRise;
+use super::schedule::{MarginRise, ScaleRise};
+use super::stopwatch::Stopwatch;
 use super::sums::{Added, Sums};
 use super::validation::{Validate, Validation};
+use crate::data::face_set::ChangedPicture;
 use crate::model::face_model::FaceModel;
 use crate::settings::checkpointing::Checkpointing;
 use crate::settings::optimization::Optimization;
@@ -32,15 +35,23 @@ type Processor = SupervisedTrainingEventProcessor<FaceModel>;
 pub(super) struct TrainingLoop {
     pub(super) device: Device,
     pub(super) optimization: Optimization,
+    /// Whether a batch is compared with some of the people only.
+    pub(super) samples: bool,
     /// None for a loss without a margin that could rise.
     pub(super) margin: Option<MarginRise>,
+    /// None for a loss without a scale.
+    pub(super) scale: Option<ScaleRise>,
     pub(super) checkpointing: Checkpointing,
     pub(super) batch_size: usize,
     pub(super) batches_per_epoch: usize,
     /// Where the run goes on.
     pub(super) begin: Place,
+    /// Whether the trunk of that place was measured.
+    pub(super) is_measured: bool,
     /// What the renderer has added up of the epoch.
     pub(super) sums: Arc<Mutex<Sums>>,
+    /// Stands still while checkpoints are written.
+    pub(super) stopwatch: Stopwatch,
     pub(super) table: EpochTable,
     pub(super) folder: Arc<CheckpointFolder>,
     pub(super) best: Best,
@@ -92,12 +103,24 @@ impl TrainingLoop {
         while let Some(batch) = batches.next() {
             let mut batch = match batch {
                 Ok(batch) => batch,
-                Err(error) => return work.interrupter.fail(error),
+                Err(error) => {
+                    // What was trained up to here is not lost; a place within a step is none to go on from.
+                    if gradients.batches() == 0 && place != begin {
+                        self.save_within(work, place);
+                    }
+                    return work.interrupter.fail(error);
+                }
             };
-            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(self.step_of(place)));
+            let step = self.step_of(place);
+            batch.margin_share = self.margin.map_or(1.0, |rise| rise.share(step));
+            batch.scale_share = self.scale.map_or(1.0, |rise| rise.share(step));
             place.batches += 1;
             let is_last = place.batches == self.batches_per_epoch;
             let progress = batches.progress();
+            // The rates of a step are those of all its batches.
+            if gradients.batches() == 0 {
+                work.learner.lr_step();
+            }
             let output = work.learner.train_step(batch);
             gradients.add(&work.learner.model(), output.grads);
             let is_step = is_last || gradients.batches() == self.optimization.accumulate;
@@ -113,13 +136,9 @@ impl TrainingLoop {
             // A place within a step, or at the end of an epoch, is not saved here.
             if is_step && !is_last {
                 let (is_asked_for, steps) = (self.interruption.is_requested(), self.steps_at(place));
-                if is_asked_for || self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every))
-                {
-                    if !work.is_going_on() {
-                        return;
-                    }
-                    let figures = FiguresSoFar { epoch: self.sums().added(), validation: None };
-                    self.save(work, place, &figures);
+                let is_due = self.checkpointing.checkpoint_steps.is_some_and(|every| steps.is_multiple_of(every));
+                if (is_asked_for || is_due) && !self.save_within(work, place) {
+                    return;
                 }
                 if is_asked_for {
                     return self.interrupt(work, place);
@@ -139,24 +158,39 @@ impl TrainingLoop {
         place.epochs * steps(self.batches_per_epoch) + steps(place.batches)
     }
 
-    /// A step of the learning rates and of the optimizer.
+    /// A step of the optimizer.
     fn step(&self, learner: &mut Learner<FaceModel>, gradients: &mut MeanGradients<FaceModel>) {
         let model = learner.model();
         let mut gradients = gradients.take(&model);
         if let Some(longest) = self.optimization.clip_norm {
-            gradients = clip_to_norm(&model, gradients, longest);
+            gradients = match self.samples {
+                // The gradient of a sample of the centers says which they are, too: no length can be taken of it.
+                true => clip_to_norm(&model.trunk, gradients, longest),
+                false => clip_to_norm(&model, gradients, longest),
+            };
         }
-        learner.lr_step();
         learner.optimizer_step(gradients);
+    }
+
+    /// A checkpoint of a place within an epoch; whether the training goes on there, or there is none.
+    fn save_within(&self, work: &mut Work, place: Place) -> bool {
+        let is_going_on = work.is_going_on();
+        if is_going_on {
+            let figures = FiguresSoFar { epoch: self.sums().added(), validation: None };
+            self.save(work, place, &figures);
+        }
+        is_going_on
     }
 
     fn save(&self, work: &mut Work, place: Place, figures: &FiguresSoFar) {
         // Batch statistics that were measured last are put down, or the checkpoint would lack them.
         drop(work.learner.model().valid());
-        work.check(self.folder.write_figures(place, figures));
-        if let (Some(checkpointer), false) = (&mut work.checkpointer, work.interrupter.should_stop()) {
-            checkpointer.checkpoint(&work.learner, place.number(self.batches_per_epoch), &work.store);
-        }
+        self.stopwatch.stopped(|| {
+            work.check(self.folder.write_figures(place, figures));
+            if let (Some(checkpointer), false) = (&mut work.checkpointer, work.interrupter.should_stop()) {
+                checkpointer.checkpoint(&work.learner, place.number(self.batches_per_epoch), &work.store);
+            }
+        });
     }
 
     fn interrupt(&self, work: &Work, place: Place) {
@@ -181,9 +215,14 @@ impl TrainingLoop {
                 say!("epoch {epoch:>2}/{epochs} on the test people: AUC {auc:.4}, EER {eer:.4}");
                 Some(validation)
             }
-            // The training may well recover.
             Err(error) => {
-                say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; try a smaller --lr");
+                match error.downcast::<ChangedPicture>() {
+                    Ok(changed) => work.interrupter.fail(DatasetError::new(changed)),
+                    // The training may well recover.
+                    Err(error) => {
+                        say!("warning: the trunk cannot be measured after epoch {epoch}: {error:#}; try a smaller --lr")
+                    }
+                }
                 None
             }
         }
@@ -192,21 +231,35 @@ impl TrainingLoop {
     /// What there is to do after the batches of an epoch; whether the training goes on.
     fn end_epoch(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
         let mut row = self.sums().row(epoch, self.batch_size);
-        let validation = self.validation(work, epoch, epochs);
         // That of its last step, as the rates are.
         let last_step = self.steps_at(Place::end_of(epoch)) - 1;
-        row.margin = self.margin.map(|rise| rise.margin * rise.share(last_step));
-        row.validation_auc = validation.map(|validation| validation.auc);
-        row.validation_eer = validation.map(|validation| validation.eer);
+        let margins = self.margin.map(|rise| rise.margins(last_step));
+        row.margin = margins.map(|(margin, _)| margin);
+        row.cosine_margin = margins.and_then(|(_, of_cosine)| of_cosine);
+        row.scale = self.scale.map(|rise| rise.scale(last_step));
         work.check(self.table.append(&row));
         if work.interrupter.should_stop() {
             return false;
         }
+        self.save(work, Place::end_of(epoch), &FiguresSoFar::default());
+        self.measure(work, epoch, epochs)
+    }
+
+    /// Measures the trunk after an epoch of which there is a checkpoint, and adds it there: a run that is interrupted or killed
+    /// until then is measured when it goes on. Whether the training goes on.
+    fn measure(&self, work: &mut Work, epoch: usize, epochs: usize) -> bool {
         let place = Place::end_of(epoch);
-        if let Some(validation) = validation {
-            self.best.offer(place, validation);
+        if self.interruption.is_requested() {
+            self.interrupt(work, place);
         }
-        self.save(work, place, &FiguresSoFar { epoch: Added::default(), validation });
+        if work.interrupter.should_stop() {
+            return false;
+        }
+        if let Some(validation) = self.validation(work, epoch, epochs) {
+            self.best.offer(place, validation);
+            work.check(self.table.add_validation(epoch, validation));
+            work.check(self.folder.write_validation(place, &validation));
+        }
         if self.interruption.is_requested() {
             self.interrupt(work, place);
         }
@@ -230,7 +283,9 @@ impl SupervisedLearningStrategy<FaceModel> for TrainingLoop {
         let total_items = self.batches_per_epoch * self.batch_size;
         let mut work = Work { learner, processor: components.event_processor, checkpointer, interrupter, store };
         let mut begin = self.begin;
-        while begin.epochs < num_epochs {
+        let is_unmeasured = begin.epochs > 0 && begin.batches == 0 && !self.is_measured;
+        let is_going_on = !is_unmeasured || self.measure(&mut work, begin.epochs, num_epochs);
+        while is_going_on && begin.epochs < num_epochs {
             let epoch = begin.epochs + 1;
             work.tell(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
             self.batches(&mut work, &batches, begin);

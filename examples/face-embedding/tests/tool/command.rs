@@ -3,7 +3,7 @@
 use face_embedding::protocols::verification::Verification;
 use face_embedding::settings::config::TrainConfig;
 use face_embedding::settings::loss::LossKind;
-use face_embedding::training::epoch_table;
+use face_embedding::training::epoch_table::{self, EpochRow};
 
 use super::{TINY, fresh, metrics, refused, run};
 
@@ -98,7 +98,10 @@ fn a_loss_that_explodes_is_an_error() {
     let output = fresh("explodes").join("run");
     let flags = "--loss softmax+center --center-weight 1000 --lr 10 --head-lr 10 --warmup-share 0";
     let error = refused(&format!("train {TINY} {flags} --epochs 40 --output {}", output.display()));
-    assert!(error.contains("the loss became"), "{error}");
+    assert!(
+        error.contains("the loss became") && error.contains("; try a smaller --lr or --head-lr, or --clip-norm"),
+        "{error}"
+    );
     assert!(!output.join("metrics.json").exists());
 }
 
@@ -128,7 +131,10 @@ fn a_folder_that_is_no_run_is_told_from_one_that_is_not_finished() {
     );
     std::fs::write(folder.join("people.json"), "[]").expect("the test folder is writable");
     let error = eval();
-    assert!(error.contains(&format!("continue it with: train --resume --output '{}'", folder.display())), "{error}");
+    assert!(
+        error.contains(&format!("continue it with: face-embedding train --resume --output '{}'", folder.display())),
+        "{error}"
+    );
 }
 
 #[test]
@@ -195,7 +201,19 @@ fn a_margin_rises_over_the_first_steps() {
     let (rising, is_drawn) = rows("rising", "--margin-warmup-share 0.6667");
     assert_eq!(rising.iter().map(|row| row.margin).collect::<Vec<_>>(), [Some(0.25), Some(0.5)]);
     assert!(is_drawn);
+    let (both, _) = rows("both", "--loss combinedmargin --cosine-margin 0.2 --margin-warmup-share 0.6667");
+    let margins = |row: &EpochRow| (row.margin, row.cosine_margin);
+    assert_eq!(both.iter().map(margins).collect::<Vec<_>>(), [(Some(0.25), Some(0.1)), (Some(0.5), Some(0.2))]);
+    // From 4 to 16 in four steps: half of the way in the third, and all of it in the sixth.
+    let (scaled, _) = rows("scaled", "--scale-start 4 --scale-warmup-share 0.6667");
+    assert_eq!(scaled.iter().map(|row| row.scale).collect::<Vec<_>>(), [Some(10.0), Some(16.0)]);
     let (whole, is_drawn) = rows("whole", "");
+    assert!(
+        whole[0].scale == Some(16.0) && scaled[0].loss < whole[0].loss - 1.0,
+        "{} {}",
+        scaled[0].loss,
+        whole[0].loss
+    );
     assert_eq!(whole[0].margin, Some(0.5));
     assert!(!is_drawn);
     // A smaller margin is a smaller loss.

@@ -3,6 +3,7 @@
 //! The pictures are tiny, so that an unoptimised build takes seconds; whether the model learns well
 //! is measured by the runs in README.md.
 
+mod cache;
 mod command;
 mod damage;
 mod embed;
@@ -12,14 +13,18 @@ mod interruption;
 mod layers;
 mod lfw;
 mod network;
+mod packed;
+mod readme;
 mod report;
 mod resume;
 mod settings;
+mod templates;
 mod validation;
 mod verify;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use face_embedding::commands::report::Metrics;
 use face_embedding::data::procedural::ProceduralFaces;
@@ -53,6 +58,20 @@ fn outcome(line: &str) -> (i32, String, String) {
     (output.status.code().expect("it was not killed"), text(&output.stdout), text(&output.stderr))
 }
 
+/// A run that has begun to train, and what it prints from there on.
+fn begun(line: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_face-embedding"))
+        .args(line.split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let output = child.stdout.take().expect("it is a pipe");
+    let mut lines = BufReader::new(output).lines().map(|line| line.expect("text"));
+    lines.by_ref().find(|line| line.starts_with("model:")).expect("it says what it trains");
+    (child, lines)
+}
+
 /// Runs a command line whose answer nobody can write down, where there is such a device.
 fn to_full_disk(line: &str) {
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
@@ -74,7 +93,8 @@ fn write_people(directory: &Path, people: usize, pictures: usize, seed: u64) {
         let person = directory.join(format!("person {}", face.person));
         std::fs::create_dir_all(&person).expect("the test folder is writable");
         let side = size as u32;
-        let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).expect("three bytes a pixel");
+        let picture = RgbImage::from_raw(side, side, face.pixels().expect("drawn faces are in memory").to_vec())
+            .expect("three bytes a pixel");
         let ending = ["png", "bmp", "ppm"][number % 3];
         picture.save(person.join(format!("{number}.{ending}"))).expect("the picture is written");
     }

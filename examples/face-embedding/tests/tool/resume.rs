@@ -37,7 +37,8 @@ fn a_killed_run_ends_as_one_that_was_not() {
 
     kill_in_epoch_3(&output);
     let error = refused(&format!("eval --model {path}"));
-    assert!(error.contains("its training is not finished"), "{error}");
+    let resume = format!("; continue it with: face-embedding train --resume --output {path}");
+    assert!(error.contains("its training is not finished") && error.ends_with(&format!("{resume}\n")), "{error}");
     run(&format!("train --resume --output {path}")).expect("the run can be continued");
 
     let resumed = rows(&output);
@@ -129,8 +130,20 @@ fn there_must_be_a_run_to_resume() {
 }
 
 /// What this version writes and the one before did not.
-const NEW_SETTINGS: [&str; 7] =
-    ["accumulate", "clip_norm", "validate_every", "keep", "checkpoint_steps", "margin_warmup_share", "sample_rate"];
+const NEW_SETTINGS: [&str; 12] = [
+    "margin_start",
+    "scale_start",
+    "scale_warmup_share",
+    "accumulate",
+    "clip_norm",
+    "validate_every",
+    "keep",
+    "checkpoint_steps",
+    "margin_warmup_share",
+    "sample_rate",
+    "cache_mib",
+    "workers",
+];
 
 /// A text as the version before wrote it: without the lines of the new settings, and of the new part of a checkpoint.
 fn as_before(text: &str) -> String {

@@ -8,6 +8,7 @@ use face_embedding::settings::config::TrainConfig;
 use face_embedding::settings::network::NetworkSettings;
 use face_embedding::training::epoch_table;
 use face_embedding::training::fit::{Trained, Training, fit};
+use face_embedding::training::interruption::Interruption;
 use face_embedding::training::run_directory::RunDirectory;
 
 use super::{TINY, fresh, metrics, refused, run};
@@ -123,6 +124,7 @@ fn a_measurement_that_fails_ends_no_training() {
         initial: None,
         faces: train,
         validate: Box::new(|_| anyhow::bail!("embeddings[0] must be finite, got NaN")),
+        interruption: Interruption::listen("").expect("there are signals"),
         device: &config.backend.device().expect("flex"),
     });
     assert!(matches!(trained.expect("it goes on"), Trained::Trunk(_)));

@@ -141,6 +141,45 @@ fn is_something(case: &Case, i: usize) -> bool {
     case.labels.get(i).is_none_or(|&label| label >= 0)
 }
 
+/// Layers: the mean supervised contrastive loss of each, and how far the first ones are from the last.
+pub fn adaptive_layer(case: &Case) -> Vec<f64> {
+    let setting = |name: &str, default: f64| case.settings.get(name).and_then(Value::as_f64).unwrap_or(default);
+    let temperature = setting("kl_temperature", 0.3);
+    let mean = |layer: &str| {
+        let mut one = case.clone();
+        one.settings.insert("temperature".to_owned(), Value::from(0.1));
+        one.inputs = [("embeddings".to_owned(), case.inputs[layer].clone())].into();
+        let has_partner = |i: usize| {
+            let same = |j: usize| j != i && case.labels[i] >= 0 && case.labels[j] == case.labels[i];
+            (0..case.labels.len()).any(same)
+        };
+        let counted = (0..case.labels.len()).filter(|&i| has_partner(i)).count();
+        sup_con(&one).iter().sum::<f64>() / counted.max(1) as f64
+    };
+    let shares = |row: &[f64]| {
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let terms: Vec<f64> = row.iter().map(|number| ((number - largest) / temperature).exp()).collect();
+        let sum: f64 = terms.iter().sum();
+        terms.into_iter().map(|term| term / sum).collect::<Vec<f64>>()
+    };
+    let mut loss = setting("last_layer_weight", 1.0) * mean("embeddings");
+    for (number, layer) in [(0.0_f64, "first"), (3.0, "fourth")] {
+        let weight = match case.word("layer_weighting", "Uniform") {
+            "Linear" => 1.0 / (1.0 + number),
+            "Logarithmic" => 1.0 / (1.0 + (1.0 + number).ln()),
+            _ => 1.0,
+        };
+        loss += setting("prior_layers_weight", 1.0) * weight / 2.0 * mean(layer);
+        let (last, found) = (case.rows("embeddings"), case.rows(layer));
+        let mut divergence = 0.0;
+        for (last, found) in last.iter().zip(&found) {
+            divergence += shares(last).iter().zip(shares(found)).map(|(p, q)| p * (p / q).ln()).sum::<f64>();
+        }
+        loss += setting("kl_div_weight", 1.0) * temperature * divergence / last.len() as f64;
+    }
+    vec![loss]
+}
+
 /// Matryoshka: the supervised contrastive loss of the first numbers of each row, for all lengths.
 pub fn matryoshka(case: &Case) -> Vec<f64> {
     let numbers = |name: &str| {
@@ -241,7 +280,8 @@ pub fn ranking(case: &Case) -> Vec<f64> {
         if !known(i) {
             return 0.0;
         }
-        let mut negatives = Vec::new();
+        let per_direction = case.word("partition_mode", "Joint") == "PerDirection" && has("DocumentToQuery");
+        let (mut negatives, mut of_document) = (Vec::new(), Vec::new());
         for (direction, row, others) in [
             ("QueryToDocument", &queries[i], &documents),
             ("QueryToQuery", &queries[i], &queries),
@@ -250,7 +290,8 @@ pub fn ranking(case: &Case) -> Vec<f64> {
         ] {
             if has(direction) {
                 let others = strangers(case, i, others.len()).map(|j| (scale + raised) * cosine(row, &others[j]));
-                negatives.extend(others);
+                let is_apart = per_direction && direction == "DocumentToQuery";
+                if is_apart { &mut of_document } else { &mut negatives }.extend(others);
             }
         }
         for name in ["hard", "harder"].into_iter().filter(|name| case.inputs.contains_key(*name)) {
@@ -258,7 +299,9 @@ pub fn ranking(case: &Case) -> Vec<f64> {
             let rows = rows.iter().enumerate().filter(|(j, _)| known(*j));
             negatives.extend(rows.map(|(_, row)| (scale + hardness) * cosine(&queries[i], row)));
         }
-        picked(scale * cosine(&queries[i], &documents[i]), &negatives)
+        let own = scale * cosine(&queries[i], &documents[i]);
+        let loss = picked(own, &negatives);
+        if per_direction { (loss + picked(own, &of_document)) / 2.0 } else { loss }
     };
     (0..queries.len()).map(loss).collect()
 }

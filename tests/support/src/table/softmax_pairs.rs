@@ -2,6 +2,7 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn_losses::adaptive_layer::AdaptiveLayerLossConfig;
 use burn_losses::matryoshka::MatryoshkaLossConfig;
 use burn_losses::pairs::{
     CircleLossConfig, CoSentLossConfig, DecoupledContrastiveLossConfig, InfoNceLossConfig, MultiLabelSupConLossConfig,
@@ -13,6 +14,20 @@ use super::per_pair::{Negatives, per_pair};
 use super::{Call, Hostile, Input, Kind, Labels, Law, Losses, Row, Run, Sample, Steepness};
 use crate::golden::Case;
 use crate::naive;
+
+const NUMBERS: &str = "softmaxes of rows are of their numbers";
+const ALL_ROWS: &str = "layers are pulled together in all rows, whatever their labels are";
+
+/// What does not hold for layers that are compared as softmaxes.
+const OF_LAYERS: &[(Law, &str)] = &[
+    (Law::Translation, "it compares directions from the origin"),
+    (Law::Rotation, NUMBERS),
+    (Law::Length, NUMBERS),
+    (Law::Perpendicular, NUMBERS),
+    (Law::NoLabel, ALL_ROWS),
+    (Law::RowWithoutLabel, ALL_ROWS),
+    (Law::NoPositive, ALL_ROWS),
+];
 
 /// One row per loss.
 pub(super) const ROWS: &[Row] = &[
@@ -180,6 +195,26 @@ pub(super) const ROWS: &[Row] = &[
         run: co_sent,
         naive: naive::softmax_pairs::co_sent,
         steepness: Steepness::Scaled(|case| 2.0 * case.number("scale")),
+        labels: Labels::Identities,
+        deviation: "",
+    },
+    Row {
+        loss: "AdaptiveLayerLoss",
+        family: "softmax_pairs",
+        kind: Kind::Pairs,
+        inputs: &[Input::rows("embeddings"), Input::rows("first"), Input::rows("fourth")],
+        losses: Losses::One,
+        samples: &[
+            Sample::but("{}", OF_LAYERS),
+            Sample::but(
+                r#"{"last_layer_weight": 2.0, "layer_weighting": "Linear", "kl_temperature": 2.0, "kl_div_weight": 0.5}"#,
+                OF_LAYERS,
+            ),
+        ],
+        run: adaptive_layer,
+        naive: naive::softmax_pairs::adaptive_layer,
+        // That of the loss of each layer, at its default temperature.
+        steepness: Steepness::Scaled(|_| 10.0),
         labels: Labels::Identities,
         deviation: "",
     },
@@ -461,6 +496,13 @@ fn co_sent(call: &Call<'_>) -> Run {
 }
 
 /// Of the supervised contrastive loss.
+fn adaptive_layer(call: &Call<'_>) -> Run {
+    let loss = call.config(AdaptiveLayerLossConfig::new()).init(SupConLossConfig::new().init(call.device));
+    let [last, first, fourth] = ["embeddings", "first", "fourth"].map(|name| call.leaf(name));
+    let value = loss.forward(&[(0, first.clone()), (3, fourth.clone())], last.clone(), call.labels());
+    Run::new(value, [("embeddings", last), ("first", first), ("fourth", fourth)])
+}
+
 fn matryoshka(call: &Call<'_>) -> Run {
     let loss = call.config(MatryoshkaLossConfig::new(Vec::new())).init(SupConLossConfig::new().init(call.device));
     let batch = Batch::of(call);

@@ -110,6 +110,10 @@ impl Page<'_> {
         if margins.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
             charts.push(("Margin", chart("margin", vec![one("one", "margin", margins)])));
         }
+        let scales = measured(|row| row.scale);
+        if scales.windows(2).any(|pair| pair[0][1] != pair[1][1]) {
+            charts.push(("Scale", chart("scale", vec![one("one", "scale", scales)])));
+        }
         let (areas, errors) = (measured(|row| row.validation_auc), measured(|row| row.validation_eer));
         if !areas.is_empty() {
             let area = chart("area under the curve", vec![one("one", "AUC", areas)]);
@@ -193,7 +197,8 @@ fn file_of(face: &Face) -> String {
 /// A picture as an address that holds it.
 fn data_uri(face: &Face, size: usize) -> Result<String> {
     let side = u32::try_from(size).context("a picture has a side of 32 bits")?;
-    let picture = RgbImage::from_raw(side, side, face.pixels.to_vec()).context("a picture has three bytes a pixel")?;
+    let picture =
+        RgbImage::from_raw(side, side, face.pixels()?.to_vec()).context("a picture has three bytes a pixel")?;
     let mut png = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png).context("cannot write a picture of the report")?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))

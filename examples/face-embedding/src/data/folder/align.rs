@@ -50,11 +50,19 @@ impl Similarity {
     }
 }
 
+fn template(side: u32) -> Points {
+    TEMPLATE.map(|point| point.map(|place| place * f64::from(side) / TEMPLATE_SIZE))
+}
+
+/// Sides of a pixel of the picture in one of a face of this side, where its points can be brought to the template.
+pub(super) fn scale(points: &Points, side: u32) -> Option<f64> {
+    Similarity::between(points, &template(side)).map(|similarity| similarity.a.hypot(similarity.b))
+}
+
 /// A square picture of a face, brought to the template by its points, with two-way linear interpolation and black where
 /// there is no picture.
 pub(super) fn align(picture: &RgbImage, points: &Points, side: u32) -> Result<RgbImage, String> {
-    let template = TEMPLATE.map(|point| point.map(|place| place * f64::from(side) / TEMPLATE_SIZE));
-    let similarity = Similarity::between(points, &template).ok_or("its points are all at one place")?;
+    let similarity = Similarity::between(points, &template(side)).ok_or("its points are all at one place")?;
     Ok(RgbImage::from_fn(side, side, |x, y| at(picture, similarity.back([x.into(), y.into()]))))
 }
 

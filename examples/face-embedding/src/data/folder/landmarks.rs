@@ -51,6 +51,11 @@ impl Landmarks {
         read().with_context(|| format!("landmarks: cannot read {}", file.display()))
     }
 
+    /// Those of a file of another form, by the real paths of the pictures.
+    pub(super) fn of_points(file: &Path, points: HashMap<PathBuf, Points>) -> Self {
+        Self { file: file.to_path_buf(), points }
+    }
+
     /// The points of a picture, or why there are none.
     pub(super) fn of(&self, picture: &Path) -> Result<&Points, String> {
         let path = picture.canonicalize().map_err(|error| format!("cannot be read: {error}"))?;

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::load::read_candidates;
+use super::reader::{Reader, Unusable};
 use super::scan::{Candidate, Listing, scan};
-use super::wanted::Wanted;
-use crate::data::face_set::{Face, FaceSet};
+use crate::data::face_set::FaceSet;
 
 /// How many of a long list are shown.
 const SHOWN: usize = 10;
@@ -20,7 +19,7 @@ const SHOWN: usize = 10;
 ///
 /// If the folder cannot be listed, or a picture is missing, is there with two endings, or cannot be used: whoever
 /// leaves out pictures measures something else.
-pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: &Wanted) -> Result<FaceSet> {
+pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, reader: &Reader) -> Result<FaceSet> {
     let Listing { people, candidates, .. } = scan(dir).with_context(|| super::load::cannot_be_listed(dir))?;
     let mut files = BTreeMap::<(&str, &str), Vec<PathBuf>>::new();
     for Candidate { person, path } in &candidates {
@@ -36,17 +35,17 @@ pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: &
         }
         let stem = format!("{name}_{number:04}");
         match files.get(&(name, &stem)).map(Vec::as_slice) {
-            Some([path]) => found.push(Candidate { person: names.len() - 1, path: path.clone() }),
+            Some([path]) => found.push((names.len() - 1, path.clone())),
             Some(several) => problems.push(format!("{name}/{stem}: there are {} files of that name", several.len())),
             None => problems.push(format!("{name}/{stem}: there is no such picture")),
         }
     }
     let mut faces = Vec::new();
     if problems.is_empty() {
-        for (Candidate { person, path }, outcome) in found.iter().zip(read_candidates(&found, wanted)?) {
-            match outcome {
-                Ok((pixels, _)) => faces.push(Face { person: *person, pixels, file: Some(path.clone()) }),
-                Err(reason) => problems.push(format!("{path:?}: {reason}")),
+        for picture in reader.faces(found) {
+            match picture {
+                Ok(face) => faces.push(face),
+                Err(Unusable { file, reason }) => problems.push(format!("{file:?}: {reason}")),
             }
         }
     }
@@ -58,5 +57,5 @@ pub fn load_numbered(dir: &Path, pictures: &BTreeSet<(String, usize)>, wanted: &
         problems.len(),
         pictures.len()
     );
-    Ok(FaceSet { size: wanted.size, people: names, faces })
+    Ok(FaceSet { size: reader.size(), people: names, faces })
 }

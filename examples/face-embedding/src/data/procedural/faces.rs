@@ -1,7 +1,6 @@
 //! Draws a whole set, on all cores.
 
 use std::num::NonZero;
-use std::sync::Arc;
 use std::thread;
 
 use super::identity::Identity;
@@ -76,7 +75,7 @@ impl ProceduralFaces {
         let mut random = Random::of(self.seed, &stream);
         let snapshot = Snapshot::of(&mut random, &identity);
         let pixels = paint(self.size, &identity, &snapshot, &mut random);
-        Face { person, pixels: Arc::from(pixels), file: None }
+        Face::drawn(person, pixels)
     }
 }
 
@@ -91,7 +90,7 @@ mod tests {
     }
 
     fn bytes(set: &FaceSet) -> Vec<u8> {
-        set.faces.iter().flat_map(|face| face.pixels.iter().copied()).collect()
+        set.faces.iter().flat_map(|face| face.pixels().unwrap().to_vec()).collect()
     }
 
     #[test]
@@ -132,7 +131,7 @@ mod tests {
     #[test]
     fn every_picture_is_different() {
         let set = faces(25, 32, 5).generate();
-        let different: BTreeSet<&[u8]> = set.faces.iter().map(|face| &*face.pixels).collect();
+        let different: BTreeSet<Vec<u8>> = set.faces.iter().map(|face| face.pixels().unwrap().to_vec()).collect();
         assert_eq!(different.len(), 100);
     }
 
@@ -141,7 +140,7 @@ mod tests {
         let set = faces(3, 33, 6).generate();
         assert_eq!((set.size, set.people.len(), set.faces.len()), (33, 3, 12));
         assert_eq!(set.pictures_per_person(), [4, 4, 4]);
-        assert!(set.faces.iter().all(|face| face.pixels.len() == 33 * 33 * 3));
+        assert!(set.faces.iter().all(|face| face.pixels().unwrap().len() == 33 * 33 * 3));
         assert!(set.faces.is_sorted_by_key(|face| face.person));
     }
 
@@ -151,7 +150,7 @@ mod tests {
         let mut means = vec![vec![0.0; set.size * set.size * 3]; set.people.len()];
         for (index, face) in set.faces.iter().enumerate() {
             if pictures.contains(&(index % per_person)) {
-                for (mean, &byte) in means[face.person].iter_mut().zip(&*face.pixels) {
+                for (mean, &byte) in means[face.person].iter_mut().zip(&*face.pixels().unwrap()) {
                     *mean += f32::from(byte);
                 }
             }

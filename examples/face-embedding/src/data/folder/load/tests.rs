@@ -3,14 +3,23 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
 use super::*;
+use crate::data::face_set::pixels;
 use crate::data::folder::Landmarks;
 use crate::data::folder::decode::decode;
+use crate::data::folder::read;
+use crate::data::folder::wanted::Wanted;
 use crate::data::random::Random;
+
+/// With room for everything.
+fn reader(wanted: impl Into<Wanted>) -> Reader {
+    Reader::with(wanted.into(), 2, usize::MAX).unwrap()
+}
 
 /// A folder that is removed at the end of the test.
 struct TemporaryFolder(PathBuf);
@@ -42,11 +51,11 @@ impl TemporaryFolder {
     }
 
     fn load(&self) -> (FaceSet, FolderReport) {
-        load(&self.0, 8).unwrap()
+        load(&self.0, &reader(8)).unwrap()
     }
 
     fn message(&self) -> String {
-        format!("{:#}", load(&self.0, 8).unwrap_err())
+        format!("{:#}", load(&self.0, &reader(8)).unwrap_err())
     }
 
     /// Why the only file that was skipped was skipped.
@@ -105,7 +114,7 @@ fn every_format_and_pixel_type_is_read() {
     let (set, report) = folder.load();
     assert_eq!(report.skipped, [], "{report}");
     assert_eq!((report.kept, set.faces.len()), (21, 21));
-    assert!(set.faces.iter().all(|face| face.pixels.len() == 8 * 8 * 3));
+    assert!(set.faces.iter().all(|face| face.pixels().unwrap().len() == 8 * 8 * 3));
     assert_eq!(set.pictures_per_person(), [19, 2]);
 }
 
@@ -238,7 +247,16 @@ fn header_that_promises_too_many_pixels_is_rejected_before_decoding() {
         let says_so = reason.contains("too large") || reason.contains("imit");
         assert!(says_so || name == "ppm, overflow", "{name}: {reason}");
     }
-    assert_eq!(decode(b"P6 8000 8000 255\n", 8).unwrap_err(), "too large: 8000 x 8000 pixels");
+    assert_eq!(
+        decode(b"P6 8000 8000 255\n", 8).unwrap_err(),
+        "too large: 8000 x 8000 pixels, and of a Pnm at most 40 megapixels are read, of a side 8192"
+    );
+    // 6000 * 6000 * 3 * 2 bytes.
+    let reason = decode(b"P6 6000 6000 65535\n", 8).unwrap_err();
+    assert!(
+        reason.starts_with("too large: 6000 x 6000 pixels take 205 MiB decoded as they are, and at most 160"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -360,7 +378,7 @@ fn folder_without_enough_people_says_what_was_found() {
 fn folder_that_cannot_be_listed_is_an_error_with_its_name() {
     let folder = TemporaryFolder::new();
     for path in [folder.0.join("absent"), folder.add("file", b"")] {
-        let message = format!("{:#}", load(&path, 8).unwrap_err());
+        let message = format!("{:#}", load(&path, &reader(8)).unwrap_err());
         assert!(message.contains(path.to_str().unwrap()), "{message}");
     }
 }
@@ -370,50 +388,74 @@ fn pictures_that_are_too_small_are_skipped() {
     let folder = TemporaryFolder::with_good_people();
     // The good ones are 19 x 13.
     folder.add("ann/small.png", &encoded(&RgbImage::new(12, 40).into(), ImageFormat::Png));
-    let (set, report) = load(&folder.0, Wanted { size: 8, smallest: 13, landmarks: None }).unwrap();
+    let (set, report) = load(&folder.0, &reader(Wanted { size: 8, smallest: 13, landmarks: None })).unwrap();
     assert_eq!(set.faces.len(), 4);
     assert_eq!(report.skipped[0].reason, "too small: 12 x 40 pixels, and min_size is 13");
-    let all = load(&folder.0, Wanted { size: 8, smallest: 12, landmarks: None }).unwrap();
+    let all = load(&folder.0, &reader(Wanted { size: 8, smallest: 12, landmarks: None })).unwrap();
     assert_eq!((all.0.faces.len(), all.1.skipped.len()), (5, 0));
 }
 
 #[test]
 fn size_outside_the_range_is_refused() {
-    let folder = TemporaryFolder::with_good_people();
     for size in [0, 1025, usize::MAX] {
-        let message = load(&folder.0, size).unwrap_err().to_string();
+        let message = Reader::with(size.into(), 1, 0).unwrap_err().to_string();
         assert!(message.contains(&format!("got {size}")), "{message}");
     }
 }
 
-#[test]
-fn more_pictures_than_memory_are_refused_with_the_numbers() {
-    // 8 GiB / (1024 * 1024 * 3 bytes) = 2730.67 pictures.
-    assert!(check_memory(2730, 1024).is_ok());
-    let message = check_memory(2731, 1024).unwrap_err().to_string();
-    assert!(message.contains("2731 pictures of 1024 x 1024 pixels need 8.0 GiB"), "{message}");
-}
-
-#[test]
-fn number_of_threads_does_not_change_the_result() {
+/// Twenty pictures of three people and as many files that are none.
+fn twenty_pictures() -> TemporaryFolder {
     let folder = TemporaryFolder::new();
     for number in 0..20 {
         let name = format!("{}/{number}.png", number % 3);
         folder.add(name, &encoded(&picture(number), ImageFormat::Png));
         folder.add(format!("{}/{number}.jpg", number % 3), b"no");
     }
-    let set = |threads| {
-        let listing = scan(&folder.0).unwrap();
-        let pictures = read_all(&listing.candidates, &8.into(), threads);
-        let (set, report) = collect(listing, pictures, 8);
-        let pixels: Vec<u8> = set.faces.iter().flat_map(|face| face.pixels.to_vec()).collect();
-        (pixels, report)
+    folder
+}
+
+#[test]
+fn neither_workers_nor_memory_change_the_pictures() {
+    /// Of a picture of 8 x 8 pixels.
+    const BYTES: usize = 8 * 8 * 3;
+    let folder = twenty_pictures();
+    let read = |workers, room| {
+        let reader = Reader::with(8.into(), workers, room).unwrap();
+        let (set, report) = load(&folder.0, &reader).unwrap();
+        let kept = set.faces.iter().filter(|face| face.is_kept()).count();
+        assert_eq!(kept, (room / BYTES).min(20), "{room} bytes");
+        let faces: Vec<&Face> = set.faces.iter().collect();
+        (faces.iter().map(|face| face.fingerprint()).collect::<Vec<_>>(), pixels(&faces).unwrap(), report)
     };
-    let alone = set(1);
-    assert_eq!((alone.1.kept, alone.1.skipped.len()), (20, 20));
-    for threads in [2, 5, 50] {
-        assert!(alone == set(threads), "{threads} threads");
+    let all = read(1, usize::MAX);
+    assert_eq!((all.2.kept, all.2.skipped.len()), (20, 20));
+    for (workers, room) in [(2, usize::MAX), (1, 0), (5, 0), (3, BYTES * 7), (2, BYTES * 8 - 1), (50, BYTES * 19)] {
+        assert!(all == read(workers, room), "{workers} workers, {room} bytes");
     }
+}
+
+#[test]
+fn a_picture_that_is_changed_or_gone_is_named_when_it_is_needed() {
+    let folder = TemporaryFolder::with_good_people();
+    let (set, _) = load(&folder.0, &Reader::with(8.into(), 2, 0).unwrap()).unwrap();
+    let file = set.faces[1].file.clone().unwrap();
+    let message = || {
+        let error = pixels(&set.faces.iter().collect::<Vec<_>>()).unwrap_err();
+        assert_eq!(pixels(&[&set.faces[0], &set.faces[2]]).unwrap().len(), 2);
+        let text = format!("{error:#}");
+        assert!(text.starts_with(&format!("the picture {} was changed since", file.display())), "{text}");
+        text
+    };
+    let before = fs::read(&file).unwrap();
+    fs::write(&file, encoded(&picture(77), ImageFormat::Png)).unwrap();
+    assert!(message().ends_with("it is another picture"), "{}", message());
+    fs::write(&file, &before[..before.len() / 2]).unwrap();
+    assert!(message().ends_with("broken: the Png data is damaged or cut off"), "{}", message());
+    fs::remove_file(&file).unwrap();
+    assert!(message().contains("cannot be read: "), "{}", message());
+    // Another file of the same picture is as good.
+    fs::write(&file, encoded(&picture(1), ImageFormat::Bmp)).unwrap();
+    assert_eq!(pixels(&set.faces.iter().collect::<Vec<_>>()).unwrap().len(), 4);
 }
 
 #[cfg(unix)]
@@ -509,12 +551,12 @@ fn pictures_are_aligned_by_their_points_and_skipped_without_a_line() {
         let file = folder.add("points.csv", text.as_bytes());
         Landmarks::read(&file).map(|points| Wanted { size: 56, smallest: 1, landmarks: Some(Arc::new(points)) })
     };
-    let (set, report) = load(&folder.0, wanted(format!("{HEADER}{}", lines.concat())).unwrap()).unwrap();
+    let (set, report) = load(&folder.0, &reader(wanted(format!("{HEADER}{}", lines.concat())).unwrap())).unwrap();
     assert_eq!(set.pictures_per_person(), [2, 2]);
     let found = set.faces.iter().find(|found| found.file.as_ref().unwrap().ends_with("face.png")).unwrap();
     // Its place is that of the template, so it is cut off at the right and below, and not resized.
     let expected = RgbImage::from_fn(56, 56, |x, y| *face.get_pixel(x, y));
-    assert_eq!(found.pixels[..], expected.into_raw()[..]);
+    assert_eq!(found.pixels().unwrap()[..], expected.into_raw()[..]);
     let reason = format!("has no line in {}", folder.0.join("points.csv").display());
     assert!(report.skipped.iter().any(|file| file.path.ends_with("2.png") && file.reason == reason), "{report}");
 
