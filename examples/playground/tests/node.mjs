@@ -12,5 +12,8 @@ await code.default({ module_or_path: bytes });
 const settings = {
   loss: 'ArcFace', settings: code.losses(2).ArcFace, dimensions: 2, samples: 256, noise: 0.7, learning_rate: 0.01, seed: 7,
 };
+// A field that there is not would be a setting without an effect.
+const refused = await code.Playground.begin({ ...settings, momentum: 0.9 }).then(() => '', (error) => String(error));
+if (!refused.includes('momentum')) throw new Error(`an unknown setting is taken: ${refused}`);
 const playground = await code.Playground.begin(settings);
 console.log(await playground.train(Number(steps)));

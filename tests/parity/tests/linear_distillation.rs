@@ -26,11 +26,11 @@ const DIVERGENCES: [Divergence; 6] = [
     Divergence::JensenShannon(1.0),
 ];
 
-fn tolerance(backend: &Backend) -> Tolerance {
+pub(crate) fn tolerance(backend: &Backend) -> Tolerance {
     if backend.is_double() { Tolerance::new(1e-12, 1e-12) } else { Tolerance::new(5e-5, 2e-5) }
 }
 
-fn config(divergence: Divergence, temperature: f64) -> LinearDistillationLossConfig {
+pub(crate) fn config(divergence: Divergence, temperature: f64) -> LinearDistillationLossConfig {
     LinearDistillationLossConfig::new()
         .with_divergence(divergence)
         .with_temperature(temperature)

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig, LinearLayout};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_losses::classification::OutputLayer;
 use parity::{Backend, backends};
-use support::close::{Tolerance, assert_close};
+use support::close::{Tolerance, assert_close, assert_finite};
 use support::table::{host, numbers};
 
 pub(crate) const DIM: usize = 5;
@@ -60,6 +60,14 @@ pub(crate) fn step(
         host(layer.weight.val().grad(&gradients).expect("a gradient")),
         of_bias.map_or_else(Vec::new, host),
     ]
+}
+
+/// A loss and its gradients are finite.
+pub(crate) fn assert_finite_step<const D: usize>(what: &str, loss: Tensor<1>, hidden: &Tensor<D>, weight: &Tensor<2>) {
+    let gradients = loss.backward();
+    assert_finite(what, &host(loss));
+    assert_finite(what, &host(hidden.grad(&gradients).expect("a gradient")));
+    assert_finite(what, &host(weight.grad(&gradients).expect("a gradient")));
 }
 
 /// Numbers that `bf16` has, in a type.

@@ -95,6 +95,12 @@ pub(super) enum Chosen {
 }
 
 impl Pairs {
+    /// Of rows and their labels, which are classes where the pairs are chosen by them.
+    fn of(rows: Rows, labels: Option<[Tensor<1, Int>; 2]>, chosen: Chosen, dtype: DType) -> Self {
+        let by_position = !matches!(chosen, Chosen::ByLabels);
+        Self { rows, labels, by_position, in_batch: false, chosen, elsewhere: Vec::new(), dtype, user: "Pairs" }
+    }
+
     /// All pairs of a batch with itself, but for rows with themselves.
     ///
     /// # Shapes
@@ -115,16 +121,7 @@ impl Pairs {
         let dtype = embeddings.dtype();
         let (anchors, labels) = labelled(user, ["embeddings", "labels"], embeddings, labels);
         let rows = Rows::Embeddings { anchors: anchors.clone(), references: anchors };
-        Self {
-            rows,
-            labels: Some([labels.clone(), labels]),
-            by_position: false,
-            in_batch: true,
-            chosen: Chosen::ByLabels,
-            dtype,
-            elsewhere: Vec::new(),
-            user,
-        }
+        Self { in_batch: true, user, ..Self::of(rows, Some([labels.clone(), labels]), Chosen::ByLabels, dtype) }
     }
 
     /// All pairs of a batch with other rows; rows of the batch are not compared with each other.
@@ -174,16 +171,7 @@ impl Pairs {
         let (labels, reference_labels) = comparable(labels, reference_labels);
         let labels = Some([labels, reference_labels]);
 
-        Self {
-            rows,
-            labels,
-            by_position: false,
-            in_batch: false,
-            chosen: Chosen::ByLabels,
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, labels, Chosen::ByLabels, dtype)
     }
 
     /// Two views of the same samples, such as two augmentations: SimCLR's pairs. Each view looks for the other one among
@@ -206,16 +194,7 @@ impl Pairs {
         let both = Tensor::cat(vec![first, second], 0);
         let rows = Rows::Embeddings { anchors: both.clone(), references: both };
 
-        Self {
-            rows,
-            labels: Some([samples.clone(), samples]),
-            by_position: true,
-            in_batch: true,
-            chosen: Chosen::Views,
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self { in_batch: true, ..Self::of(rows, Some([samples.clone(), samples]), Chosen::Views, dtype) }
     }
 
     /// Queries, each with a key, among all keys: one direction of CLIP, of which [`symmetric`](Self::symmetric) has both;
@@ -236,16 +215,7 @@ impl Pairs {
         let samples = samples(&anchors);
         let rows = Rows::Embeddings { anchors, references };
 
-        Self {
-            rows,
-            labels: Some([samples.clone(), samples]),
-            by_position: true,
-            in_batch: false,
-            chosen: Chosen::Aligned,
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, Some([samples.clone(), samples]), Chosen::Aligned, dtype)
     }
 
     /// Two sides of the same samples, such as images and their texts, each compared with the other one: CLIP's pairs. A row
@@ -314,16 +284,7 @@ impl Pairs {
         let reference_labels = Tensor::cat(vec![samples.clone(), slots], 0);
         let rows = Rows::Embeddings { anchors, references };
 
-        Self {
-            rows,
-            labels: Some([samples, reference_labels]),
-            by_position: true,
-            in_batch: false,
-            chosen: Chosen::Queue,
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, Some([samples, reference_labels]), Chosen::Queue, dtype)
     }
 
     /// Pairs that are given row by row, such as those of a data set of pairs.
@@ -348,16 +309,7 @@ impl Pairs {
         let masks = PairMasks { negative: positive.clone().bool_not(), positive };
         let rows = Rows::Beside { anchors, others: vec![second] };
 
-        Self {
-            rows,
-            labels: None,
-            by_position: true,
-            in_batch: false,
-            chosen: Chosen::Masks(masks),
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, None, Chosen::Masks(masks), dtype)
     }
 
     /// Triplets that are given row by row.
@@ -389,16 +341,7 @@ impl Pairs {
         let masks = PairMasks { positive: mask([true, false]), negative: mask([false, true]) };
         let rows = Rows::Beside { anchors, others: vec![positives, negatives] };
 
-        Self {
-            rows,
-            labels: None,
-            by_position: true,
-            in_batch: false,
-            chosen: Chosen::Masks(masks),
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, None, Chosen::Masks(masks), dtype)
     }
 
     /// All pairs of a batch with itself, of which the distances are known; the gradient goes to these.
@@ -445,16 +388,7 @@ impl Pairs {
         let labels = Some([labels, reference_labels]);
         let rows = Rows::Distances { distance, matrix: widen(distances) };
 
-        Self {
-            rows,
-            labels,
-            by_position: false,
-            in_batch: false,
-            chosen: Chosen::ByLabels,
-            dtype,
-            elsewhere: Vec::new(),
-            user: "Pairs",
-        }
+        Self::of(rows, labels, Chosen::ByLabels, dtype)
     }
 
     /// The same rows, [`aligned`](Self::aligned) or [`symmetric`](Self::symmetric), of which those with the same identity are

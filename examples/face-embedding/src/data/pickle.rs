@@ -1,6 +1,7 @@
 //! The few values of Python's pickle that a file of pairs has: `(list of byte strings, list of bools)`.
 //!
-//! Written by hand, since a pickle is a program: this reader knows the instructions that write such lists, in every way in
+//! Written by hand, since a pickle is a program, and `serde-pickle` 1.2 copies a value for every reference to it, so that a small file
+//! could take all memory: this reader knows the instructions that write such lists, in every way in
 //! which Python 2 and 3 write them (protocols 0 to 5), and refuses all others by name. Nothing is called, and byte strings are
 //! slices of the file where they stand in it as they are.
 //!

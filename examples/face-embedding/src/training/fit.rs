@@ -149,7 +149,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     if let Some(error) = result.error {
         if let TrainingError::Dataset(error) = &*error {
             let resume = run.resume_command();
-            bail!("training stopped: {error}; bring it back as it was, and go on with: face-embedding {resume}");
+            bail!("training stopped: {error}; bring it back as it was, and go on with: {resume}");
         }
         bail!("training stopped: {error}");
     }

@@ -20,7 +20,7 @@ use super::keeping::Best;
 use super::place::Place;
 use super::schedule::{MarginRise, ScaleRise};
 use super::stopwatch::Stopwatch;
-use super::sums::{Added, Sums};
+use super::sums::Sums;
 use super::validation::{Validate, Validation};
 use crate::data::face_set::ChangedPicture;
 use crate::model::face_model::FaceModel;

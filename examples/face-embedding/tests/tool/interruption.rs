@@ -148,7 +148,7 @@ fn the_rate_of_a_batch_is_that_of_the_step_it_goes_into() {
 #[cfg(unix)]
 mod signals {
     use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::super::begun;
     use super::{LONG, TINY_PEOPLE, assert_equal_runs, fresh, run};

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use face_embedding::data::folder::{Wanted, load_packed};
+use face_embedding::data::folder::{Reader, Wanted, load_packed};
 use face_embedding::protocols::lfw::{PairFigures, Thresholding};
+use face_embedding::settings::reading::Reading;
 use serde_json::Value;
 
 use super::{TINY, fresh, refused, run};
@@ -15,10 +16,11 @@ fn file(name: &str) -> PathBuf {
 
 #[test]
 fn files_of_python_2_and_3_hold_the_same_pictures() {
+    let reader = Reader::new(Wanted::from(16), &Reading::default()).expect("a reader");
     for name in
         (0..6).map(|protocol| format!("python3-{protocol}")).chain((0..3).map(|protocol| format!("python2-{protocol}")))
     {
-        let (faces, same) = load_packed(&file(&format!("{name}.bin")), &Wanted::from(16)).expect(&name);
+        let (faces, same) = load_packed(&file(&format!("{name}.bin")), &reader).expect(&name);
         assert_eq!(same, [true, false, true, false, true, false], "{name}");
         let numbers = [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 0];
         assert_eq!(faces.faces.len(), numbers.len(), "{name}");
@@ -27,7 +29,8 @@ fn files_of_python_2_and_3_hold_the_same_pictures() {
             // The one that is a JPEG is not exact.
             let most = if number == 7 { 2 } else { 0 };
             let is_near = |(place, &value): (usize, &u8)| value.abs_diff(color[place % 3]) <= most;
-            assert!(face.pixels.iter().enumerate().all(is_near), "{name}, picture of {number}");
+            let pixels = face.pixels().expect("it is in memory");
+            assert!(pixels.iter().enumerate().all(is_near), "{name}, picture of {number}");
         }
     }
 }
