@@ -29,6 +29,8 @@ extern crate alloc;
 pub mod distances;
 pub mod drawn_rows;
 pub mod elements;
+#[cfg(feature = "cube")]
+mod gpu;
 #[cfg(feature = "cpu-path")]
 mod host;
 pub mod log_odds;

@@ -5,7 +5,10 @@
 
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
 use burn_losses_kernels::math::NOTHING;
-use burn_losses_kernels::scores::{Comparison, Counted, Normalise, Scores, Streaming, scores, scores_reference};
+use burn_losses_kernels::scores::{
+    CenterChoice, Comparison, Counted, Curve, Logits, Normalise, Reweighting, Scores, Streaming, Terms, scores,
+    scores_reference,
+};
 
 const SCALE: f64 = 8.0;
 
@@ -155,6 +158,54 @@ fn every_number_of_units_and_cubes_agrees_with_the_reference() {
         let labels = ints(&case.labels(), &gpu());
         let output = packed(scores(embeddings.clone(), weights.clone(), labels, classes(case.streaming)));
         Results::of(output, &embeddings, &weights).assert_close(&expected, TOLERANCE, &format!("{case:?}"));
+    }
+}
+
+/// What is added up, of what: every term, with a bias, with and without several centers.
+fn comparisons(case: &Case, device: &Device) -> Vec<(String, Comparison)> {
+    let column = |seed: u32| Tensor::<1>::from_data(numbers(case.batch, seed).as_slice(), device);
+    let row = |seed: u32| Tensor::<1>::from_data(numbers(case.count, seed).as_slice(), device);
+    let reweighted = Reweighting { quadratic: 0.5, threshold: column(3), linear: column(4), constant: column(5) };
+    let curve = |exponent: f64, detached: bool| Curve { exponent, detached };
+    let terms = [
+        Terms::Exp,
+        Terms::Reweighted(reweighted),
+        Terms::SelfPaced { reach: 0.25, goal: -0.25 },
+        Terms::Softplus { offset: column(6), curve: curve(1.0, false) },
+        Terms::Softplus { offset: column(6), curve: curve(2.5, false) },
+        Terms::Softplus { offset: column(6), curve: curve(2.5, true) },
+        Terms::Logits(Logits { weights: Some(row(7)), cap: Some(3.0) }),
+    ];
+    let centers = [(1, CenterChoice::Nearest), (3, CenterChoice::Nearest), (3, CenterChoice::Soft { gamma: 0.2 })];
+    let mut all = Vec::new();
+    for terms in terms {
+        for (sub_centers, choice) in centers {
+            let what = format!("{case:?}, {terms:?}, {sub_centers} {choice:?}");
+            let terms = terms.clone();
+            all.push((what, Comparison { terms, bias: Some(row(8)), sub_centers, choice, ..classes(case.streaming) }));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_term_agrees_with_the_reference() {
+    for case in [case(37, 24, 301, block(64)), case(5, 24, 70, block(1)), case(37, 24, 301, block(1000))] {
+        let count = comparisons(&case, &flex()).len();
+        for at in 0..count {
+            let run = |device: &Device, by: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Comparison) -> Scores| {
+                let (what, comparison) = comparisons(&case, device).swap_remove(at);
+                let keys = case.count * comparison.sub_centers;
+                let queries = matrix(case.batch, case.dim, 1, device).require_grad();
+                let keys = matrix(keys, case.dim, 2, device).require_grad();
+                let scores = by(queries.clone(), keys.clone(), ints(&case.labels(), device), comparison);
+                let weighted = scores.logits.map(|figures| figures.weighted.expect("weights"));
+                let columns = [scores.target, scores.sum].into_iter().chain(scores.active).chain(weighted);
+                (what, Results::of(Tensor::stack::<2>(columns.collect(), 1), &queries, &keys))
+            };
+            let (what, expected) = run(&flex(), scores_reference);
+            run(&gpu(), scores).1.assert_close(&expected, 2e-5, &what);
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_losses_kernels::drawn_rows::{
-    AdamWRule, Moments, SgdRule, adamw_step, adamw_step_reference, drawn_rows, sgd_step, sgd_step_reference,
+    AdamWRule, Moments, SgdRule, adamw_step, adamw_step_reference, distinct_rows, drawn_rows, sgd_step,
+    sgd_step_reference,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -31,6 +32,17 @@ fn packed(weights: &Tensor<2>, places: &[usize], counted: &[bool], gradient: &Te
     let counted = Tensor::<1, Bool>::from_data(TensorData::from(counted), &device);
     let rows = drawn_rows(leaf.clone(), places, counted);
     leaf.grad(&(rows * gradient.clone().autodiff()).sum().backward()).expect("a gradient")
+}
+
+/// The rows of `distinct_rows`, and the gradient of the weights where that of these rows is `gradient`.
+fn distinct(weights: &Tensor<2>, places: &[i64], counted: &[bool], gradient: &Tensor<2>) -> [Vec<f64>; 2] {
+    let leaf = weights.clone().autodiff().require_grad();
+    let used: Vec<i64> = counted.iter().map(|&counts| i64::from(counts) - 1).collect();
+    let [places, used] =
+        [places, used.as_slice()].map(|ints| Tensor::<1, Int>::from_data(TensorData::from(ints), &leaf.device()));
+    let rows = distinct_rows(leaf.clone(), places, used);
+    let gradients = (rows.clone() * gradient.clone().autodiff()).sum().backward();
+    [rows.inner(), leaf.grad(&gradients).expect("a gradient")].map(host)
 }
 
 /// The gradient of every drawn row, 0 where it does not count.
@@ -67,6 +79,45 @@ fn what_is_drawn_are_the_rows_and_their_gradient_says_where_they_are() {
 }
 
 /// Several steps on the same state, with all rules; rows that were not drawn keep their bits.
+/// Nothing is added up, so every number is the one that came.
+#[test]
+fn the_gradient_of_distinct_rows_is_where_they_are() {
+    // Of several cubes for a row, too.
+    for dim in [3, 1, 600] {
+        for backend in backends() {
+            let weights = matrix(&numbers(7 * dim, 0), [7, dim], &backend);
+            let upstream = matrix(&gradient(dim, 0), [5, dim], &backend);
+            let [rows, of_weights] = distinct(&weights, &PLACES.map(|place| place as i64), &COUNTED, &upstream);
+            let [weights, upstream] = [weights, upstream].map(host);
+            let mut expected = vec![0.0; 7 * dim];
+            for (drawn, &place) in PLACES.iter().enumerate() {
+                assert_eq!(rows[drawn * dim..][..dim], weights[place * dim..][..dim], "{}", backend.name);
+                if COUNTED[drawn] {
+                    expected[place * dim..][..dim].copy_from_slice(&upstream[drawn * dim..][..dim]);
+                }
+            }
+            assert_eq!(of_weights, expected, "{} with {dim} columns", backend.name);
+        }
+    }
+}
+
+/// More than the steps of a loop on some drivers, and than the cubes of an axis.
+#[test]
+fn a_sample_may_be_large() {
+    for backend in backends() {
+        let (rows, drawn) = (80_000, 70_001);
+        let weights = matrix(&numbers(rows * 2, 0), [rows, 2], &backend);
+        let upstream = matrix(&numbers(drawn * 2, 5), [drawn, 2], &backend);
+        let places: Vec<i64> = (0..drawn as i64).map(|place| place * 7 % rows as i64).collect();
+        let [_, of_weights] = distinct(&weights, &places, &vec![true; drawn], &upstream);
+        let mut expected = vec![0.0; rows * 2];
+        for (drawn, of_row) in host(upstream).chunks(2).enumerate() {
+            expected[places[drawn] as usize * 2..][..2].copy_from_slice(of_row);
+        }
+        assert_eq!(of_weights, expected, "{}", backend.name);
+    }
+}
+
 #[test]
 fn steps_of_gradient_descent_are_those_of_plain_loops() {
     let [rows, dim] = [7, 19];

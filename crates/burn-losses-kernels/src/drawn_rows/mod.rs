@@ -6,13 +6,16 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `backend.rs` | the selection as Burn's backends see it, and its gradient |
+//! | `backend.rs` | the selections as Burn's backends see them, and their gradients |
+//! | `cube.rs` | the gradient of all rows on GPUs |
 //! | `packed.rs` | what stands behind the gradient of a row |
 //! | `rule.rs` | the settings of the steps |
 //! | `reference.rs` | the steps from ordinary tensor operations: the definition of correct, and what GPUs run |
 //! | `host.rs` | the steps on the memory of Flex and NdArray |
 
 mod backend;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "cpu-path")]
 mod host;
 mod packed;
@@ -63,6 +66,47 @@ pub fn drawn_rows(weights: Tensor<2>, places: Tensor<1, Int>, counted: Tensor<1,
         return weights.select(0, places);
     }
     backend::drawn_rows(weights, places, counted)
+}
+
+/// The rows of a matrix at some places, none of which counts twice, with a gradient of all rows.
+///
+/// ```text
+/// output[i] = weights[places[i]]
+/// ```
+///
+/// The same as Burn's selection. Its gradient is written by one kernel on GPUs, where Burn's adds up the rows of the output one after
+/// the other, since it must expect a place to be there twice.
+///
+/// # Shapes
+///
+/// - weights: `[rows, dim]`, of any float type
+/// - places: `[drawn]`, in `0..rows`; no row that counts twice
+/// - used: `[drawn]`, negative for what does not count, which must have the gradient 0
+/// - output: `[drawn, dim]`
+///
+/// # Panics
+///
+/// If the shapes do not agree.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_losses_kernels::drawn_rows::distinct_rows;
+///
+/// let device = Device::default().autodiff();
+/// let weights = Tensor::<2>::from_data([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], &device).require_grad();
+/// let places = Tensor::<1, Int>::from_ints([2, 0], &device);
+/// let used = Tensor::<1, Int>::from_ints([0, 0], &device);
+/// let gradients = distinct_rows(weights.clone(), places, used).sum().backward();
+/// let gradient = weights.grad(&gradients).unwrap().try_into_vec_as::<f32>().unwrap();
+/// assert_eq!(gradient, [1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+/// ```
+pub fn distinct_rows(weights: Tensor<2>, places: Tensor<1, Int>, used: Tensor<1, Int>) -> Tensor<2> {
+    let [drawn] = places.dims();
+    assert_shape!(used, [drawn]);
+    if !crate::scores::streams_on(&weights.device()) {
+        return weights.select(0, places);
+    }
+    backend::distinct_rows(weights, places, used)
 }
 
 /// A step of gradient descent on the rows of a packed gradient, or on all. No gradient is recorded.

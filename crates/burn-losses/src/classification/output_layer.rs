@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{DType, Int, Tensor};
+use burn_losses_kernels::drawn_rows::distinct_rows;
 use burn_losses_kernels::math::{cast_to, comparable, log_sum_exp};
 use burn_losses_kernels::scores::{Comparison, LogitFigures, Logits, Streaming, Terms, scores};
 
@@ -147,9 +148,13 @@ impl Part {
 
     /// The classes of a sample.
     fn some(&self, sample: &Sample) -> Self {
-        let weight = self.weight.clone().select(0, sample.classes.clone());
+        let some = |rows: Tensor<2>| distinct_rows(rows, sample.classes.clone(), sample.used.clone());
+        let weight = some(self.weight.clone());
         let correction = sample.correction(widened(weight.dtype()));
-        let bias = self.bias.clone().map(|bias| cast_to(bias, correction.dtype()).select(0, sample.classes.clone()));
+        let bias = self.bias.clone().map(|bias| {
+            let column = cast_to(bias, correction.dtype()).unsqueeze_dim(1);
+            some(column).squeeze_dim(1)
+        });
         let correction = if weight.is_autodiff() { correction.autodiff() } else { correction };
         Self { weight, bias: Some(bias.map_or(correction.clone(), |bias| bias + correction)) }
     }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::drawn_rows::drawn_rows;
+use burn_losses_kernels::drawn_rows::{distinct_rows, drawn_rows};
 use burn_losses_kernels::math::{cast_to, log_sum_exp, unit_rows, widen};
 pub(crate) use burn_losses_kernels::scores::CenterChoice;
 use burn_losses_kernels::scores::{self, Counted, Normalise, Scale, Streaming};
@@ -50,14 +50,13 @@ impl Block {
     fn draw(&mut self, sample: Sample, gradient: RowGradient) {
         let Sample { classes, index, used, .. } = sample;
         let rows = rows_of(classes, self.sub_centers);
+        let ([count], [classes]) = (rows.dims(), used.dims());
+        // Of every center of a class.
+        let used_rows = used.clone().unsqueeze_dim::<2>(1).expand([classes, self.sub_centers]).reshape([count]);
         let weights = self.weights.clone();
         self.weights = match gradient {
-            RowGradient::Dense => weights.select(0, rows),
-            RowGradient::Drawn => {
-                let ([count], [classes]) = (rows.dims(), used.dims());
-                let counted = used.clone().greater_equal_scalar(0).unsqueeze_dim::<2>(1);
-                drawn_rows(weights, rows, counted.expand([classes, self.sub_centers]).reshape([count]))
-            }
+            RowGradient::Dense => distinct_rows(weights, rows, used_rows),
+            RowGradient::Drawn => drawn_rows(weights, rows, used_rows.greater_equal_scalar(0)),
         };
         (self.index, self.used) = (index, Some(used));
     }

@@ -5,31 +5,19 @@
 
 mod terms;
 
-use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, empty_device_dtype};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::client::Client;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
-use cubecl::server::CubeCountSelection;
 
 use super::backend::Exclusion;
 use super::blocks::{Block, Blocks, Excluded, Running, Walk};
+use crate::gpu::{address_type, cubes, dims, in_rows, output_like, storage, units_for, writable};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
-
-/// Units of a cube, where the device has as many.
-const MOST_UNITS: u32 = 256;
-
-/// Planes of a cube: planes of a processor are small, and many units that wait for each other are slow there.
-const MOST_PLANES: u32 = 8;
-
-/// Fewer are not worth a kernel of their own; every number of units is compiled separately.
-const FEWEST_UNITS: u32 = 32;
 
 /// `unit[i] = keys[i] / |keys[i]|` and `inverse_length[i] = 1 / |keys[i]|`, one cube per row `i`.
 ///
@@ -506,61 +494,10 @@ impl Blocks for CubeBackend {
     }
 }
 
-fn dims(tensor: &CubeTensor) -> [usize; 2] {
-    [tensor.meta.shape()[0], tensor.meta.shape()[1]]
-}
-
 /// The types of a kernel: of the numbers, of the labels, of those of the keys, and what the labels are compared in, 64 bits
 /// where one of them has as many.
 fn label_types(numbers: ElemType, labels: &CubeTensor, key_labels: &CubeTensor) -> [ElemType; 4] {
     let is_wide = |labels: &&CubeTensor| labels.dtype == DType::I64;
     let widest = [labels, key_labels].into_iter().find(is_wide).unwrap_or(labels);
     [numbers, storage(labels), storage(key_labels), storage(widest)]
-}
-
-fn storage(tensor: &CubeTensor) -> ElemType {
-    dtype_to_storage_type(tensor.dtype)
-}
-
-/// A matrix whose rows are each in one piece, as the kernels read them. Gaps between rows are left as they are.
-fn in_rows(tensor: CubeTensor) -> CubeTensor {
-    let whole_rows = tensor.meta.shape()[1] == 1 || tensor.meta.strides()[1] == 1;
-    if whole_rows && !tensor.meta.is_tiled() { tensor } else { into_contiguous(tensor) }
-}
-
-/// The result of a kernel whose first argument is `input`, and the argument for it: the memory of the input where nothing
-/// else holds it.
-fn output_like(input: &CubeTensor) -> (CubeTensor, TensorArg) {
-    if input.can_mut() && input.is_nonoverlapping() {
-        return (input.clone(), input.as_tensor_alias(0));
-    }
-    let shape = input.meta.shape().clone();
-    let output = empty_device_dtype(input.client.clone(), input.device.clone(), shape, input.dtype);
-    (output.clone(), output.into_tensor_arg())
-}
-
-/// The same numbers in memory that nothing else holds.
-fn writable(tensor: CubeTensor) -> CubeTensor {
-    if tensor.can_mut() && tensor.is_nonoverlapping() { tensor } else { tensor.copy() }
-}
-
-/// The number of units for a row, a power of two.
-fn units_for(client: &Client, columns: usize) -> u32 {
-    let hardware = &client.properties().hardware;
-    let most = MOST_UNITS
-        .min(MOST_PLANES * hardware.plane_size_max)
-        .min(hardware.max_units_per_cube)
-        .min(hardware.max_cube_dim.0);
-    let useful = columns.next_power_of_two().clamp(FEWEST_UNITS as usize, MOST_UNITS as usize) as u32;
-
-    useful.min(1 << most.ilog2())
-}
-
-/// At least `count` cubes, spread over the axes where one axis is too short; the kernels skip the rest.
-fn cubes(client: &Client, count: usize) -> CubeCount {
-    CubeCountSelection::new(client, count as u32).cube_count()
-}
-
-fn address_type(tensors: &[&CubeTensor]) -> AddressType {
-    tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
 }

@@ -11,10 +11,8 @@ use cubecl::prelude::*;
 use super::super::backend::{Exclusion, Plan, Term};
 use super::super::blocks::{Block, Excluded, Walk};
 use super::super::{CenterChoice, Curve};
-use super::{
-    address_type, cubes, dims, in_rows, is_excluded, label_types, output_like, storage, sum_of_cube, units_for,
-    writable,
-};
+use super::{is_excluded, label_types, sum_of_cube};
+use crate::gpu::{address_type, cubes, dims, in_rows, output_like, storage, units_for, writable};
 use crate::math::NOTHING;
 
 /// What is compiled into the kernels of a comparison; its numbers come when they run.
