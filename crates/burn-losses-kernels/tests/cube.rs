@@ -59,22 +59,38 @@ struct Results {
     output: Vec<f32>,
     queries: Vec<f32>,
     keys: Vec<f32>,
+    /// The gradients of more inputs.
+    more: Vec<Vec<f32>>,
 }
 
 impl Results {
     fn of<const D: usize>(output: Tensor<D>, queries: &Tensor<2>, keys: &Tensor<2>) -> Self {
+        Self::with_more(output, queries, keys, Vec::new())
+    }
+
+    fn with_more<const D: usize>(
+        output: Tensor<D>,
+        queries: &Tensor<2>,
+        keys: &Tensor<2>,
+        more: Vec<Tensor<1>>,
+    ) -> Self {
         let dims = output.dims();
         let upstream = TensorData::new(numbers(dims.iter().product(), 99), dims);
         let upstream = Tensor::<D>::from_data(upstream, &output.device());
         let gradients = (output.clone() * upstream).sum().backward();
         let [queries, keys] = [queries, keys].map(|input| values(input.grad(&gradients).unwrap()));
-        Self { output: values(output), queries, keys }
+        let more = more.iter().map(|input| values(input.grad(&gradients).unwrap())).collect();
+        Self { output: values(output), queries, keys, more }
     }
 
     fn assert_close(&self, expected: &Self, tolerance: f32, what: &str) {
         assert_close(&self.output, &expected.output, tolerance, &format!("{what}: output"));
         assert_close(&self.queries, &expected.queries, tolerance, &format!("{what}: gradient of queries"));
         assert_close(&self.keys, &expected.keys, tolerance, &format!("{what}: gradient of keys"));
+        assert_eq!(self.more.len(), expected.more.len(), "{what}");
+        for (place, (a, b)) in self.more.iter().zip(&expected.more).enumerate() {
+            assert_close(a, b, tolerance, &format!("{what}: gradient of input {place} of more"));
+        }
     }
 }
 
@@ -161,28 +177,30 @@ fn every_number_of_units_and_cubes_agrees_with_the_reference() {
     }
 }
 
-/// What is added up, of what: every term, with a bias, with and without several centers.
-fn comparisons(case: &Case, device: &Device) -> Vec<(String, Comparison)> {
-    let column = |seed: u32| Tensor::<1>::from_data(numbers(case.batch, seed).as_slice(), device);
-    let row = |seed: u32| Tensor::<1>::from_data(numbers(case.count, seed).as_slice(), device);
+/// What is added up, of what: every term, with and without several centers.
+fn comparisons(case: &Case, [bias, offset]: [&Tensor<1>; 2]) -> Vec<(String, Comparison)> {
+    let device = bias.device();
+    let column = |seed: u32| Tensor::<1>::from_data(numbers(case.batch, seed).as_slice(), &device);
+    let weights = Tensor::<1>::from_data(numbers(case.count, 7).as_slice(), &device);
     let reweighted = Reweighting { quadratic: 0.5, threshold: column(3), linear: column(4), constant: column(5) };
-    let curve = |exponent: f64, detached: bool| Curve { exponent, detached };
+    let softplus =
+        |exponent: f64, detached: bool| Terms::Softplus { offset: offset.clone(), curve: Curve { exponent, detached } };
     let terms = [
         Terms::Exp,
         Terms::Reweighted(reweighted),
         Terms::SelfPaced { reach: 0.25, goal: -0.25 },
-        Terms::Softplus { offset: column(6), curve: curve(1.0, false) },
-        Terms::Softplus { offset: column(6), curve: curve(2.5, false) },
-        Terms::Softplus { offset: column(6), curve: curve(2.5, true) },
-        Terms::Logits(Logits { weights: Some(row(7)), cap: Some(3.0) }),
+        softplus(1.0, false),
+        softplus(2.5, false),
+        softplus(2.5, true),
+        Terms::Logits(Logits { weights: Some(weights), cap: Some(3.0) }),
     ];
     let centers = [(1, CenterChoice::Nearest), (3, CenterChoice::Nearest), (3, CenterChoice::Soft { gamma: 0.2 })];
     let mut all = Vec::new();
     for terms in terms {
         for (sub_centers, choice) in centers {
             let what = format!("{case:?}, {terms:?}, {sub_centers} {choice:?}");
-            let terms = terms.clone();
-            all.push((what, Comparison { terms, bias: Some(row(8)), sub_centers, choice, ..classes(case.streaming) }));
+            let (terms, bias) = (terms.clone(), Some(bias.clone()));
+            all.push((what, Comparison { terms, bias, sub_centers, choice, ..classes(case.streaming) }));
         }
     }
     all
@@ -191,21 +209,50 @@ fn comparisons(case: &Case, device: &Device) -> Vec<(String, Comparison)> {
 #[test]
 fn every_term_agrees_with_the_reference() {
     for case in [case(37, 24, 301, block(64)), case(5, 24, 70, block(1)), case(37, 24, 301, block(1000))] {
-        let count = comparisons(&case, &flex()).len();
-        for at in 0..count {
-            let run = |device: &Device, by: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Comparison) -> Scores| {
-                let (what, comparison) = comparisons(&case, device).swap_remove(at);
-                let keys = case.count * comparison.sub_centers;
-                let queries = matrix(case.batch, case.dim, 1, device).require_grad();
-                let keys = matrix(keys, case.dim, 2, device).require_grad();
-                let scores = by(queries.clone(), keys.clone(), ints(&case.labels(), device), comparison);
-                let weighted = scores.logits.map(|figures| figures.weighted.expect("weights"));
-                let columns = [scores.target, scores.sum].into_iter().chain(scores.active).chain(weighted);
-                (what, Results::of(Tensor::stack::<2>(columns.collect(), 1), &queries, &keys))
-            };
-            let (what, expected) = run(&flex(), scores_reference);
-            run(&gpu(), scores).1.assert_close(&expected, 2e-5, &what);
+        let run = |at: usize, device: &Device, by: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Comparison) -> Scores| {
+            let vector = |count, seed| Tensor::<1>::from_data(numbers(count, seed).as_slice(), device).require_grad();
+            let (bias, offset) = (vector(case.count, 8), vector(case.batch, 6));
+            let (what, comparison) = comparisons(&case, [&bias, &offset]).into_iter().nth(at)?;
+            let has_offset = matches!(comparison.terms, Terms::Softplus { .. });
+            let queries = matrix(case.batch, case.dim, 1, device).require_grad();
+            let keys = matrix(case.count * comparison.sub_centers, case.dim, 2, device).require_grad();
+            let scores = by(queries.clone(), keys.clone(), ints(&case.labels(), device), comparison);
+            let weighted = scores.logits.map(|figures| figures.weighted.expect("weights"));
+            let columns = [scores.target, scores.sum].into_iter().chain(scores.active).chain(weighted);
+            let output = Tensor::stack::<2>(columns.collect(), 1);
+            let inputs = [bias].into_iter().chain(has_offset.then_some(offset));
+            Some((what, Results::with_more(output, &queries, &keys, inputs.collect())))
+        };
+        let mut at = 0;
+        while let Some((what, expected)) = run(at, &flex(), scores_reference) {
+            run(at, &gpu(), scores).unwrap().1.assert_close(&expected, 2e-5, &what);
+            at += 1;
         }
+        assert_eq!(at, 21, "comparisons");
+    }
+}
+
+/// Of equal keys: in one block or another, and for every unit that looks at one.
+#[test]
+fn the_first_of_the_largest_keys_is_named() {
+    let case = case(37, 24, 301, Streaming::default());
+    for block_of in [1, 64, 1000] {
+        let run = |device: &Device, by: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Comparison) -> Scores| {
+            let queries = matrix(case.batch, case.dim, 1, device);
+            // Every fifth key is the same, so the largest is there some sixty times.
+            let keys = matrix(5, case.dim, 2, device).repeat(&[61, 1]).slice([0..case.count]);
+            let labels = ints(&case.labels(), device);
+            let comparison = Comparison {
+                terms: Terms::Logits(Logits::default()),
+                streaming: block(block_of),
+                ..Comparison::new(SCALE)
+            };
+            let largest_key = by(queries, keys, labels, comparison).logits.expect("figures").largest_key;
+            largest_key.try_into_vec_as::<i64>().unwrap()
+        };
+        let expected = run(&flex(), scores_reference);
+        assert!(expected.iter().all(|&key| key < 10), "{expected:?}");
+        assert_eq!(run(&gpu(), scores), expected, "blocks of {block_of}");
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `backend.rs` | the operation as Burn's backends see it |
 //! | `blocks/` | the walk over blocks in operations that every backend has |
 //! | `cpu/` | the walk over the memory of Flex and NdArray |
-//! | `cube.rs` | kernels for the steps of a block on GPUs |
+//! | `cube/` | kernels for the steps of a block on GPUs: those of every comparison, and in `terms.rs` those of its terms |
 //! | `autodiff.rs` | the gradient |
 //! | `logit_loss.rs` | [`logit_loss`], which is known beforehand and has its gradient in the forward pass |
 

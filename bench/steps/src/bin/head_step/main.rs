@@ -29,7 +29,8 @@ use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
 use burn_losses::heads::{
     AnyHead, AnyHeadConfig, ArcFaceConfig, CentersConfig, CosFaceConfig, CurricularFaceConfig, MarginRule,
-    NormFaceConfig, Scale, Streaming, SubCenterArcFaceConfig, Target,
+    MvSoftmaxConfig, NormFaceConfig, Scale, SphereFace2Config, Streaming, SubCenterArcFaceConfig, Target,
+    UniFaceConfig,
 };
 use burn_losses::pairs::{
     CircleLossConfig, InfoNceLossConfig, MultiSimilarityLossConfig, SupConLossConfig, TripletLossConfig,
@@ -61,6 +62,9 @@ struct Options {
     /// Without meaning for `--loss contrastive`, where the batch is what it is compared with.
     #[arg(long, default_value_t = 10_000, value_parser = positive)]
     classes: usize,
+    /// The share of the classes that a step draws, as `PartialFc` does; all by default.
+    #[arg(long, default_value_t = 1.0)]
+    sample_rate: f64,
     /// Measured steps, after one that warms up.
     #[arg(long, default_value_t = 5, value_parser = positive)]
     repeats: usize,
@@ -92,6 +96,11 @@ enum Head {
     SubCenter,
     #[value(name = "curricularface")]
     Curricular,
+    MvSoftmax,
+    #[value(name = "uniface")]
+    Uni,
+    #[value(name = "sphereface2")]
+    Sphere2,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,6 +146,7 @@ fn main() {
         "batch": options.batch,
         "dim": options.dim,
         "classes": options.keys(),
+        "sample_rate": options.sample_rate,
         "repeats": options.repeats,
         "median_ms": total[total.len() / 2],
         "min_ms": total[0],
@@ -225,13 +235,16 @@ impl Task {
         }
         let labels: Vec<i32> = (0..batch).map(|row| (row * 7919 % keys) as i32).collect();
         let (labels, streaming) = (Tensor::from_ints(labels.as_slice(), &device), options.streaming());
-        let centers = CentersConfig::new().with_streaming(streaming);
+        let centers = CentersConfig::new().with_streaming(streaming).with_sample_rate(options.sample_rate);
         let config = match options.head {
             Head::Arc => AnyHeadConfig::from(ArcFaceConfig::new(keys, dim).with_centers(centers)),
             Head::Cos => CosFaceConfig::new(keys, dim).with_centers(centers).into(),
             Head::Norm => NormFaceConfig::new(keys, dim).with_centers(centers).into(),
             Head::SubCenter => SubCenterArcFaceConfig::new(keys, dim).with_centers(centers).into(),
             Head::Curricular => CurricularFaceConfig::new(keys, dim).with_centers(centers).into(),
+            Head::MvSoftmax => MvSoftmaxConfig::new(keys, dim).with_centers(centers).into(),
+            Head::Uni => UniFaceConfig::new(keys, dim).with_centers(centers).into(),
+            Head::Sphere2 => SphereFace2Config::new(keys, dim).with_centers(centers).into(),
         };
         let head = Box::new(config.init(&device));
         // Parameters are made when they are first looked at.
