@@ -44,7 +44,7 @@ impl<M: Module> MeanGradients<M> {
 }
 
 /// Gradients of all parameters together no longer than `longest`: PyTorch's `clip_grad_norm_`. (Burn's
-/// `GradientClipping::Norm` is of every tensor by itself.)
+/// `GradientClipping::Norm` is of every tensor by itself.) They may lie on several devices.
 ///
 /// ```text
 /// norm     = sqrt(sum of the squares of all numbers of all gradients)
@@ -69,7 +69,7 @@ impl ModuleVisitor for SumOfSquares<'_> {
         let Some(gradient) = self.gradients.get::<D>(parameter.id) else { return };
         let sum = gradient.square().sum();
         self.sum = Some(match self.sum.take() {
-            Some(others) => others + sum,
+            Some(others) => others.clone() + sum.to_device(&others.device()),
             None => sum,
         });
     }
@@ -95,7 +95,8 @@ struct Scaling {
 impl ModuleVisitor for Scaling {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.remove::<D>(parameter.id) else { return };
-        self.gradients.register(parameter.id, gradient * self.factor.clone().reshape([1; D]));
+        let factor = self.factor.clone().to_device(&gradient.device());
+        self.gradients.register(parameter.id, gradient * factor.reshape([1; D]));
     }
 }
 

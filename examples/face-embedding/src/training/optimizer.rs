@@ -46,9 +46,9 @@ pub(super) fn optimizer(config: &TrainConfig) -> Result<ModuleOptimizer> {
     if !config.loss_settings.samples() {
         return Ok(optimizer);
     }
-    // Between them is the kind of the head, as a variant of an enum.
+    // Between them is the kind of the head, as a variant of an enum, and after them the number of a shard.
     let rows = RowSgdConfig::new().with_momentum(MOMENTUM).with_weight_decay(config.weight_decay);
-    Ok(optimizer.with_group(group(r"^head\.(.+\.)?centers\.weight$")?, rows.build(), None))
+    Ok(optimizer.with_group(group(r"^head\.(.+\.)?centers\.(\d+\.)?weight$")?, rows.build(), None))
 }
 
 #[cfg(test)]
@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::model::face_model::{FaceBatch, FaceModel};
     use crate::model::head::Head;
+    use crate::model::spread::Part;
     use crate::settings::loss::{LossKind, LossSettings};
     use crate::settings::network::NetworkSettings;
 
@@ -80,7 +81,7 @@ mod tests {
     fn centers(model: &FaceModel) -> Vec<Vec<f64>> {
         match &model.head {
             Head::Margin(head) => rows(head.centers.weight.val().inner()),
-            Head::Softmax(_) | Head::Contrastive(_) => panic!("the loss has a head"),
+            Head::Sharded(_) | Head::Softmax(_) | Head::Contrastive(_) => panic!("the loss has a head"),
         }
     }
 
@@ -167,8 +168,12 @@ mod tests {
             let embeddings = rows(model.trunk.forward_with(pictures.clone(), None).inner());
             let of_labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
             let labels_tensor = Tensor::from_data(of_labels.as_slice(), &device);
-            let batch =
-                FaceBatch { pictures, labels: labels_tensor, factors: None, margin_share: 1.0, scale_share: 1.0 };
+            let batch = FaceBatch {
+                parts: vec![Part { pictures, factors: None }],
+                labels: labels_tensor,
+                margin_share: 1.0,
+                scale_share: 1.0,
+            };
             let output = TrainStep::step(&model, batch);
             let reading: Reading = output.item.sync().expect("it can be read").adapt();
 
