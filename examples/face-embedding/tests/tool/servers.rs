@@ -40,7 +40,7 @@ fn a_run_on_two_servers_is_that_on_two_devices_here() {
     for (loss, devices) in [
         ("arcface", format!("{one},{other}")),
         ("arcface", format!("flex,{one}")),
-        ("supcon --people-per-batch 3 --pictures-per-person 2 --batch-size 6", format!("{both},{both}#1")),
+        ("softmax", format!("{both},{both}#1")),
     ] {
         let of = |name: &str, devices: &str| trained(name, &format!("{flags} --loss {loss} --devices {devices}"));
         let (here, there) = (of("here", "flex,flex"), of("there", &devices));
