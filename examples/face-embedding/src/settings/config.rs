@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use burn_losses::heads::HeadKind;
 use serde::de::{MapAccess, Visitor};
@@ -280,15 +280,6 @@ impl TrainConfig {
         }
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
-        if self.loss_settings.samples() {
-            // The gradient of a sample of the people is of other people in every batch, and none of all of them is made.
-            let accumulate = self.optimization.accumulate;
-            ensure!(
-                accumulate == 1,
-                "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got \
-                 {accumulate}; take a larger batch_size instead, or leave one out"
-            );
-        }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)

@@ -67,10 +67,6 @@ fn bad_settings_are_refused() {
         ("--margin-warmup-share 1.5", "margin_warmup_share: must be in [0, 1], got 1.5"),
         ("--sample-rate 0", "sample_rate: must be in [0.000001, 1], got 0"),
         ("--loss softmax --sample-rate 0.5", "sample_rate: the loss softmax compares with all people (got 0.5)"),
-        (
-            "--sample-rate 0.5 --accumulate 2",
-            "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got 2",
-        ),
         ("--devices gpu", "invalid value 'gpu' for '--devices <DEVICES>': gpu: no such device; expected one of flex"),
         (
             "--devices flex,flex:1",
