@@ -391,6 +391,28 @@ mod tests {
         }
     }
 
+    /// Of the part that the first device has, whatever the others see.
+    #[test]
+    fn running_statistics_are_those_of_the_first_device() {
+        let training = Training::of(LossKind::Softmax, None, DType::F32);
+        let statistics = |devices: &[Device], parts: usize| {
+            let model = loaded(FaceModel::to_train(&training.config, PEOPLE, None, devices), training.drawn.clone());
+            let mut batch = training.batch(0, devices);
+            batch.parts.truncate(parts);
+            let count = batch.parts.iter().map(|part| part.pictures.dims()[0]).sum();
+            batch.labels = batch.labels.narrow(0, 0, count);
+            drop(TrainStep::step(&model, batch));
+            // What was measured last is put down.
+            drop(model.valid());
+            let file = numbers(model.into_record().into_bytes().expect("a record"));
+            file.into_iter().filter(|(name, _)| name.contains("running_")).collect::<BTreeMap<_, _>>()
+        };
+        let found = statistics(&devices(2), 2);
+        assert!(found.len() > 10 && found.values().flatten().any(|&number| number != 0.0 && number != 1.0));
+        assert_eq!(found, statistics(&devices(2), 1));
+        assert_ne!(found, statistics(&devices(1), 1));
+    }
+
     #[test]
     fn what_is_joined_splits_into_what_the_library_shards() {
         // With draws, and with several rows of a class.
