@@ -41,7 +41,7 @@ fn the_first_weights_do_not_depend_on_the_devices() {
 fn a_killed_run_on_two_devices_ends_as_one_that_was_not() {
     let folder = fresh("devices_killed");
     let drawn = "--batch-size 8 --people 40 --test-people 6 --pictures 3 --image-size 16 --width 2 --embedding-size 8 --seed 5 \
-                 --sample-rate 0.2 --clip-norm 2";
+                 --sample-rate 0.2 --clip-norm 2 --accumulate 2";
     let whole = format!("{TINY} --dropout 0.3 --accumulate 2 --clip-norm 2 --loss sphereface2");
     for (name, flags) in [("drawn", drawn), ("whole", whole.as_str())] {
         let output = trained(&folder, name, &format!("{flags} --epochs 3 --devices flex,flex"));
