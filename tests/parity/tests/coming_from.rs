@@ -15,7 +15,7 @@ macro_rules! names {
 fn known() -> BTreeSet<String> {
     use burn_losses::classification::{Divergence, KLDivLoss};
     use burn_losses::heads::GradientMode;
-    use burn_losses::optim::RowGradient;
+    use burn_losses::optim::{self, RowGradient};
     use burn_losses::pairs::{ContrastiveForm, PairScore, Pairs, RowSimilarity, TripletMining, TripletShape};
     use burn_losses::proxy::Denominator;
     use burn_losses::regression::{LpLossConfig, PoissonInput};
@@ -40,6 +40,7 @@ fn known() -> BTreeSet<String> {
         Pairs::given, Pairs::given_triplets, Pairs::guided_by, Pairs::symmetric, Pairs::views, Pairs::with_identities,
         Pairs::with_negatives_elsewhere, Pairs::with_references, PoissonInput::Rate, RowGradient::Drawn, RowSimilarity::ComplexAngle,
         TripletMining::All, TripletMining::Hard, TripletMining::SemiHard, TripletShape::Softplus,
+        optim::mean_of_drawn_rows,
     ]);
     use burn_losses::gradient_cache::GradientCache;
     use burn_losses::sampling::{ClassBalanced, Hierarchical};

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_losses_kernels::drawn_rows::{
-    AdamWRule, Moments, SgdRule, adamw_step, adamw_step_reference, distinct_rows, drawn_rows, sgd_step,
-    sgd_step_reference,
+    AdamWRule, Moments, SgdRule, adamw_step, adamw_step_reference, distinct_rows, drawn_rows, mean_of_drawn_rows,
+    sgd_step, sgd_step_reference,
 };
 use parity::{Backend, backends};
 use support::close::{Tolerance, assert_close};
@@ -150,6 +150,57 @@ fn steps_of_gradient_descent_are_those_of_plain_loops() {
                 for row in [1, 3, 5] {
                     assert_eq!(actual[row * dim..][..dim], before[row * dim..][..dim], "{what}: row {row}");
                 }
+            }
+        }
+    }
+}
+
+/// One step of three batches against plain loops: rows that one, two and three of them drew, one that a batch drew without counting it,
+/// and two that none did.
+#[test]
+fn a_step_of_several_batches_is_that_of_the_mean_of_their_gradients() {
+    let [rows, dim] = [7, 19];
+    let batches: [(&[usize], &[bool]); 3] =
+        [(&PLACES, &COUNTED), (&[6, 5, 4], &[true, false, true]), (&[0, 4, 3, 0], &[true, true, true, false])];
+    let rule = SgdRule { momentum: 0.9, nesterov: false, weight_decay: 0.01 };
+    for backend in backends() {
+        for step in [sgd_step, sgd_step_reference] {
+            let mut weights = matrix(&numbers(rows * dim, 0), [rows, dim], &backend);
+            let mut velocity = weights.zeros_like();
+            let before = host(weights.clone());
+            let (mut expected, mut expected_velocity) = (before.clone(), vec![0.0; rows * dim]);
+            for rate in [0.3, 0.1] {
+                let (mut sum, mut is_drawn) = (vec![0.0; rows * dim], [false; 7]);
+                let mut gradients = Vec::new();
+                for (number, (places, counted)) in batches.iter().enumerate() {
+                    let mut gradient = numbers(places.len() * dim, number + 11);
+                    for (row, (&place, &counts)) in places.iter().zip(*counted).enumerate() {
+                        is_drawn[place] |= counts;
+                        for column in 0..dim {
+                            let slope = &mut gradient[row * dim + column];
+                            *slope *= f64::from(u8::from(counts));
+                            sum[place * dim + column] += *slope / batches.len() as f64;
+                        }
+                    }
+                    let gradient = matrix(&gradient, [places.len(), dim], &backend);
+                    gradients.push(packed(&weights, places, counted, &gradient));
+                }
+                let mean = mean_of_drawn_rows(gradients, [rows, dim]);
+                assert_eq!(mean.dims(), [12, dim + 6]);
+                (weights, velocity) = step(weights, velocity, mean, rule, rate);
+                for place in (0..rows * dim).filter(|place| is_drawn[place / dim]) {
+                    let slope = sum[place] + rule.weight_decay * expected[place];
+                    expected_velocity[place] = rule.momentum * expected_velocity[place] + slope;
+                    expected[place] -= rate * expected_velocity[place];
+                }
+                assert_eq!(is_drawn, [true, false, true, true, true, false, true]);
+            }
+            let what = format!("{} {:?}", backend.name, backend.dtype);
+            let actual = host(weights);
+            assert_close(&what, &actual, &expected, tolerance(&backend));
+            assert_close(&what, &host(velocity), &expected_velocity, tolerance(&backend));
+            for row in [1, 5] {
+                assert_eq!(actual[row * dim..][..dim], before[row * dim..][..dim], "{what}: row {row}");
             }
         }
     }

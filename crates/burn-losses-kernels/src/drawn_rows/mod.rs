@@ -9,6 +9,7 @@
 //! | `backend.rs` | the selections as Burn's backends see them, and their gradients |
 //! | `cube.rs` | the gradient of all rows on GPUs |
 //! | `packed.rs` | what stands behind the gradient of a row |
+//! | `mean.rs` | the gradient of several batches |
 //! | `rule.rs` | the settings of the steps |
 //! | `reference.rs` | the steps from ordinary tensor operations: the definition of correct, and what GPUs run |
 //! | `host.rs` | the steps on the memory of Flex and NdArray |
@@ -18,12 +19,14 @@ mod backend;
 mod cube;
 #[cfg(feature = "cpu-path")]
 mod host;
+mod mean;
 mod packed;
 mod reference;
 mod rule;
 
 use burn::tensor::{Bool, Int, Tensor, assert_shape};
 
+pub use mean::mean_of_drawn_rows;
 use packed::is_packed;
 pub use rule::{AdamWRule, SgdRule};
 
@@ -130,7 +133,8 @@ pub fn distinct_rows(weights: Tensor<2>, places: Tensor<1, Int>, used: Tensor<1,
 ///
 /// # Panics
 ///
-/// If the shapes do not agree. If the gradient is the sum or mean of several, or was clipped or scaled; on a GPU its rows become NaN then.
+/// If the shapes do not agree. If the gradient is the sum or mean of several (but by [`mean_of_drawn_rows`]), or was clipped or scaled; on a GPU its
+/// rows become NaN then.
 ///
 /// ```
 /// use burn::tensor::{Bool, Device, Int, Tensor};

@@ -84,6 +84,12 @@ impl Rows {
         Self { gradient, drawn: Some(drawn) }
     }
 
+    /// The gradient, the place of every row and whether it counts there, of a packed one.
+    pub(super) fn taken_apart(self) -> (Tensor<2>, Tensor<1, Int>, Tensor<1, Bool>) {
+        let Drawn { places, others } = self.drawn.expect("it is packed");
+        (self.gradient, places, others.squeeze_dim::<1>(1).bool_not())
+    }
+
     /// The rows of a matrix, in `f32` or `f64`.
     pub(super) fn select(&self, matrix: &Tensor<2>) -> Tensor<2> {
         let matrix = matrix.clone();

@@ -51,7 +51,7 @@
 //! # What a packed gradient is not
 //!
 //! It is `[drawn, dim + 6]`, so other optimizers panic, and it is the gradient of one batch: gradients of several cannot be
-//! added (Burn's `GradientsAccumulator`, or two losses of one head in one backward), nor clipped or scaled (but by a value of at least 1, above
+//! added (Burn's `GradientsAccumulator`, or two losses of one head in one backward; [`mean_of_drawn_rows`] does it), nor clipped or scaled (but by a value of at least 1, above
 //! which nothing beside the gradients is). The optimizers
 //! here see that and panic, or, on a GPU, where looking would wait, fill the rows with NaN. No other term of the loss may
 //! have a gradient in the same rows, such as a [penalty on parameters](crate::regularization): decay is a setting of the
@@ -70,6 +70,8 @@ mod row_adamw;
 mod row_sgd;
 
 use burn::config::Config;
+
+pub use burn_losses_kernels::drawn_rows::mean_of_drawn_rows;
 
 #[cfg(feature = "optim")]
 pub use {

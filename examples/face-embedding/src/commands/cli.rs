@@ -10,6 +10,7 @@ use crate::protocols::thresholds::OperatingPoint;
 use crate::settings::backend::BackendKind;
 use crate::settings::checkpointing::Keep;
 use crate::settings::config::TrainConfig;
+use crate::settings::devices::{self, DeviceName};
 use crate::settings::loss::{LossKind, LossSettings};
 use crate::settings::network::{NetworkKind, NetworkSettings};
 use crate::settings::sampling::Sampling;
@@ -427,6 +428,11 @@ pub struct SettingFlags {
     /// What computes; each needs the Cargo feature of the same name
     #[arg(long)]
     pub backend: Option<BackendKind>,
+    /// Train on these devices, divided by commas, each with a part of every batch and of the people: a backend, with :1 for
+    /// its second device, or ws://HOST:PORT for a Burn server, with #1 for its second device. Of softmax, softmax+center and
+    /// losses of pairs all people are on the first
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub devices: Option<Vec<DeviceName>>,
 }
 
 impl TrainFlags {
@@ -444,7 +450,7 @@ impl TrainFlags {
         config.resolve()
     }
 
-    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs`, moved to `--backend` or with
+    /// The settings of a run to continue: what it was begun with, prolonged to `--epochs`, moved to `--backend` or `--devices`, or with
     /// its pictures in `--data` and `--val-data` if these are given.
     ///
     /// # Errors
@@ -456,7 +462,7 @@ impl TrainFlags {
         let config = config.resolve()?;
         if let Some((name, old, new)) = begun_with.fixed_difference(&config)? {
             bail!(
-                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, \
+                "{name}: the run was begun with {old}, got {new}; --resume takes a new --epochs, --backend, --devices, \
                  --validate-every, --keep, --checkpoint-steps, --cache-mib or --workers, and the --data, --val-data and --landmarks where the \
                  same pictures lie now"
             );
@@ -488,6 +494,10 @@ impl SettingFlags {
         }
         if self.schedule.is_some_and(|schedule| schedule != config.schedule_settings.schedule) {
             config.schedule_settings = ScheduleSettings::default();
+        }
+        // Whoever asks for one device of a backend does not want the devices of the file.
+        if self.backend.is_some() && self.devices.is_none() {
+            config.devices = None;
         }
         macro_rules! override_with_flags {
             ($($flag:ident => $setting:expr,)*) => {
@@ -553,6 +563,7 @@ impl SettingFlags {
             seed => config.seed,
             pair_seed => config.pair_seed,
             backend => config.backend,
+            devices => config.devices,
         }
         self.check_used(config)
     }
@@ -579,6 +590,13 @@ impl SettingFlags {
         }
         if self.held_out_share.is_some() && config.val_data.is_some() {
             bail!("held_out_share: nobody is held back where there is val_data; leave one of them out");
+        }
+        if let (Some(backend), Some(names)) = (self.backend, &self.devices)
+            && let Some(DeviceName::Local { backend: first, .. }) = names.first()
+            && backend != *first
+        {
+            let names = devices::in_a_row(names);
+            bail!("backend: is that of the first of the devices, which are {names}, got {backend}; leave it out");
         }
         if self.head_lr.is_some() && !config.loss.has_parameters() {
             bail!("head_lr: the loss {} has no parameters that could learn; leave it out", config.loss);

@@ -39,8 +39,22 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     let interruption = Interruption::listen("before the training began; nothing was trained")?;
     let Plan { run, mut config, checkpoints, initial } = Plan::new(flags)?;
     let checkpoint = checkpoints.first();
-    let device = config.backend.device()?;
-    say!("backend: {} ({})", config.backend, backend::describe(&device));
+    let devices = config.open_devices()?;
+    let device = devices[0].clone();
+    match &config.devices {
+        None => say!("backend: {} ({})", config.backend, backend::describe(&device)),
+        Some(names) => {
+            let described =
+                names.iter().zip(&devices).map(|(name, device)| format!("{name} ({})", backend::describe(device)));
+            say!("devices: {}", described.collect::<Vec<_>>().join("; "));
+        }
+    }
+    if devices.len() > 1 && !config.loss.is_spread() {
+        say!(
+            "note: the loss {} cannot be spread over devices; the first one computes it of all embeddings",
+            config.loss
+        );
+    }
     say!(
         "run: {}{}",
         run.path().display(),
@@ -54,7 +68,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     let People { train, test, found } = People::load(&config)?;
     config.fit_to(train.faces.len(), train.people.len())?;
     let (_, batch_size) = config.length();
-    config.loss_settings.check_sample(train.people.len(), batch_size)?;
+    config.loss_settings.check_sample(train.people.len(), batch_size, devices.len())?;
     if let Some(problem) = too_short(config.steps(train.faces.len())) {
         ensure!(!flags.require_better, "{problem}");
         say!("warning: {problem}");
@@ -95,7 +109,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
             Box::new(move |trunk| protocol.validate(trunk, &test, &device))
         },
         interruption: interruption.clone(),
-        device: &device,
+        devices: &devices,
     };
     let trunk = match fit(training)? {
         Trained::Trunk(trunk) => trunk,
@@ -123,7 +137,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
         untrained,
         images_per_second,
         train_seconds,
-        backend: config.backend.to_string(),
+        backend: config.computing(),
         seed: config.seed,
         trunk: Some(run.trunk_sha256()?),
     };
@@ -180,7 +194,7 @@ impl Plan {
         if !flags.resume {
             let mut config = flags.config()?;
             // Everything that can be wrong with the settings is looked at before a folder is made.
-            let device = config.backend.device()?;
+            let device = config.open_devices()?.swap_remove(0);
             let initial = initial_trunk(&mut config, &device)?;
             let run = RunDirectory::choose(flags.output.as_deref())?;
             return Ok(Self { run, config, checkpoints: Vec::new(), initial });
@@ -197,7 +211,7 @@ impl Plan {
         let initial = match checkpoint {
             Some(_) => None,
             None => {
-                let device = config.backend.device()?;
+                let device = config.open_devices()?.swap_remove(0);
                 initial_trunk(&mut config, &device)?
             }
         };

@@ -7,18 +7,17 @@ use burn_losses::diagnostics::{EmbeddingOutput, Figures};
 use burn_losses::labels::count_bad;
 
 use super::head::Head;
+use super::spread::{Forks, Part};
 use super::trunk::{Trunk, TrunkConfig};
 use crate::settings::config::TrainConfig;
 
 /// Pictures and who is on them.
 #[derive(Clone, Debug)]
 pub struct FaceBatch {
-    /// `[batch, 3, size, size]`, values in `[-1, 1]`.
-    pub pictures: Tensor<4>,
-    /// `[batch]`, in `0..classes`.
+    /// One for each device, which its pictures are on; the first is that of the trunk.
+    pub parts: Vec<Part>,
+    /// Of all parts in their order, `[batch]`, in `0..classes`; on the first device.
     pub labels: Tensor<1, Int>,
-    /// Factors on the features before the embedding layer, `[batch, features]`; none without dropout.
-    pub factors: Option<Tensor<2>>,
     /// The share of its margin that the head has in this step; 1 but for the rise at the beginning of a run.
     pub margin_share: f64,
     /// The share of its scale that the head has in this step.
@@ -42,18 +41,35 @@ impl FaceModel {
     ///
     /// If the configuration was not [resolved](TrainConfig::resolve).
     pub fn new(config: &TrainConfig, classes: usize, device: &Device) -> Self {
-        Self {
-            trunk: TrunkConfig::of(&config.network).init(device),
-            head: Head::new(
-                config.loss,
-                &config.loss_settings,
-                classes,
-                config.network.embedding_size(),
-                config.seed,
-                device,
-            ),
-            classes,
+        Self::with_trunk(TrunkConfig::of(&config.network).init(device), config, classes, device)
+    }
+
+    fn with_trunk(trunk: Trunk, config: &TrainConfig, classes: usize, device: &Device) -> Self {
+        let embedding_size = config.network.embedding_size();
+        let head = Head::new(config.loss, &config.loss_settings, classes, embedding_size, config.seed, device);
+        Self { trunk, head, classes }
+    }
+
+    /// The model that a training begins with, for several devices with the classes of its head on all of them, where it
+    /// [can be spread](crate::settings::loss::LossKind::is_spread); the rest is on the first. The weights do not depend on how many
+    /// devices there are: random ones, but for those of `initial`.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new), and if there are no devices, or more than classes.
+    pub fn to_train(config: &TrainConfig, classes: usize, initial: Option<Trunk>, devices: &[Device]) -> Self {
+        let home = &devices[0];
+        let trunk = match initial {
+            Some(initial) => initial.train(),
+            None => TrunkConfig::of(&config.network).init(home),
+        };
+        let mut model = Self::with_trunk(trunk, config, classes, home);
+        // Burn draws a weight when it is first used. Here all are, in the order in which the model has them.
+        drop(model.valid());
+        if devices.len() > 1 {
+            model.head = model.head.spread(devices);
         }
+        model
     }
 }
 
@@ -69,13 +85,15 @@ impl TrainStep for FaceModel {
     type Output = EmbeddingOutput;
 
     fn step(&self, batch: FaceBatch) -> TrainOutput<EmbeddingOutput> {
-        let FaceBatch { pictures, labels, factors, margin_share, scale_share } = batch;
+        let FaceBatch { parts, labels, margin_share, scale_share } = batch;
         let bad_labels = count_bad(labels.clone(), self.classes, Some(-1));
-        let embeddings = self.trunk.forward_with(pictures, factors);
+        let forks = Forks::new(&self.trunk, &parts);
+        let embeddings = forks.embed(&self.trunk, parts);
+        let home = embeddings.device();
         let output = self.head.forward(embeddings.clone(), labels, margin_share, scale_share);
-        let gradients = output.loss.backward();
+        let grads = forks.gradients(self, &home, output.loss.backward());
         let figures = Figures::new(embeddings, output.cosines, output.loss, bad_labels);
-        TrainOutput::new(self, gradients, figures.into())
+        TrainOutput { grads, item: figures.into() }
     }
 }
 
@@ -129,9 +147,11 @@ mod tests {
         let output = TrainStep::step(
             &model,
             FaceBatch {
-                pictures: Tensor::from_data(burn::tensor::TensorData::new(values, [batch, 3, size, size]), &device),
+                parts: vec![Part {
+                    pictures: Tensor::from_data(burn::tensor::TensorData::new(values, [batch, 3, size, size]), &device),
+                    factors: None,
+                }],
                 labels: Tensor::from_data(labels.as_slice(), &device),
-                factors: None,
                 margin_share: 1.0,
                 scale_share: 1.0,
             },

@@ -8,7 +8,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 use burn::tensor::{Device, Int, Tensor};
 use burn_losses::center::{CenterLoss, CenterLossConfig};
 use burn_losses::diagnostics::ClassCosines;
-use burn_losses::heads::{AnyHead, AnyRule};
+use burn_losses::heads::{AnyHead, AnyRule, Centers, Head as MarginHead, ShardedHead};
 use burn_losses::labels::LabelPolicy;
 
 use super::contrastive::ContrastiveHead;
@@ -20,6 +20,8 @@ use crate::settings::loss::{LossKind, LossSettings};
 pub enum Head {
     /// See [`LossKind::Head`].
     Margin(AnyHead),
+    /// The same with its classes on several devices.
+    Sharded(ShardedHead<AnyRule>),
     /// See [`LossKind::Softmax`] and [`LossKind::SoftmaxCenter`].
     Softmax(SoftmaxHead),
     /// See [`LossKind::Contrastive`].
@@ -73,12 +75,37 @@ impl Head {
         }
     }
 
+    /// The head with its classes on all of these devices, where it can be; as it is otherwise.
+    ///
+    /// # Panics
+    ///
+    /// If there are no devices, or more than classes.
+    pub(crate) fn spread(self, devices: &[Device]) -> Self {
+        let Self::Margin(head) = self else { return self };
+        let first = head.centers.weight.id.val();
+        let mut sharded = ShardedHead::new(head, devices);
+        for (number, shard) in sharded.centers.iter_mut().enumerate() {
+            // A checkpoint knows the head in one piece, and what the optimizer keeps is found by the id.
+            shard.weight.id = id_of_shard(first, number).into();
+        }
+        Self::Sharded(sharded)
+    }
+
+    /// How many rows each shard of the centers has; none where they are in one piece.
+    pub(crate) fn shard_rows(&self) -> Vec<usize> {
+        match self {
+            Self::Sharded(head) => head.centers.iter().map(|shard| shard.weight.shape()[0]).collect(),
+            Self::Margin(_) | Self::Softmax(_) | Self::Contrastive(_) => Vec::new(),
+        }
+    }
+
     /// What embeddings are compared with, as PyTorch's `Linear` and arcface_torch's heads have it: `weight`,
     /// `[classes, embedding_size]`, with the centers of a class in a row where it has several, and the `bias` of a
     /// linear layer.
     pub(crate) fn to_pytorch(&self) -> Vec<Stored> {
         let module = match self {
             Self::Margin(_) => "centers.",
+            Self::Sharded(head) => return Self::Margin(head.unshard(&head.centers[0].weight.device())).to_pytorch(),
             Self::Softmax(_) => "linear.",
             // Those that have some.
             Self::Contrastive(_) => "proxies.",
@@ -105,15 +132,8 @@ impl Head {
         scale_share: f64,
     ) -> HeadOutput {
         match self {
-            Self::Margin(head) => HeadOutput {
-                cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
-                loss: match [margin_share, scale_share] {
-                    [1.0, 1.0] => head.forward(embeddings, labels),
-                    [margin, scale] => {
-                        with_scale_share(with_margin_share(head.clone(), margin), scale).forward(embeddings, labels)
-                    }
-                },
-            },
+            Self::Margin(head) => of_margin(head, embeddings, labels, margin_share, scale_share),
+            Self::Sharded(head) => of_margin(head, embeddings, labels, margin_share, scale_share),
             Self::Softmax(head) => head.forward(embeddings, labels),
             Self::Contrastive(head) => HeadOutput {
                 cosines: ClassCosines::in_batch(embeddings.clone(), labels.clone()),
@@ -123,8 +143,32 @@ impl Head {
     }
 }
 
+/// The id of the centers of a shard, from that of all of them.
+pub(crate) fn id_of_shard(whole: u64, number: usize) -> u64 {
+    whole.wrapping_add(number as u64)
+}
+
+/// The loss of a head, wherever its centers are, with these shares of its margin and its scale.
+fn of_margin<C: Centers>(
+    head: &MarginHead<AnyRule, C>,
+    embeddings: Tensor<2>,
+    labels: Tensor<1, Int>,
+    margin_share: f64,
+    scale_share: f64,
+) -> HeadOutput {
+    HeadOutput {
+        cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
+        loss: match [margin_share, scale_share] {
+            [1.0, 1.0] => head.forward(embeddings, labels),
+            [margin, scale] => {
+                with_scale_share(with_margin_share(head.clone(), margin), scale).forward(embeddings, labels)
+            }
+        },
+    }
+}
+
 /// A clone, which shares centers and state, with a share of the margin.
-fn with_margin_share(mut head: AnyHead, share: f64) -> AnyHead {
+fn with_margin_share<C: Centers>(mut head: MarginHead<AnyRule, C>, share: f64) -> MarginHead<AnyRule, C> {
     let margin = match &mut head.rule {
         AnyRule::CosFace(rule) => &mut rule.margin,
         AnyRule::ArcFace(rule) => &mut rule.margin,
@@ -147,7 +191,7 @@ fn with_margin_share(mut head: AnyHead, share: f64) -> AnyHead {
 }
 
 /// A clone, which shares centers and state, with a share of the scale.
-fn with_scale_share(mut head: AnyHead, share: f64) -> AnyHead {
+fn with_scale_share<C: Centers>(mut head: MarginHead<AnyRule, C>, share: f64) -> MarginHead<AnyRule, C> {
     let scale = match &mut head.rule {
         AnyRule::NormFace(rule) => &mut rule.scale,
         AnyRule::CosFace(rule) => &mut rule.scale,
@@ -214,7 +258,7 @@ mod tests {
         // In evaluation: a head that draws its margins does not.
         match Head::new(kind, &settings, 5, 4, 0, &Device::flex()) {
             Head::Margin(head) => head,
-            Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} has no margin"),
+            Head::Sharded(_) | Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} has no margin"),
         }
     }
 
@@ -241,7 +285,7 @@ mod tests {
                 let settings = settings.resolve(LossKind::Head(kind)).ok()?;
                 match Head::new(LossKind::Head(kind), &settings, 5, 4, 0, &Device::flex()) {
                     Head::Margin(head) => Some(head),
-                    Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} is a head"),
+                    Head::Sharded(_) | Head::Softmax(_) | Head::Contrastive(_) => panic!("{kind} is a head"),
                 }
             };
             if !LossKind::Head(kind).has_rising_scale() {

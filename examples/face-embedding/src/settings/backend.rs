@@ -1,6 +1,6 @@
 //! `--backend`: which of the compiled backends computes.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,40 @@ impl BackendKind {
                 "backend {absent} is not in this build; add it with: \
                  cargo run --release -p face-embedding --features {absent} -- <command> --backend {absent}"
             ),
+        }
+    }
+}
+
+impl BackendKind {
+    /// A device of this backend by its number, of which 0 is the default device.
+    ///
+    /// # Errors
+    ///
+    /// As [`device`](Self::device), and if there are not so many.
+    pub fn device_at(self, index: usize) -> Result<Device> {
+        let default = self.device()?;
+        if index == 0 {
+            return Ok(default);
+        }
+        let all = self.all(default);
+        let (count, noun) = (all.len(), if all.len() == 1 { "device" } else { "devices" });
+        all.into_iter().nth(index).with_context(|| {
+            format!("the backend {self} has {count} {noun}, from number 0 on; there is no number {index}")
+        })
+    }
+
+    /// All devices of this backend; those of the processor are one.
+    fn all(self, default: Device) -> Vec<Device> {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(),
+            #[cfg(feature = "metal")]
+            Self::Metal => Device::enumerate(burn::tensor::DeviceType::Metal).into_vec(),
+            _ => vec![default],
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
 use burn_losses::heads::HeadKind;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +16,7 @@ use serde_json::error::Category;
 use super::augmentation::Augmentation;
 use super::backend::BackendKind;
 use super::checkpointing::Checkpointing;
+use super::devices::{self, DeviceName};
 use super::loss::{LossKind, LossSettings};
 use super::network::{NetworkKind, NetworkSettings};
 use super::optimization::Optimization;
@@ -40,7 +42,7 @@ const MOST_EPOCHS: usize = 100_000;
 
 /// What a resumed run may change, beside [what is measured and kept](Checkpointing) and [how pictures are read](Reading): how far it goes, what computes, and where its
 /// pictures lie now, which are compared with those that it was begun with.
-const FREE_TO_RESUME: [&str; 5] = ["data", "val_data", "landmarks", "epochs", "backend"];
+const FREE_TO_RESUME: [&str; 6] = ["data", "val_data", "landmarks", "epochs", "backend", "devices"];
 
 /// The settings of a training run; those that a file does not have are their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,7 +114,11 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Seed of what is measured: who is held back, which pairs are asked and who is searched for; in `[0, 2^53]`.
     pub pair_seed: u64,
-    /// What computes.
+    /// The devices that the training is spread over. None: the default one of `backend`. A file of an earlier version has none.
+    #[serde(default)]
+    pub devices: Option<Vec<DeviceName>>,
+    /// What computes; with `devices` what measures the finished model, and the backend of the first of them where that is on this
+    /// machine.
     pub backend: BackendKind,
 }
 
@@ -147,6 +153,7 @@ impl Default for TrainConfig {
             checkpointing: Checkpointing::default(),
             seed: 42,
             pair_seed: 42,
+            devices: None,
             backend: BackendKind::Flex,
         }
     }
@@ -236,6 +243,12 @@ impl TrainConfig {
         // Other JSON readers keep whole numbers only up to here.
         within("seed", self.seed, 0..=1 << 53)?;
         within("pair_seed", self.pair_seed, 0..=1 << 53)?;
+        if let Some(names) = &self.devices {
+            devices::check(names)?;
+            if let Some(DeviceName::Local { backend, .. }) = names.first() {
+                self.backend = *backend;
+            }
+        }
         if self.val_data.is_some() && self.data.is_none() {
             bail!("val_data: needs data as well; without it the faces are drawn");
         }
@@ -267,15 +280,6 @@ impl TrainConfig {
         }
         self.network = self.network.resolve()?;
         self.loss_settings = self.loss_settings.resolve(self.loss)?;
-        if self.loss_settings.samples() {
-            // The gradient of a sample of the people is of other people in every batch, and none of all of them is made.
-            let accumulate = self.optimization.accumulate;
-            ensure!(
-                accumulate == 1,
-                "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got \
-                 {accumulate}; take a larger batch_size instead, or leave one out"
-            );
-        }
         self.schedule_settings = self.schedule_settings.resolve()?;
         self.augmentation = self.augmentation.resolve(self.data.is_some())?;
         Ok(self)
@@ -293,9 +297,42 @@ impl TrainConfig {
         if pictures < batch_size {
             bail!("batch_size: must be at most the number of training pictures, {pictures}, got {batch_size}");
         }
+        let devices = self.device_count();
+        if batch_size < devices * FEWEST_IN_BATCH {
+            bail!(
+                "devices: each one needs {FEWEST_IN_BATCH} pictures of a batch at least, for {devices} a batch_size of {}, got \
+                 {batch_size}",
+                devices * FEWEST_IN_BATCH
+            );
+        }
+        if self.loss.is_spread() && people < devices {
+            bail!("devices: each one needs somebody to compare with, got {devices} devices for {people} people");
+        }
         let by_steps = FEWEST_STEPS.div_ceil(self.optimization.steps(pictures / batch_size));
         self.epochs.get_or_insert(by_steps.clamp(FEWEST_EPOCHS, MOST_EPOCHS));
         Ok(())
+    }
+
+    /// How many devices the training is spread over.
+    pub fn device_count(&self) -> usize {
+        self.devices.as_ref().map_or(1, Vec::len)
+    }
+
+    /// The devices that the training is spread over; the first one measures, too.
+    ///
+    /// # Errors
+    ///
+    /// If one is not there, or not in this build; the message names it.
+    pub fn open_devices(&self) -> Result<Vec<Device>> {
+        match &self.devices {
+            Some(names) => names.iter().map(DeviceName::device).collect(),
+            None => Ok(vec![self.backend.device()?]),
+        }
+    }
+
+    /// What computes the training, as the flags name it.
+    pub fn computing(&self) -> String {
+        self.devices.as_deref().map_or_else(|| self.backend.to_string(), devices::in_a_row)
     }
 
     /// How often all pictures are trained on, and how many of them are in a step.
@@ -428,7 +465,7 @@ mod tests {
     /// The settings of an earlier version, which had fewer.
     #[test]
     fn a_file_without_the_newer_settings_is_read() {
-        let newer = ["dropout", "schedule", "power", "milestones", "gamma", "cache_mib", "workers"];
+        let newer = ["dropout", "schedule", "power", "milestones", "gamma", "cache_mib", "workers", "devices"];
         let resolved = TrainConfig::default().resolve().expect("in range");
         let mut fields = serde_json::to_value(&resolved).expect("JSON");
         let object = fields.as_object_mut().expect("an object");
@@ -441,6 +478,7 @@ mod tests {
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
         assert_eq!((read.dropout, read.schedule_settings), (0.0, ScheduleSettings::default()));
         assert_eq!(read.reading, Reading::default());
+        assert_eq!(read.devices, None);
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl LossKind {
         matches!(self, Self::Contrastive(_))
     }
 
+    /// Whether its classes lie on all devices of a training, a block on each; a loss where they do not is computed on the first.
+    pub fn is_spread(self) -> bool {
+        matches!(self, Self::Head(_))
+    }
+
     /// Whether it has a scale that may rise while it is trained.
     pub fn has_rising_scale(self) -> bool {
         // Two heads train a threshold in units of the scale.
@@ -221,17 +226,19 @@ impl LossSettings {
         self.sample_rate.is_some_and(|rate| rate < 1.0)
     }
 
-    /// Checks that a batch is compared with fewer people than there are, if it is to be.
+    /// Checks that a batch is compared with fewer people than there are, if it is to be; each device draws of the people it has.
     ///
     /// # Errors
     ///
     /// If the sample would be all of them.
-    pub fn check_sample(&self, people: usize, batch_size: usize) -> Result<()> {
+    pub fn check_sample(&self, people: usize, batch_size: usize, devices: usize) -> Result<()> {
         let Some(rate) = self.sample_rate.filter(|_| self.samples()) else { return Ok(()) };
+        let people = people / devices;
         let drawn = (rate * people as f64).ceil() as usize;
+        let of_each = if devices == 1 { String::new() } else { format!(" of each of the {devices} devices") };
         ensure!(
             drawn + batch_size < people,
-            "sample_rate: {rate} of {people} people, and one more for each of the {batch_size} pictures of a batch, are all of \
+            "sample_rate: {rate} of {people} people{of_each}, and one more for each of the {batch_size} pictures of a batch, are all of \
              them, so there is nobody to leave out; take a smaller one or a smaller batch_size, or leave it out"
         );
         Ok(())
@@ -423,14 +430,18 @@ mod tests {
         assert_eq!((centers["sample_rate"].as_f64(), centers["seed"].as_u64()), (Some(0.1), Some(7)));
         assert_eq!(centers["gradient"], "Drawn");
         // By hand: 10 of 100 people are drawn, and at most 89 others come with the batch.
-        settings.check_sample(100, 89).expect("99 of 100");
-        let error = settings.check_sample(100, 90).expect_err("all of them").to_string();
+        settings.check_sample(100, 89, 1).expect("99 of 100");
+        let error = settings.check_sample(100, 90, 1).expect_err("all of them").to_string();
         assert!(
             error.starts_with("sample_rate: 0.1 of 100 people, and one more for each of the 90 pictures of a batch"),
             "{error}"
         );
-        let all = LossSettings { sample_rate: Some(1.0), ..settings };
-        all.check_sample(3, 64).expect("nothing is drawn");
+        let all = LossSettings { sample_rate: Some(1.0), ..settings.clone() };
+        all.check_sample(3, 64, 1).expect("nothing is drawn");
+        // 5 of 50 people, of whom 44 others may be in a batch.
+        settings.check_sample(101, 44, 2).expect("49 of 50");
+        let error = settings.check_sample(101, 45, 2).expect_err("all of them").to_string();
+        assert!(error.starts_with("sample_rate: 0.1 of 50 people of each of the 2 devices, and one more"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod augmentation;
 pub mod backend;
 pub mod checkpointing;
 pub mod config;
+pub mod devices;
 pub mod loss;
 pub mod network;
 pub mod optimization;

@@ -17,6 +17,7 @@ use crate::data::face_set::{Face, FaceSet, pixels};
 use crate::data::random::random;
 use crate::data::tensor::pictures;
 use crate::model::face_model::FaceBatch;
+use crate::model::spread::Part;
 use crate::settings::augmentation::Augmentation;
 
 /// How a training set is dealt out.
@@ -48,7 +49,8 @@ pub struct Dropout {
 }
 
 impl TrainBatches {
-    /// The shuffled, changed batches that are left, read ahead of the training; a short last batch of an epoch is dropped.
+    /// The shuffled, changed batches that are left, read ahead of the training; a short last batch of an epoch is dropped. Each is cut
+    /// into a part for each device, in order; the first ones have a picture more where they do not divide.
     ///
     /// Order and changes depend on the seed and the number of the epoch only, so a run that resumes in epoch 5 sees
     /// what an uninterrupted run sees of it from there on.
@@ -56,7 +58,11 @@ impl TrainBatches {
     /// # Errors
     ///
     /// If there are fewer people than are to be in a batch.
-    pub fn of(self, faces: FaceSet, device: &Device) -> Result<Arc<dyn DataLoader<FaceBatch>>> {
+    ///
+    /// # Panics
+    ///
+    /// If there are no devices.
+    pub fn of(self, faces: FaceSet, devices: &[Device]) -> Result<Arc<dyn DataLoader<FaceBatch>>> {
         let Self { batch_size, balanced, seed, epochs, begin, augmentation, dropout } = self;
         let labels = || -> Vec<i64> { faces.faces.iter().map(|face| face.person as i64).collect() };
         let balanced = balanced
@@ -64,9 +70,10 @@ impl TrainBatches {
             .transpose()
             .context("people_per_batch")?;
         let plan = EpochPlan { pictures: faces.faces.len(), batch_size, balanced, epochs, seed, begin };
-        let to_tensors = ToTensors { size: faces.size, seed, dropout };
+        let [home, others @ ..] = devices else { panic!("TrainBatches: devices must not be empty") };
+        let to_tensors = ToTensors { size: faces.size, seed, dropout, others: others.to_vec() };
         let pictures = EveryEpoch { faces, epochs, seed, augmentation };
-        Ok(Arc::new(Ahead(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, device)))))
+        Ok(Arc::new(Ahead(Arc::new(SampledLoader::new(plan, pictures, to_tensors, begin.epochs, home)))))
     }
 }
 
@@ -185,11 +192,13 @@ fn from_one(epoch: usize) -> usize {
     epoch + 1
 }
 
-/// Brings the pictures of a batch to the device, and which of their features are dropped.
+/// Brings the pictures of a batch to the devices, and which of their features are dropped.
 struct ToTensors {
     size: usize,
     seed: u64,
     dropout: Dropout,
+    /// The devices beside that of the labels.
+    others: Vec<Device>,
 }
 
 impl ToTensors {
@@ -205,16 +214,26 @@ impl ToTensors {
         }
         Some(Tensor::from_data(TensorData::new(factors, [samples.len(), features]), device))
     }
+
+    fn part(&self, samples: &[Sample], device: &Device) -> Part {
+        let changed = samples.iter().map(|sample| (&*sample.pixels, sample.change));
+        Part { pictures: pictures(changed, self.size, device), factors: self.factors(samples, device) }
+    }
 }
 
 impl Batcher<Sample, FaceBatch> for ToTensors {
     fn batch(&self, samples: Vec<Sample>, device: &Device) -> FaceBatch {
         let labels: Vec<i64> = samples.iter().map(|sample| sample.person as i64).collect();
-        let count = labels.len();
+        let (count, devices) = (labels.len(), self.others.len() + 1);
+        let mut rest = samples.as_slice();
+        let part = |(number, device)| {
+            let (part, others) = rest.split_at(count / devices + usize::from(number < count % devices));
+            rest = others;
+            self.part(part, device)
+        };
         FaceBatch {
-            pictures: pictures(samples.iter().map(|sample| (&*sample.pixels, sample.change)), self.size, device),
+            parts: std::iter::once(device).chain(&self.others).enumerate().map(part).collect(),
             labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), device),
-            factors: self.factors(&samples, device),
             margin_share: 1.0,
             scale_share: 1.0,
         }
@@ -256,6 +275,15 @@ mod tests {
 
     /// One picture of each of so many people, three in a batch; or two of each of seven, in balanced batches.
     fn batches_of(pictures: usize, balanced: Option<[usize; 2]>, begin: Place) -> Arc<dyn DataLoader<FaceBatch>> {
+        batches_on(pictures, balanced, begin, &[Device::flex()])
+    }
+
+    fn batches_on(
+        pictures: usize,
+        balanced: Option<[usize; 2]>,
+        begin: Place,
+        devices: &[Device],
+    ) -> Arc<dyn DataLoader<FaceBatch>> {
         let pixels: Arc<[u8]> = vec![128; 4 * 4 * 3].into();
         let faces = (0..pictures).map(|picture| Face::drawn(picture % 7, pixels.clone()));
         let people = (0..7).map(|person| person.to_string()).collect();
@@ -264,7 +292,7 @@ mod tests {
         let dropout = Dropout { share: 0.5, features: 40 };
         let batch_size = balanced.map_or(3, |[people, each]| people * each);
         let batches = TrainBatches { batch_size, balanced, seed: 1, epochs: 2, begin, augmentation, dropout };
-        batches.of(faces, &Device::flex()).expect("enough people")
+        batches.of(faces, devices).expect("enough people")
     }
 
     #[test]
@@ -291,11 +319,11 @@ mod tests {
             augmentation: none.resolve(false).expect("in range"),
             dropout: Dropout { share: 0.0, features: 0 },
         };
-        let batches = batches.of(FaceSet { size: 4, people, faces }, &Device::flex()).expect("enough people");
+        let batches = batches.of(FaceSet { size: 4, people, faces }, &[Device::flex()]).expect("enough people");
         let mut seen = Vec::new();
         for batch in batches.iter().map(|batch| batch.expect("in memory")) {
-            let values: Vec<f32> = batch.pictures.into_data().iter::<f32>().collect();
-            for (label, picture) in batch.labels.into_data().iter::<i64>().zip(values.chunks(4 * 4 * 3)) {
+            let values: Vec<f32> = batch.parts[0].pictures.to_data().iter::<f32>().collect();
+            for (label, picture) in batch.labels.to_data().iter::<i64>().zip(values.chunks(4 * 4 * 3)) {
                 let gray = 30.0 * label as f32 / 127.5 - 1.0;
                 assert!(picture.iter().all(|value| (value - gray).abs() < 1e-6), "{label}: {picture:?}");
                 seen.push(label as usize);
@@ -305,6 +333,26 @@ mod tests {
             EpochPlan { pictures: 14, batch_size: 4, balanced: None, epochs: 1, seed: 1, begin: Place::default() };
         let expected: Vec<usize> = plan.batches(0).concat().into_iter().map(|picture| picture % 7).collect();
         assert_eq!(seen, expected);
+    }
+
+    /// The batches of three pictures of [`batches`], as two and one.
+    #[test]
+    fn a_batch_is_cut_into_parts_in_order() {
+        let of = |devices: &[Device]| -> Vec<FaceBatch> {
+            let batches = batches_on(7, None, Place::default(), devices);
+            batches.iter().map(|batch| batch.expect("in memory")).collect()
+        };
+        let (whole, cut) = (of(&[Device::flex()]), of(&[Device::flex(), Device::flex()]));
+        assert_eq!(whole.len(), 2);
+        let numbers = |tensor: &Tensor<4>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
+        let dropped = |part: &Part| part.factors.as_ref().expect("a share").to_data().iter::<f32>().collect::<Vec<_>>();
+        for (whole, cut) in whole.iter().zip(&cut) {
+            assert_eq!(cut.parts.iter().map(|part| part.pictures.dims()[0]).collect::<Vec<_>>(), [2, 1]);
+            let pictures = cut.parts.iter().flat_map(|part| numbers(&part.pictures)).collect::<Vec<_>>();
+            assert_eq!(pictures, numbers(&whole.parts[0].pictures));
+            assert_eq!(cut.parts.iter().flat_map(dropped).collect::<Vec<_>>(), dropped(&whole.parts[0]));
+            assert_eq!(cut.labels.to_data(), whole.labels.to_data());
+        }
     }
 
     #[test]
@@ -343,7 +391,9 @@ mod tests {
             tensor.into_data().iter::<f32>().collect::<Vec<_>>().chunks(length).map(<[f32]>::to_vec).collect()
         };
         let dropped = |batches: &dyn DataLoader<FaceBatch>| -> Vec<Vec<f32>> {
-            let factors = |batch: Result<FaceBatch, _>| batch.expect("in memory").factors.expect("a share is dropped");
+            let factors = |batch: Result<FaceBatch, _>| {
+                batch.expect("in memory").parts.remove(0).factors.expect("a share is dropped")
+            };
             batches.iter().flat_map(|batch| rows(factors(batch))).collect()
         };
         let whole = batches_of(7, Some([3, 2]), Place::default());
@@ -357,7 +407,9 @@ mod tests {
     #[test]
     fn a_resumed_run_drops_the_features_of_its_epoch() {
         let dropped = |batches: &dyn DataLoader<FaceBatch>| -> Vec<f32> {
-            let factors = |batch: Result<FaceBatch, _>| batch.expect("in memory").factors.expect("a share is dropped");
+            let factors = |batch: Result<FaceBatch, _>| {
+                batch.expect("in memory").parts.remove(0).factors.expect("a share is dropped")
+            };
             batches.iter().flat_map(|batch| factors(batch).into_data().iter::<f32>().collect::<Vec<_>>()).collect()
         };
         let whole = batches(0);

@@ -18,12 +18,15 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use super::manifest::Manifest;
 use super::place::Place;
+use super::shards;
 use super::sums::Added;
 use super::validation::Validation;
 use crate::model::face_model::FaceModel;
 
 /// The files of a checkpoint that Burn's loop writes, beside its manifest.
-const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+const PARTS: [&str; 3] = [MODEL, OPTIMIZER, "scheduler"];
+const MODEL: &str = "model";
+const OPTIMIZER: &str = "optim";
 /// What was found out on the way; a checkpoint of an earlier version has no such file.
 const FIGURES: &str = "figures";
 /// How well its trunk does; it comes after the other files, as measuring takes its time.
@@ -136,11 +139,17 @@ pub(super) fn load_model_of(folder: &Path, place: Place, model: FaceModel) -> Re
 }
 
 fn load_model(folder: &Path, place: Place, manifest: &Manifest, model: FaceModel) -> Result<FaceModel> {
-    let name = part_name("model", place);
+    let name = part_name(MODEL, place);
     let bytes = fs::read(folder.join(&name)).with_context(|| format!("cannot read {name}"))?;
     manifest.check(&name, &bytes)?;
-    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
+    let bytes = for_shards(Bytes::from_bytes_vec(bytes), &model.head.shard_rows());
+    let record = ModuleRecord::from_bytes(bytes.with_context(|| format!("cannot read {name}"))?);
     record.and_then(|record| model.try_load_record(record)).map_err(|error| anyhow!("cannot read {name}: {error}"))
+}
+
+/// What a file holds, for a head in shards of so many rows, or in one piece where there are none.
+fn for_shards(bytes: Bytes, rows: &[usize]) -> Result<Bytes> {
+    if rows.is_empty() { Ok(bytes) } else { shards::split(bytes, rows) }
 }
 
 /// Every place that there is a file of.
@@ -160,6 +169,8 @@ pub(super) struct CheckpointFolder {
     /// What every manifest begins with.
     run: Manifest,
     batches_per_epoch: usize,
+    /// How many rows each shard of the head has; none where it is in one piece, as it is in the files.
+    shard_rows: Vec<usize>,
     /// Of the checkpoints that this process has written to; they may still miss a part.
     manifests: Mutex<BTreeMap<Place, Manifest>>,
 }
@@ -170,9 +181,14 @@ impl CheckpointFolder {
     /// # Errors
     ///
     /// If it cannot be made.
-    pub(super) fn new(path: PathBuf, run: &Manifest, batches_per_epoch: usize) -> Result<Arc<Self>> {
+    pub(super) fn new(
+        path: PathBuf,
+        run: &Manifest,
+        batches_per_epoch: usize,
+        shard_rows: Vec<usize>,
+    ) -> Result<Arc<Self>> {
         fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Arc::new(Self { path, run: run.clone(), batches_per_epoch, manifests: Mutex::default() }))
+        Ok(Arc::new(Self { path, run: run.clone(), batches_per_epoch, shard_rows, manifests: Mutex::default() }))
     }
 
     /// One for each of model, optimizer and schedule.
@@ -253,6 +269,12 @@ pub(super) struct PartCheckpointer {
 }
 
 impl PartCheckpointer {
+    /// How many rows each shard of the head has, where this part holds any of it.
+    fn shard_rows(&self) -> &[usize] {
+        let holds_the_head = [MODEL, OPTIMIZER].contains(&self.part);
+        if holds_the_head { &self.folder.shard_rows } else { &[] }
+    }
+
     fn place(&self, number: usize) -> Place {
         Place::of_number(number, self.folder.batches_per_epoch)
     }
@@ -264,7 +286,10 @@ fn explain(error: anyhow::Error) -> CheckpointerError {
 
 impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
     fn save(&self, number: usize, record: R) -> Result<(), CheckpointerError> {
-        let bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record)?;
+        let mut bytes = record.checkpoint_into_bytes().map_err(CheckpointerError::Record)?;
+        if !self.shard_rows().is_empty() {
+            bytes = shards::join(bytes).map_err(explain)?;
+        }
         let place = self.place(number);
         self.folder.write(place, &part_name(self.part, place), &bytes).map_err(explain)
     }
@@ -281,6 +306,7 @@ impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
     fn restore(&self, number: usize) -> Result<R, CheckpointerError> {
         let path = self.folder.path.join(part_name(self.part, self.place(number)));
         let bytes = fs::read(path).map_err(CheckpointerError::IOError)?;
-        R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes)).map_err(CheckpointerError::Record)
+        let bytes = for_shards(Bytes::from_bytes_vec(bytes), self.shard_rows()).map_err(explain)?;
+        R::checkpoint_from_bytes(bytes).map_err(CheckpointerError::Record)
     }
 }

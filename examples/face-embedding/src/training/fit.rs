@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
-use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
@@ -50,8 +49,8 @@ pub struct Training<'a> {
     pub validate: Validate,
     /// What may end it.
     pub interruption: Interruption,
-    /// What computes.
-    pub device: &'a Device,
+    /// What computes: the first has what is not spread over all of them, and measures.
+    pub devices: &'a [Device],
 }
 
 /// How a training ended.
@@ -68,25 +67,22 @@ pub enum Trained {
 ///
 /// If a file cannot be read or written, or the loss is no number any more.
 pub fn fit(training: Training<'_>) -> Result<Trained> {
-    let Training { config, run, manifest, checkpoints, initial, faces, validate, interruption, device } = training;
+    let Training { config, run, manifest, checkpoints, initial, faces, validate, interruption, devices } = training;
     interruption.trains();
     let people = faces.people.len();
     say!("model: {}; loss: {} ({}) over {people} people", config.network, config.loss, config.loss_settings);
 
-    let training_device = device.clone().autodiff();
-    device.seed(config.seed);
-    // Burn draws a weight when it is first used: in the first step, in the order of the network.
-    let mut model = FaceModel::new(config, people, &training_device);
-    if let Some(initial) = initial {
-        model.trunk = initial.train();
-    }
+    let training_devices: Vec<Device> = devices.iter().map(|device| device.clone().autodiff()).collect();
+    let home = &training_devices[0];
+    home.seed(config.seed);
+    let model = FaceModel::to_train(config, people, initial, &training_devices);
 
     let last = checkpoints.first();
     let begin = last.map_or(Place::default(), |checkpoint| checkpoint.place);
     let (epochs, batch_size) = config.length();
     let steps = config.steps(faces.faces.len());
     let batches_per_epoch = faces.faces.len() / batch_size;
-    let batches = train_batches(config, begin).of(faces, &training_device)?;
+    let batches = train_batches(config, begin).of(faces, &training_devices)?;
 
     let interrupter = Interrupter::new();
     let plateau = config.loss.plateau(people);
@@ -100,11 +96,10 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
     let best = best_of(checkpoints);
     let there = checkpoints::places(&run.checkpoints_path());
     let keeping = KeepLastAndBest::new(there, begin, kept(&best, config), batches_per_epoch);
-    let folder = CheckpointFolder::new(run.checkpoints_path(), manifest, batches_per_epoch)?;
+    let folder = CheckpointFolder::new(run.checkpoints_path(), manifest, batches_per_epoch, model.head.shard_rows())?;
     let [model_part, optimizer_part, schedule_part] = folder.parts();
     let interrupted = Arc::new(Mutex::new(None));
     let training_loop = TrainingLoop {
-        device: training_device.clone(),
         optimization: config.optimization.clone(),
         samples: config.loss_settings.samples(),
         margin: MarginRise::of(&config.loss_settings, steps),
@@ -124,7 +119,7 @@ pub fn fit(training: Training<'_>) -> Result<Trained> {
         interrupted: interrupted.clone(),
     };
 
-    let mut training = SupervisedTraining::new(run.path(), batches, no_batches(&training_device))
+    let mut training = SupervisedTraining::new(run.path(), batches, no_batches(home))
         .num_epochs(epochs)
         .with_interrupter(interrupter)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(training_loop)))

@@ -1,28 +1,37 @@
 //! The gradients of all parameters together: averaged over batches, and shortened.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
+use burn_losses::optim::mean_of_drawn_rows;
 
 /// What is added to a norm before it divides, as in PyTorch.
 const SMALL: f64 = 1e-6;
 
 /// The gradients of batches that make one step of the optimizer: their mean, so that with batches of one size it is the gradient of
-/// all their samples. (That of `SupervisedTraining::grads_accumulation` is their sum.)
+/// all their samples; of a sample of the centers, of every row that one of the batches drew. (That of `SupervisedTraining::grads_accumulation` is their sum.)
 pub struct MeanGradients<M> {
     sum: GradientsAccumulator<M>,
+    /// Those of a sample of the centers, which say which rows they are of.
+    drawn: Drawn,
     batches: usize,
 }
+
+/// Gradients of drawn rows of every batch, by the parameter, and its size.
+type Drawn = BTreeMap<ParamId, ([usize; 2], Vec<Tensor<2>>)>;
 
 impl<M: Module> MeanGradients<M> {
     /// Of no batch yet.
     #[allow(clippy::new_without_default)] // As Burn's accumulator is made.
     pub fn new() -> Self {
-        Self { sum: GradientsAccumulator::new(), batches: 0 }
+        Self { sum: GradientsAccumulator::new(), drawn: Drawn::new(), batches: 0 }
     }
 
     /// Adds those of a batch.
-    pub fn add(&mut self, model: &M, gradients: GradientsParams) {
+    pub fn add(&mut self, model: &M, mut gradients: GradientsParams) {
+        model.visit(&mut TakeDrawn { gradients: &mut gradients, drawn: &mut self.drawn });
         self.sum.accumulate(model, gradients);
         self.batches += 1;
     }
@@ -36,15 +45,39 @@ impl<M: Module> MeanGradients<M> {
     pub fn take(&mut self, model: &M) -> GradientsParams {
         let sum = self.sum.grads();
         // Those of one batch are as they are, bit by bit.
-        match std::mem::take(&mut self.batches) {
+        let mut mean = match std::mem::take(&mut self.batches) {
             0 | 1 => sum,
             batches => scaled(model, sum, |device| Tensor::from_data([1.0 / batches as f64], device)),
+        };
+        for (id, (size, mut gradients)) in std::mem::take(&mut self.drawn) {
+            let of_all = if gradients.len() == 1 { gradients.remove(0) } else { mean_of_drawn_rows(gradients, size) };
+            mean.register(id, of_all);
+        }
+        mean
+    }
+}
+
+/// Takes those out that are of drawn rows, which have another shape than their parameter.
+struct TakeDrawn<'a> {
+    gradients: &'a mut GradientsParams,
+    drawn: &'a mut Drawn,
+}
+
+impl ModuleVisitor for TakeDrawn<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.remove::<D>(parameter.id) else { return };
+        match (gradient.dims().as_slice(), parameter.shape().as_slice()) {
+            (&[drawn, width], &[rows, dim]) if [drawn, width] != [rows, dim] => {
+                let (_, gradients) = self.drawn.entry(parameter.id).or_insert_with(|| ([rows, dim], Vec::new()));
+                gradients.push(gradient.reshape([drawn, width]));
+            }
+            _ => self.gradients.register(parameter.id, gradient),
         }
     }
 }
 
 /// Gradients of all parameters together no longer than `longest`: PyTorch's `clip_grad_norm_`. (Burn's
-/// `GradientClipping::Norm` is of every tensor by itself.)
+/// `GradientClipping::Norm` is of every tensor by itself.) They may lie on several devices.
 ///
 /// ```text
 /// norm     = sqrt(sum of the squares of all numbers of all gradients)
@@ -69,7 +102,7 @@ impl ModuleVisitor for SumOfSquares<'_> {
         let Some(gradient) = self.gradients.get::<D>(parameter.id) else { return };
         let sum = gradient.square().sum();
         self.sum = Some(match self.sum.take() {
-            Some(others) => others + sum,
+            Some(others) => others.clone() + sum.to_device(&others.device()),
             None => sum,
         });
     }
@@ -95,7 +128,8 @@ struct Scaling {
 impl ModuleVisitor for Scaling {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.remove::<D>(parameter.id) else { return };
-        self.gradients.register(parameter.id, gradient * self.factor.clone().reshape([1; D]));
+        let factor = self.factor.clone().to_device(&gradient.device());
+        self.gradients.register(parameter.id, gradient * factor.reshape([1; D]));
     }
 }
 

@@ -9,7 +9,7 @@
 //!   `stopwatch`; [`validation`]: what
 //!   is measured between epochs.
 //! - [`run_directory`]: the files of a run and where they lie; [`checkpoints`] of a [`place`] in it, `keeping` which of them stay,
-//!   and the [`manifest`] that tells whether they are as they were written; [`interruption`]: Ctrl-C.
+//!   a head in `shards` being in one piece there, and the [`manifest`] that tells whether they are as they were written; [`interruption`]: Ctrl-C.
 
 pub mod batches;
 pub mod checkpoints;
@@ -29,6 +29,7 @@ pub mod validation;
 mod ahead;
 mod keeping;
 mod optimizer;
+mod shards;
 mod stopwatch;
 mod sums;
 mod training_loop;

@@ -46,9 +46,9 @@ pub(super) fn optimizer(config: &TrainConfig) -> Result<ModuleOptimizer> {
     if !config.loss_settings.samples() {
         return Ok(optimizer);
     }
-    // Between them is the kind of the head, as a variant of an enum.
+    // Between them is the kind of the head, as a variant of an enum, and after them the number of a shard.
     let rows = RowSgdConfig::new().with_momentum(MOMENTUM).with_weight_decay(config.weight_decay);
-    Ok(optimizer.with_group(group(r"^head\.(.+\.)?centers\.weight$")?, rows.build(), None))
+    Ok(optimizer.with_group(group(r"^head\.(.+\.)?centers\.(\d+\.)?weight$")?, rows.build(), None))
 }
 
 #[cfg(test)]
@@ -64,8 +64,11 @@ mod tests {
     use super::*;
     use crate::model::face_model::{FaceBatch, FaceModel};
     use crate::model::head::Head;
+    use crate::model::spread::Part;
     use crate::settings::loss::{LossKind, LossSettings};
     use crate::settings::network::NetworkSettings;
+    use crate::settings::optimization::Optimization;
+    use crate::training::gradients::MeanGradients;
 
     const PEOPLE: usize = 200;
     const SIZE: usize = 8;
@@ -80,7 +83,7 @@ mod tests {
     fn centers(model: &FaceModel) -> Vec<Vec<f64>> {
         match &model.head {
             Head::Margin(head) => rows(head.centers.weight.val().inner()),
-            Head::Softmax(_) | Head::Contrastive(_) => panic!("the loss has a head"),
+            Head::Sharded(_) | Head::Softmax(_) | Head::Contrastive(_) => panic!("the loss has a head"),
         }
     }
 
@@ -97,14 +100,14 @@ mod tests {
     }
 
     impl PartialFc {
-        /// The loss before the step.
-        fn step(
-            &mut self,
+        /// The loss of a batch, and the gradients of the sampled centers.
+        fn gradients(
+            &self,
             embeddings: &[Vec<f64>],
             labels: &[usize],
             sample: &BTreeSet<usize>,
             config: &TrainConfig,
-        ) -> f64 {
+        ) -> (f64, BTreeMap<usize, Vec<f64>>) {
             let (margin, scale) = (config.loss_settings.margin.unwrap(), config.loss_settings.scale.unwrap());
             let mut gradients: BTreeMap<usize, Vec<f64>> =
                 sample.iter().map(|&class| (class, vec![0.0; SIZE])).collect();
@@ -129,6 +132,10 @@ mod tests {
                     }
                 }
             }
+            (loss / labels.len() as f64, gradients)
+        }
+
+        fn step(&mut self, gradients: BTreeMap<usize, Vec<f64>>, config: &TrainConfig) {
             for (class, gradient) in gradients {
                 let velocity = self.velocities.entry(class).or_insert_with(|| vec![0.0; SIZE]);
                 for place in 0..SIZE {
@@ -137,14 +144,39 @@ mod tests {
                     *weight -= config.head_lr * velocity[place];
                 }
             }
-            loss / labels.len() as f64
         }
     }
 
-    /// Losses and centers of 15 steps of the whole model, against the loops above in double precision. Which classes were
-    /// sampled is seen from the centers that moved.
+    /// Which centers a gradient is of: behind the numbers of a row the four bytes of its place, a check of them and whether it counts.
+    fn sample_of(gradient: Tensor<2>) -> BTreeSet<usize> {
+        let place = |row: &Vec<f64>| (0..4).map(|byte| ((row[SIZE + byte] * 256.0) as usize) << (8 * byte)).sum();
+        rows(gradient).iter().filter(|row| row[SIZE + 5] == 0.75).map(place).collect()
+    }
+
+    /// A batch of six pictures, and who is on them.
+    fn batch(number: usize, device: &Device) -> (FaceBatch, Vec<usize>) {
+        let labels: Vec<usize> = (0..6).map(|row| (number * 17 + row * 31) % PEOPLE).collect();
+        let values: Vec<f32> = (0..6 * 3 * 16 * 16).map(|at| ((at + 97 * number) as f32 * 0.37).sin()).collect();
+        let pictures = Tensor::from_data(TensorData::new(values, [6, 3, 16, 16]), device);
+        let of_labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
+        let batch = FaceBatch {
+            parts: vec![Part { pictures, factors: None }],
+            labels: Tensor::from_data(of_labels.as_slice(), device),
+            margin_share: 1.0,
+            scale_share: 1.0,
+        };
+        (batch, labels)
+    }
+
+    /// Losses and centers of 15 steps of the whole model, of a batch each and of two, against the loops above in double precision.
     #[test]
     fn a_sample_of_the_people_learns_as_with_insightface() {
+        for accumulate in [1, 2] {
+            learns_as_with_insightface(accumulate);
+        }
+    }
+
+    fn learns_as_with_insightface(accumulate: usize) {
         let network = NetworkSettings {
             image_size: Some(16),
             width: Some(2),
@@ -153,43 +185,59 @@ mod tests {
         };
         let loss_settings = LossSettings { sample_rate: Some(RATE), ..LossSettings::default() };
         let loss = LossKind::Head(HeadKind::CosFace);
-        let config = TrainConfig { network, loss, loss_settings, weight_decay: 0.01, ..TrainConfig::default() };
+        let optimization = Optimization { accumulate, ..Optimization::default() };
+        let config =
+            TrainConfig { network, loss, loss_settings, optimization, weight_decay: 0.01, ..TrainConfig::default() };
         let config = config.resolve().expect("in range");
         let device = Device::flex().autodiff();
         let mut model = FaceModel::new(&config, PEOPLE, &device);
         let mut optimizer = optimizer(&config).expect("the groups are patterns");
         let mut twin = PartialFc { centers: centers(&model), velocities: BTreeMap::new() };
         let mut samples = BTreeSet::new();
+        let (mut drawn, mut drawn_twice) = (0, 0);
         for step in 0..15_usize {
-            let labels: Vec<usize> = (0..6).map(|row| (step * 17 + row * 31) % PEOPLE).collect();
-            let values: Vec<f32> = (0..6 * 3 * 16 * 16).map(|at| ((at + 97 * step) as f32 * 0.37).sin()).collect();
-            let pictures = Tensor::from_data(TensorData::new(values, [6, 3, 16, 16]), &device);
-            let embeddings = rows(model.trunk.forward_with(pictures.clone(), None).inner());
-            let of_labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
-            let labels_tensor = Tensor::from_data(of_labels.as_slice(), &device);
-            let batch =
-                FaceBatch { pictures, labels: labels_tensor, factors: None, margin_share: 1.0, scale_share: 1.0 };
-            let output = TrainStep::step(&model, batch);
-            let reading: Reading = output.item.sync().expect("it can be read").adapt();
-
+            let mut mean = MeanGradients::new();
+            let mut of_step: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+            for number in 0..accumulate {
+                let (batch, labels) = batch(step * accumulate + number, &device);
+                let embeddings = rows(model.trunk.forward_with(batch.parts[0].pictures.clone(), None).inner());
+                let output = TrainStep::step(&model, batch);
+                let reading: Reading = output.item.sync().expect("it can be read").adapt();
+                let Head::Margin(head) = &model.head else { panic!("the loss has a head") };
+                let sample = sample_of(output.grads.get(head.centers.weight.id).expect("it is trained"));
+                assert!((20..=26).contains(&sample.len()), "a tenth of 200, and up to six of the batch: {sample:?}");
+                assert!(labels.iter().all(|label| sample.contains(label)));
+                mean.add(&model, output.grads);
+                let (expected, gradients) = twin.gradients(&embeddings, &labels, &sample, &config);
+                assert!(
+                    (reading.loss - expected).abs() < 1e-4 * expected,
+                    "step {step}: {} for {expected}",
+                    reading.loss
+                );
+                for (class, gradient) in gradients {
+                    drawn_twice += usize::from(of_step.contains_key(&class));
+                    let sum = of_step.entry(class).or_insert_with(|| vec![0.0; SIZE]);
+                    sum.iter_mut().zip(&gradient).for_each(|(sum, slope)| *sum += slope / accumulate as f64);
+                }
+                samples.insert(sample);
+            }
             let before = centers(&model);
-            model = optimizer.step(config.head_lr, model, output.grads);
+            let gradients = mean.take(&model);
+            model = optimizer.step(config.head_lr, model, gradients);
             let after = centers(&model);
-            let sample: BTreeSet<usize> = (0..PEOPLE).filter(|&class| before[class] != after[class]).collect();
-            assert!((20..=26).contains(&sample.len()), "a tenth of 200, and up to six of the batch: {sample:?}");
-            assert!(labels.iter().all(|label| sample.contains(label)));
-            let expected = twin.step(&embeddings, &labels, &sample, &config);
-            assert!((reading.loss - expected).abs() < 1e-4 * expected, "step {step}: {} for {expected}", reading.loss);
+            let moved: BTreeSet<usize> = (0..PEOPLE).filter(|&class| before[class] != after[class]).collect();
+            assert_eq!(moved, of_step.keys().copied().collect());
+            drawn += of_step.len();
+            twin.step(of_step, &config);
             for (class, (found, expected)) in after.iter().zip(&twin.centers).enumerate() {
                 for (found, expected) in found.iter().zip(expected) {
                     assert!((found - expected).abs() < 1e-4, "step {step}, class {class}: {found} for {expected}");
                 }
             }
-            samples.insert(sample);
         }
-        assert_eq!(samples.len(), 15, "every step has a sample of its own");
+        assert_eq!(samples.len(), 15 * accumulate, "every batch has a sample of its own");
+        assert_eq!(drawn_twice > 10, accumulate > 1, "{drawn_twice}");
         // Some classes were drawn more than once, with a momentum that had waited.
-        let drawn: usize = samples.iter().map(BTreeSet::len).sum();
         assert!(drawn > twin.velocities.len() + 50, "{drawn} draws of {} classes", twin.velocities.len());
     }
 }

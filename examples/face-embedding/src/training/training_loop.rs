@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
-use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer, SupervisedLearningStrategy,
@@ -30,10 +29,9 @@ use crate::settings::optimization::Optimization;
 /// What Burn calls a processor of events, for this model.
 type Processor = SupervisedTrainingEventProcessor<FaceModel>;
 
-/// Burn's loop on one device, with gradients that are averaged and shortened before a step, and checkpoints within an epoch.
+/// Burn's loop on the devices that model and batches are on, with gradients that are averaged and shortened before a step, and checkpoints within an epoch.
 /// (Burn's adds gradients up, has no place where the norm of all of them is known, and saves at the end of an epoch only.)
 pub(super) struct TrainingLoop {
-    pub(super) device: Device,
     pub(super) optimization: Optimization,
     /// Whether a batch is compared with some of the people only.
     pub(super) samples: bool,
@@ -271,15 +269,13 @@ impl SupervisedLearningStrategy<FaceModel> for TrainingLoop {
     fn fit(
         &self,
         components: TrainingComponents<FaceModel>,
-        mut learner: Learner<FaceModel>,
+        learner: Learner<FaceModel>,
         batches: TrainLoader<FaceModel>,
         _: ValidLoader<FaceModel>,
         // Burn takes the number of the checkpoint for that of an epoch.
         _: usize,
     ) -> (FaceModel, Processor) {
         let TrainingComponents { num_epochs, checkpointer, interrupter, event_store: store, .. } = components;
-        learner.fork(&self.device);
-        let batches = batches.to_device(&self.device);
         let total_items = self.batches_per_epoch * self.batch_size;
         let mut work = Work { learner, processor: components.event_processor, checkpointer, interrupter, store };
         let mut begin = self.begin;

@@ -6,6 +6,7 @@
 mod cache;
 mod command;
 mod damage;
+mod devices;
 mod embed;
 mod folder;
 mod identify;
@@ -17,6 +18,8 @@ mod packed;
 mod readme;
 mod report;
 mod resume;
+#[cfg(feature = "remote-server")]
+mod servers;
 mod settings;
 mod templates;
 mod validation;

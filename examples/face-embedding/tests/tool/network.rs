@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use super::{TINY, fresh, metrics, refused, run};
 
 /// A tensor of a safetensors file: its shape and numbers.
-fn tensor(file: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+pub(super) fn tensor(file: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     let bytes = fs::read(file).expect("it was written");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let tensor = file.tensor(name).expect("it is there");
@@ -24,7 +24,7 @@ fn trained(name: &str) -> PathBuf {
     output
 }
 
-fn export(model: &Path) -> PathBuf {
+pub(super) fn export(model: &Path) -> PathBuf {
     let output = model.with_extension("export");
     run(&format!("export {} --output {}", model.display(), output.display())).expect("the run is finished");
     output

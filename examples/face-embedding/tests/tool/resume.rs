@@ -13,7 +13,7 @@ fn rows(run: &Path) -> Vec<EpochRow> {
 }
 
 /// Leaves what a kill during the third epoch's checkpoint leaves.
-fn kill_in_epoch_3(run: &Path) {
+pub(super) fn kill_in_epoch_3(run: &Path) {
     let checkpoint = |part: &str| run.join(format!("checkpoint/{part}-3.bpk"));
     let whole = fs::read(checkpoint("model")).expect("a checkpoint of the last epoch");
     fs::write(checkpoint("model"), &whole[..whole.len() / 2]).expect("it can be cut short");
@@ -130,7 +130,7 @@ fn there_must_be_a_run_to_resume() {
 }
 
 /// What this version writes and the one before did not.
-const NEW_SETTINGS: [&str; 12] = [
+const NEW_SETTINGS: [&str; 13] = [
     "margin_start",
     "scale_start",
     "scale_warmup_share",
@@ -143,6 +143,7 @@ const NEW_SETTINGS: [&str; 12] = [
     "sample_rate",
     "cache_mib",
     "workers",
+    "devices",
 ];
 
 /// A text as the version before wrote it: without the lines of the new settings, and of the new part of a checkpoint.

@@ -67,9 +67,26 @@ fn bad_settings_are_refused() {
         ("--margin-warmup-share 1.5", "margin_warmup_share: must be in [0, 1], got 1.5"),
         ("--sample-rate 0", "sample_rate: must be in [0.000001, 1], got 0"),
         ("--loss softmax --sample-rate 0.5", "sample_rate: the loss softmax compares with all people (got 0.5)"),
+        ("--devices gpu", "invalid value 'gpu' for '--devices <DEVICES>': gpu: no such device; expected one of flex"),
         (
-            "--sample-rate 0.5 --accumulate 2",
-            "accumulate: with a sample_rate the gradient of every batch is of other people, so none can be averaged, got 2",
+            "--devices flex,flex:1",
+            "devices: flex:1: the backend flex has 1 device, from number 0 on; there is no number 1",
+        ),
+        (
+            "--devices flex,flex --backend metal",
+            "backend: is that of the first of the devices, which are flex,flex, got metal",
+        ),
+        (
+            "--devices flex,flex,flex --batch-size 5 --people 6",
+            "devices: each one needs 2 pictures of a batch at least, for 3 a batch_size of 6, got 5",
+        ),
+        (
+            "--devices flex,flex,flex --people 2",
+            "devices: each one needs somebody to compare with, got 3 devices for 2 people",
+        ),
+        (
+            "--devices flex,flex --sample-rate 0.5 --people 12 --batch-size 4",
+            "sample_rate: 0.5 of 6 people of each of the 2 devices, and one more for each of the 4 pictures",
         ),
         ("--loss supcon --head-lr 0.2", "head_lr: the loss supcon has no parameters that could learn; leave it out"),
         (

@@ -125,7 +125,7 @@ fn a_measurement_that_fails_ends_no_training() {
         faces: train,
         validate: Box::new(|_| anyhow::bail!("embeddings[0] must be finite, got NaN")),
         interruption: Interruption::listen("").expect("there are signals"),
-        device: &config.backend.device().expect("flex"),
+        devices: &config.open_devices().expect("flex"),
     });
     assert!(matches!(trained.expect("it goes on"), Trained::Trunk(_)));
     let rows = epoch_table::read(&output.join("metrics.csv")).expect("one row per epoch");
