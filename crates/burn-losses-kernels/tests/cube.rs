@@ -240,7 +240,7 @@ fn the_first_of_the_largest_keys_is_named() {
         let run = |device: &Device, by: fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Comparison) -> Scores| {
             let queries = matrix(case.batch, case.dim, 1, device);
             // Every fifth key is the same, so the largest is there some sixty times.
-            let keys = matrix(5, case.dim, 2, device).repeat(&[61, 1]).slice([0..case.count]);
+            let keys = matrix(5, case.dim, 2, device).repeat(&[61, 1]).narrow(0, 0, case.count);
             let labels = ints(&case.labels(), device);
             let comparison = Comparison {
                 terms: Terms::Logits(Logits::default()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ fn of_server(address: &str, index: usize) -> Result<Device> {
 
 #[cfg(not(feature = "remote"))]
 fn of_server(_: &str, _: usize) -> Result<Device> {
-    bail!(
+    anyhow::bail!(
         "devices of servers are not in this build; add them with: cargo run --release -p face-embedding --features remote"
     )
 }
