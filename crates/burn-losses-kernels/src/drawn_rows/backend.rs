@@ -14,7 +14,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Shape, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::packed::tail;
 
@@ -58,21 +58,22 @@ pub(crate) trait RowKernels: Backend {
 
 #[cfg(feature = "fusion")]
 fn of_weights_meta(of_rows: &TensorSpec, _: &TensorSpec, _: &TensorSpec, rows: &usize) -> TensorSpec {
-    TensorSpec::new(Shape::from([*rows, of_rows.shape[1]]), of_rows.dtype)
+    TensorSpec::new([*rows, of_rows.shape[1]].into(), of_rows.dtype)
 }
 
 #[cfg(any(feature = "cpu-path", feature = "tch", feature = "remote"))]
 /// By what every backend has: what does not count has the gradient 0, and so may be added.
 fn added<B: Backend>(of_rows: FloatTensor<B>, places: IntTensor<B>, rows: usize) -> FloatTensor<B> {
-    let shape = Shape::from([rows, of_rows.shape()[1]]);
+    let shape = [rows, of_rows.shape()[1]].into();
     let zeros = B::float_zeros(shape, &of_rows.device(), of_rows.dtype().into());
-    B::float_select_assign(zeros, 0, places, of_rows, IndexingUpdateOp::Add)
+    B::float_select_assign(zeros, 0, places, of_rows, burn::tensor::IndexingUpdateOp::Add)
 }
 
 fn select<B: Backend>(weights: FloatTensor<B>, places: IntTensor<B>) -> FloatTensor<B> {
     B::float_select(weights, 0, places)
 }
 
+#[cfg(any(feature = "cpu-path", feature = "cube", feature = "tch", feature = "remote", feature = "fusion"))]
 macro_rules! select_on {
     ($backend:ty $(, $bound:ident)?) => {
         impl$(<B: burn::backend::fusion::FusionBackend + $bound>)? RowOps for $backend {

@@ -65,6 +65,7 @@ pub(crate) enum Term {
 impl Term {
     /// The columns of the output: the target and the sum; of a softplus also the sum of the slopes of the terms, and how
     /// many terms are not 0; of logits their weighted sum, the largest of them, and which key that is.
+    #[cfg(any(feature = "cpu-path", feature = "fusion"))]
     pub(crate) fn columns(self) -> usize {
         match self {
             Self::Softplus(_) => 4,
