@@ -57,9 +57,9 @@ impl Merged {
 ///
 /// # Shapes
 ///
-/// - gradients: `[drawn, dim + 6]` each, with a `drawn` of its own, packed; at least one
+/// - gradients: `[drawn, dim + 6]` each, with a `drawn` of its own, packed; or all `[rows, dim]`, of all rows; at least one
 /// - size: `[rows, dim]`, that of the matrix; `rows` below 2^31
-/// - output: `[sum of all drawn, dim + 6]`, packed
+/// - output: `[sum of all drawn, dim + 6]`, packed; or `[rows, dim]`
 ///
 /// # Panics
 ///
@@ -87,6 +87,13 @@ impl Merged {
 /// ```
 pub fn mean_of_drawn_rows(gradients: Vec<Tensor<2>>, size: [usize; 2]) -> Tensor<2> {
     let batches = gradients.len();
+    // Where this crate does not know the backend.
+    if !gradients.is_empty() && gradients.iter().all(|gradient| gradient.dims() == size) {
+        let dtype = gradients[0].dtype();
+        let each = gradients.into_iter().map(|gradient| widen(gradient.detach()));
+        let sum = each.reduce(|sum, next| sum + next).expect("there is one");
+        return cast_to(sum.mul_scalar(1.0 / batches as f64), dtype);
+    }
     for gradient in &gradients {
         assert!(
             is_packed(gradient.dims(), size),
