@@ -61,8 +61,8 @@ fn of_weights_meta(of_rows: &TensorSpec, _: &TensorSpec, _: &TensorSpec, rows: &
     TensorSpec::new([*rows, of_rows.shape[1]].into(), of_rows.dtype)
 }
 
-#[cfg(any(feature = "cpu-path", feature = "tch", feature = "remote"))]
 /// By what every backend has: what does not count has the gradient 0, and so may be added.
+#[cfg(any(feature = "cpu-path", feature = "tch", feature = "remote"))]
 fn added<B: Backend>(of_rows: FloatTensor<B>, places: IntTensor<B>, rows: usize) -> FloatTensor<B> {
     let shape = [rows, of_rows.shape()[1]].into();
     let zeros = B::float_zeros(shape, &of_rows.device(), of_rows.dtype().into());

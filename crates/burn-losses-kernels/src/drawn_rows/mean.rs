@@ -87,7 +87,7 @@ impl Merged {
 /// ```
 pub fn mean_of_drawn_rows(gradients: Vec<Tensor<2>>, size: [usize; 2]) -> Tensor<2> {
     let batches = gradients.len();
-    // Where this crate does not know the backend.
+    // As `drawn_rows` gives them where this crate does not know the backend.
     if !gradients.is_empty() && gradients.iter().all(|gradient| gradient.dims() == size) {
         let dtype = gradients[0].dtype();
         let each = gradients.into_iter().map(|gradient| widen(gradient.detach()));
