@@ -68,6 +68,7 @@ const EXPORTED: &str = "\
 The folder gets:
   backbone.safetensors  the trunk, with the names of arcface_torch; `train --init` takes it, too
   centers.safetensors   `weight` [classes, embedding_size]: what the head compares embeddings with
+  backbone.onnx         the trunk as ONNX, operator set 18, of any batch (with --onnx)
   preprocessing.json    which network it is, what pictures it wants, and who the classes are";
 
 const VERIFY_STATUS: &str = "Exit status: 0 for the same person, 1 for different people, 2 if there is no answer.";
@@ -204,6 +205,9 @@ pub struct ExportFlags {
     /// The folder to write to, which must not hold a run or an export
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
+    /// Write the trunk as ONNX, too; needs the Cargo feature `onnx`
+    #[arg(long)]
+    pub onnx: bool,
     /// What computes; each needs the Cargo feature of the same name [default: that of the run]
     #[arg(long)]
     pub backend: Option<BackendKind>,

@@ -1,4 +1,4 @@
-//! `export`: a trained model as PyTorch has it.
+//! `export`: a trained model as PyTorch has it, and as ONNX.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ use crate::training::run_directory::RunDirectory;
 
 const BACKBONE: &str = "backbone.safetensors";
 const CENTERS: &str = "centers.safetensors";
+const ONNX: &str = "backbone.onnx";
 const PREPROCESSING: &str = "preprocessing.json";
 
 /// What a program needs to know to use the weights; the form of `preprocessing.json`.
@@ -40,14 +41,14 @@ struct Preprocessing {
     sha256: BTreeMap<&'static str, String>,
 }
 
-/// `export`: writes a trained model for PyTorch.
+/// `export`: writes a trained model for PyTorch, and with `--onnx` for others.
 ///
 /// # Errors
 ///
-/// If the run cannot be read, the folder holds a run or an export, or a file cannot be written.
+/// If the run cannot be read, the folder holds a run or an export, a file cannot be written, or ONNX is not in this build.
 pub fn command(flags: &ExportFlags) -> Result<()> {
     let output = &flags.output;
-    let taken = [BACKBONE, CENTERS, PREPROCESSING].into_iter().find(|name| output.join(name).exists());
+    let taken = [BACKBONE, CENTERS, ONNX, PREPROCESSING].into_iter().find(|name| output.join(name).exists());
     ensure!(
         taken.is_none() && !RunDirectory::at(output.clone()).holds_a_run(),
         "--output: {} holds a run or an export already; choose another folder",
@@ -61,6 +62,9 @@ pub fn command(flags: &ExportFlags) -> Result<()> {
             centers => written.push((CENTERS, to_safetensors(centers)?)),
         },
         Err(error) => say!("note: there will be no {CENTERS}: {error:#}"),
+    }
+    if flags.onnx {
+        written.push((ONNX, to_onnx(&model)?));
     }
     let preprocessing = Preprocessing {
         network: model.config.network.clone(),
@@ -83,4 +87,16 @@ pub fn command(flags: &ExportFlags) -> Result<()> {
     let names: Vec<&str> = written.iter().map(|(name, _)| *name).collect();
     say!("wrote {} to {}", names.join(", "), output.display());
     Ok(())
+}
+
+#[cfg(feature = "onnx")]
+fn to_onnx(model: &TrainedModel) -> Result<Vec<u8>> {
+    crate::model::trunk::onnx::to_onnx(&model.trunk, model.config.network.image_size(), &model.device)
+}
+
+#[cfg(not(feature = "onnx"))]
+fn to_onnx(_: &TrainedModel) -> Result<Vec<u8>> {
+    anyhow::bail!(
+        "--onnx is not in this build; add it with: cargo run --release -p face-embedding --features onnx -- export ..."
+    )
 }

@@ -156,6 +156,23 @@ fn a_model_is_exported_with_its_centers_and_what_pictures_it_wants() {
 }
 
 #[test]
+fn onnx_is_written_where_it_is_in_the_build() {
+    let model = trained("export_onnx");
+    let output = model.with_extension("export");
+    let command = format!("export {} --onnx --output {}", model.display(), output.display());
+    if cfg!(feature = "onnx") {
+        run(&command).expect("all operations of the network are known");
+        assert!(output.join("backbone.onnx").is_file());
+        let text = fs::read_to_string(output.join("preprocessing.json")).expect("it was written");
+        assert!(text.contains("\"backbone.onnx\": \""), "{text}");
+    } else {
+        let error = refused(&command);
+        assert!(error.contains("--onnx is not in this build") && error.contains("--features onnx"), "{error}");
+        assert!(!output.exists());
+    }
+}
+
+#[test]
 fn centers_of_another_epoch_are_not_exported() {
     let output = trained("export_no_centers");
     fs::remove_file(output.join("checkpoint/model-2.bpk")).expect("it was written");

@@ -6,6 +6,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PRelu, PReluConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, assert_shape};
 
+use super::prelu::prelu;
+
 /// Side length of the pictures; four stages halve it.
 const IMAGE_SIZE: usize = 112;
 /// Side length of the last features.
@@ -91,7 +93,7 @@ impl IResNet {
     /// - output: `[batch, embedding_size]`
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
         assert_shape!(pictures, [_, 3, IMAGE_SIZE, IMAGE_SIZE]);
-        let mut features = self.prelu.forward(self.bn1.forward(self.conv1.forward(pictures)));
+        let mut features = prelu(&self.prelu, self.bn1.forward(self.conv1.forward(pictures)));
         for block in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().flatten() {
             features = block.forward(features);
         }
@@ -137,7 +139,7 @@ impl Block {
             None => features.clone(),
         };
         let inner = self.bn2.forward(self.conv1.forward(self.bn1.forward(features)));
-        self.bn3.forward(self.conv2.forward(self.prelu.forward(inner))) + shortcut
+        self.bn3.forward(self.conv2.forward(prelu(&self.prelu, inner))) + shortcut
     }
 }
 

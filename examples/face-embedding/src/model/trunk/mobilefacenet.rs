@@ -6,6 +6,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PRelu, PReluConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, assert_shape};
 
+use super::prelu::prelu;
+
 /// Side length of the pictures; the first convolution and three stages halve it.
 const IMAGE_SIZE: usize = 112;
 /// Side length of the last features.
@@ -156,7 +158,7 @@ impl ConvBlock {
     }
 
     fn forward(&self, features: Tensor<4>) -> Tensor<4> {
-        self.activation.forward(self.norm.forward(self.conv.forward(features)))
+        prelu(&self.activation, self.norm.forward(self.conv.forward(features)))
     }
 }
 

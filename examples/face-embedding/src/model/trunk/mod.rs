@@ -6,6 +6,8 @@
 //! | [`small`] | the small network |
 //! | [`iresnet`], [`mobilefacenet`] | the networks of InsightFace |
 //! | [`weights`] | the weights of each as PyTorch names and lays them, in and out |
+//! | `onnx` | a network and its weights as ONNX |
+//! | `prelu` | the activation that they have in common |
 
 pub mod iresnet;
 pub mod mobilefacenet;
@@ -13,5 +15,8 @@ pub mod small;
 pub mod weights;
 
 mod any;
+#[cfg(feature = "onnx")]
+pub(crate) mod onnx;
+mod prelu;
 
 pub use any::{Trunk, TrunkConfig};

@@ -4,6 +4,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, PRelu};
 use burn::tensor::{Int, Tensor};
 
+use super::super::prelu::prelu;
 use super::layout::Features;
 
 /// Features of shape `[batch, channels, height, width]`.
@@ -24,7 +25,7 @@ impl Features for BatchFirst {
     }
 
     fn activate(self, activation: &PRelu) -> Self {
-        Self(activation.forward(self.0))
+        Self(prelu(activation, self.0))
     }
 
     fn plus(self, other: Self) -> Self {

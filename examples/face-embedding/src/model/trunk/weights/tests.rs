@@ -131,7 +131,7 @@ fn check(name: NetworkKind) {
     let file = write(&format!("{name}.safetensors"), &filled(&trunk));
     let trunk = trunk.with_weights_of(&file).expect("the names are those of PyTorch");
     std::fs::remove_file(file).expect("it was written");
-    assert_near(&name.to_string(), &trunk, 112, expected);
+    assert_near(&name.to_string(), &embeddings(&trunk, 112), expected);
     let (again, written) = reread(&format!("{name}-again.safetensors"), network(name, expected[0].len()), &trunk);
     assert!(to_safetensors(again.to_pytorch()).expect("it is in memory") == written, "{name}");
 }
@@ -146,15 +146,22 @@ fn reread(name: &str, other: Trunk, trunk: &Trunk) -> (Trunk, Vec<u8>) {
     (other, written)
 }
 
-fn embeddings(trunk: &Trunk, image_size: usize) -> Vec<f32> {
+/// The pictures of python/generate.py.
+fn pictures(image_size: usize) -> TensorData {
     let shape = [2, 3, image_size, image_size];
-    let pictures = TensorData::new(noise("pictures", shape.iter().product()).collect(), shape);
-    trunk.forward(Tensor::from_data(pictures, &Device::flex())).try_into_vec_as::<f32>().expect("readable")
+    TensorData::new(noise("pictures", shape.iter().product()).collect(), shape)
 }
 
-fn assert_near(name: &str, trunk: &Trunk, image_size: usize, expected: &[Vec<f64>; 2]) {
-    let found = embeddings(trunk, image_size);
-    for (found, expected) in found.chunks(expected[0].len()).zip(expected) {
+fn embeddings(trunk: &Trunk, image_size: usize) -> Vec<f32> {
+    let pictures = Tensor::from_data(pictures(image_size), &Device::flex());
+    trunk.forward(pictures).try_into_vec_as::<f32>().expect("readable")
+}
+
+/// Embeddings of the two pictures, which may take turns several times.
+fn assert_near(name: &str, found: &[f32], expected: &[Vec<f64>; 2]) {
+    let size = expected[0].len();
+    assert!(!found.is_empty() && found.len().is_multiple_of(size), "{name}: {} numbers", found.len());
+    for (found, expected) in found.chunks(size).zip(expected.iter().cycle()) {
         let norm = |numbers: &[f64]| numbers.iter().map(|number| number * number).sum::<f64>().sqrt();
         let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| f64::from(*a) - b).collect();
         let error = norm(&difference) / norm(expected);
@@ -208,7 +215,7 @@ fn small_pth() -> std::path::PathBuf {
 #[test]
 fn a_file_of_torch_save_is_read() {
     let trunk = small().with_weights_of(&small_pth()).expect("the names are those of PyTorch");
-    assert_near("small", &trunk, 16, &expected().embeddings["small"]);
+    assert_near("small", &embeddings(&trunk, 16), &expected().embeddings["small"]);
     // The other way round: what is written is what PyTorch had.
     let written: File = trunk
         .to_pytorch()
@@ -221,6 +228,47 @@ fn a_file_of_torch_save_is_read() {
     assert_eq!(written, filled(&small()));
     let (again, _) = reread("small.safetensors", small(), &trunk);
     assert_eq!(embeddings(&again, 16), embeddings(&trunk, 16));
+}
+
+/// What another program computes from the ONNX of a trunk; also of fewer and of more pictures than it was recorded with.
+#[cfg(feature = "onnx-runtime")]
+fn assert_onnx_near(name: &str, trunk: &Trunk, image_size: usize, expected: &[Vec<f64>; 2]) {
+    use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, tvec};
+
+    let file = super::super::onnx::to_onnx(trunk, image_size, &Device::flex()).expect("all operations are known");
+    let model = tract_onnx::onnx().model_for_read(&mut file.as_slice()).expect("it is ONNX");
+    let model = model.into_optimized().and_then(IntoRunnable::into_runnable).expect("it runs with any batch");
+    let numbers: Vec<f32> = pictures(image_size).iter().collect();
+    let picture = numbers.len() / 2;
+    for batch in [1, 2, 5] {
+        let input: Vec<f32> = numbers.iter().copied().cycle().take(batch * picture).collect();
+        let input = Tensor::from_shape(&[batch, 3, image_size, image_size], &input).expect("as many as it says");
+        let output = model.run(tvec!(input.into())).expect("it fits");
+        let output = output[0].to_plain_array_view::<f32>().expect("in f32");
+        assert_eq!(output.shape(), [batch, expected[0].len()], "{name}");
+        let found: Vec<f32> = output.iter().copied().collect();
+        assert_near(&format!("{name}, {batch} pictures"), &found, expected);
+    }
+}
+
+#[test]
+#[cfg(feature = "onnx-runtime")]
+fn onnx_of_the_small_network_gives_the_embeddings_of_pytorch() {
+    let trunk = small().with_weights_of(&small_pth()).expect("the names are those of PyTorch");
+    assert_onnx_near("small", &trunk, 16, &expected().embeddings["small"]);
+}
+
+#[test]
+#[cfg(feature = "onnx-runtime")]
+fn onnx_of_the_networks_of_the_field_gives_the_embeddings_of_pytorch() {
+    for kind in [NetworkKind::MobileFaceNet, NetworkKind::IResNet18] {
+        let expected = &expected().embeddings[&kind.to_string()];
+        let trunk = network(kind, expected[0].len());
+        let file = write(&format!("{kind}-onnx.safetensors"), &filled(&trunk));
+        let trunk = trunk.with_weights_of(&file).expect("the names are those of PyTorch");
+        std::fs::remove_file(file).expect("it was written");
+        assert_onnx_near(&kind.to_string(), &trunk, 112, expected);
+    }
 }
 
 #[test]
