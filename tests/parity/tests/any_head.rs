@@ -6,8 +6,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_losses::diagnostics::{ClassCosines, Figures, Reading};
 use burn_losses::heads::{
-    AnyHead, AnyHeadConfig, ArcFaceConfig, Centers, ClassCenters, Head, HeadKind, MarginRule, ShardedHead,
-    SubCenterArcFaceConfig,
+    AnyHead, AnyHeadConfig, ArcFaceConfig, Centers, ClassCenters, CombinedMarginConfig, Head, HeadKind, MarginRule,
+    ShardedHead, SubCenterArcFaceConfig,
 };
 use burn_losses::proxy::SoftTripleLossConfig;
 use burn_losses::reduction::EmbeddingReduction;
@@ -48,6 +48,42 @@ fn every_head_is_built_from_its_settings_in_json() {
     }
     let unknown = r#"{"head": "ArkFace", "classes": 3, "embedding_dim": 2}"#;
     assert!(serde_json::from_str::<AnyHeadConfig>(unknown).is_err());
+}
+
+/// A quarter of margin and scale is what the settings of a quarter give, and a head that has none says so.
+#[test]
+fn shares_of_margin_and_scale_are_those_of_the_settings() {
+    let backend = &backends()[0];
+    let refused = |share: &dyn Fn() -> AnyHead| {
+        let panic = catch_unwind(AssertUnwindSafe(share)).err().map(|panic| panic.downcast::<String>());
+        *panic.expect("it is refused").expect("a message")
+    };
+    for kind in HeadKind::ALL {
+        let whole = head(kind, backend);
+        let settings = AnyHead::to_string;
+        let has_margin =
+            !matches!(kind, HeadKind::NormFace | HeadKind::SphereFace | HeadKind::MagFace | HeadKind::AdaCos);
+        let has_scale = !matches!(kind, HeadKind::AdaCos | HeadKind::SphereFace2 | HeadKind::UniFace);
+        assert_eq!(settings(&whole.clone().with_shares(1.0, 1.0)), settings(&whole), "{kind}");
+        if has_margin {
+            assert_ne!(settings(&whole.clone().with_shares(0.25, 1.0)), settings(&whole), "{kind}");
+        } else {
+            let message = refused(&|| whole.clone().with_shares(0.25, 1.0));
+            assert_eq!(message, format!("{kind:?}: has no margin to take a share of, got 0.25"));
+        }
+        if has_scale {
+            assert_eq!(whole.clone().with_shares(1.0, 0.25).rule.scale(), 0.25 * whole.rule.scale(), "{kind}");
+        } else {
+            let message = refused(&|| whole.clone().with_shares(1.0, 0.25));
+            assert_eq!(message, format!("{kind:?}: has no scale to take a share of, got 0.25"));
+        }
+        let message = refused(&|| whole.clone().with_shares(-1.0, 1.0));
+        assert_eq!(message, format!("{kind:?}: the share of the margin must be >= 0, got -1"));
+    }
+    // By hand, for the head that has two margins.
+    let config = CombinedMarginConfig::new(CLASSES, DIM).with_angle_margin(0.2).with_cosine_margin(0.4);
+    let rule = config.init(&backend.device).with_shares(0.5, 1.0).rule;
+    assert_eq!((rule.angle_margin, rule.cosine_margin, rule.angle_factor), (0.1, 0.2, config.angle_factor));
 }
 
 #[test]

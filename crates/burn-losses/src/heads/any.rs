@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::{Content, Module, ModuleDisplay, ModuleDisplayDefault};
 use burn::serde::{Deserialize, Serialize};
@@ -114,6 +116,14 @@ macro_rules! heads {
 
             fn scale(&self) -> f64 {
                 match self { $(Self::$kind(rule) => rule.scale(),)* }
+            }
+
+            fn margins_mut(&mut self) -> Vec<&mut f64> {
+                match self { $(Self::$kind(rule) => rule.margins_mut(),)* }
+            }
+
+            fn scale_mut(&mut self) -> Option<&mut f64> {
+                match self { $(Self::$kind(rule) => rule.scale_mut(),)* }
             }
 
             fn scale_factor(&self) -> Option<Tensor<1>> {

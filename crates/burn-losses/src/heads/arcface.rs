@@ -1,3 +1,5 @@
+use alloc::vec;
+use alloc::vec::Vec;
 use core::f64::consts::{FRAC_PI_2, PI};
 
 use burn::config::Config;
@@ -153,6 +155,14 @@ impl MarginRule for ArcFaceRule {
 
     fn scale(&self) -> f64 {
         self.scale
+    }
+
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        vec![&mut self.margin]
+    }
+
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
     }
 
     fn target(&self, target: &Target) -> Tensor<1> {

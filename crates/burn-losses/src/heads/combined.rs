@@ -1,3 +1,6 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -133,6 +136,14 @@ impl MarginRule for CombinedMarginRule {
 
     fn scale(&self) -> f64 {
         self.scale
+    }
+
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        vec![&mut self.angle_margin, &mut self.cosine_margin]
+    }
+
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
     }
 
     fn target(&self, target: &Target) -> Tensor<1> {

@@ -1,3 +1,6 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Tensor};
@@ -202,6 +205,14 @@ impl MarginRule for ElasticFaceRule {
 
     fn scale(&self) -> f64 {
         self.scale
+    }
+
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        vec![&mut self.margin]
+    }
+
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
     }
 
     fn target(&self, target: &Target) -> Tensor<1> {

@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Bool, DType, Int, Tensor};
 
@@ -67,6 +69,46 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
         let head = Self { centers, rule, reduction };
         head.check_settings();
         head
+    }
+
+    /// The head with a share of its margin and of its scale, for schedules that let one or both rise; a clone has the centers and
+    /// the state of the head in common with it. A head with two margins gets that share of both.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use burn_losses::heads::ArcFaceConfig;
+    ///
+    /// let device = Device::default();
+    /// let head = ArcFaceConfig::new(10, 4).with_margin(0.5).init(&device);
+    /// # let (embeddings, labels) = (Tensor::ones([2, 4], &device), Tensor::<1, Int>::from_ints([0, 9], &device));
+    /// // In the first tenth of the steps the margin goes from 0 to what it is.
+    /// for step in [0.0_f64, 40.0, 100.0, 700.0] {
+    ///     let share = (step / 100.0).min(1.0);
+    ///     let now = head.clone().with_shares(share, 1.0);
+    ///     assert_eq!(now.rule.margin, 0.5 * share);
+    ///     let loss = now.forward(embeddings.clone(), labels.clone());
+    ///     # assert!(loss.into_scalar::<f32>().is_finite());
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a share is negative or not finite, or is not 1 of a head without such a setting: `NormFace`, `SphereFace`, `MagFace`
+    /// and `AdaCos` have no margin to share, and `AdaCos`, `SphereFace2` and `UniFace` no scale.
+    #[track_caller]
+    pub fn with_shares(mut self, margin: f64, scale: f64) -> Self {
+        let name = self.rule.name();
+        let of = |setting: &str, share: f64, numbers: Vec<&mut f64>| {
+            assert!(
+                (0.0..f64::INFINITY).contains(&share),
+                "{name}: the share of the {setting} must be >= 0, got {share}"
+            );
+            assert!(share == 1.0 || !numbers.is_empty(), "{name}: has no {setting} to take a share of, got {share}");
+            numbers.into_iter().for_each(|number| *number *= share);
+        };
+        of("margin", margin, self.rule.margins_mut());
+        of("scale", scale, self.rule.scale_mut().into_iter().collect());
+        self
     }
 
     /// The loss of a batch; a mean is over the rows that have a class, and 0 when none has.

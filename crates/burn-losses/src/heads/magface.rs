@@ -170,6 +170,10 @@ impl MarginRule for MagFaceRule {
         self.scale
     }
 
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
+    }
+
     fn target(&self, target: &Target) -> Tensor<1> {
         let beyond = self.length(target).sub_scalar(self.shortest);
         let margin = beyond.mul_scalar(self.slope()).add_scalar(self.smallest_margin);

@@ -94,6 +94,10 @@ impl MarginRule for NormFaceRule {
         self.scale
     }
 
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
+    }
+
     fn target(&self, target: &Target) -> Tensor<1> {
         target.cosine.clone()
     }

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use core::cell::OnceCell;
 
 use burn::config::Config;
@@ -63,6 +64,17 @@ pub trait MarginRule: Module + ModuleDisplay {
 
     /// What the cosines are multiplied with, in `[1e-6, 1e6]`.
     fn scale(&self) -> f64;
+
+    /// The margins, for a schedule that lets them rise ([`Head::with_shares`](super::Head::with_shares)); none where a share of
+    /// them is no margin of this head.
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        Vec::new()
+    }
+
+    /// The scale, for a schedule that lets it rise; nothing where it is measured, or where something trained is in units of it.
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        None
+    }
 
     /// What the scale is multiplied with, a number that is measured on the device, `[1]`; or nothing.
     fn scale_factor(&self) -> Option<Tensor<1>> {

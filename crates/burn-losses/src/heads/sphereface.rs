@@ -116,6 +116,10 @@ impl MarginRule for SphereFaceRule {
         self.scale
     }
 
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
+    }
+
     fn target(&self, target: &Target) -> Tensor<1> {
         let cosine = target.cosine.clone();
         self.gradient.apply(folded_cosine(angle(cosine.clone()).mul_scalar(self.multiplier)), cosine)

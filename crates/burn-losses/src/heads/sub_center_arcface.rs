@@ -147,6 +147,14 @@ impl MarginRule for SubCenterArcFaceRule {
         self.scale
     }
 
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        vec![&mut self.margin]
+    }
+
+    fn scale_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.scale)
+    }
+
     fn target(&self, target: &Target) -> Tensor<1> {
         falling_shifted_cosine(target.cosine.clone(), self.margin)
     }

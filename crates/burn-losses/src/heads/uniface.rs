@@ -1,3 +1,6 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -121,6 +124,10 @@ impl MarginRule for UniFaceRule {
 
     fn scale(&self) -> f64 {
         self.scale
+    }
+
+    fn margins_mut(&mut self) -> Vec<&mut f64> {
+        vec![&mut self.margin]
     }
 
     fn target(&self, target: &Target) -> Tensor<1> {

@@ -14,7 +14,7 @@ use crate::reduction::EmbeddingReduction;
 /// Settings of [`TripletLoss`].
 #[derive(Config, Debug)]
 pub struct TripletLossConfig {
-    /// By how much a negative should be farther than the positive; finite. FaceNet uses 0.2 on squared distances of unit
+    /// By how much a negative should be farther than the positive; `>= 0` and finite. FaceNet uses 0.2 on squared distances of unit
     /// embeddings, PyTorch 1, the soft margin 0.
     /// Default: `0.2`.
     #[config(default = 0.2)]
@@ -51,7 +51,7 @@ impl TripletLossConfig {
     pub fn init(&self, _device: &Device) -> TripletLoss {
         self.distance.validate();
         let Self { margin, shape, mining, negative_distance, distance, reduction } = *self;
-        assert!(margin.is_finite(), "TripletLoss: margin must be finite, got {margin}");
+        assert!(margin >= 0.0 && margin.is_finite(), "TripletLoss: margin must be finite and >= 0, got {margin}");
 
         TripletLoss { margin, shape, mining, negative_distance, distance, reduction }
     }
@@ -256,9 +256,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "TripletLoss: margin must be finite, got inf")]
+    #[should_panic(expected = "TripletLoss: margin must be finite and >= 0, got inf")]
     fn an_infinite_margin_is_rejected() {
         TripletLossConfig::new().with_margin(f64::INFINITY).init(&Device::flex());
+    }
+
+    #[test]
+    #[should_panic(expected = "TripletLoss: margin must be finite and >= 0, got -1")]
+    fn a_negative_margin_is_rejected() {
+        TripletLossConfig::new().with_margin(-1.0).init(&Device::flex());
     }
 
     /// A mask of rows side by side may choose a positive without its negative.

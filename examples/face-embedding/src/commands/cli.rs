@@ -353,7 +353,8 @@ pub struct SettingFlags {
     /// With this many pictures of each of them [default: 4 for losses of pairs]
     #[arg(long, value_name = "N")]
     pub pictures_per_person: Option<usize>,
-    /// Drop this share of the features before the embedding layer, others in every step
+    /// Drop this share of the features before the embedding layer, others in every step [default: 0.4 for photographs and the
+    /// network small, else 0]
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
     /// Mirror half of the training pictures
@@ -492,6 +493,7 @@ impl SettingFlags {
         }
         if self.network.is_some_and(|network| network != config.network.network) {
             config.network = NetworkSettings::default();
+            config.dropout = None;
         }
         if self.init.as_ref().is_some_and(|init| std::path::absolute(init).ok() != config.init) {
             config.init_sha256 = None;

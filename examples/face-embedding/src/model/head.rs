@@ -160,55 +160,9 @@ fn of_margin<C: Centers>(
         cosines: ClassCosines::with_centers(&head.centers, embeddings.clone(), labels.clone()),
         loss: match [margin_share, scale_share] {
             [1.0, 1.0] => head.forward(embeddings, labels),
-            [margin, scale] => {
-                with_scale_share(with_margin_share(head.clone(), margin), scale).forward(embeddings, labels)
-            }
+            [margin, scale] => head.clone().with_shares(margin, scale).forward(embeddings, labels),
         },
     }
-}
-
-/// A clone, which shares centers and state, with a share of the margin.
-fn with_margin_share<C: Centers>(mut head: MarginHead<AnyRule, C>, share: f64) -> MarginHead<AnyRule, C> {
-    let margin = match &mut head.rule {
-        AnyRule::CosFace(rule) => &mut rule.margin,
-        AnyRule::ArcFace(rule) => &mut rule.margin,
-        AnyRule::CombinedMargin(rule) => {
-            rule.cosine_margin *= share;
-            &mut rule.angle_margin
-        }
-        AnyRule::AdaFace(rule) => &mut rule.margin,
-        AnyRule::ElasticFace(rule) => &mut rule.margin,
-        AnyRule::SubCenterArcFace(rule) => &mut rule.margin,
-        AnyRule::CurricularFace(rule) => &mut rule.margin,
-        AnyRule::MvSoftmax(rule) => &mut rule.margin,
-        AnyRule::SphereFace2(rule) => &mut rule.margin,
-        AnyRule::UniFace(rule) => &mut rule.margin,
-        // Their settings have no margin to begin with.
-        AnyRule::NormFace(_) | AnyRule::SphereFace(_) | AnyRule::MagFace(_) | AnyRule::AdaCos(_) => return head,
-    };
-    *margin *= share;
-    head
-}
-
-/// A clone, which shares centers and state, with a share of the scale.
-fn with_scale_share<C: Centers>(mut head: MarginHead<AnyRule, C>, share: f64) -> MarginHead<AnyRule, C> {
-    let scale = match &mut head.rule {
-        AnyRule::NormFace(rule) => &mut rule.scale,
-        AnyRule::CosFace(rule) => &mut rule.scale,
-        AnyRule::ArcFace(rule) => &mut rule.scale,
-        AnyRule::CombinedMargin(rule) => &mut rule.scale,
-        AnyRule::SphereFace(rule) => &mut rule.scale,
-        AnyRule::MagFace(rule) => &mut rule.scale,
-        AnyRule::AdaFace(rule) => &mut rule.scale,
-        AnyRule::ElasticFace(rule) => &mut rule.scale,
-        AnyRule::SubCenterArcFace(rule) => &mut rule.scale,
-        AnyRule::CurricularFace(rule) => &mut rule.scale,
-        AnyRule::MvSoftmax(rule) => &mut rule.scale,
-        // Settings refuse it: they have none that is given, or a threshold that is trained in units of it.
-        AnyRule::AdaCos(_) | AnyRule::SphereFace2(_) | AnyRule::UniFace(_) => return head,
-    };
-    *scale *= share;
-    head
 }
 
 /// A linear layer and cross-entropy, with the center loss beside it when it has a weight.

@@ -37,6 +37,8 @@ const BATCH: usize = 64;
 const FEWEST_IN_BATCH: usize = 2;
 /// Steps that a run takes if it is not told its length: on few pictures 14 epochs are over before it has learned.
 const FEWEST_STEPS: usize = 850;
+/// Of photographs; docs/measured.md says what it brings.
+const DROPOUT: f64 = 0.4;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
@@ -86,10 +88,10 @@ pub struct TrainConfig {
     /// Who meets in a batch.
     #[serde(flatten)]
     pub sampling: Sampling,
-    /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`.
-    /// A file of an earlier version has none.
-    #[serde(default)]
-    pub dropout: f64,
+    /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`. None: 0.4 for
+    /// photographs and the small network, 0 else. A run of an earlier version had 0.
+    #[serde(default = "nothing_dropped")]
+    pub dropout: Option<f64>,
     /// How training pictures are changed.
     #[serde(flatten)]
     pub augmentation: Augmentation,
@@ -122,6 +124,10 @@ pub struct TrainConfig {
     pub backend: BackendKind,
 }
 
+fn nothing_dropped() -> Option<f64> {
+    Some(0.0)
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -142,7 +148,7 @@ impl Default for TrainConfig {
             epochs: None,
             batch_size: None,
             sampling: Sampling::default(),
-            dropout: 0.0,
+            dropout: None,
             augmentation: Augmentation::default(),
             lr: 0.1,
             head_lr: 0.1,
@@ -228,9 +234,12 @@ impl TrainConfig {
         if let Some(batch_size) = self.batch_size {
             within("batch_size", batch_size, FEWEST_IN_BATCH..=65_536)?;
         }
-        within("dropout", self.dropout, 0.0..=0.9)?;
-        if self.dropout > 0.0 && self.network.network != NetworkKind::Small {
-            bail!("dropout: only the network small has it, got {} for {}", shown(self.dropout), self.network.network);
+        let has_dropout = self.network.network == NetworkKind::Small;
+        let photographs = self.data.is_some();
+        let dropout = *self.dropout.get_or_insert(if has_dropout && photographs { DROPOUT } else { 0.0 });
+        within("dropout", dropout, 0.0..=0.9)?;
+        if dropout > 0.0 && !has_dropout {
+            bail!("dropout: only the network small has it, got {} for {}", shown(dropout), self.network.network);
         }
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
@@ -449,9 +458,11 @@ mod tests {
     fn photographs_are_changed_more_than_drawn_faces() {
         let of = |data: Option<PathBuf>| {
             let config = TrainConfig { data, ..TrainConfig::default() };
-            config.resolve().expect("the settings are in range").augmentation
+            config.resolve().expect("the settings are in range")
         };
         let (drawn, photographs) = (of(None), of(Some("faces".into())));
+        assert_eq!((drawn.dropout, photographs.dropout), (Some(0.0), Some(0.4)));
+        let (drawn, photographs) = (drawn.augmentation, photographs.augmentation);
         assert_eq!((drawn.erasing, drawn.rotation, drawn.shift), (Some(0.0), Some(0.0), Some(0.0625)));
         assert_eq!(
             (photographs.erasing, photographs.rotation, photographs.shift),
@@ -476,7 +487,7 @@ mod tests {
         assert_eq!(read.resolve().expect("in range"), resolved);
         // And as the manifest of a checkpoint reads them.
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
-        assert_eq!((read.dropout, read.schedule_settings), (0.0, ScheduleSettings::default()));
+        assert_eq!((read.dropout, read.schedule_settings), (Some(0.0), ScheduleSettings::default()));
         assert_eq!(read.reading, Reading::default());
         assert_eq!(read.devices, None);
     }

@@ -174,6 +174,7 @@ fn remedies(config: &TrainConfig) -> String {
 fn train_batches(config: &TrainConfig, begin: Place) -> TrainBatches {
     let (epochs, batch_size) = config.length();
     let features = TrunkConfig::of(&config.network).features();
+    let share = config.dropout.expect("dropout is resolved");
     TrainBatches {
         batch_size,
         balanced: config.sampling.counts(),
@@ -181,7 +182,7 @@ fn train_batches(config: &TrainConfig, begin: Place) -> TrainBatches {
         epochs,
         begin,
         augmentation: config.augmentation.clone(),
-        dropout: Dropout { share: config.dropout, features: features.unwrap_or_default() },
+        dropout: Dropout { share, features: features.unwrap_or_default() },
     }
 }
 
