@@ -302,6 +302,11 @@ async function offerWebGpu() {
   at('backend').append(new Option('graphics card (WebGPU)', 'webgpu'));
 }
 
+// Another sharpness of the screen, and other colours, also where nothing is learned.
+for (const [of, event] of [[window, 'resize'], [matchMedia('(prefers-color-scheme: dark)'), 'change']]) {
+  of.addEventListener(event, () => { drawn = false; });
+}
+
 // For tests.
 window.samplePlaces = () => drawnPlaces;
 window.shown = () => scene && { steps: scene.steps, samples: scene.labels.length, curve: history };
