@@ -133,6 +133,11 @@ def test(browser, folder, address, screenshot):
         if screenshot and "3" in query:
             pathlib.Path(screenshot).with_suffix(".3d.png").write_bytes(browser.screenshot())
 
+    # What opens the file itself is told why nothing moves.
+    browser.open(pathlib.Path(folder, "index.html").as_uri())
+    said = browser.run("const said = document.getElementById('error'); return said.hidden || said.textContent")
+    assert "cargo playground serve" in str(said), said
+
 
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--webgpu"]
