@@ -198,6 +198,7 @@ impl Distance {
     /// # Panics
     ///
     /// If a `Minkowski` exponent is not in `[0.1, 1000]`.
+    #[track_caller]
     pub(crate) fn validate(self) {
         if let Self::Minkowski(p) = self {
             valid_exponent(p);
@@ -205,6 +206,7 @@ impl Distance {
     }
 }
 
+#[track_caller]
 fn valid_exponent(p: f64) -> f64 {
     assert!((0.1..=1000.0).contains(&p), "Distance: the Minkowski exponent must be in [0.1, 1000], got {p}");
     p

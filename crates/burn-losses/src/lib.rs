@@ -57,7 +57,7 @@
 //! | identities, few samples each, or new ones all the time | [`SupConLoss`], [`MultiSimilarityLoss`] | [`TripletLoss`] with a miner of [`mining`]; [`ProxyAnchorLoss`] if classes are known |
 //! | pairs that are alike or not | [`ContrastiveLoss`] on [`Pairs::given`] | [`MarginLoss`] with [`DistanceWeightedMiner`] |
 //! | two views of each sample (SimCLR), a queue (MoCo) | [`InfoNceLoss`] on [`Pairs::views`] | [`Pairs::queue`], or a [`CrossBatchMemory`] |
-//! | image and text | [`InfoNceLoss`] on [`Pairs::symmetric`] | a learned [`Temperature`]; [`SigLipLoss`] in smaller batches |
+//! | image and text | [`InfoNceLoss`] on [`Pairs::symmetric`] | a temperature that is learned, [`TemperatureMode::Learned`]; [`SigLipLoss`] in smaller batches |
 //! | query and document | [`MultipleNegativesRankingLoss`] | hard negatives, identities; more directions |
 //! | embeddings that are to be cut after training | any of these in a [`MatryoshkaLoss`] | [`AdaptiveLayerLoss`] around it, to cut layers too |
 //! | pairs with grades of likeness | [`CoSentLoss`] | AnglE, [`RowSimilarity::ComplexAngle`] |

@@ -103,6 +103,8 @@ function begin() {
   if (!worker) return load();
   training += 1;
   const dimensions = Number(at('dimensions').value);
+  // A finger turns a sphere; over a circle, which is as wide as a telephone, it moves the page.
+  stage.style.touchAction = dimensions === 3 ? 'none' : 'manipulation';
   const loss = at('loss').value;
   const settings = { ...losses[dimensions === 3 ? 'three' : 'two'][loss] };
   for (const field of at('loss-settings').querySelectorAll('input[name]')) settings[field.name] = Number(field.value);
@@ -129,7 +131,9 @@ function learned(state) {
   let places = rows(state.places, dimensions);
   const embeddings = rows(state.embeddings, dimensions);
   if (!places.length) places = means(embeddings, state.labels, dimensions);
+  const before = scene?.labels[view.chosen];
   scene = { ...begun, ...state, truth, places, embeddings };
+  if (view.chosen >= 0 && scene.labels[view.chosen] !== before) tell();
   if (state.loss !== null) history.push([state.steps, state.loss]);
   // A long training keeps every second point of its curve.
   if (history.length > 2000) history = history.filter((_, point) => point % 2 === 0);
@@ -241,12 +245,15 @@ stage.addEventListener('pointermove', (event) => {
 });
 stage.addEventListener('pointerup', (event) => {
   const [x, y] = place(event);
-  const moved = from && Math.hypot(x - from.start[0], y - from.start[1]) > 4;
+  // A finger is broader than a mouse, and trembles: so many pixels of the screen, in units of the canvas.
+  const unit = SIZE / stage.getBoundingClientRect().width;
+  const [slack, reach] = event.pointerType === 'touch' ? [12 * unit, 24 * unit] : [4, 12];
+  const moved = from && Math.hypot(x - from.start[0], y - from.start[1]) > slack;
   from = undefined;
   view.held = false;
   if (moved) return;
   let nearest = -1;
-  let distance = 12;
+  let distance = reach;
   drawnPlaces.forEach((sample, index) => {
     const away = Math.hypot(sample.x - x, sample.y - y) + (sample.depth < 0 ? 6 : 0);
     if (away < distance) [nearest, distance] = [index, away];
@@ -266,10 +273,9 @@ stage.addEventListener('keydown', (event) => {
     view.tilt = Math.max(-1.5, Math.min(1.5, view.tilt + tilt));
   } else if (event.key in goes) {
     view.chosen = (Math.max(view.chosen, event.key === '.' ? -1 : 0) + goes[event.key] + samples) % samples;
-    tell(scene.labels[view.chosen]);
+    tell();
   } else if ((event.key === 'Enter' || event.key === ' ') && view.chosen >= 0) {
     send('relabel', { number: training, sample: view.chosen });
-    tell((scene.labels[view.chosen] + 1) % scene.classes);
   } else {
     return;
   }
@@ -278,8 +284,9 @@ stage.addEventListener('keydown', (event) => {
 });
 
 // For those who do not see the ring.
-function tell(label) {
+function tell() {
   const { chosen } = view;
+  const label = scene.labels[chosen];
   const right = scene.truth[chosen] === label ? '' : `, in truth of class ${scene.truth[chosen]}`;
   at('chosen').textContent = `sample ${chosen + 1} of ${scene.labels.length}: class ${label}${right}`;
 }
@@ -293,6 +300,11 @@ async function offerWebGpu() {
   const backends = await (await fetch('backends.json')).json();
   if (!backends.includes('webgpu') || !navigator.gpu || !(await navigator.gpu.requestAdapter())) return;
   at('backend').append(new Option('graphics card (WebGPU)', 'webgpu'));
+}
+
+// Another sharpness of the screen, and other colours, also where nothing is learned.
+for (const [of, event] of [[window, 'resize'], [matchMedia('(prefers-color-scheme: dark)'), 'change']]) {
+  of.addEventListener(event, () => { drawn = false; });
 }
 
 // For tests.

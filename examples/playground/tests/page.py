@@ -71,14 +71,26 @@ def test(browser, folder, address, screenshot):
     browser.run("HTMLElement.prototype.setPointerCapture = () => {};" + clicked)
     browser.wait(lambda: browser.run(wrong) == 1, "a wrong label", 10)
 
-    # By keyboard: two samples on, and its class is the next one; arrows turn what is seen.
+    # By keyboard: two samples on, and its class is the next but one, as is said; arrows turn what is seen.
     browser.run("""
         const stage = document.getElementById('embeddings');
-        for (const key of ['.', '.', '.', ',', 'Enter', 'ArrowLeft'])
+        for (const key of ['.', '.', '.', ',', 'Enter', 'Enter', 'ArrowLeft'])
             stage.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));""")
-    browser.wait(lambda: browser.run(wrong) == 2, "a second wrong label", 10)
-    said = browser.run("return document.getElementById('chosen').textContent")
-    assert re.fullmatch(r"sample 2 of 256: class (\d), in truth of class (\d)", said), said
+    said = r"sample 2 of 256: class (\d), in truth of class (\d)"
+    chosen = "return document.getElementById('chosen').textContent"
+    two_on = lambda: (found := re.fullmatch(said, browser.run(chosen))) and (int(found[1]) - int(found[2])) % len(CLASSES) == 2
+    browser.wait(two_on, "what is said of the sample", 10)
+    assert browser.run(wrong) == 2
+
+    # A finger need not meet a sample: 20 pixels away is near enough, and the page moves under it while there is no sphere to turn.
+    browser.run("""
+        const canvas = document.getElementById('embeddings'), box = canvas.getBoundingClientRect();
+        const lowest = window.samplePlaces().reduce((low, sample) => sample.y > low.y ? sample : low);
+        for (const kind of ['pointerdown', 'pointerup']) canvas.dispatchEvent(new PointerEvent(kind, { pointerId: 2, pointerType: 'touch',
+            clientX: box.left + lowest.x / 560 * box.width, clientY: box.top + lowest.y / 560 * box.height + 20,
+        }));""")
+    browser.wait(lambda: browser.run(wrong) == 3, "a wrong label by a finger", 10)
+    assert browser.run("return getComputedStyle(document.getElementById('embeddings')).touchAction") == "manipulation"
 
     # A setting out of its range is named, and the page goes on with the next.
     change = """
@@ -120,6 +132,11 @@ def test(browser, folder, address, screenshot):
         trained(browser, address, query.replace(" ", "%20"))
         if screenshot and "3" in query:
             pathlib.Path(screenshot).with_suffix(".3d.png").write_bytes(browser.screenshot())
+
+    # What opens the file itself is told why nothing moves.
+    browser.open(pathlib.Path(folder, "index.html").as_uri())
+    said = browser.run("const said = document.getElementById('error'); return said.hidden || said.textContent")
+    assert "cargo playground serve" in str(said), said
 
 
 def main():

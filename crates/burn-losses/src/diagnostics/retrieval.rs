@@ -93,6 +93,7 @@ impl RetrievalMetric {
     /// # Panics
     ///
     /// If a recall is at 0.
+    #[track_caller]
     pub fn new(figure: RetrievalFigure) -> Self {
         assert!(figure != RetrievalFigure::RecallAt(0), "RetrievalMetric: recall must be at 1 or more, got 0");
         let name = Arc::new(figure.name());

@@ -19,6 +19,7 @@ use core::f64::consts::SQRT_2;
 /// assert!((fixed_scale(200) - 7.486).abs() < 1e-3);
 /// assert!((fixed_scale(100_000) - 16.282).abs() < 1e-3);
 /// ```
+#[track_caller]
 pub fn fixed_scale(classes: usize) -> f64 {
     assert!(classes >= 3, "fixed_scale: classes must be >= 3, got {classes}");
     SQRT_2 * libm::log(classes as f64 - 1.0)
@@ -44,6 +45,7 @@ pub fn fixed_scale(classes: usize) -> f64 {
 /// // 199/200·ln(199·0.9/0.1)
 /// assert!((least_scale(200, 0.9) - 7.4531).abs() < 1e-3);
 /// ```
+#[track_caller]
 pub fn least_scale(classes: usize, probability: f64) -> f64 {
     assert!(classes >= 2, "least_scale: classes must be >= 2, got {classes}");
     assert!(probability > 0.0 && probability < 1.0, "least_scale: probability must be in (0, 1), got {probability}");
@@ -70,6 +72,7 @@ pub fn least_scale(classes: usize, probability: f64) -> f64 {
 /// // At the least scale for a probability of 0.9, the loss is -ln 0.9.
 /// assert!((least_loss(200, least_scale(200, 0.9)) + 0.9_f64.ln()).abs() < 1e-12);
 /// ```
+#[track_caller]
 pub fn least_loss(classes: usize, scale: f64) -> f64 {
     assert!(classes >= 2, "least_loss: classes must be >= 2, got {classes}");
     assert!(scale > 0.0, "least_loss: scale must be > 0, got {scale}");

@@ -215,6 +215,7 @@ impl ClassRows {
     /// # Panics
     ///
     /// If the rows do not divide into so many.
+    #[track_caller]
     pub fn new(rows: Tensor<2>, sub_centers: usize) -> Self {
         let [count, _] = rows.dims();
         let divides = sub_centers >= 1 && count.is_multiple_of(sub_centers);
@@ -254,6 +255,7 @@ impl ClassCenters {
     /// # Panics
     ///
     /// If the embeddings have another length, or a class would have fewer centers than others.
+    #[track_caller]
     pub fn with_weight(self, weight: Param<Tensor<2>>) -> Self {
         let [rows, embedding_dim] = weight.shape().dims::<2>();
         let Self { loss, sub_centers, .. } = self;
@@ -269,6 +271,7 @@ impl ClassCenters {
     /// # Panics
     ///
     /// If `sample_rate` is not in `(0, 1]`, or is below 1 with more than 2^30 classes.
+    #[track_caller]
     pub fn set_sample_rate(&mut self, sample_rate: f64) {
         let loss = self.loss;
         assert!(sample_rate > 0.0 && sample_rate <= 1.0, "{loss}: sample_rate must be in (0, 1], got {sample_rate}");
@@ -285,6 +288,7 @@ impl ClassCenters {
     /// # Panics
     ///
     /// If `streaming.block` is 0.
+    #[track_caller]
     pub fn set_streaming(&mut self, streaming: Streaming) {
         assert!(streaming.block != Some(0), "{}: streaming.block must be >= 1, got 0", self.loss);
         self.streaming = streaming;

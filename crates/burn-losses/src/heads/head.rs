@@ -65,6 +65,7 @@ impl<R: MarginRule, C: Centers> Head<R, C> {
     /// # Panics
     ///
     /// If a setting of the rule is out of its range.
+    #[track_caller]
     pub fn with_rule(centers: C, rule: R, reduction: EmbeddingReduction) -> Self {
         let head = Self { centers, rule, reduction };
         head.check_settings();

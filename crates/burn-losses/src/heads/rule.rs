@@ -60,6 +60,7 @@ pub trait MarginRule: Module + ModuleDisplay {
     /// # Panics
     ///
     /// If one is out of its range; names head, setting, range and value. The scale is checked by the head.
+    #[track_caller]
     fn check(&self) {}
 
     /// What the cosines are multiplied with, in `[1e-6, 1e6]`.
@@ -253,6 +254,7 @@ impl GradientMode {
 /// # Panics
 ///
 /// If a margin of either sign is larger than 1000.
+#[track_caller]
 pub(crate) fn check_margin(head: &str, field: &str, margin: f64) {
     assert!(margin.abs() <= 1e3, "{head}: {field} must be in [-1000, 1000], got {margin}");
 }

@@ -55,6 +55,7 @@ impl<R: MarginRule> Head<R, Vec<ClassCenters>> {
     /// # Panics
     ///
     /// If there are no devices, or more devices than classes.
+    #[track_caller]
     pub fn new(head: Head<R>, devices: &[Device]) -> Self {
         let Head { centers, rule, reduction } = head;
         let mut start = 0;
@@ -72,6 +73,7 @@ impl<R: MarginRule> Head<R, Vec<ClassCenters>> {
     /// # Panics
     ///
     /// If there are none, or they differ in the length of an embedding, the number of centers per class or the scale.
+    #[track_caller]
     pub fn from_shards(shards: Vec<Head<R>>) -> Self {
         let classes = shards.iter().map(|shard| shard.centers.classes()).sum();
         let first = shards.first().expect("ShardedHead: shards must not be empty");
@@ -102,6 +104,7 @@ impl<R: MarginRule> Head<R, Vec<ClassCenters>> {
     /// # Panics
     ///
     /// If there are no devices, or more devices than classes.
+    #[track_caller]
     pub fn reshard(&self, devices: &[Device]) -> Self {
         assert!(!devices.is_empty(), "ShardedHead: devices must not be empty");
         Self::new(self.unshard(&devices[0]), devices)
@@ -151,6 +154,7 @@ impl<R: MarginRule> Head<R, Vec<ClassCenters>> {
 }
 
 /// `classes` in `shards` blocks that differ by one at most.
+#[track_caller]
 fn even_sizes(classes: usize, shards: usize) -> Vec<usize> {
     assert!(shards >= 1, "ShardedHead: devices must not be empty");
     assert!(shards <= classes, "ShardedHead: devices must be <= classes, got {shards} for {classes} classes");

@@ -194,6 +194,7 @@ pub struct Outlier {
 /// let found = outliers(&cosines, &[0, 0, 0], 1.309);
 /// assert_eq!((found.len(), found[0].sample), (1, 2));
 /// ```
+#[track_caller]
 pub fn outliers(center_cosines: &[f64], labels: &[i64], largest_angle: f64) -> Vec<Outlier> {
     if labels.is_empty() {
         return Vec::new();

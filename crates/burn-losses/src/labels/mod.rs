@@ -142,6 +142,7 @@ impl LabelPolicy {
     /// # Panics
     ///
     /// If the ignored label does not fit the 32-bit integers of GPU backends.
+    #[track_caller]
     fn validate(&self, loss: &str) {
         if let Some(label) = self.ignore_label {
             assert!(i32::try_from(label).is_ok(), "{loss}: labels.ignore_label must be a 32-bit integer, got {label}");

@@ -38,7 +38,8 @@ pub enum PairBalance {
 /// Settings of [`ContrastiveLoss`].
 #[derive(Config, Debug)]
 pub struct ContrastiveLossConfig {
-    /// Positive pairs that are nearer have loss 0; `>= 0`. On the squared distance in the form `SquaredDistance`.
+    /// Positive pairs that are nearer have loss 0; `>= 0`. On the squared distance in the form `SquaredDistance`. A margin
+    /// of a cosine is one minus itself here, on `Distance::Cosine`: 1 for positives is 0, and 0 for negatives is 1.
     /// Default: `0.0`.
     #[config(default = 0.0)]
     pub positive_margin: f64,

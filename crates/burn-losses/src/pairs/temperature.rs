@@ -25,6 +25,7 @@ pub struct Temperature {
 const SMALLEST_LEARNED: f64 = 0.01;
 
 impl Temperature {
+    #[track_caller]
     pub(super) fn new(loss: &str, temperature: f64, mode: TemperatureMode, device: &Device) -> Self {
         check_temperature(loss, temperature);
         let log_scale = match mode {
@@ -61,6 +62,7 @@ impl Temperature {
 /// # Panics
 ///
 /// If a temperature is not in `[1e-6, 1e6]`.
+#[track_caller]
 pub(super) fn check_temperature(loss: &str, temperature: f64) {
     assert!((1e-6..=1e6).contains(&temperature), "{loss}: temperature must be in [1e-6, 1e6], got {temperature}");
 }

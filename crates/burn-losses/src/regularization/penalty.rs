@@ -97,6 +97,7 @@ pub(super) fn elastic_sum<const D: usize>(weights: Tensor<D>, strength: f64, l1_
 /// # Panics
 ///
 /// If the strength is negative, NaN or too large to compute with.
+#[track_caller]
 pub(super) fn check_strength(name: &str, strength: f64) {
     assert!((0.0..=LARGEST).contains(&strength), "{name}: strength must be in [0, 1e30], got {strength}");
 }
@@ -104,6 +105,7 @@ pub(super) fn check_strength(name: &str, strength: f64) {
 /// # Panics
 ///
 /// If the share is no share.
+#[track_caller]
 pub(super) fn check_l1_ratio(name: &str, l1_ratio: f64) {
     assert!((0.0..=1.0).contains(&l1_ratio), "{name}: l1_ratio must be in [0, 1], got {l1_ratio}");
 }
@@ -113,6 +115,7 @@ pub(super) fn check_l1_ratio(name: &str, l1_ratio: f64) {
 /// # Panics
 ///
 /// If the learning rate is negative, NaN or too large to compute with.
+#[track_caller]
 pub(super) fn reach(name: &str, learning_rate: f64, strength: f64) -> f64 {
     assert!(
         (0.0..=LARGEST).contains(&learning_rate),

@@ -36,6 +36,7 @@ impl<I: 'static, O: 'static> SampledLoader<I, O> {
     /// # Panics
     ///
     /// If the plan is of another number of samples than the dataset has.
+    #[track_caller]
     pub fn new(
         plan: impl BatchPlan + 'static,
         dataset: impl Dataset<I> + 'static,
