@@ -103,6 +103,8 @@ function begin() {
   if (!worker) return load();
   training += 1;
   const dimensions = Number(at('dimensions').value);
+  // A finger scrolls past a circle, and turns a sphere.
+  stage.style.touchAction = dimensions === 3 ? 'none' : 'auto';
   const loss = at('loss').value;
   const settings = { ...losses[dimensions === 3 ? 'three' : 'two'][loss] };
   for (const field of at('loss-settings').querySelectorAll('input[name]')) settings[field.name] = Number(field.value);
@@ -241,12 +243,14 @@ stage.addEventListener('pointermove', (event) => {
 });
 stage.addEventListener('pointerup', (event) => {
   const [x, y] = place(event);
-  const moved = from && Math.hypot(x - from.start[0], y - from.start[1]) > 4;
+  // Of the screen; a finger is not as sure of its place as a mouse.
+  const [slack, reach] = (event.pointerType === 'touch' ? [10, 24] : [4, 12]).map((pixels) => pixels * SIZE / stage.clientWidth);
+  const moved = from && Math.hypot(x - from.start[0], y - from.start[1]) > slack;
   from = undefined;
   view.held = false;
   if (moved) return;
   let nearest = -1;
-  let distance = 12;
+  let distance = reach;
   drawnPlaces.forEach((sample, index) => {
     const away = Math.hypot(sample.x - x, sample.y - y) + (sample.depth < 0 ? 6 : 0);
     if (away < distance) [nearest, distance] = [index, away];
