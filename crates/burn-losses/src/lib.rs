@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`heads`], [`center`] | angular-margin heads with trained class centers, and center loss |
 //! | [`pairs`], [`proxy`] | losses of pairs and triplets of embeddings, and of embeddings and trained proxies |
-//! | [`matryoshka`] | any loss of embeddings at several lengths of them |
+//! | [`matryoshka`], [`adaptive_layer`] | any loss of embeddings at several lengths of them, and of several layers |
 //! | [`mining`], [`sampling`], [`memory`] | which pairs count, which samples meet in a batch, and embeddings of past batches |
 //! | [`classification`], [`regression`] | losses of logits and of numbers |
 //! | [`regularization`] | penalties and steps on the parameters of any module, regularizers of embeddings |
@@ -12,8 +12,8 @@
 //! | `gradient_cache` | exact gradients of a batch that the network cannot hold, with feature `optim` |
 //! | [`diagnostics`] | what a trainer wants to see beside the loss |
 //!
-//! Every name but those of [`sampling`], [`diagnostics`] and [`state`] is also at the root of the crate, and [`prelude`] has
-//! the traits. Losses of embeddings are called alike, `loss.forward(embeddings, labels)` ([`EmbeddingLoss`]), and have their
+//! Every name but those of [`sampling`], [`diagnostics`], [`state`] and `gradient_cache` is also at the root of the crate, and
+//! [`prelude`] has the traits. Losses of embeddings are called alike, `loss.forward(embeddings, labels)` ([`EmbeddingLoss`]), and have their
 //! reduction as a field of their config; losses of logits and numbers look like Burn's own.
 //!
 //! They share distances ([`distance`]), labels that are safe to index with and never silently wrong ([`labels`]), one place
