@@ -1,6 +1,10 @@
 //! Where losses have passes of their own.
 
 use burn::backend::DispatchDevice;
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
+use burn::backend::tensor::FloatTensor;
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
+use burn::backend::{Backend, ExtensionType};
 use burn::tensor::{DType, Device};
 
 /// Whether [`elements`](crate::elements), [`log_odds`](crate::log_odds) and [`soft_targets`](crate::soft_targets) run in one
@@ -27,4 +31,14 @@ pub fn one_pass_on(device: &Device) -> bool {
 #[cfg_attr(not(any(feature = "cpu-path", feature = "cube")), allow(dead_code, reason = "there are no passes"))]
 pub(crate) fn has_passes(device: &Device, dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64) && one_pass_on(device)
+}
+
+/// What a forward pass over rows gives.
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
+pub(crate) struct Passed<B: Backend> {
+    pub(crate) output: FloatTensor<B>,
+    /// What the backward pass needs to know of every row.
+    pub(crate) sums: FloatTensor<B>,
 }

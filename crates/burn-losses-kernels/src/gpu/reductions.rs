@@ -71,6 +71,16 @@ impl<F: Float> Exponentials<F> {
         }
     }
 
+    /// Whether no number was above `lowest`, nor was one a NaN. (That the sum is 0 would not say so: an exponential of minus
+    /// infinity is 0 on most devices.)
+    pub(crate) fn is_of_nothing(&self, lowest: F) -> bool {
+        self.largest == lowest && self.sum >= F::new(0.0_f32)
+    }
+
+    pub(crate) fn logarithm(&self) -> LogSumExp<F> {
+        LogSumExp::<F> { largest: self.largest, rest: self.sum.ln() }
+    }
+
     /// The sum relative to `largest`.
     pub(crate) fn relative_to(&self, largest: F) -> F {
         self.sum * (self.largest - largest).exp()
@@ -96,5 +106,21 @@ impl<F: Float> Exponentials<F> {
             half /= 2;
         }
         Exponentials::<F> { largest: all_largest[0], sum: all_sums[0] }
+    }
+}
+
+/// `log(sum of exp)` as two numbers, of which the sum would have no digits where all numbers are large.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct LogSumExp<F: Float> {
+    pub(crate) largest: F,
+    /// `log(sum of exp(number - largest))`.
+    pub(crate) rest: F,
+}
+
+#[cube]
+impl<F: Float> LogSumExp<F> {
+    /// How far a number is above it: the logarithm of its share.
+    pub(crate) fn log_share(&self, number: F) -> F {
+        (number - self.largest) - self.rest
     }
 }

@@ -4,9 +4,10 @@
 #![cfg(all(feature = "wgpu", feature = "flex"))]
 
 mod elements;
+mod log_odds;
 mod scores;
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 
 fn flex() -> Device {
     Device::flex().autodiff()
@@ -24,6 +25,10 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..count).map(|_| next()).collect()
+}
+
+fn matrix(rows: usize, columns: usize, seed: u32, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(numbers(rows * columns, seed), [rows, columns]), device)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

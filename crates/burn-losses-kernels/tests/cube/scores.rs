@@ -7,16 +7,12 @@ use burn_losses_kernels::scores::{
     scores_reference,
 };
 
-use crate::{flex, gpu, numbers, values};
+use crate::{flex, gpu, matrix, numbers, values};
 
 const SCALE: f64 = 8.0;
 
 /// Of the largest number of a tensor.
 const TOLERANCE: f32 = 5e-6;
-
-fn matrix(rows: usize, columns: usize, seed: u32, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(numbers(rows * columns, seed), [rows, columns]), device)
-}
 
 fn ints(numbers: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_ints(numbers, device)
