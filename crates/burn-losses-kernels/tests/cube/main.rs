@@ -6,6 +6,8 @@
 mod elements;
 mod log_odds;
 mod scores;
+mod soft_targets;
+mod speed;
 
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 
