@@ -36,8 +36,11 @@ mod host;
 pub mod log_odds;
 #[doc(hidden)]
 pub mod math;
+mod one_pass;
 pub mod pair_sums;
 pub mod row_groups;
 pub mod scores;
 pub mod soft_targets;
 pub mod triplets;
+
+pub use one_pass::one_pass_on;

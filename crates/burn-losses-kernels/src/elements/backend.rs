@@ -1,4 +1,4 @@
-//! The two passes as Burn's backends see them, and their gradient.
+//! The passes as Burn's backends see them, and their gradient.
 
 #![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn deprecates ndarray; this project supports it"))]
 
@@ -7,12 +7,13 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+#[cfg(feature = "fusion")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
-use super::{Element, passes};
-use crate::host::Host;
+use super::Element;
 
 /// What the forward pass writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,20 @@ pub(crate) enum Output {
     Rows(usize),
 }
 
+/// What a gradient is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Predictions,
+    Targets,
+}
+
 /// The operation on `[1, count]` numbers each, differentiable in both.
-#[backend_extension(NdArray: cfg(feature = "ndarray"), Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(
+    NdArray: cfg(feature = "ndarray"),
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cube"),
+    Autodiff
+)]
 pub(crate) trait ElementOps: Backend {
     fn elements(
         predictions: FloatTensor<Self>,
@@ -36,16 +49,89 @@ pub(crate) trait ElementOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-macro_rules! on_host {
-    ($backend:ty) => {
-        impl ElementOps for $backend {
+/// The passes.
+#[backend_extension(
+    NdArray: cfg(feature = "ndarray"),
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cube"),
+    Fusion: cfg(feature = "fusion")
+)]
+pub(crate) trait ElementPasses: Backend {
+    /// - `predictions`: `[1, count]` in `f32` or `f64`
+    /// - `targets`: the same in the same type, or one number that stands for all
+    #[fusion(meta = forward_meta)]
+    fn forward(
+        predictions: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        element: Element,
+        output: Output,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of one side, `[1, count]`, from that of the output.
+    #[fusion(meta = backward_meta)]
+    fn backward(
+        gradient: FloatTensor<Self>,
+        predictions: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        element: Element,
+        side: Side,
+    ) -> FloatTensor<Self>;
+}
+
+#[cfg(feature = "fusion")]
+fn forward_meta(predictions: &TensorSpec, _: &TensorSpec, _: &Element, output: &Output) -> TensorSpec {
+    let count = predictions.shape[1];
+    let written = match *output {
+        Output::Each => count,
+        Output::Sum => 1,
+        Output::Rows(columns) => count / columns,
+    };
+    TensorSpec::new([1, written].into(), predictions.dtype)
+}
+
+#[cfg(feature = "fusion")]
+fn backward_meta(_: &TensorSpec, predictions: &TensorSpec, _: &TensorSpec, _: &Element, _: &Side) -> TensorSpec {
+    predictions.clone()
+}
+
+macro_rules! by_the_forward_pass {
+    ($backend:ty $(, $bound:ident)?) => {
+        impl$(<B: burn::backend::fusion::FusionBackend + $bound>)? ElementOps for $backend {
             fn elements(
                 predictions: FloatTensor<Self>,
                 targets: FloatTensor<Self>,
                 element: Element,
                 output: Output,
             ) -> FloatTensor<Self> {
-                passes::forward::<Self>(&predictions, &targets, element, output)
+                Self::forward(predictions, targets, element, output)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "cpu-path")]
+macro_rules! on_host {
+    ($backend:ty) => {
+        by_the_forward_pass!($backend);
+
+        impl ElementPasses for $backend {
+            fn forward(
+                predictions: FloatTensor<Self>,
+                targets: FloatTensor<Self>,
+                element: Element,
+                output: Output,
+            ) -> FloatTensor<Self> {
+                super::passes::forward::<Self>(&predictions, &targets, element, output)
+            }
+
+            fn backward(
+                gradient: FloatTensor<Self>,
+                predictions: FloatTensor<Self>,
+                targets: FloatTensor<Self>,
+                element: Element,
+                side: Side,
+            ) -> FloatTensor<Self> {
+                super::passes::backward::<Self>([&predictions, &targets, &gradient], element, side)
             }
         }
     };
@@ -55,29 +141,36 @@ macro_rules! on_host {
 on_host!(burn::backend::Flex);
 #[cfg(feature = "ndarray")]
 on_host!(burn::backend::NdArray);
+#[cfg(feature = "cube")]
+by_the_forward_pass!(burn_cubecl::CubeBackend);
+#[cfg(feature = "fusion")]
+by_the_forward_pass!(burn::backend::fusion::Fusion<B>, ElementPasses);
 
 #[derive(Debug)]
 struct Passes;
 
-impl<B: Host> Backward<B, 2> for Passes {
-    type State = ([NodeId; 2], Element, Output);
+impl<B: ElementPasses> Backward<B, 2> for Passes {
+    type State = ([NodeId; 2], Element);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let ([predictions, targets], element, output) = ops.state;
+        let (nodes, element) = ops.state;
         let gradient = grads.consume::<B>(&ops.node);
-        let mut value = |node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node);
-        let (predictions, targets) = (value(predictions), value(targets));
-        let wanted = [ops.parents[0].is_some(), ops.parents[1].is_some()];
-        let gradients = passes::backward::<B>(&predictions, &targets, element, &gradient, output, wanted);
-        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<B>(node.id, gradient);
-            }
+        let [predictions, targets] = nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [of_predictions, of_targets] = ops.parents;
+        if let Some(node) = of_targets {
+            let inputs = (predictions.clone(), targets.clone());
+            let gradient = B::backward(gradient.clone(), inputs.0, inputs.1, element, Side::Targets);
+            grads.register::<B>(node.id, gradient);
+        }
+        // The last one may write where the gradient of the output is.
+        if let Some(node) = of_predictions {
+            let gradient = B::backward(gradient, predictions, targets, element, Side::Predictions);
+            grads.register::<B>(node.id, gradient);
         }
     }
 }
 
-impl<B: Host + ElementOps, C: CheckpointStrategy> ElementOps for Autodiff<B, C> {
+impl<B: ElementPasses, C: CheckpointStrategy> ElementOps for Autodiff<B, C> {
     fn elements(
         predictions: FloatTensor<Self>,
         targets: FloatTensor<Self>,
@@ -87,11 +180,11 @@ impl<B: Host + ElementOps, C: CheckpointStrategy> ElementOps for Autodiff<B, C> 
         match Passes.prepare::<C>([predictions.node(), targets.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let nodes = [prep.checkpoint(&predictions), prep.checkpoint(&targets)];
-                let losses = B::elements(predictions.into_primitive(), targets.into_primitive(), element, output);
-                prep.finish((nodes, element, output), losses)
+                let losses = B::forward(predictions.into_primitive(), targets.into_primitive(), element, output);
+                prep.finish((nodes, element), losses)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::elements(predictions.into_primitive(), targets.into_primitive(), element, output))
+                prep.finish(B::forward(predictions.into_primitive(), targets.into_primitive(), element, output))
             }
         }
     }

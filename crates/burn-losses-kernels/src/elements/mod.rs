@@ -5,13 +5,16 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what GPUs run |
-//! | `backend.rs` | the two passes as Burn's backends see them, and their gradient |
+//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what servers and LibTorch run |
+//! | `backend.rs` | the passes as Burn's backends see them, and their gradient |
 //! | `formulas.rs` | value and slope of every loss, for vector instructions |
-//! | `passes.rs` | the two passes on the memory of Flex and NdArray |
+//! | `passes.rs` | the passes on the memory of Flex and NdArray |
+//! | `cube/` | formulas and passes as kernels on GPUs |
 
-#[cfg(feature = "cpu-path")]
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
 mod backend;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "cpu-path")]
 mod formulas;
 #[cfg(feature = "cpu-path")]
@@ -86,23 +89,24 @@ pub enum Element {
 /// ```
 pub fn elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D>, element: Element) -> Tensor<D> {
     check(&predictions, &targets);
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&predictions.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if has_passes(&predictions) {
         return backend::elements(predictions, targets, element);
     }
     reference::elements(predictions, targets, element)
 }
 
 /// The sum of the [`elements`], `[1]`: neither they nor their slopes are ever held. In host memory no more than 16 are added in
-/// their own precision, and these sums in `f64`.
+/// their own precision, and these sums in `f64`; on GPUs parts of 16 384, and these sums, in an order that depends on the number
+/// of predictions alone.
 ///
 /// # Panics
 ///
 /// If the shapes differ.
 pub fn sum_of_elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D>, element: Element) -> Tensor<1> {
     check(&predictions, &targets);
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&predictions.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if has_passes(&predictions) {
         return backend::sum_of_elements(predictions, targets, element);
     }
     reference::elements(predictions, targets, element).sum()
@@ -115,8 +119,8 @@ pub fn sum_of_elements<const D: usize>(predictions: Tensor<D>, targets: Tensor<D
 /// If the shapes differ.
 pub fn sums_of_rows(predictions: Tensor<2>, targets: Tensor<2>, element: Element) -> Tensor<1> {
     check(&predictions, &targets);
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&predictions.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if has_passes(&predictions) {
         return backend::sums_of_rows(predictions, targets, element);
     }
     reference::elements(predictions, targets, element).sum_dim(1).squeeze_dim(1)
@@ -124,8 +128,8 @@ pub fn sums_of_rows(predictions: Tensor<2>, targets: Tensor<2>, element: Element
 
 /// [`sum_of_elements`] with targets of 0 that are not there, for penalties on numbers by themselves.
 pub fn sum_of_elements_from_zero<const D: usize>(numbers: Tensor<D>, element: Element) -> Tensor<1> {
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&numbers.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if has_passes(&numbers) {
         let zero = Tensor::zeros([1; D], (&numbers.device(), numbers.dtype()));
         return backend::sum_of_elements(numbers, zero, element);
     }
@@ -137,6 +141,14 @@ pub fn sum_of_elements_from_zero<const D: usize>(numbers: Tensor<D>, element: El
 pub fn elements_reference<const D: usize>(predictions: Tensor<D>, targets: Tensor<D>, element: Element) -> Tensor<D> {
     check(&predictions, &targets);
     reference::elements(predictions, targets, element)
+}
+
+/// Whether there are passes for such numbers. Of none there is nothing to launch.
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
+fn has_passes<const D: usize>(numbers: &Tensor<D>) -> bool {
+    let device = numbers.device();
+    let enough = numbers.shape().num_elements() > 0 || crate::math::in_host_memory(&device);
+    enough && crate::one_pass::has_passes(&device, numbers.dtype())
 }
 
 fn check<const D: usize>(predictions: &Tensor<D>, targets: &Tensor<D>) {

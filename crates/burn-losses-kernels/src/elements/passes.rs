@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element as Number};
 
 use super::Element;
-use super::backend::Output;
+use super::backend::{Output, Side};
 use super::formulas::{Formula, with_formula};
 use crate::host::threads::*;
 use crate::host::{Host, Key, Real, Summand, Vectorised, sum_of_both, tensor, vectorised};
@@ -32,8 +32,6 @@ impl Output {
 /// Numbers that are added in their own precision, 16 in a row, before the sum goes into one in `f64`.
 const BLOCK: usize = 256;
 
-/// - `predictions`: `[1, count]`
-/// - `targets`: the same in the same type, or one number that stands for all
 pub(super) fn forward<H: Host>(
     predictions: &FloatTensor<H>,
     targets: &FloatTensor<H>,
@@ -48,21 +46,12 @@ pub(super) fn forward<H: Host>(
     }
 }
 
-/// The gradients of the predictions and of the targets, where they are wanted.
-pub(super) fn backward<H: Host>(
-    predictions: &FloatTensor<H>,
-    targets: &FloatTensor<H>,
-    element: Element,
-    gradient: &FloatTensor<H>,
-    of: Output,
-    wanted: [bool; 2],
-) -> [Option<FloatTensor<H>>; 2] {
-    let inputs = [predictions, targets, gradient];
-    let of_side = |side: usize| match predictions.dtype() {
-        DType::F64 => with_formula!(element, f64, |formula| backward_as::<H, f64>(inputs, formula, of, side)),
-        _ => with_formula!(element, f32, |formula| backward_as::<H, f32>(inputs, formula, of, side)),
-    };
-    [0, 1].map(|side| wanted[side].then(|| of_side(side)))
+/// The gradient of one side, of predictions, targets and the gradient of the output.
+pub(super) fn backward<H: Host>(inputs: [&FloatTensor<H>; 3], element: Element, side: Side) -> FloatTensor<H> {
+    match inputs[0].dtype() {
+        DType::F64 => with_formula!(element, f64, |formula| backward_as::<H, f64>(inputs, formula, side)),
+        _ => with_formula!(element, f32, |formula| backward_as::<H, f32>(inputs, formula, side)),
+    }
 }
 
 fn forward_as<H: Host, T: Real + Key<T> + Number>(
@@ -93,16 +82,14 @@ fn forward_as<H: Host, T: Real + Key<T> + Number>(
     tensor::<H, _>(output, [1, count], &predictions.device())
 }
 
-/// The gradient of the predictions (side 0) or the targets (side 1).
 fn backward_as<H: Host, T: Real + Key<T> + Number>(
     [predictions, targets, gradient]: [&FloatTensor<H>; 3],
     formula: impl Formula<T>,
-    of: Output,
-    side: usize,
+    side: Side,
 ) -> FloatTensor<H> {
     let count = predictions.shape()[1];
-    let length = of.chunk();
     let (of_targets, of_gradient) = (targets.shape()[1], gradient.shape()[1]);
+    let length = if [1, count].contains(&of_gradient) { CHUNK } else { count / of_gradient };
     let (x, y, gradient) = (H::strided::<T>(predictions), H::strided::<T>(targets), H::strided::<T>(gradient));
     let (mut room_x, mut room_y, mut room) = (Vec::new(), Vec::new(), Vec::new());
     let x = x.row(0, count, &mut room_x);
@@ -114,8 +101,8 @@ fn backward_as<H: Host, T: Real + Key<T> + Number>(
     chunks.with_min_len(WORTH_A_THREAD.div_ceil(length)).for_each(|(chunk, (output, x))| {
         let (y, gradient) = (&y.chunk(chunk), &gradient.chunk(chunk));
         match side {
-            0 => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),
-            _ => vectorised(Slopes::<_, _, 1> { x, y, gradient, formula, output }),
+            Side::Predictions => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),
+            Side::Targets => vectorised(Slopes::<_, _, 1> { x, y, gradient, formula, output }),
         }
     });
     tensor::<H, _>(output, [1, count], &predictions.device())

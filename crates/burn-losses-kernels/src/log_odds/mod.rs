@@ -6,12 +6,15 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what GPUs run |
+//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what servers and LibTorch run |
 //! | `backend.rs` | the two passes as Burn's backends see them, and their gradient |
 //! | `rows.rs` | the two passes on the memory of Flex and NdArray |
+//! | `cube.rs` | the two passes as kernels on GPUs |
 
-#[cfg(feature = "cpu-path")]
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
 mod backend;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 #[cfg(feature = "cpu-path")]
 mod rows;
@@ -62,8 +65,8 @@ pub struct LogOdds {
 /// ```
 pub fn log_odds(logits: Tensor<2>, labels: Tensor<1, Int>, weights: Option<Tensor<1>>) -> LogOdds {
     check(&logits, &labels, weights.as_ref());
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&logits.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if crate::one_pass::has_passes(&logits.device(), logits.dtype()) {
         return backend::log_odds(logits, signed(labels), weights);
     }
     reference::log_odds(logits, signed(labels), weights)

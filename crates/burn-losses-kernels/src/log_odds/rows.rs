@@ -3,27 +3,21 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
 
+use super::backend::SUMS;
 use crate::host::threads::*;
 use crate::host::{
     Host, Key, LogSumExp, Real, Same, Summand, Vectorised, log_sum_exp, sum, sum_of_both, tensor, vectorised,
 };
+use crate::one_pass::Passed;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 10 µs.
 const WORTH_A_THREAD: usize = 1 << 15;
 /// Numbers that are added in their own precision, before the sum goes into one in `f64`.
 const BLOCK: usize = 1024;
-
-/// What the forward pass gives.
-pub(super) struct Passed<B: Backend> {
-    /// `[rows, 2]`, the log-odds and the spread.
-    pub(super) output: FloatTensor<B>,
-    /// `[rows, 4]`, the log-sum-exp of the other classes and of all, two numbers each.
-    pub(super) sums: FloatTensor<B>,
-}
 
 pub(super) fn forward<H: Host>(
     logits: &FloatTensor<H>,
@@ -66,21 +60,22 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     let shape = logits.shape();
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
-    let mut found = vec![[T::zero(); 6]; rows];
+    let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, false, _>(weights, Same)));
+    let mut found = vec![[T::zero(); 2 + SUMS]; rows];
     found.par_chunks_mut(rows_per_thread(classes)).enumerate().for_each(|(chunk, found)| {
         let mut room = Vec::new();
         for (place, found) in found.iter_mut().enumerate() {
             let row = chunk * rows_per_thread(classes) + place;
             let Ok(target) = usize::try_from(labels[row]) else { continue };
             let logits = matrix.row(row, classes, &mut room);
-            *found = vectorised(Forward { logits, target, weights: weights.as_deref() });
+            *found = vectorised(Forward { logits, target, weights: weights.as_deref(), total });
         }
     });
     let part = |places: core::ops::Range<usize>| {
         let numbers: Vec<T> = found.iter().flat_map(|found| found[places.clone()].iter().copied()).collect();
         tensor::<H, _>(numbers, [rows, places.len()], &logits.device())
     };
-    Passed { output: part(0..2), sums: part(2..6) }
+    Passed { output: part(0..2), sums: part(2..2 + SUMS) }
 }
 
 fn backward_as<H: Host, T: Real + Key<T> + Element>(
@@ -93,8 +88,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let shape = logits.shape();
     let [rows, classes] = [shape[0], shape[1]];
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
-    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 4), H::strided::<T>(gradient).rows(rows, 2));
-    let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, false, _>(weights, Same)));
+    let (sums, gradient) = (H::strided::<T>(sums).rows(rows, SUMS), H::strided::<T>(gradient).rows(rows, 2));
     let mut output = vec![T::zero(); rows * classes];
     let length = rows_per_thread(classes);
     output.par_chunks_mut(length * classes).enumerate().for_each(|(chunk, output)| {
@@ -103,8 +97,9 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
             let row = chunk * length + place;
             let Ok(target) = usize::try_from(labels[row]) else { continue };
             let logits = matrix.row(row, classes, &mut room);
-            let sum = |first: usize| LogSumExp { largest: sums[4 * row + first], rest: sums[4 * row + first + 1] };
-            let (others, all) = (sum(0), sum(2));
+            let sums = &sums[SUMS * row..][..SUMS];
+            let sum = |first: usize| LogSumExp { largest: sums[first], rest: sums[first + 1] };
+            let (others, all, total) = (sum(0), sum(2), sums[4]);
             let [log_odds, spread] = [gradient[2 * row], gradient[2 * row + 1]];
             let weights = weights.as_deref();
             vectorised(Backward { logits, target, weights, others, all, log_odds, spread, total, output });
@@ -113,19 +108,21 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     H::float_from_data(TensorData::new(output, [rows, classes]), &logits.device())
 }
 
-/// The log-odds, the spread, the log-sum-exp of the others and that of all.
+/// The log-odds, the spread, and the [`SUMS`].
 struct Forward<'a, T> {
     logits: &'a [T],
     target: usize,
     weights: Option<&'a [T]>,
+    /// The sum of the weights.
+    total: T,
 }
 
 impl<T: Real> Vectorised for Forward<'_, T> {
-    type Output = [T; 6];
+    type Output = [T; 2 + SUMS];
 
     #[inline(always)]
-    fn run<const FUSED: bool>(self) -> [T; 6] {
-        let Self { logits, target, weights } = self;
+    fn run<const FUSED: bool>(self) -> [T; 2 + SUMS] {
+        let Self { logits, target, weights, total } = self;
         let own = logits[target];
         let parts = [&logits[..target], &logits[target + 1..]];
         let others = log_sum_exp::<BLOCK, 2, T, FUSED>(parts);
@@ -141,7 +138,7 @@ impl<T: Real> Vectorised for Forward<'_, T> {
             None => T::zero(),
         };
 
-        [log_odds, spread, others.largest, others.rest, all.largest, all.rest]
+        [log_odds, spread, others.largest, others.rest, all.largest, all.rest, total]
     }
 }
 

@@ -5,12 +5,15 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what GPUs run |
+//! | `reference.rs` | ordinary tensor operations: the definition of correct, and what servers and LibTorch run |
 //! | `backend.rs` | the passes as Burn's backends see them, and their gradient |
 //! | `rows.rs` | the passes on the memory of Flex and NdArray |
+//! | `cube.rs` | the passes as kernels on GPUs |
 
-#[cfg(feature = "cpu-path")]
+#[cfg(any(feature = "cpu-path", feature = "cube"))]
 mod backend;
+#[cfg(feature = "cube")]
+mod cube;
 mod reference;
 #[cfg(feature = "cpu-path")]
 mod rows;
@@ -65,8 +68,8 @@ pub struct SoftRule {
 /// ```
 pub fn soft_losses(logits: Tensor<2>, targets: Tensor<2>, weights: Option<Tensor<1>>, rule: SoftRule) -> Tensor<1> {
     check(&logits, &targets, weights.as_ref(), rule);
-    #[cfg(feature = "cpu-path")]
-    if crate::host::is_host(&logits.device()) {
+    #[cfg(any(feature = "cpu-path", feature = "cube"))]
+    if crate::one_pass::has_passes(&logits.device(), logits.dtype()) {
         return backend::soft_losses(logits, targets, weights, rule);
     }
     reference::soft_losses(logits, targets, weights, rule)

@@ -3,28 +3,22 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element};
 
+use super::backend::Input;
 use super::{SMALLEST_REST, SoftRule};
 use crate::host::threads::*;
 use crate::host::{
     self, Host, Key, LogSumExp, Real, Same, Strided, Summand, Vectorised, log_sum_exp, sum_of_both, tensor, vectorised,
 };
+use crate::one_pass::Passed;
 
 /// Below this many numbers a second thread is not woken. An estimate: they take a core with AVX-512 about 20 µs.
 const WORTH_A_THREAD: usize = 1 << 14;
 /// Numbers that are added in their own precision, 64 in a row, before the sum goes into one in `f64`.
 const BLOCK: usize = 1024;
-
-/// What the forward pass gives.
-pub(super) struct Passed<B: Backend> {
-    /// `[rows, 1]`.
-    pub(super) losses: FloatTensor<B>,
-    /// The log-sum-exp of every row, `[rows, 2]`: the largest logit and the rest.
-    pub(super) sums: FloatTensor<B>,
-}
 
 /// - inputs: logits, targets and weights
 pub(super) fn forward<H: Host>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
@@ -34,21 +28,13 @@ pub(super) fn forward<H: Host>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> 
     }
 }
 
-/// The gradient of the logits.
+/// The gradient of logits or targets.
 ///
-/// - inputs: logits, targets, weights, the log-sum-exp of every row and the gradient of the losses
-pub(super) fn of_logits<H: Host>(inputs: [&FloatTensor<H>; 5], rule: SoftRule) -> FloatTensor<H> {
+/// - inputs: logits, targets, weights, the sums of every row and the gradient of the losses
+pub(super) fn backward<H: Host>(inputs: [&FloatTensor<H>; 5], rule: SoftRule, of: Input) -> FloatTensor<H> {
     match inputs[0].dtype() {
-        DType::F64 => backward_as::<H, f64, true>(inputs, rule),
-        _ => backward_as::<H, f32, true>(inputs, rule),
-    }
-}
-
-/// The gradient of the targets, of the same.
-pub(super) fn of_targets<H: Host>(inputs: [&FloatTensor<H>; 5], rule: SoftRule) -> FloatTensor<H> {
-    match inputs[0].dtype() {
-        DType::F64 => backward_as::<H, f64, false>(inputs, rule),
-        _ => backward_as::<H, f32, false>(inputs, rule),
+        DType::F64 => backward_as::<H, f64>(inputs, rule, of),
+        _ => backward_as::<H, f32>(inputs, rule, of),
     }
 }
 
@@ -109,12 +95,13 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(inputs: [&FloatTensor<H>; 3],
         let numbers: Vec<T> = found.iter().flat_map(|found| found[places.clone()].iter().copied()).collect();
         tensor::<H, _>(numbers, [rows, places.len()], &inputs[0].device())
     };
-    Passed { losses: columns(0..1), sums: columns(1..3) }
+    Passed { output: columns(0..1), sums: columns(1..3) }
 }
 
-fn backward_as<H: Host, T: Real + Key<T> + Element, const LOGITS: bool>(
+fn backward_as<H: Host, T: Real + Key<T> + Element>(
     [logits, targets, weights, sums, gradient]: [&FloatTensor<H>; 5],
     rule: SoftRule,
+    of: Input,
 ) -> FloatTensor<H> {
     let (rows, batch) = (logits.shape()[0], Batch::<T>::of::<H>([logits, targets, weights], rule));
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 1));
@@ -125,10 +112,11 @@ fn backward_as<H: Host, T: Real + Key<T> + Element, const LOGITS: bool>(
         let (logits, shares) = batch.row(row, room);
         let sum = LogSumExp { largest: sums[2 * row], rest: sums[2 * row + 1] };
         let (rule, gradient) = (batch.rule, gradient[row]);
-        if LOGITS {
-            vectorised(OfLogits { logits, shares, rule, sum, gradient, output });
-        } else {
-            vectorised(OfTargets { logits, shares, weights: &batch.weights, rule, sum, gradient, output });
+        match of {
+            Input::Logits => vectorised(OfLogits { logits, shares, rule, sum, gradient, output }),
+            Input::Targets => {
+                vectorised(OfTargets { logits, shares, weights: &batch.weights, rule, sum, gradient, output });
+            }
         }
     });
     tensor::<H, _>(output, [rows, classes], &logits.device())

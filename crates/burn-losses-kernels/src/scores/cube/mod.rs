@@ -15,6 +15,7 @@ use cubecl::prelude::*;
 
 use super::backend::Exclusion;
 use super::blocks::{Block, Blocks, Excluded, Running, Walk};
+use crate::gpu::reductions::{Exponentials, larger, largest_of_cube, sum_of_cube};
 use crate::gpu::{address_type, cubes, dims, in_rows, output_like, storage, units_for, writable};
 use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
@@ -112,49 +113,24 @@ fn merge_kernel<F: Float, I: Int, J: Int, L: Int>(
     let start = L::cast_from(start);
     let scale = scale.get::<F>();
 
-    let mut unit_largest = nothing.get::<F>();
-    let mut unit_sum = F::new(0.0_f32);
+    let mut unit_sum = Exponentials::<F>::above(nothing.get::<F>());
     let mut column = unit;
     while column < columns {
         if !is_excluded::<J, L>(row, column, label, start, key_labels, exclusion) {
-            let score = scores[first + column] * scale;
-            // A NaN is never larger and so stays in the sum.
-            if score > unit_largest {
-                unit_sum = unit_sum * (unit_largest - score).exp() + F::new(1.0_f32);
-                unit_largest = score;
-            } else {
-                unit_sum += (score - unit_largest).exp();
-            }
+            unit_sum.add(scores[first + column] * scale);
         }
         column += units;
     }
-
-    let mut all_largest = Shared::<[F]>::new_slice(units);
-    let mut all_sums = Shared::<[F]>::new_slice(units);
-    all_largest[unit] = unit_largest;
-    all_sums[unit] = unit_sum;
-    sync_cube();
-    let mut half = CUBE_DIM_X as usize / 2;
-    while half > 0 {
-        if unit < half {
-            let other = unit + half;
-            let common = larger::<F>(all_largest[unit], all_largest[other]);
-            all_sums[unit] = rescaled::<F>(all_sums[unit], all_largest[unit], common)
-                + rescaled::<F>(all_sums[other], all_largest[other], common);
-            all_largest[unit] = common;
-        }
-        sync_cube();
-        half /= 2;
-    }
+    let of_block = unit_sum.of_cube(unit, units);
 
     if unit == 0 {
         let index = row * largest.stride(0);
-        let before = largest[index];
-        let common = larger::<F>(before, all_largest[0]);
+        let before = Exponentials::<F> { largest: largest[index], sum: sum[row * sum.stride(0)] };
+        let common = larger::<F>(before.largest, of_block.largest);
         largest[index] = common;
 
         let index = row * sum.stride(0);
-        let merged = rescaled::<F>(sum[index], before, common) + rescaled::<F>(all_sums[0], all_largest[0], common);
+        let merged = before.relative_to(common) + of_block.relative_to(common);
         sum[index] = merged;
         // No key has counted yet: the logarithm of the sum must stay finite beside `NOTHING`.
         if merged == F::new(0.0_f32) {
@@ -276,56 +252,6 @@ fn is_excluded<J: Int, L: Int>(
         }
     }
     excluded
-}
-
-/// The first number if one is a NaN, unlike what `max` of a device may do.
-#[cube]
-fn larger<F: Float>(first: F, second: F) -> F {
-    let mut largest = first;
-    if second > first {
-        largest = second;
-    }
-    largest
-}
-
-/// A sum of exponentials relative to `common` instead of `largest`.
-#[cube]
-fn rescaled<F: Float>(sum: F, largest: F, common: F) -> F {
-    sum * (largest - common).exp()
-}
-
-/// The sum of the numbers of all units, for every unit; `units` is a power of two.
-#[cube]
-fn sum_of_cube<F: Float>(number: F, unit: usize, #[comptime] units: usize) -> F {
-    let mut numbers = Shared::<[F]>::new_slice(units);
-    numbers[unit] = number;
-    sync_cube();
-    let mut half = CUBE_DIM_X as usize / 2;
-    while half > 0 {
-        if unit < half {
-            numbers[unit] = numbers[unit] + numbers[unit + half];
-        }
-        sync_cube();
-        half /= 2;
-    }
-    numbers[0]
-}
-
-/// The largest of the numbers of all units, for every unit; `units` is a power of two.
-#[cube]
-fn largest_of_cube<F: Float>(number: F, unit: usize, #[comptime] units: usize) -> F {
-    let mut numbers = Shared::<[F]>::new_slice(units);
-    numbers[unit] = number;
-    sync_cube();
-    let mut half = CUBE_DIM_X as usize / 2;
-    while half > 0 {
-        if unit < half {
-            numbers[unit] = larger::<F>(numbers[unit], numbers[unit + half]);
-        }
-        sync_cube();
-        half /= 2;
-    }
-    numbers[0]
 }
 
 impl Blocks for CubeBackend {

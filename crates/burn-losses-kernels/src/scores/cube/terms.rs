@@ -11,7 +11,8 @@ use cubecl::prelude::*;
 use super::super::backend::{Exclusion, Plan, Term};
 use super::super::blocks::{Block, Excluded, Walk};
 use super::super::{CenterChoice, Curve};
-use super::{is_excluded, label_types, sum_of_cube};
+use super::{is_excluded, label_types};
+use crate::gpu::reductions::sum_of_cube;
 use crate::gpu::{address_type, cubes, dims, in_rows, output_like, storage, units_for, writable};
 use crate::math::NOTHING;
 

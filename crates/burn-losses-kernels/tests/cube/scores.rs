@@ -1,48 +1,21 @@
-//! What only a GPU has, or a driver that stands in for one: grids, units, kernels in place. All else is in the tests that run
-//! on every backend.
+//! The streamed scores.
 
-#![cfg(all(feature = "wgpu", feature = "flex"))]
-
-use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses_kernels::math::NOTHING;
 use burn_losses_kernels::scores::{
     CenterChoice, Comparison, Counted, Curve, Logits, Normalise, Reweighting, Scores, Streaming, Terms, scores,
     scores_reference,
 };
 
+use crate::{flex, gpu, matrix, numbers, values};
+
 const SCALE: f64 = 8.0;
 
 /// Of the largest number of a tensor.
 const TOLERANCE: f32 = 5e-6;
 
-fn flex() -> Device {
-    Device::flex().autodiff()
-}
-
-fn gpu() -> Device {
-    Device::wgpu(DeviceKind::DefaultDevice).autodiff()
-}
-
-/// Numbers that look random, the same on every device.
-fn numbers(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn matrix(rows: usize, columns: usize, seed: u32, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(numbers(rows * columns, seed), [rows, columns]), device)
-}
-
 fn ints(numbers: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_ints(numbers, device)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as::<f32>().unwrap()
 }
 
 /// Target and sum side by side.

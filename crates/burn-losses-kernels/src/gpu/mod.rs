@@ -1,8 +1,10 @@
 //! What every launch of a kernel on a GPU needs: how many units and cubes, and tensors as kernels read and write them.
 
+pub(crate) mod reductions;
+
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_dtype;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, empty_device_dtype};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::ElemType;
@@ -41,6 +43,11 @@ pub(crate) fn output_like(input: &CubeTensor) -> (CubeTensor, TensorArg) {
     let shape = input.meta.shape().clone();
     let output = empty_device_dtype(input.client.clone(), input.device.clone(), shape, input.dtype);
     (output.clone(), output.into_tensor_arg())
+}
+
+/// Room for a matrix of numbers like those of a tensor.
+pub(crate) fn matrix_like(tensor: &CubeTensor, shape: [usize; 2]) -> CubeTensor {
+    empty_device_contiguous_dtype(tensor.client.clone(), tensor.device.clone(), shape.into(), tensor.dtype)
 }
 
 /// The same numbers in memory that nothing else holds.
