@@ -84,7 +84,8 @@ impl MatryoshkaLossConfig {
 /// # When to take it
 ///
 /// When the same embeddings are to serve a quick search and an exact one, or when how long they must be is not known
-/// before training. At the whole length it costs little or nothing of the quality, in the paper's experiments.
+/// before training. At the whole length it costs little or nothing of the quality, in the paper's experiments. Not where embeddings
+/// are used at one length only: then it is time spent on the others.
 ///
 /// # Source
 ///

@@ -75,7 +75,8 @@ impl DecoupledContrastiveLossConfig {
 ///
 /// # When to take it
 ///
-/// In place of [`InfoNceLoss`](super::InfoNceLoss) for two views in small batches (256 and fewer), where the paper finds it ahead.
+/// In place of [`InfoNceLoss`](super::InfoNceLoss) for two views in small batches (256 and fewer), where the paper finds it ahead. Not
+/// for large ones, where the difference is gone, and not with labels: [`SupConLoss`](super::SupConLoss) takes those.
 ///
 /// # Source
 ///

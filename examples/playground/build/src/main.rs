@@ -64,7 +64,8 @@ fn build(target: &Path, output: &Path, webgpu: bool) -> Result<()> {
     fs::create_dir_all(output).with_context(|| format!("{} cannot be made", output.display()))?;
     for entry in fs::read_dir(PAGE)? {
         let entry = entry?;
-        fs::copy(entry.path(), output.join(entry.file_name()))?;
+        let text = fs::read_to_string(entry.path())?;
+        fs::write(output.join(entry.file_name()), published(&text, &entry.path()))?;
     }
     module(target, &output.join("flex"), &[])?;
     if webgpu {
@@ -74,6 +75,15 @@ fn build(target: &Path, output: &Path, webgpu: bool) -> Result<()> {
     let backends = if webgpu { r#"["flex", "webgpu"]"# } else { r#"["flex"]"# };
     fs::write(output.join("backends.json"), backends)?;
     Ok(())
+}
+
+/// A script without indentation and comments of whole lines, which only those who change it read; other files as they are.
+fn published(text: &str, path: &Path) -> String {
+    if path.extension().is_none_or(|extension| extension != "js") {
+        return text.to_owned();
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// The library for one backend: compiled, and with the script that loads it.
@@ -146,4 +156,25 @@ fn media_type(path: &str) -> Header {
         _ => "application/octet-stream",
     };
     Header::from_bytes("Content-Type", value).expect("header of plain letters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_published_without_comments() {
+        let script = "// What it is for.\nif (a) {\n  // Why.\n  b('// no comment'); // beside\n}\n";
+        assert_eq!(published(script, Path::new("page.js")), "if (a) {\nb('// no comment'); // beside\n}\n");
+        assert_eq!(published(script, Path::new("page.css")), script);
+    }
+
+    /// Lines of a text that goes over several are not to be changed.
+    #[test]
+    fn no_text_of_a_script_goes_over_several_lines() {
+        for entry in fs::read_dir(PAGE).expect("the folder of the page") {
+            let text = fs::read_to_string(entry.expect("a file").path()).expect("text");
+            assert!(text.lines().all(|line| line.matches('`').count() % 2 == 0), "{text}");
+        }
+    }
 }
