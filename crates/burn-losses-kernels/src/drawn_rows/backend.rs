@@ -62,7 +62,7 @@ fn of_weights_meta(of_rows: &TensorSpec, _: &TensorSpec, _: &TensorSpec, rows: &
 }
 
 /// By what every backend has: what does not count has the gradient 0, and so may be added.
-#[cfg(any(feature = "cpu-path", feature = "tch", feature = "remote"))]
+#[cfg(any(feature = "cpu-path", feature = "tch", all(feature = "remote", not(feature = "fusion"))))]
 fn added<B: Backend>(of_rows: FloatTensor<B>, places: IntTensor<B>, rows: usize) -> FloatTensor<B> {
     let shape = [rows, of_rows.shape()[1]].into();
     let zeros = B::float_zeros(shape, &of_rows.device(), of_rows.dtype().into());
@@ -96,7 +96,7 @@ macro_rules! select_on {
     };
 }
 
-#[cfg(any(feature = "cpu-path", feature = "tch", feature = "remote"))]
+#[cfg(any(feature = "cpu-path", feature = "tch", all(feature = "remote", not(feature = "fusion"))))]
 macro_rules! added_on {
     ($backend:ty) => {
         select_on!($backend);
