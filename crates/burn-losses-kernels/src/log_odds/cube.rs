@@ -129,10 +129,9 @@ fn backward_kernel<F: Float, I: Int>(
             slope = -(gradient[of_row] * others.log_share(logit).exp());
         }
         if comptime!(spread) {
-            if !alone {
-                let share = all.log_share(logit).exp();
-                slope += gradient[of_row + 1] * (sums[from + 4] * share - weights[class * weights.stride(0)]);
-            }
+            let share = all.log_share(logit).exp();
+            let of_spread = gradient[of_row + 1] * (sums[from + 4] * share - weights[class * weights.stride(0)]);
+            slope += select(alone, F::new(0.0_f32), of_spread);
         }
     }
     let index = row * g_logits.stride(0) + class;
