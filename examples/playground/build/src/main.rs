@@ -82,7 +82,8 @@ fn published(text: &str, path: &Path) -> String {
     if path.extension().is_none_or(|extension| extension != "js") {
         return text.to_owned();
     }
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let is_comment = |line: &str| ["//", "/*", "*"].iter().any(|sign| line.starts_with(sign));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_comment(line));
     lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
@@ -109,7 +110,11 @@ fn module(target: &Path, output: &Path, features: &[&str]) -> Result<()> {
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate(output)
-        .with_context(|| format!("bindings of {} cannot be made", library.display()))
+        .with_context(|| format!("bindings of {} cannot be made", library.display()))?;
+    let bindings = output.join("playground.js");
+    let text = fs::read_to_string(&bindings)?;
+    fs::write(&bindings, published(&text, &bindings))?;
+    Ok(())
 }
 
 /// The standard library for browsers, where it is not there yet.
@@ -164,7 +169,8 @@ mod tests {
 
     #[test]
     fn scripts_are_published_without_comments() {
-        let script = "// What it is for.\nif (a) {\n  // Why.\n  b('// no comment'); // beside\n}\n";
+        let script =
+            "/**\n * What it\n * is for.\n */\n// And why.\nif (a) {\n  // Why.\n  b('// no comment'); // beside\n}\n";
         assert_eq!(published(script, Path::new("page.js")), "if (a) {\nb('// no comment'); // beside\n}\n");
         assert_eq!(published(script, Path::new("page.css")), script);
     }
