@@ -84,7 +84,8 @@ fn heads(device: &Device) -> Result<Vec<Chart>> {
         Ok(series(name, color, &angles, numbers(logits.div_scalar(scale))?))
     };
     let labels = ["angle to the own center, radians", "target logit / scale"];
-    // Heads of one color have one line: what they do otherwise is elsewhere, in the scale, the draw or the other classes.
+    // Heads of one color have one line, up to pi minus the margin: what they do otherwise is elsewhere, in the scale, the draw or
+    // the other classes.
     let plain = [
         (HeadKind::NormFace, 0),
         (HeadKind::AdaCos, 0),
@@ -234,8 +235,10 @@ fn memory(table: &str) -> Result<Vec<(String, f64)>> {
     };
     let heads = rows(table, "| classes × dimensions | flex |")
         .filter_map(|cells| Some((format!("ArcFace, 256 of {}", cells[0]), share(&cells)?)));
+    // Without what is said after the name, for which there is no room.
+    let name = |cell: &str| cell.split(',').next().unwrap_or(cell).replace('`', "");
     let losses = rows(table, "| loss | batch × dimensions |")
-        .filter_map(|cells| Some((format!("{}, {}", cells[0].replace('`', ""), cells[1]), share(&cells)?)));
+        .filter_map(|cells| Some((format!("{}, {}", name(cells[0]), cells[1]), share(&cells)?)));
     let mut rows: Vec<(String, f64)> = heads.chain(losses).collect();
     ensure!(rows.len() == 9, "the tables of memory have {} rows, and not 9", rows.len());
     rows.sort_by(|a, b| a.1.total_cmp(&b.1));
