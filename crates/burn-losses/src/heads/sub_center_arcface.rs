@@ -1,4 +1,5 @@
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::config::Config;
