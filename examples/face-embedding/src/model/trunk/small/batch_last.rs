@@ -5,9 +5,9 @@
 
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, PRelu};
-use burn::tensor::activation::relu;
 use burn::tensor::{Int, Tensor};
 
+use super::super::prelu::of_relu;
 use super::layout::Features;
 use super::patches::{blocks, product_with_patches};
 
@@ -39,12 +39,9 @@ impl Features for BatchLast {
         Self { numbers: norm.forward(self.numbers.unsqueeze::<3>()).squeeze_dim(0), ..self }
     }
 
-    /// `relu(x) + slope·(x - relu(x))`: Flex has `relu` and its gradient in one pass each, and PReLU only of masks.
+    /// Of `relu`: Flex has it and its gradient in one pass each, and PReLU only of masks.
     fn activate(self, activation: &PRelu) -> Self {
-        let slope = activation.alpha.val().unsqueeze_dim(1);
-        let positive = relu(self.numbers.clone());
-
-        Self { numbers: positive.clone() + (self.numbers - positive) * slope, ..self }
+        Self { numbers: of_relu(self.numbers, activation.alpha.val().unsqueeze_dim(1)), ..self }
     }
 
     fn plus(self, other: Self) -> Self {

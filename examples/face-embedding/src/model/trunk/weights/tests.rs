@@ -231,7 +231,7 @@ fn a_file_of_torch_save_is_read() {
 }
 
 /// What another program computes from the ONNX of a trunk; also of fewer and of more pictures than it was recorded with.
-#[cfg(feature = "onnx-runtime")]
+#[cfg(feature = "onnx-tests")]
 fn assert_onnx_near(name: &str, trunk: &Trunk, image_size: usize, expected: &[Vec<f64>; 2]) {
     use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, tvec};
 
@@ -252,14 +252,14 @@ fn assert_onnx_near(name: &str, trunk: &Trunk, image_size: usize, expected: &[Ve
 }
 
 #[test]
-#[cfg(feature = "onnx-runtime")]
+#[cfg(feature = "onnx-tests")]
 fn onnx_of_the_small_network_gives_the_embeddings_of_pytorch() {
     let trunk = small().with_weights_of(&small_pth()).expect("the names are those of PyTorch");
     assert_onnx_near("small", &trunk, 16, &expected().embeddings["small"]);
 }
 
 #[test]
-#[cfg(feature = "onnx-runtime")]
+#[cfg(feature = "onnx-tests")]
 fn onnx_of_the_networks_of_the_field_gives_the_embeddings_of_pytorch() {
     for kind in [NetworkKind::MobileFaceNet, NetworkKind::IResNet18] {
         let expected = &expected().embeddings[&kind.to_string()];
