@@ -142,7 +142,7 @@ def test(browser, folder, address, screenshot):
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--webgpu"]
     webgpu = len(arguments) < len(sys.argv) - 1
-    server, folder, address = serve(*(["--webgpu"] if webgpu else []))
+    server, folder, address = serve(*([] if webgpu else ["--processor-only"]))
     try:
         with Browser() as browser:
             test(browser, folder, address, arguments[0] if arguments else None)

@@ -6,6 +6,7 @@
 
 pub mod chart;
 pub mod circle;
+pub mod curves;
 pub mod robust;
 pub mod sparse;
 

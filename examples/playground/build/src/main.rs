@@ -22,9 +22,9 @@ struct Arguments {
     /// Where the page is written to [default: playground, in the target directory].
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Builds a second module, which trains through WebGPU in a browser that has it.
+    /// Leaves out the second module, which trains through WebGPU in a browser that has it and is loaded only there.
     #[arg(long)]
-    webgpu: bool,
+    processor_only: bool,
     #[command(subcommand)]
     command: Option<Action>,
 }
@@ -40,7 +40,7 @@ enum Action {
 }
 
 fn main() -> Result<()> {
-    let Arguments { output, webgpu, command } = Arguments::parse();
+    let Arguments { output, processor_only, command } = Arguments::parse();
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(WORKSPACE).join("target"), PathBuf::from);
     let output = output.unwrap_or_else(|| target.join("playground"));
     // A port that is taken is told before the minutes of a build.
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         }
         None => None,
     };
-    build(&target, &output, webgpu)?;
+    build(&target, &output, !processor_only)?;
     println!("the page is in {}", output.display());
     if let Some(server) = server {
         serve(&output, &server);

@@ -10,17 +10,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses::classification::{
-    CrossEntropyLossConfig, FocalLossConfig, GeneralizedCrossEntropyLossConfig, PolyLossConfig,
-};
 use burn_losses::heads::{AnyHeadConfig, HeadKind, MarginRule};
-use burn_losses::pairs::{ContrastiveForm, ContrastiveLossConfig, Pairs};
-use burn_losses::regression::{
-    CharbonnierLossConfig, HuberLossConfig, LogCoshLossConfig, LpLossConfig, MseLoss, QuantileLossConfig,
-};
 use clap::Parser;
-use stories::chart::{Axis, Chart, Ink, Series, bars, svg_in_columns};
+use stories::chart::{Chart, Ink, Series, bars, svg_in_columns};
 use stories::circle::{self, Way};
+use stories::curves::{self, chart, numbers, series};
 use stories::save;
 
 /// Draws the pictures of the documentation.
@@ -39,30 +33,13 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&output).with_context(|| format!("the folder {} cannot be made", output.display()))?;
     let device = Device::flex().autodiff();
     save(&output.join("heads.svg"), &svg_in_columns(&heads(&device)?, 2)?)?;
-    save(&output.join("losses.svg"), &svg_in_columns(&losses(&device)?, 3)?)?;
+    save(&output.join("losses.svg"), &svg_in_columns(&curves::losses(&device)?, 3)?)?;
     save(&output.join("circle.svg"), &svg_in_columns(&circles(&device)?, 3)?)?;
     let table = std::fs::read_to_string(&measured).with_context(|| format!("{} cannot be read", measured.display()))?;
     let title = "processor time on one thread, as a share of PyTorch's or pytorch-metric-learning's (1)";
     save(&output.join("measured.svg"), &bars(title, &ratios(&table)?)?)?;
     let title = "memory beyond the gradients, as a share of PyTorch's or pytorch-metric-learning's (1)";
     save(&output.join("memory.svg"), &bars(title, &memory(&table)?)?)
-}
-
-fn numbers(tensor: Tensor<1>) -> Result<Vec<f64>> {
-    tensor.try_into_vec_as::<f64>().map_err(|error| anyhow::anyhow!("numbers cannot be read: {error}"))
-}
-
-fn series(name: &str, color: usize, xs: &[f64], ys: Vec<f64>) -> Series {
-    Series {
-        name: name.to_owned(),
-        points: xs.iter().copied().zip(ys).collect(),
-        ink: Ink::Bright(color),
-        joined: true,
-    }
-}
-
-fn chart(title: &str, labels: [&'static str; 2], series: Vec<Series>) -> Chart {
-    Chart { title: title.to_owned(), labels, axes: [Axis::Linear; 2], series }
 }
 
 /// What the heads make of the cosine with the center of the own class, over the angle.
@@ -112,82 +89,6 @@ fn heads(device: &Device) -> Result<Vec<Chart>> {
         chart("one margin for all", labels, plain.collect::<Result<_>>()?),
         chart("margins that see the length, and binary heads", labels, seeing.into()),
     ])
-}
-
-/// The losses of a function of one number, and its slopes.
-fn both(
-    name: &str,
-    color: usize,
-    xs: &[f64],
-    device: &Device,
-    loss: impl Fn(Tensor<1>) -> Tensor<1>,
-) -> Result<[Series; 2]> {
-    let x = Tensor::<1>::from_data(xs, device).require_grad();
-    let losses = loss(x.clone());
-    let slopes = x.grad(&losses.clone().sum().backward()).context("the loss depends on its input")?;
-    Ok([series(name, color, xs, numbers(losses.inner())?), series(name, color, xs, numbers(slopes)?)])
-}
-
-fn losses(device: &Device) -> Result<Vec<Chart>> {
-    let xs = |from: f64, to: f64| -> Vec<f64> {
-        (0..=200).map(|step| from + (to - from) * f64::from(step) / 200.0).collect()
-    };
-    let odds = xs(-4.0, 4.0);
-    // Of two classes, the own one ahead by x.
-    let of_own = |x: Tensor<1>| Tensor::stack::<2>(vec![x.clone(), x.zeros_like()], 1);
-    let own = |x: &Tensor<1>| Tensor::<1, Int>::zeros(x.dims(), &x.device());
-    let cross_entropy = CrossEntropyLossConfig::new().init(device);
-    let focal = FocalLossConfig::new().init(device);
-    let poly = PolyLossConfig::new().init(device);
-    let generalized = GeneralizedCrossEntropyLossConfig::new().init(device);
-    let classes = [
-        both("cross-entropy", 0, &odds, device, |x| cross_entropy.forward_no_reduction(of_own(x.clone()), own(&x)))?,
-        both("focal, gamma 2", 1, &odds, device, |x| focal.forward_no_reduction(of_own(x.clone()), own(&x)))?,
-        both("poly, epsilon 1", 2, &odds, device, |x| poly.forward_no_reduction(of_own(x.clone()), own(&x)))?,
-        both("generalized, q 0.7", 3, &odds, device, |x| generalized.forward_no_reduction(of_own(x.clone()), own(&x)))?,
-    ];
-    let errors = xs(-3.0, 3.0);
-    let (huber, log_cosh) = (HuberLossConfig::new(1.0).init(), LogCoshLossConfig::new().init(device));
-    let charbonnier = CharbonnierLossConfig::new().with_epsilon(0.5).init(device);
-    let (quantile, l1) = (QuantileLossConfig::new().with_quantile(0.9).init(device), LpLossConfig::l1());
-    let zero = |x: &Tensor<1>| x.zeros_like();
-    let regression = [
-        both("L2", 0, &errors, device, |x| MseLoss::new().forward_no_reduction(x.clone(), zero(&x)))?,
-        both("L1", 1, &errors, device, |x| l1.forward_no_reduction(x.clone(), zero(&x)))?,
-        both("Huber, 1", 2, &errors, device, |x| huber.forward_no_reduction(x.clone(), zero(&x)))?,
-        both("log-cosh", 3, &errors, device, |x| log_cosh.forward_no_reduction(x.clone(), zero(&x)))?,
-        both("Charbonnier, 0.5", 4, &errors, device, |x| charbonnier.forward_no_reduction(x.clone(), zero(&x)))?,
-        both("quantile 0.9", 5, &errors, device, |x| quantile.forward_no_reduction(x.clone(), zero(&x)))?,
-    ];
-    let distances = xs(0.01, 1.5);
-    let pair = |form: ContrastiveForm, is_same: bool| {
-        let loss = ContrastiveLossConfig::new().with_form(form).init(device);
-        move |x: Tensor<1>| {
-            let second = x.clone().unsqueeze_dim::<2>(1);
-            let same = x.clone().detach().mul_scalar(0.0).equal_scalar(if is_same { 0.0 } else { 1.0 });
-            loss.forward_pairs_no_reduction(&Pairs::given(second.zeros_like(), second, same))
-        }
-    };
-    let pairs = [
-        both("positive, squared", 0, &distances, device, pair(ContrastiveForm::Squared, true))?,
-        both("negative, squared", 1, &distances, device, pair(ContrastiveForm::Squared, false))?,
-        both("positive, hinge", 2, &distances, device, pair(ContrastiveForm::Hinge, true))?,
-        both("negative, hinge", 3, &distances, device, pair(ContrastiveForm::Hinge, false))?,
-        both("negative, squared d", 4, &distances, device, pair(ContrastiveForm::SquaredDistance, false))?,
-    ];
-    let titles = [
-        ("losses of classes", "log-odds of the own class"),
-        ("losses of numbers", "prediction - target"),
-        ("contrastive losses", "distance"),
-    ];
-    let (mut above, mut below) = (Vec::new(), Vec::new());
-    for ((title, x), curves) in titles.into_iter().zip([Vec::from(classes), Vec::from(regression), Vec::from(pairs)]) {
-        let (values, slopes) = curves.into_iter().map(|[value, slope]| (value, slope)).unzip();
-        above.push(chart(title, [x, "loss"], values));
-        below.push(chart("their slopes", [x, "slope"], slopes));
-    }
-    above.extend(below);
-    Ok(above)
 }
 
 /// Where two-dimensional embeddings of new samples end up.
