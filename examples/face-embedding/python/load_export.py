@@ -17,6 +17,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 
+def moved(pictures, down, right):
+    most = max(abs(down), abs(right))
+    size = pictures.shape[2]
+    padded = torch.nn.functional.pad(pictures, [most] * 4, mode="replicate")
+    return padded[:, :, most - down : most - down + size, most - right : most - right + size]
+
+
 def main():
     folder, *paths = map(Path, sys.argv[1:])
     wants = json.loads((folder / "preprocessing.json").read_text())
@@ -31,7 +38,8 @@ def main():
         picture = (picture - np.float32(wants["mean"])) / np.float32(wants["std"])
         picture = torch.from_numpy(picture).permute(2, 0, 1)[None]
         with torch.no_grad():
-            embedding = trunk(picture) + trunk(picture.flip(3))
+            views = [moved(view, *place) for view in (picture, picture.flip(3)) for place in wants["places"]]
+            embedding = sum(map(trunk, views))
         print(path.name, [round(number, 5) for number in embedding[0].tolist()][:6])
 
 

@@ -357,6 +357,10 @@ pub struct SettingFlags {
     /// network small, else 0]
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
+    /// Embed a picture as it is and moved by this share of its side to eight places around, and add all up [default: 0.0625 for
+    /// photographs and the network small, else 0]
+    #[arg(long, value_name = "SHARE")]
+    pub view_shift: Option<f64>,
     /// Mirror half of the training pictures
     #[arg(long, value_name = "true|false")]
     pub mirror: Option<bool>,
@@ -493,7 +497,7 @@ impl SettingFlags {
         }
         if self.network.is_some_and(|network| network != config.network.network) {
             config.network = NetworkSettings::default();
-            config.dropout = None;
+            (config.dropout, config.view_shift) = (None, None);
         }
         if self.init.as_ref().is_some_and(|init| std::path::absolute(init).ok() != config.init) {
             config.init_sha256 = None;
@@ -544,6 +548,7 @@ impl SettingFlags {
             people_per_batch => config.sampling.people_per_batch,
             pictures_per_person => config.sampling.pictures_per_person,
             dropout => config.dropout,
+            view_shift => config.view_shift,
             mirror => config.augmentation.mirror,
             rotation => config.augmentation.rotation,
             zoom => config.augmentation.zoom,

@@ -11,6 +11,7 @@ use super::report::Metrics;
 use super::trained_model::TrainedModel;
 use crate::data::face_set::FaceSet;
 use crate::data::folder::{Reader, Wanted, load_listed, load_numbered, load_packed, read_points};
+use crate::model::embed::Views;
 use crate::model::face_model::untrained_trunk;
 use crate::protocols::lfw::{PairFigures, PairsFile, Thresholding};
 use crate::protocols::people::{People, Seen, read_test_folder};
@@ -68,7 +69,7 @@ fn of_people(model: &TrainedModel, directory: Option<&Path>) -> Result<String> {
     let dim = embeddings.len() / test.faces.len();
     let metrics = Metrics {
         verification: protocol.measure(&embeddings, dim)?,
-        untrained: protocol.verify(&untrained_trunk(config, device), &test, device)?,
+        untrained: protocol.verify(&Views::of(config), &untrained_trunk(config, device), &test, device)?,
         images_per_second,
         train_seconds,
         backend: config.backend.to_string(),

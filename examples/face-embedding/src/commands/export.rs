@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cli::{ExportFlags, RunFlags};
 use super::trained_model::TrainedModel;
+use crate::model::embed::Views;
 use crate::model::trunk::weights::to_safetensors;
 use crate::settings::network::NetworkSettings;
 use crate::training::files;
@@ -35,6 +36,8 @@ struct Preprocessing {
     std: [f32; 3],
     /// What the tool compares by cosine.
     embedding: &'static str,
+    /// Of the views of a picture: down and right, in pixels, beyond the border the border repeated.
+    places: Vec<[isize; 2]>,
     /// The classes in the order of the centers.
     people: Vec<String>,
     /// SHA-256 of the other files.
@@ -74,7 +77,8 @@ pub fn command(flags: &ExportFlags) -> Result<()> {
         resize: "cubic (Catmull-Rom)",
         mean: [127.5; 3],
         std: [127.5; 3],
-        embedding: "that of the picture plus that of its mirror image",
+        embedding: "the sum of those of the picture and of its mirror image, at all places",
+        places: Views::of(&model.config).places().to_vec(),
         people: model.run.trained_people()?,
         sha256: written.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect(),
     };

@@ -10,7 +10,7 @@ use super::cli::TrainFlags;
 use super::page::Page;
 use super::report::Metrics;
 use crate::data::face_set::FaceSet;
-use crate::model::embed::embed;
+use crate::model::embed::Views;
 use crate::model::face_model::untrained_trunk;
 use crate::model::trunk::Trunk;
 use crate::protocols::people::People;
@@ -96,7 +96,8 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
     interruption.does_other(format!("before the first step; it begins with:\n{}", run.resume_command()));
 
     // Measured before training: Burn's batch statistics are shared by all copies of a model.
-    let untrained = protocol.verify(&untrained_trunk(&config, &device), &test, &device)?;
+    let views = Views::of(&config);
+    let untrained = protocol.verify(&views, &untrained_trunk(&config, &device), &test, &device)?;
     let training = Training {
         config: &config,
         run: &run,
@@ -105,8 +106,8 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
         initial,
         faces: train,
         validate: {
-            let (protocol, test, device) = (protocol.clone(), test.clone(), device.clone());
-            Box::new(move |trunk| protocol.validate(trunk, &test, &device))
+            let (protocol, views, test, device) = (protocol.clone(), views.clone(), test.clone(), device.clone());
+            Box::new(move |trunk| protocol.validate(&views, trunk, &test, &device))
         },
         interruption: interruption.clone(),
         devices: &devices,
@@ -130,7 +131,7 @@ pub fn command(flags: &TrainFlags) -> Result<Answer> {
 
     let epochs = run.epoch_rows()?;
     let (train_seconds, images_per_second) = epoch_table::totals(&epochs);
-    let embeddings = embed(&trunk, &test, &device)?;
+    let embeddings = views.embed(&trunk, &test, &device)?;
     let dim = embeddings.len() / test.faces.len();
     let metrics = Metrics {
         verification: protocol.measure(&embeddings, dim)?,

@@ -7,7 +7,7 @@ use super::cli::{RunFlags, ThresholdFlags};
 use super::report::Metrics;
 use crate::data::face_set::FaceSet;
 use crate::data::folder::{Reader, Wanted};
-use crate::model::embed::embed;
+use crate::model::embed::Views;
 use crate::model::trunk::Trunk;
 use crate::protocols::thresholds::{Threshold, Thresholds};
 use crate::settings::config::TrainConfig;
@@ -42,7 +42,7 @@ impl TrainedModel {
 
     /// The embeddings of pictures, `[pictures, embedding_size]`, row-major.
     pub(super) fn embed(&self, faces: &FaceSet) -> Result<Vec<f32>> {
-        embed(&self.trunk, faces, &self.device)
+        Views::of(&self.config).embed(&self.trunk, faces, &self.device)
     }
 
     /// The thresholds of the run.

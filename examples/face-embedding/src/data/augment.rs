@@ -56,6 +56,11 @@ impl Change {
     /// No change but mirroring.
     pub(crate) const MIRROR: Self = Self { mirrored: true, ..Self::NONE };
 
+    /// This change, and so many pixels down and to the right; beyond the border the border is repeated.
+    pub(crate) fn moved(self, [down, right]: [isize; 2]) -> Self {
+        Self { down: self.down + down, right: self.right + right, ..self }
+    }
+
     /// The change of a picture; it depends on the settings and these numbers and on nothing else, so a resumed run sees
     /// the pictures that an uninterrupted one would have seen.
     pub(crate) fn of(settings: &Augmentation, seed: u64, epoch: usize, picture: usize, size: usize) -> Self {

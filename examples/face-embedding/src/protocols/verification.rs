@@ -14,7 +14,7 @@ use super::search::{Search, SearchProtocol};
 use super::thresholds::Thresholds;
 use crate::data::face_set::FaceSet;
 use crate::data::random::random;
-use crate::model::embed::embed;
+use crate::model::embed::Views;
 use crate::model::trunk::Trunk;
 use crate::training::validation::Validation;
 
@@ -124,8 +124,8 @@ impl Protocol {
     /// # Errors
     ///
     /// If an embedding cannot be read or is not finite.
-    pub fn verify(&self, trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Verification> {
-        let embeddings = embed(trunk, faces, device)?;
+    pub fn verify(&self, views: &Views, trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Verification> {
+        let embeddings = views.embed(trunk, faces, device)?;
         self.measure(&embeddings, embeddings.len() / faces.faces.len())
     }
 
@@ -134,8 +134,8 @@ impl Protocol {
     /// # Errors
     ///
     /// As [`verify`](Self::verify).
-    pub fn validate(&self, trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Validation> {
-        let embeddings = embed(trunk, faces, device)?;
+    pub fn validate(&self, views: &Views, trunk: &Trunk, faces: &FaceSet, device: &Device) -> Result<Validation> {
+        let embeddings = views.embed(trunk, faces, device)?;
         let dim = embeddings.len() / faces.faces.len();
         let pairs = all_pairs(&self.chosen(&embeddings, dim), dim, &self.persons)?;
         Ok(summary(&roc(pairs.scored()?)?))

@@ -39,6 +39,8 @@ const FEWEST_IN_BATCH: usize = 2;
 const FEWEST_STEPS: usize = 850;
 /// Of photographs; docs/measured.md says what it brings.
 const DROPOUT: f64 = 0.4;
+/// Of photographs, as far as training moves them; docs/measured.md says what it brings.
+const VIEW_SHIFT: f64 = 0.0625;
 const FEWEST_EPOCHS: usize = 14;
 const MOST_EPOCHS: usize = 100_000;
 
@@ -90,8 +92,12 @@ pub struct TrainConfig {
     pub sampling: Sampling,
     /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`. None: 0.4 for
     /// photographs and the small network, 0 else. A run of an earlier version had 0.
-    #[serde(default = "nothing_dropped")]
+    #[serde(default = "nothing")]
     pub dropout: Option<f64>,
+    /// Share of its side by which a picture is moved up or down, left or right, or both, to be embedded as it is and at these eight
+    /// places; in `[0, 0.5]`. None: 0.0625 for photographs and the small network, 0 else. A run of an earlier version had 0.
+    #[serde(default = "nothing")]
+    pub view_shift: Option<f64>,
     /// How training pictures are changed.
     #[serde(flatten)]
     pub augmentation: Augmentation,
@@ -124,7 +130,7 @@ pub struct TrainConfig {
     pub backend: BackendKind,
 }
 
-fn nothing_dropped() -> Option<f64> {
+fn nothing() -> Option<f64> {
     Some(0.0)
 }
 
@@ -149,6 +155,7 @@ impl Default for TrainConfig {
             batch_size: None,
             sampling: Sampling::default(),
             dropout: None,
+            view_shift: None,
             augmentation: Augmentation::default(),
             lr: 0.1,
             head_lr: 0.1,
@@ -234,13 +241,14 @@ impl TrainConfig {
         if let Some(batch_size) = self.batch_size {
             within("batch_size", batch_size, FEWEST_IN_BATCH..=65_536)?;
         }
-        let has_dropout = self.network.network == NetworkKind::Small;
-        let photographs = self.data.is_some();
-        let dropout = *self.dropout.get_or_insert(if has_dropout && photographs { DROPOUT } else { 0.0 });
+        let is_small = self.network.network == NetworkKind::Small;
+        let of_photographs = |value| if is_small && self.data.is_some() { value } else { 0.0 };
+        let dropout = *self.dropout.get_or_insert(of_photographs(DROPOUT));
         within("dropout", dropout, 0.0..=0.9)?;
-        if dropout > 0.0 && !has_dropout {
+        if dropout > 0.0 && !is_small {
             bail!("dropout: only the network small has it, got {} for {}", shown(dropout), self.network.network);
         }
+        within("view_shift", *self.view_shift.get_or_insert(of_photographs(VIEW_SHIFT)), 0.0..=0.5)?;
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
@@ -462,6 +470,7 @@ mod tests {
         };
         let (drawn, photographs) = (of(None), of(Some("faces".into())));
         assert_eq!((drawn.dropout, photographs.dropout), (Some(0.0), Some(0.4)));
+        assert_eq!((drawn.view_shift, photographs.view_shift), (Some(0.0), Some(0.0625)));
         let (drawn, photographs) = (drawn.augmentation, photographs.augmentation);
         assert_eq!((drawn.erasing, drawn.rotation, drawn.shift), (Some(0.0), Some(0.0), Some(0.0625)));
         assert_eq!(
@@ -476,7 +485,8 @@ mod tests {
     /// The settings of an earlier version, which had fewer.
     #[test]
     fn a_file_without_the_newer_settings_is_read() {
-        let newer = ["dropout", "schedule", "power", "milestones", "gamma", "cache_mib", "workers", "devices"];
+        let newer =
+            ["dropout", "view_shift", "schedule", "power", "milestones", "gamma", "cache_mib", "workers", "devices"];
         let resolved = TrainConfig::default().resolve().expect("in range");
         let mut fields = serde_json::to_value(&resolved).expect("JSON");
         let object = fields.as_object_mut().expect("an object");
@@ -487,7 +497,8 @@ mod tests {
         assert_eq!(read.resolve().expect("in range"), resolved);
         // And as the manifest of a checkpoint reads them.
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
-        assert_eq!((read.dropout, read.schedule_settings), (Some(0.0), ScheduleSettings::default()));
+        assert_eq!((read.dropout, read.view_shift), (Some(0.0), Some(0.0)));
+        assert_eq!(read.schedule_settings, ScheduleSettings::default());
         assert_eq!(read.reading, Reading::default());
         assert_eq!(read.devices, None);
     }
