@@ -118,7 +118,7 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     let (b, [columns, dim]) = rows_of::<H, T>(second);
     let mut output = vec![T::zero(); rows * columns];
     let length = WORTH_A_THREAD.div_ceil(columns * dim);
-    output.par_chunks_mut(length * columns).enumerate().for_each(|(chunk, output)| {
+    for_each_chunk(&mut output, length * columns, 1, &|chunk, output| {
         let mut room = Vec::new();
         for (place, output) in output.chunks_exact_mut(columns).enumerate() {
             vectorised(Row { a: a.row(chunk * length + place, dim, &mut room), b: &b, distance, output });
@@ -194,8 +194,7 @@ impl<'a, T: Real + Key<T> + Element> Sides<'a, T> {
         let [rows, columns] = self.counts;
         let of_side = |own: &[T], other: &[T], count: usize, steps: [usize; 2]| {
             let mut output = vec![T::zero(); own.len()];
-            let output_rows = output.par_chunks_exact_mut(self.dim).enumerate();
-            output_rows.with_min_len(WORTH_A_THREAD.div_ceil(other.len())).for_each(|(row, output)| {
+            for_each_chunk(&mut output, self.dim, WORTH_A_THREAD.div_ceil(other.len()), &|row, output| {
                 let (a, start) = (&own[row * self.dim..(row + 1) * self.dim], row * steps[0]);
                 vectorised(Slopes { sides: self, distance, a, other, start, step: steps[1], output });
             });

@@ -65,28 +65,27 @@ impl<T: Real> Pairs<'_, T> {
         let mut output = vec![T::zero(); rows * columns];
         let (left, right) = (Matrix::rows(&first, rows, self.dim), Matrix::rows(&second, columns, self.dim));
         product(left, right.transposed(), false, self.parallelism(), &mut output);
-        output.par_chunks_exact_mut(columns).zip(self.first.par_chunks_exact(self.dim)).enumerate().for_each(
-            |(row, (output, a))| {
-                let any_close = vectorised(FromProducts { of_row: of_first[row], of_second: &of_second, output });
-                if any_close {
-                    // Negative where it is to be taken from the difference.
-                    let close = output.iter_mut().zip(self.second.chunks_exact(self.dim));
-                    for (square, b) in close.filter(|(square, _)| **square < T::zero()) {
-                        let distance = vectorised(One { a, b });
-                        *square = distance * distance;
-                    }
+        for_each_chunk(&mut output, columns, 1, &|row, output| {
+            let a = &self.first[row * self.dim..][..self.dim];
+            let any_close = vectorised(FromProducts { of_row: of_first[row], of_second: &of_second, output });
+            if any_close {
+                // Negative where it is to be taken from the difference.
+                let close = output.iter_mut().zip(self.second.chunks_exact(self.dim));
+                for (square, b) in close.filter(|(square, _)| **square < T::zero()) {
+                    let distance = vectorised(One { a, b });
+                    *square = distance * distance;
                 }
-                if !self.squared {
-                    vectorised(Roots { output });
-                    // The root of a square that overflows or vanishes is not the distance.
-                    let lost = |distance: T| !(distance < T::of(1e15) && distance > T::of(1e-15));
-                    let all = output.iter_mut().zip(self.second.chunks_exact(self.dim));
-                    for (distance, b) in all.filter(|(distance, _)| any_close && lost(**distance)) {
-                        *distance = vectorised(One { a, b });
-                    }
+            }
+            if !self.squared {
+                vectorised(Roots { output });
+                // The root of a square that overflows or vanishes is not the distance.
+                let lost = |distance: T| !(distance < T::of(1e15) && distance > T::of(1e-15));
+                let all = output.iter_mut().zip(self.second.chunks_exact(self.dim));
+                for (distance, b) in all.filter(|(distance, _)| any_close && lost(**distance)) {
+                    *distance = vectorised(One { a, b });
                 }
-            },
-        );
+            }
+        });
         output
     }
 
@@ -96,8 +95,8 @@ impl<T: Real> Pairs<'_, T> {
         let ((first, of_first), (second, of_second)) = (self.clean(self.first), self.clean(self.second));
         // What a difference is multiplied with, 0 for close pairs.
         let mut weights = vec![T::zero(); rows * columns];
-        let pairs = distances.par_chunks_exact(columns).zip(gradient.par_chunks_exact(columns)).enumerate();
-        weights.par_chunks_exact_mut(columns).zip(pairs).for_each(|(output, (row, (distances, gradient)))| {
+        for_each_chunk(&mut weights, columns, 1, &|row, output| {
+            let [distances, gradient] = [distances, gradient].map(|all| &all[row * columns..][..columns]);
             let (of_row, of_second, squared) = (of_first[row], &of_second, self.squared);
             vectorised(Weights { of_row, of_second, distances, gradient, squared, output });
         });

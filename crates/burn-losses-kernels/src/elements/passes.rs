@@ -67,16 +67,19 @@ fn forward_as<H: Host, T: Real + Key<T> + Number>(
     let length = output.chunk();
     let y = ForAll::new(y.row(0, targets.shape()[1], &mut room_y), count, length);
     if output != Output::Each {
-        let chunks = x.par_chunks(length).enumerate().with_min_len(WORTH_A_THREAD.div_ceil(length));
+        let mut sums = vec![0.0_f64; count.div_ceil(length)];
+        for_each_chunk(&mut sums, 1, WORTH_A_THREAD.div_ceil(length), &|chunk, sum| {
+            let x = &x[chunk * length..count.min((chunk + 1) * length)];
+            sum[0] = vectorised(Sum { x, y: &y.chunk(chunk), formula });
+        });
         // In the order of the chunks, so that a sum is the same number with any threads.
-        let sums: Vec<f64> = chunks.map(|(chunk, x)| vectorised(Sum { x, y: &y.chunk(chunk), formula })).collect();
         let sums = if output == Output::Sum { vec![sums.into_iter().sum()] } else { sums };
         let count = sums.len();
         return tensor::<H, _>(sums.into_iter().map(T::of).collect(), [1, count], &predictions.device());
     }
     let mut output = vec![T::zero(); count];
-    let chunks = output.par_chunks_mut(length).zip(x.par_chunks(length)).enumerate();
-    chunks.with_min_len(WORTH_A_THREAD.div_ceil(length)).for_each(|(chunk, (output, x))| {
+    for_each_chunk(&mut output, length, WORTH_A_THREAD.div_ceil(length), &|chunk, output| {
+        let x = &x[chunk * length..][..output.len()];
         vectorised(Values { x, y: &y.chunk(chunk), formula, output });
     });
     tensor::<H, _>(output, [1, count], &predictions.device())
@@ -97,8 +100,8 @@ fn backward_as<H: Host, T: Real + Key<T> + Number>(
     // Of a sum there is one for all, of sums of rows one for every row.
     let gradient = ForAll::new(gradient.row(0, of_gradient, &mut room), count, length);
     let mut output = vec![T::zero(); count];
-    let chunks = output.par_chunks_mut(length).zip(x.par_chunks(length)).enumerate();
-    chunks.with_min_len(WORTH_A_THREAD.div_ceil(length)).for_each(|(chunk, (output, x))| {
+    for_each_chunk(&mut output, length, WORTH_A_THREAD.div_ceil(length), &|chunk, output| {
+        let x = &x[chunk * length..][..output.len()];
         let (y, gradient) = (&y.chunk(chunk), &gradient.chunk(chunk));
         match side {
             Side::Predictions => vectorised(Slopes::<_, _, 0> { x, y, gradient, formula, output }),

@@ -62,7 +62,7 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     let (matrix, labels, weights) = (H::strided::<T>(logits), H::integers(labels), column::<H, T>(weights, classes));
     let total = weights.as_ref().map_or(T::zero(), |weights| T::of(sum::<BLOCK, false, _>(weights, Same)));
     let mut found = vec![[T::zero(); 2 + SUMS]; rows];
-    found.par_chunks_mut(rows_per_thread(classes)).enumerate().for_each(|(chunk, found)| {
+    for_each_chunk(&mut found, rows_per_thread(classes), 1, &|chunk, found| {
         let mut room = Vec::new();
         for (place, found) in found.iter_mut().enumerate() {
             let row = chunk * rows_per_thread(classes) + place;
@@ -91,7 +91,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, SUMS), H::strided::<T>(gradient).rows(rows, 2));
     let mut output = vec![T::zero(); rows * classes];
     let length = rows_per_thread(classes);
-    output.par_chunks_mut(length * classes).enumerate().for_each(|(chunk, output)| {
+    for_each_chunk(&mut output, length * classes, 1, &|chunk, output| {
         let mut room = Vec::new();
         for (place, output) in output.chunks_exact_mut(classes).enumerate() {
             let row = chunk * length + place;

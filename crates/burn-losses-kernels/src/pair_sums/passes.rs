@@ -61,8 +61,10 @@ fn kinds_as<H: Host, T: Real + Element>(
     let (labels, references) = (H::integers(labels), H::integers(reference_labels));
     let (anchors, count) = (labels.len(), references.len());
     let mut output = vec![T::zero(); anchors * count];
-    let rows = output.par_chunks_exact_mut(count).with_min_len(WORTH_A_THREAD.div_ceil(count)).enumerate();
-    rows.filter(|(anchor, _)| labels[*anchor] >= 0).for_each(|(anchor, row)| {
+    for_each_chunk(&mut output, count, rows_per_thread(count), &|anchor, row| {
+        if labels[anchor] < 0 {
+            return;
+        }
         vectorised(Kinds { label: labels[anchor], references: &references, row });
         if in_batch {
             row[anchor] = T::zero();
@@ -104,8 +106,7 @@ fn forward_as<H: Host, T: Real + Key<T> + Element>(
     let [anchors, references] = [shape[0], shape[1]];
     let (all_distances, all_kinds, rule) = (H::strided::<T>(distances), H::strided::<T>(kinds), Rule::of(rule));
     let mut output = vec![T::zero(); anchors * SUMS];
-    let rows = output.par_chunks_exact_mut(SUMS).with_min_len(rows_per_thread(references)).enumerate();
-    rows.for_each(|(anchor, output)| {
+    for_each_chunk(&mut output, SUMS, rows_per_thread(references), &|anchor, output| {
         let (mut room, mut room_of_kinds) = (Vec::new(), Vec::new());
         let distances = all_distances.row(anchor, references, &mut room);
         let kinds = all_kinds.row(anchor, references, &mut room_of_kinds);
@@ -126,8 +127,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let (all_distances, all_kinds, rule) = (H::strided::<T>(distances), H::strided::<T>(kinds), Rule::of(rule));
     let gradient = H::strided::<T>(gradient).rows(anchors, SUMS);
     let mut output = vec![T::zero(); anchors * references];
-    let rows = output.par_chunks_exact_mut(references).with_min_len(rows_per_thread(references)).enumerate();
-    rows.for_each(|(anchor, output)| {
+    for_each_chunk(&mut output, references, rows_per_thread(references), &|anchor, output| {
         let (mut room, mut room_of_kinds) = (Vec::new(), Vec::new());
         let distances = all_distances.row(anchor, references, &mut room);
         let kinds = all_kinds.row(anchor, references, &mut room_of_kinds);

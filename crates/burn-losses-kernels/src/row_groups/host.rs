@@ -53,8 +53,7 @@ pub(super) fn shortened_rows(rows: Tensor<2>, threshold: f64) -> Tensor<2> {
 fn shortened<H: Host, T: Real + Element + Pod>(rows: FloatTensor<H>, threshold: f64) -> FloatTensor<H> {
     let dim = rows.shape()[1];
     H::changed::<T>(rows, |numbers| {
-        let rows = numbers.par_chunks_exact_mut(dim).with_min_len(WORTH_A_THREAD.div_ceil(dim));
-        rows.for_each(|row| vectorised(Shorten { row, threshold }));
+        for_each_chunk(numbers, dim, WORTH_A_THREAD.div_ceil(dim), &|_, row| vectorised(Shorten { row, threshold }));
     })
 }
 

@@ -86,10 +86,13 @@ impl<'a, T: Real + Key<T> + Element> Batch<'a, T> {
 fn forward_as<H: Host, T: Real + Key<T> + Element>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
     let (rows, batch) = (inputs[0].shape()[0], Batch::<T>::of::<H>(inputs, rule));
     let mut found = vec![[T::zero(); 3]; rows];
-    let each = found.par_iter_mut().with_min_len(batch.rows_per_thread()).enumerate();
-    each.for_each_init(Room::default, |room, (row, found)| {
-        let (logits, shares) = batch.row(row, room);
-        *found = vectorised(Forward { logits, shares, rule: batch.rule });
+    let length = batch.rows_per_thread();
+    for_each_chunk(&mut found, length, 1, &|chunk, found| {
+        let mut room = Room::default();
+        for (place, found) in found.iter_mut().enumerate() {
+            let (logits, shares) = batch.row(chunk * length + place, &mut room);
+            *found = vectorised(Forward { logits, shares, rule: batch.rule });
+        }
     });
     let columns = |places: core::ops::Range<usize>| {
         let numbers: Vec<T> = found.iter().flat_map(|found| found[places.clone()].iter().copied()).collect();
@@ -107,15 +110,19 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 1));
     let classes = batch.classes;
     let mut output = vec![T::zero(); rows * classes];
-    let each = output.par_chunks_exact_mut(classes).with_min_len(batch.rows_per_thread()).enumerate();
-    each.for_each_init(Room::default, |room, (row, output)| {
-        let (logits, shares) = batch.row(row, room);
-        let sum = LogSumExp { largest: sums[2 * row], rest: sums[2 * row + 1] };
-        let (rule, gradient) = (batch.rule, gradient[row]);
-        match of {
-            Input::Logits => vectorised(OfLogits { logits, shares, rule, sum, gradient, output }),
-            Input::Targets => {
-                vectorised(OfTargets { logits, shares, weights: &batch.weights, rule, sum, gradient, output });
+    let length = batch.rows_per_thread();
+    for_each_chunk(&mut output, length * classes, 1, &|chunk, output| {
+        let mut room = Room::default();
+        for (place, output) in output.chunks_exact_mut(classes).enumerate() {
+            let row = chunk * length + place;
+            let (logits, shares) = batch.row(row, &mut room);
+            let sum = LogSumExp { largest: sums[2 * row], rest: sums[2 * row + 1] };
+            let (rule, gradient) = (batch.rule, gradient[row]);
+            match of {
+                Input::Logits => vectorised(OfLogits { logits, shares, rule, sum, gradient, output }),
+                Input::Targets => {
+                    vectorised(OfTargets { logits, shares, weights: &batch.weights, rule, sum, gradient, output });
+                }
             }
         }
     });

@@ -105,8 +105,7 @@ fn semi_hard<H: Host, T: Real + Key<T> + burn::tensor::Element>(
     let [anchors, references] = [shape[0], shape[1]];
     let (all_distances, all_kinds) = (H::strided::<T>(distances), H::strided::<T>(kinds));
     let mut output = vec![-1_i64; anchors * references];
-    let rows = output.par_chunks_exact_mut(references).with_min_len(ANCHORS_PER_THREAD).enumerate();
-    rows.for_each(|(anchor, row)| {
+    for_each_chunk(&mut output, references, ANCHORS_PER_THREAD, &|anchor, row| {
         let (mut room, mut room_of_kinds) = (Vec::new(), Vec::new());
         let distances = all_distances.row(anchor, references, &mut room);
         let kinds = all_kinds.row(anchor, references, &mut room_of_kinds);
@@ -146,8 +145,7 @@ fn triplets<H: Host, T: Real + Key<T> + burn::tensor::Element>(
     let mut output = vec![T::zero(); anchors * width];
     match rule.negative_distance {
         NegativeDistance::FromAnchor => {
-            let rows = output.par_chunks_exact_mut(width).with_min_len(ANCHORS_PER_THREAD).enumerate();
-            rows.for_each(|(anchor, row)| batch.held_to_anchor(anchor, row));
+            for_each_chunk(&mut output, width, ANCHORS_PER_THREAD, &|anchor, row| batch.held_to_anchor(anchor, row));
         }
         NegativeDistance::Nearest => batch.held_to_nearest(&mut output),
     }

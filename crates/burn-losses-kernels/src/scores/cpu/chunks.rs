@@ -76,8 +76,9 @@ pub(in super::super) fn number<H: Host>(tensor: &FloatTensor<H>) -> f64 {
 pub(in super::super) fn multiplied<H: Host>(tensor: FloatTensor<H>, factor: f64) -> FloatTensor<H> {
     fn multiply<T: Real>(numbers: &mut [T], factor: f64) {
         let factor = T::of(factor);
-        let pieces = numbers.par_chunks_mut(WORTH_A_THREAD);
-        pieces.for_each(|piece| piece.iter_mut().for_each(|number| *number = *number * factor));
+        for_each_chunk(numbers, WORTH_A_THREAD, 1, &|_, piece| {
+            piece.iter_mut().for_each(|number| *number = *number * factor);
+        });
     }
     if factor == 1.0 {
         return tensor;
@@ -277,7 +278,7 @@ impl<'a, T: Real + Key<T>> Inputs<'a, T> {
         for (number, counted) in self.counted.chunks(chunk).enumerate() {
             queries.gather(counted, &self.queries);
             let turned = queries.turned();
-            parts.par_iter_mut().for_each(|part| part.look(counted, &turned));
+            for_each_chunk(&mut parts, 1, 1, &|_, part| part[0].look(counted, &turned));
             let costs: Vec<Cost<T>> =
                 (0..counted.len()).map(|lane| self.total_cost(&parts, counted[lane], lane)).collect();
             loss += costs.iter().map(|cost| cost.loss).sum::<f64>();
@@ -287,7 +288,7 @@ impl<'a, T: Real + Key<T>> Inputs<'a, T> {
                 spread: costs.iter().map(|cost| cost.spread).collect(),
                 own: costs.iter().map(|cost| cost.own).collect(),
             };
-            parts.par_iter_mut().for_each(|part| part.multiply(counted, &queries, &slopes, number > 0));
+            for_each_chunk(&mut parts, 1, 1, &|_, part| part[0].multiply(counted, &queries, &slopes, number > 0));
             if wanted.queries {
                 for (lane, &query) in counted.iter().enumerate() {
                     let into = &mut of_queries[query * self.dim..(query + 1) * self.dim];

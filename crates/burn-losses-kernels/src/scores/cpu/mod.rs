@@ -294,7 +294,7 @@ fn forward_all<T: Real, K: Key<T>>(inputs: &Inputs<'_, T, K>) -> (Vec<T>, Vec<T>
     let ranges = inputs.ranges();
     let shares = shares(&mut kept, &ranges, if inputs.plan.keep { batch } else { 0 });
     let parts: Vec<Running<T>> =
-        ranges.into_par_iter().zip(shares).map(|(range, kept)| forward_range(inputs, &range, kept)).collect();
+        map(ranges.into_iter().zip(shares).collect(), &|(range, kept)| forward_range(inputs, &range, kept));
 
     let mut output = Vec::with_capacity(inputs.plan.term.columns() * batch);
     for query in 0..batch {
@@ -415,11 +415,9 @@ fn backward_all<T: Real, K: Key<T>>(
     let g_weighted = if inputs.weights.is_empty() { Vec::new() } else { scaled(column(2, gradient)) };
     let (sums, g_target) = (column(1, output), column(0, gradient));
     let upstream = Upstream { kept, sums, g_target, g_sum, g_weighted, scale, wanted };
-    let parts: Vec<(Vec<T>, Vec<T>)> = ranges
-        .into_par_iter()
-        .zip(shares)
-        .map(|(range, share)| backward_range(inputs, &upstream, &range, share))
-        .collect();
+    let parts: Vec<(Vec<T>, Vec<T>)> = map(ranges.into_iter().zip(shares).collect(), &|(range, share)| {
+        backward_range(inputs, &upstream, &range, share)
+    });
 
     let mut parts = parts.into_iter();
     let (mut queries_gradient, mut bias_gradient) = parts.next().expect("there is a range");
