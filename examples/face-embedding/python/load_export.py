@@ -38,7 +38,7 @@ def main():
         picture = (picture - np.float32(wants["mean"])) / np.float32(wants["std"])
         picture = torch.from_numpy(picture).permute(2, 0, 1)[None]
         with torch.no_grad():
-            views = [moved(view, *place) for view in (picture, picture.flip(3)) for place in wants["places"]]
+            views = [moved(view, *place) for view in (picture, picture.flip(3)) for place in wants.get("places", [[0, 0]])]
             embedding = sum(map(trunk, views))
         print(path.name, [round(number, 5) for number in embedding[0].tolist()][:6])
 

@@ -54,7 +54,7 @@ struct Topic<'a> {
 
 impl<'a> Topic<'a> {
     fn new(title: &'static str, of: &'static str, [from, to]: [f64; 2], device: &'a Device) -> Self {
-        let xs = (0..=200).map(|step| from + (to - from) * f64::from(step) / 200.0).collect();
+        let xs = (0..=100).map(|step| from + (to - from) * f64::from(step) / 100.0).collect();
         Self { title, of, xs, device, values: Vec::new(), slopes: Vec::new() }
     }
 
@@ -195,14 +195,11 @@ fn of_distances(device: &Device) -> Result<Topic<'_>> {
     Ok(topic)
 }
 
-/// All but multi-similarity times their temperature, or through their scale: they would not fit into one chart.
+/// All but multi-similarity times their temperature, or through their scale: they would not fit into one chart. The slope of Circle is its
+/// gradient, of which its weights are no part.
 fn of_cosines(device: &Device) -> Result<Topic<'_>> {
-    let mut topic = Topic::new(
-        "losses of cosines / scale",
-        "cosine of the positive; that of the negative is 0.3",
-        [-0.5, 0.99],
-        device,
-    );
+    let mut topic =
+        Topic::new("losses of cosines", "cosine of the positive; that of the negative is 0.3", [-0.5, 0.99], device);
     // An anchor, and references of its own class and of another one.
     let pairs = |x: Tensor<2>| {
         let row = |numbers: [f64; 3]| Tensor::<2>::from_data([numbers], device);
@@ -213,13 +210,13 @@ fn of_cosines(device: &Device) -> Result<Topic<'_>> {
         Pairs::with_references(row([1.0, 0.0, 0.0]), labels(&[0]), (references, labels(&[0, 1])))
     };
     let loss = InfoNceLossConfig::new().init(device);
-    topic.curve_of_one("InfoNCE", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.07))?;
+    topic.curve_of_one("InfoNCE x 0.07", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.07))?;
     let loss = DecoupledContrastiveLossConfig::new().init(device);
-    topic.curve_of_one("decoupled", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.1))?;
+    topic.curve_of_one("decoupled x 0.1", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.1))?;
     let loss = SigLipLossConfig::new().init(device);
-    topic.curve_of_one("SigLIP", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.1))?;
+    topic.curve_of_one("SigLIP x 0.1", |x| loss.forward_pairs(&pairs(x)).mul_scalar(0.1))?;
     let loss = CircleLossConfig::new().init(device);
-    topic.curve_of_one("Circle", |x| loss.forward_pairs(&pairs(x)).mul_scalar(1.0 / 80.0))?;
+    topic.curve_of_one("Circle / 80", |x| loss.forward_pairs(&pairs(x)).mul_scalar(1.0 / 80.0))?;
     let loss = MultiSimilarityLossConfig::new().init(device);
     topic.curve_of_one("multi-similarity", |x| loss.forward_pairs(&pairs(x)))?;
     Ok(topic)

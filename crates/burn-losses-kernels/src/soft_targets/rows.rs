@@ -67,8 +67,9 @@ impl<'a, T: Real + Key<T> + Element> Batch<'a, T> {
         }
     }
 
-    fn rows_per_thread(&self) -> usize {
-        WORTH_A_THREAD.div_ceil(self.classes)
+    /// Rows that share what they are computed in: enough for a thread, and so many that there are four of these for each.
+    fn at_once(&self, rows: usize) -> usize {
+        WORTH_A_THREAD.div_ceil(self.classes).max(rows.div_ceil(4 * current_num_threads()))
     }
 
     /// The logits of a row and what every class weighs in its loss.
@@ -86,7 +87,7 @@ impl<'a, T: Real + Key<T> + Element> Batch<'a, T> {
 fn forward_as<H: Host, T: Real + Key<T> + Element>(inputs: [&FloatTensor<H>; 3], rule: SoftRule) -> Passed<H> {
     let (rows, batch) = (inputs[0].shape()[0], Batch::<T>::of::<H>(inputs, rule));
     let mut found = vec![[T::zero(); 3]; rows];
-    let length = batch.rows_per_thread();
+    let length = batch.at_once(rows);
     for_each_chunk(&mut found, length, 1, &|chunk, found| {
         let mut room = Room::default();
         for (place, found) in found.iter_mut().enumerate() {
@@ -110,7 +111,7 @@ fn backward_as<H: Host, T: Real + Key<T> + Element>(
     let (sums, gradient) = (H::strided::<T>(sums).rows(rows, 2), H::strided::<T>(gradient).rows(rows, 1));
     let classes = batch.classes;
     let mut output = vec![T::zero(); rows * classes];
-    let length = batch.rows_per_thread();
+    let length = batch.at_once(rows);
     for_each_chunk(&mut output, length * classes, 1, &|chunk, output| {
         let mut room = Room::default();
         for (place, output) in output.chunks_exact_mut(classes).enumerate() {

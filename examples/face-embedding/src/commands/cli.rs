@@ -358,7 +358,7 @@ pub struct SettingFlags {
     #[arg(long, value_name = "SHARE")]
     pub dropout: Option<f64>,
     /// Embed a picture as it is and moved by this share of its side to eight places around, and add all up [default: 0.0625 for
-    /// photographs and the network small, else 0]
+    /// photographs without landmarks and the network small, else 0]
     #[arg(long, value_name = "SHARE")]
     pub view_shift: Option<f64>,
     /// Mirror half of the training pictures

@@ -95,7 +95,8 @@ pub struct TrainConfig {
     #[serde(default = "nothing")]
     pub dropout: Option<f64>,
     /// Share of its side by which a picture is moved up or down, left or right, or both, to be embedded as it is and at these eight
-    /// places; in `[0, 0.5]`. None: 0.0625 for photographs and the small network, 0 else. A run of an earlier version had 0.
+    /// places, whole pixels; in `[0, 0.5]`. None: 0.0625 for photographs without landmarks and the small network, 0 else. A run of an
+    /// earlier version had 0.
     #[serde(default = "nothing")]
     pub view_shift: Option<f64>,
     /// How training pictures are changed.
@@ -179,6 +180,24 @@ impl TrainConfig {
     ///
     /// If the file cannot be read, is no JSON object, or has an unknown field or a bad value.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::load_onto(Self::default(), path)
+    }
+
+    /// Reads the file of a run, which has all settings that there were when it was written: those that it does not have are as they were
+    /// before there was a choice, and not the defaults of today.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_of_run(path: &Path) -> Result<Self> {
+        Self::load_onto(Self::before_there_was_a_choice(), path)
+    }
+
+    fn before_there_was_a_choice() -> Self {
+        Self { dropout: nothing(), view_shift: nothing(), ..Self::default() }
+    }
+
+    fn load_onto(others: Self, path: &Path) -> Result<Self> {
         let read = || {
             let mut text = String::new();
             // A path may name what never ends, such as /dev/zero.
@@ -189,7 +208,7 @@ impl TrainConfig {
         if text.len() as u64 > LONGEST_FILE {
             bail!("configuration {}: must be at most {LONGEST_FILE} bytes long", path.display());
         }
-        Self::from_json(&text).with_context(|| format!("configuration {}", path.display()))
+        Self::from_json_onto(others, &text).with_context(|| format!("configuration {}", path.display()))
     }
 
     /// As [`load`](Self::load), from text.
@@ -198,6 +217,10 @@ impl TrainConfig {
     ///
     /// If the text is no JSON object, or has an unknown field, one twice, or a bad value.
     pub fn from_json(text: &str) -> Result<Self> {
+        Self::from_json_onto(Self::default(), text)
+    }
+
+    fn from_json_onto(mut config: Self, text: &str) -> Result<Self> {
         let Fields(given) = serde_json::from_str(text).map_err(|error| match error.classify() {
             Category::Data => anyhow::anyhow!("expected a JSON object with settings, such as {{\"epochs\": 5}}"),
             _ => anyhow::Error::new(error).context("not valid JSON"),
@@ -208,7 +231,6 @@ impl TrainConfig {
             }
         }
 
-        let mut config = Self::default();
         // One field at a time, so that an error can name the field it belongs to.
         for (name, value) in given {
             let mut fields = serde_json::to_value(&config)?;
@@ -248,7 +270,8 @@ impl TrainConfig {
         if dropout > 0.0 && !is_small {
             bail!("dropout: only the network small has it, got {} for {}", shown(dropout), self.network.network);
         }
-        within("view_shift", *self.view_shift.get_or_insert(of_photographs(VIEW_SHIFT)), 0.0..=0.5)?;
+        let unaligned = if self.landmarks.is_none() { of_photographs(VIEW_SHIFT) } else { 0.0 };
+        within("view_shift", *self.view_shift.get_or_insert(unaligned), 0.0..=0.5)?;
         within("lr", self.lr, 1e-7..=10.0)?;
         within("head_lr", self.head_lr, 1e-7..=10.0)?;
         within("warmup_share", self.warmup_share, 0.0..=0.9)?;
@@ -495,6 +518,11 @@ mod tests {
         }
         let read = TrainConfig::from_json(&fields.to_string()).expect("the others are there");
         assert_eq!(read.resolve().expect("in range"), resolved);
+        // Of photographs, for which the defaults of today are others than what a run of before had.
+        fields["data"] = "faces".into();
+        let of_run = TrainConfig::from_json_onto(TrainConfig::before_there_was_a_choice(), &fields.to_string());
+        let of_run = of_run.and_then(TrainConfig::resolve).expect("in range");
+        assert_eq!((of_run.dropout, of_run.view_shift), (Some(0.0), Some(0.0)));
         // And as the manifest of a checkpoint reads them.
         let read: TrainConfig = serde_json::from_value(fields).expect("the others are there");
         assert_eq!((read.dropout, read.view_shift), (Some(0.0), Some(0.0)));

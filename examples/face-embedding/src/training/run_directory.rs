@@ -245,7 +245,7 @@ impl RunDirectory {
     }
 
     fn config(&self) -> Result<TrainConfig> {
-        TrainConfig::load(&self.config_path())?
+        TrainConfig::load_of_run(&self.config_path())?
             .resolve()
             .with_context(|| format!("configuration {}", self.config_path().display()))
     }

@@ -22,7 +22,7 @@ struct Arguments {
     /// Where the page is written to [default: playground, in the target directory].
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Leaves out the second module, which trains through WebGPU in a browser that has it and is loaded only there.
+    /// Leaves out the second module, which trains through WebGPU in a browser that has it, and is loaded when it is chosen.
     #[arg(long)]
     processor_only: bool,
     #[command(subcommand)]
@@ -68,8 +68,12 @@ fn build(target: &Path, output: &Path, webgpu: bool) -> Result<()> {
         fs::write(output.join(entry.file_name()), published(&text, &entry.path()))?;
     }
     module(target, &output.join("flex"), &[])?;
+    let second = output.join("webgpu");
     if webgpu {
-        module(target, &output.join("webgpu"), &["--features", "webgpu"])?;
+        module(target, &second, &["--features", "webgpu"])?;
+    } else if second.exists() {
+        fs::remove_dir_all(&second)
+            .with_context(|| format!("{} of an earlier build cannot be removed", second.display()))?;
     }
     // What the page can offer.
     let backends = if webgpu { r#"["flex", "webgpu"]"# } else { r#"["flex"]"# };
