@@ -201,6 +201,12 @@ mod tests {
     }
 
     #[test]
+    fn a_moved_picture_repeats_its_border() {
+        assert_eq!(red(Change::NONE.moved([1, 0])), [0, 1, 0, 1]);
+        assert_eq!(red(Change::NONE.moved([0, -1])), [1, 1, 3, 3]);
+    }
+
+    #[test]
     fn mirroring_swaps_left_and_right() {
         assert_eq!(red(Change::MIRROR), [1, 0, 3, 2]);
     }

@@ -68,6 +68,34 @@ impl Views {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::face_model::untrained_trunk;
+
+    /// Expected by pictures that were moved by hand: a row is that of above, or the first one again.
+    #[test]
+    fn an_embedding_is_the_sum_of_those_of_all_views() {
+        let (size, device) = (16, Device::flex());
+        let config =
+            TrainConfig::from_json(r#"{"image_size": 16, "width": 2, "embedding_size": 3}"#).expect("settings");
+        let trunk = untrained_trunk(&config.resolve().expect("in range"), &device);
+        let pixels: Vec<u8> = (0..size * size * 3).map(|place| (place * 37 % 251) as u8).collect();
+        let set = |pixels: Vec<u8>| FaceSet { size, people: vec!["Ada".into()], faces: vec![Face::drawn(0, pixels)] };
+        let of = |views: Views, pixels: Vec<u8>| views.embed(&trunk, &set(pixels), &device).expect("an embedding");
+        let moved = |down: isize, right: isize| -> Vec<u8> {
+            let last = size as isize - 1;
+            let from = |place: usize, by: isize| (place as isize - by).clamp(0, last) as usize;
+            let at = |row, column| &pixels[(from(row, down) * size + from(column, right)) * 3..][..3];
+            (0..size).flat_map(|row| (0..size).flat_map(move |column| at(row, column).to_vec())).collect()
+        };
+        let mut expected = [0.0; 3];
+        for (down, right) in (-2..=2).step_by(2).flat_map(|down| [-2, 0, 2].map(|right| (down, right))) {
+            let embedding = of(Views::moved_by(0), moved(down, right));
+            expected.iter_mut().zip(embedding).for_each(|(sum, number)| *sum += number);
+        }
+        let actual = of(Views::moved_by(2), pixels.clone());
+        for (actual, expected) in actual.into_iter().zip(expected) {
+            assert!((actual - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{actual} {expected}");
+        }
+    }
 
     #[test]
     fn a_picture_is_moved_to_eight_places_around_if_at_all() {

@@ -92,12 +92,12 @@ pub struct TrainConfig {
     pub sampling: Sampling,
     /// Share of the features that are dropped before the embedding layer, others in every step; in `[0, 0.9]`. None: 0.4 for
     /// photographs and the small network, 0 else. A run of an earlier version had 0.
-    #[serde(default = "nothing")]
+    #[serde(default = "zero")]
     pub dropout: Option<f64>,
     /// Share of its side by which a picture is moved up or down, left or right, or both, to be embedded as it is and at these eight
     /// places, whole pixels; in `[0, 0.5]`. None: 0.0625 for photographs without landmarks and the small network, 0 else. A run of an
     /// earlier version had 0.
-    #[serde(default = "nothing")]
+    #[serde(default = "zero")]
     pub view_shift: Option<f64>,
     /// How training pictures are changed.
     #[serde(flatten)]
@@ -131,7 +131,7 @@ pub struct TrainConfig {
     pub backend: BackendKind,
 }
 
-fn nothing() -> Option<f64> {
+fn zero() -> Option<f64> {
     Some(0.0)
 }
 
@@ -194,7 +194,7 @@ impl TrainConfig {
     }
 
     fn before_there_was_a_choice() -> Self {
-        Self { dropout: nothing(), view_shift: nothing(), ..Self::default() }
+        Self { dropout: zero(), view_shift: zero(), ..Self::default() }
     }
 
     fn load_onto(others: Self, path: &Path) -> Result<Self> {

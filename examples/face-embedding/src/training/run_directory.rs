@@ -520,3 +520,19 @@ fn numbered() -> impl DoubleEndedIterator<Item = (usize, RunDirectory)> {
     numbers.sort_unstable();
     numbers.into_iter().map(|number| (number, RunDirectory::at(default_path(number))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_before_is_as_it_was_trained_and_measured() {
+        let folder = std::env::temp_dir().join(format!("face-embedding-run-of-before-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the test");
+        let run = RunDirectory::at(folder.clone());
+        std::fs::write(run.config_path(), r#"{"data": "faces"}"#).expect("writable");
+        let config = run.config_to_resume(None).expect("settings");
+        assert_eq!((config.dropout, config.view_shift), (Some(0.0), Some(0.0)));
+        std::fs::remove_dir_all(&folder).expect("removable");
+    }
+}
