@@ -239,7 +239,9 @@ impl Templates {
             let [one, other] = pair.templates;
             Ok(cosine_similarity(self.of(one)?, self.of(other)?)?)
         };
-        let scores = pairs.par_iter().map(score).collect::<Result<Vec<f64>>>()?;
+        let scores: Vec<Result<f64>> = pairs.par_iter().map(score).collect();
+        // Of several that are not there, it is the first that is named.
+        let scores = scores.into_iter().collect::<Result<Vec<f64>>>()?;
         let same: Vec<bool> = pairs.iter().map(|pair| pair.is_genuine).collect();
         let pairs = ScoredPairs::new(&scores, &same)?;
         warn_of_few(pairs.impostors());

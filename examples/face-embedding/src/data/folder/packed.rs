@@ -53,7 +53,9 @@ pub fn load_packed(path: &Path, reader: &Reader) -> Result<(FaceSet, Vec<bool>)>
             let pixels = decode(bytes, frame).map_err(|reason| anyhow!("picture {person}: {reason}"))?;
             Ok(Face::drawn(person, pixels))
         };
-        let faces = reader.install(|| pictures.par_iter().enumerate().map(face).collect::<Result<Vec<_>>>())?;
+        let faces: Vec<Result<Face>> = reader.install(|| pictures.par_iter().enumerate().map(face).collect());
+        // Of several that cannot be read, it is the first that is named, whichever thread was quicker.
+        let faces: Vec<Face> = faces.into_iter().collect::<Result<_>>()?;
         let people = (0..faces.len()).map(|number| format!("picture {number}")).collect();
         Ok((FaceSet { size: wanted.size, people, faces }, same))
     };
