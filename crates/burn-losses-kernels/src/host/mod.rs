@@ -16,7 +16,7 @@ use burn::tensor::Device;
 
 pub(crate) use exponential::Real;
 pub(crate) use memory::{Host, Key, Strided, tensor};
-pub(crate) use product::{Matrix, product};
+pub(crate) use product::{Matrix, product, product_apart};
 pub(crate) use sums::{LogSumExp, Same, Square, Summand, log_sum_exp, sum, sum_of_both};
 pub(crate) use vectorised::{Vectorised, vectorised};
 

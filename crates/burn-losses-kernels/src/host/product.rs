@@ -21,7 +21,8 @@ impl<'a, T> Matrix<'a, T> {
 
     /// `rows` rows of `columns` numbers, `stride` apart, from the start of `numbers`.
     pub(crate) fn apart(numbers: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(columns <= stride && rows * stride <= numbers.len(), "the rows lie inside their slice");
+        let reach = rows.saturating_sub(1) * stride + columns;
+        assert!(columns <= stride && reach <= numbers.len(), "the rows lie inside their slice");
         Self { numbers, rows, columns, row_stride: stride as isize, column_stride: 1 }
     }
 
@@ -65,8 +66,22 @@ pub(crate) fn product<T: Real>(
     parallelism: Parallelism,
     into: &mut [T],
 ) {
-    assert_eq!(left.columns, right.rows, "the shapes of a product agree");
     assert_eq!(left.rows * right.columns, into.len(), "the product fits");
+    product_apart(left, right, add, parallelism, into, right.columns);
+}
+
+/// The same, where the rows of `into` are `stride` apart.
+pub(crate) fn product_apart<T: Real>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    add: bool,
+    parallelism: Parallelism,
+    into: &mut [T],
+    stride: usize,
+) {
+    assert_eq!(left.columns, right.rows, "the shapes of a product agree");
+    let reach = left.rows.saturating_sub(1) * stride + right.columns;
+    assert!(right.columns <= stride && reach <= into.len(), "the product fits");
     // SAFETY: a `Matrix` lies inside its slice by the checks where it is made, and `into` is long enough by the one above. The
     // three do not overlap, since `into` is borrowed mutably. All numbers are initialised.
     unsafe {
@@ -76,7 +91,7 @@ pub(crate) fn product<T: Real>(
             left.columns,
             into.as_mut_ptr(),
             1,
-            right.columns as isize,
+            stride as isize,
             add,
             left.numbers.as_ptr(),
             left.column_stride,

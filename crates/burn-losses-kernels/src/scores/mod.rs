@@ -14,11 +14,13 @@
 //! | `cube/` | kernels for the steps of a block on GPUs: those of every comparison, and in `terms.rs` those of its terms |
 //! | `autodiff.rs` | the gradient |
 //! | `logit_loss.rs` | [`logit_loss`], which is known beforehand and has its gradient in the forward pass |
+//! | `cosine_sums.rs` | [`cosine_sums`], of both sides of a comparison and of several lengths of their rows in one walk |
 
 mod autodiff;
 mod backend;
 #[cfg(any(feature = "cube", feature = "tch", feature = "remote"))]
 mod blocks;
+mod cosine_sums;
 #[cfg(feature = "cpu-path")]
 pub(crate) mod cpu;
 #[cfg(feature = "cube")]
@@ -33,6 +35,7 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, assert_shape};
 use crate::math::{NOTHING, cast_to, comparable, signed, unit_rows, widen};
 use backend::{Batch, Exclusion, Plan, ScoreOps, Term};
 
+pub use cosine_sums::{CosineSums, Sides, cosine_sums, cosine_sums_reference};
 pub use logit_loss::{LogitLoss, logit_loss};
 
 /// How the operation trades memory for time. It changes no result.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, unit_rows};
 use burn_losses_kernels::pair_sums::{kinds_of_labels, kinds_of_masks};
-use burn_losses_kernels::scores::Counted;
+use burn_losses_kernels::scores::{Counted, Sides};
 
 use super::Pairs;
 use super::argument::{Chosen, Rows};
@@ -77,6 +77,16 @@ impl OnePositive {
         Self { anchors, positives, negatives, elsewhere, ..self }
     }
 
+    /// The first numbers of every row.
+    pub(super) fn cut(&self, length: usize) -> Self {
+        let [anchors, positives, negatives] =
+            [&self.anchors, &self.positives, &self.negatives].map(|rows| cut(rows, length));
+        let elsewhere = self.elsewhere.iter().map(|(rows, labels)| (cut(rows, length), labels.clone())).collect();
+        let (labels, counted) = (self.labels.clone(), self.counted.clone());
+        let (labels_elsewhere, paired) = (self.labels_elsewhere.clone(), self.paired.clone());
+        Self { anchors, positives, negatives, labels, counted, elsewhere, labels_elsewhere, paired }
+    }
+
     /// The products of every anchor and its positive, `[anchors]`.
     pub(super) fn scores(&self) -> Tensor<1> {
         (self.anchors.clone() * self.positives.clone()).sum_dim(1).squeeze_dim(1)
@@ -84,15 +94,14 @@ impl OnePositive {
 
     /// One loss for every anchor that is in a pair, those of several groups of anchors one after the other.
     pub(super) fn losses(groups: Vec<Self>, loss: impl Fn(Self) -> Tensor<1>) -> AnchorLosses {
+        let paired = Self::all_paired(&groups);
+        AnchorLosses::where_paired(Tensor::cat(groups.into_iter().map(loss).collect(), 0), paired)
+    }
+
+    /// Which anchors of all groups are in a pair; all without it.
+    pub(super) fn all_paired(groups: &[Self]) -> Option<Tensor<1, Bool>> {
         let paired: Option<Vec<_>> = groups.iter().map(|rows| rows.paired.clone()).collect();
-        let losses = Tensor::cat(groups.into_iter().map(loss).collect(), 0);
-        match paired {
-            None => AnchorLosses::all(losses),
-            Some(paired) => {
-                let paired = Tensor::cat(paired, 0);
-                AnchorLosses::one_each(losses.mask_fill(paired.clone().bool_not(), 0.0), paired)
-            }
-        }
+        paired.map(|paired| Tensor::cat(paired, 0))
     }
 }
 
@@ -315,6 +324,14 @@ impl Pairs {
         }
     }
 
+    /// How long they are, or 0 of precomputed distances, and the precision that they are compared in.
+    pub(super) fn dim_and_precision(&self) -> (usize, DType) {
+        match &self.rows {
+            Rows::Embeddings { anchors, .. } | Rows::Beside { anchors, .. } => (anchors.dims()[1], anchors.dtype()),
+            Rows::Distances { matrix, .. } => (0, matrix.dtype()),
+        }
+    }
+
     /// All embeddings that `user` looks at apart from what they are compared with: anchors, and references that are none.
     #[track_caller]
     pub(crate) fn all_rows(&self, user: &str) -> Tensor<2> {
@@ -453,6 +470,25 @@ impl Pairs {
         };
         let elsewhere = self.elsewhere.clone();
         vec![OnePositive { anchors, positives, negatives, labels, counted, elsewhere, labels_elsewhere, paired }]
+    }
+
+    /// The two sides, where the positive of every anchor is the row at its place on the other side, and all negatives are there.
+    pub(super) fn facing(&self) -> Option<Sides> {
+        let (Rows::Embeddings { anchors, references }, Some([labels, _])) = (&self.rows, &self.labels) else {
+            return None;
+        };
+        let (first, second, labels) = match self.chosen {
+            Chosen::Symmetric => {
+                let samples = anchors.dims()[0] / 2;
+                let half = |start| anchors.clone().narrow(0, start, samples);
+                (half(0), half(samples), labels.clone().narrow(0, 0, samples))
+            }
+            Chosen::Aligned | Chosen::Identified if self.elsewhere.is_empty() => {
+                (anchors.clone(), references.clone(), labels.clone())
+            }
+            _ => return None,
+        };
+        Some(Sides { first, second, labels: [labels.clone(), labels] })
     }
 
     /// The distances of the chosen pairs, each as often as it was chosen.

@@ -4,12 +4,13 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, FloatDType, Tensor};
 use burn_losses_kernels::math::log_sum_exp_where;
+use burn_losses_kernels::scores::Scale;
 
 use super::argument::Pairs;
-use super::asked::{Labelled, OnePositive};
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
-use super::streamed::is_something;
+use super::streamed::{Contrast, is_something};
 use super::temperature::check_temperature;
 use crate::identities::{count_matches, label_sums};
 use crate::mining::PairMasks;
@@ -112,29 +113,35 @@ impl PairLoss for DecoupledContrastiveLoss {
 
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
         pairs.expect_triplets();
-        let groups = pairs.one_positive();
-        if !groups.is_empty() {
-            return self.of_places(groups.into_iter().map(OnePositive::unit).collect());
+        let (dim, _) = pairs.dim_and_precision();
+        if let Some(mut losses) = self.of_places(pairs, &[dim]) {
+            return losses.remove(0);
         }
         match pairs.labelled() {
             Some(rows) if self.weight_temperature.is_none() => self.of_labels(&rows.unit()),
             _ => self.of_chosen(pairs),
         }
     }
+
+    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
+        pairs.expect_triplets();
+        let losses = self.of_places(pairs, lengths);
+        losses.unwrap_or_else(|| lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect())
+    }
 }
 
 impl DecoupledContrastiveLoss {
-    fn of_places(&self, groups: Vec<OnePositive>) -> AnchorLosses {
+    /// The losses where every anchor has one positive at a known place.
+    fn of_places(&self, pairs: &Pairs, lengths: &[usize]) -> Option<Vec<AnchorLosses>> {
         let scale = 1.0 / self.temperature;
-        let own = Tensor::cat(groups.iter().map(OnePositive::scores).collect(), 0);
-        let paired: Option<Vec<_>> = groups.iter().map(|rows| rows.paired.clone()).collect();
-        let negatives = groups.into_iter().map(|rows| rows.log_sum_of_negatives(scale)).collect();
-        let negatives = Tensor::cat(negatives, 0);
-        let counted = is_something(negatives.clone());
-        let counted = paired.map_or(counted.clone(), |paired| counted.bool_and(Tensor::cat(paired, 0)));
-        let losses = negatives - self.weighted(own, counted.clone()).mul_scalar(scale);
-
-        AnchorLosses::one_each(losses.mask_fill(counted.clone().bool_not(), 0.0), counted)
+        let (contrasts, paired) = pairs.contrasts(lengths, &Scale::Constant(scale))?;
+        let losses = |Contrast { own, negatives }: Contrast| {
+            let counted = is_something(negatives.clone());
+            let counted = paired.clone().map_or(counted.clone(), |paired| counted.bool_and(paired));
+            let losses = negatives - self.weighted(own, counted.clone()).mul_scalar(scale);
+            AnchorLosses::one_each(losses.mask_fill(counted.clone().bool_not(), 0.0), counted)
+        };
+        Some(contrasts.into_iter().map(losses).collect())
     }
 
     /// The losses of the pairs that labels make, each positive with weight 1.

@@ -1,12 +1,15 @@
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 
 use super::argument::Pairs;
-use super::asked::{Labelled, OnePositive};
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
+use super::streamed::Contrast;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::identities::count_matches;
 use crate::reduction::EmbeddingReduction;
@@ -112,23 +115,34 @@ impl PairLoss for InfoNceLoss {
 
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses {
         pairs.expect_triplets();
-        let groups = pairs.one_positive();
-        if !groups.is_empty() {
-            return OnePositive::losses(groups, |rows| {
-                let scale = self.temperature.scale(rows.anchors.dtype());
-                let rows = rows.unit();
-                let own = times(rows.scores(), &scale);
-                softplus(rows.log_sum_of_negatives(scale) - own)
-            });
+        let (dim, _) = pairs.dim_and_precision();
+        if let Some(mut losses) = self.of_places(pairs, &[dim]) {
+            return losses.remove(0);
         }
         match pairs.labelled() {
             Some(rows) => self.streamed(&rows.unit()),
             None => self.of_chosen(pairs),
         }
     }
+
+    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
+        pairs.expect_triplets();
+        let losses = self.of_places(pairs, lengths);
+        losses.unwrap_or_else(|| lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect())
+    }
 }
 
 impl InfoNceLoss {
+    /// The losses where every anchor has one positive at a known place.
+    fn of_places(&self, pairs: &Pairs, lengths: &[usize]) -> Option<Vec<AnchorLosses>> {
+        let (_, dtype) = pairs.dim_and_precision();
+        let scale = self.temperature.scale(dtype);
+        let (contrasts, paired) = pairs.contrasts(lengths, &scale)?;
+        let losses = |Contrast { own, negatives }: Contrast| softplus(negatives - times(own, &scale));
+        let losses = contrasts.into_iter().map(losses);
+        Some(losses.map(|losses| AnchorLosses::where_paired(losses, paired.clone())).collect())
+    }
+
     /// The losses of the pairs that labels make.
     fn streamed(&self, rows: &Labelled) -> AnchorLosses {
         let scale = self.temperature.scale(rows.anchors.dtype());

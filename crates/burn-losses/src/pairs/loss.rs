@@ -51,6 +51,13 @@ pub trait PairLoss {
     #[track_caller]
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses;
 
+    /// What every anchor costs by the first numbers of each row, for each of the lengths that a
+    /// [`MatryoshkaLoss`](crate::matryoshka::MatryoshkaLoss) cuts rows to. A loss overrides it that has work in common for them.
+    #[track_caller]
+    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
+        lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect()
+    }
+
     /// The name of the loss, for messages.
     fn name(&self) -> &'static str {
         // Without the types that it is made for.
@@ -72,6 +79,17 @@ pub trait PairLoss {
         let losses = self.anchor_losses(&pairs.filled().used_by(self.name()));
 
         pairs.finish(losses.reduce(self.reduction()))
+    }
+
+    /// The reduced loss of the first numbers of each row, for each of the lengths, `[1]` each.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward_pairs`](Self::forward_pairs), and if the pairs are of precomputed distances.
+    #[track_caller]
+    fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
+        let losses = self.anchor_losses_of_lengths(&pairs.filled().used_by(self.name()), lengths);
+        losses.into_iter().map(|losses| pairs.finish(losses.reduce(self.reduction()))).collect()
     }
 
     /// The sum of the losses of every anchor.
@@ -160,6 +178,14 @@ impl AnchorLosses {
     pub(super) fn all(losses: Tensor<1>) -> Self {
         let counted = Tensor::<1, Bool>::full(losses.dims(), true, &losses.device());
         Self::one_each(losses, counted)
+    }
+
+    /// One loss per anchor, of which those count that are in a pair; all without it.
+    pub(super) fn where_paired(losses: Tensor<1>, paired: Option<Tensor<1, Bool>>) -> Self {
+        match paired {
+            None => Self::all(losses),
+            Some(paired) => Self::one_each(losses.mask_fill(paired.clone().bool_not(), 0.0), paired),
+        }
     }
 
     /// A loss per pair.

@@ -1,11 +1,13 @@
 //! The sums over pairs that are never held: what the losses ask of the engine.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::math::{NOTHING, comparable, log_sum_exp};
-use burn_losses_kernels::scores::{Comparison, Counted, Curve, Scale, Scores, Terms, scores};
+use burn_losses_kernels::scores::{Comparison, CosineSums, Counted, Curve, Scale, Scores, Terms, cosine_sums, scores};
 
+use super::Pairs;
 use super::asked::{Labelled, OnePositive};
 use crate::on_device::{on, scale_on, terms_on};
 
@@ -85,6 +87,52 @@ impl Labelled {
 
     fn compare(&self, anchors: Tensor<2>, comparison: Comparison) -> Scores {
         scores(anchors, self.references.clone(), self.labels.clone(), comparison)
+    }
+}
+
+/// Of anchors with one positive each.
+pub(super) struct Contrast {
+    /// The cosine of every anchor and its positive, `[anchors]`.
+    pub(super) own: Tensor<1>,
+    /// `log(sum over the negatives of every anchor of exp(scale·cosine))`, `[anchors]`.
+    pub(super) negatives: Tensor<1>,
+}
+
+impl Pairs {
+    /// The contrasts of the first numbers of each row, for each of the lengths, and which anchors are in a pair (all without it);
+    /// `None` unless every anchor has one positive at a known place. Two sides that are compared with each other share their
+    /// products, and so do several lengths of aligned rows.
+    pub(super) fn contrasts(
+        &self,
+        lengths: &[usize],
+        scale: &Scale,
+    ) -> Option<(Vec<Contrast>, Option<Tensor<1, Bool>>)> {
+        let groups = self.one_positive();
+        if groups.is_empty() {
+            return None;
+        }
+        let (paired, both) = (OnePositive::all_paired(&groups), groups.len() == 2);
+        let contrasts = match self.facing() {
+            Some(sides) if both || lengths.len() > 1 => {
+                let of_length = |CosineSums { first, second, own }: CosineSums| match second {
+                    None => Contrast { own, negatives: first },
+                    Some(second) => Contrast { own: own.repeat(&[2]), negatives: Tensor::cat(vec![first, second], 0) },
+                };
+                cosine_sums(sides, lengths, both, scale.clone()).into_iter().map(of_length).collect()
+            }
+            _ => {
+                let of_length = |&length: &usize| {
+                    let of_group = |rows: &OnePositive| {
+                        let rows = rows.cut(length).unit();
+                        (rows.scores(), rows.log_sum_of_negatives(scale.clone()))
+                    };
+                    let (own, negatives): (Vec<_>, Vec<_>) = groups.iter().map(of_group).unzip();
+                    Contrast { own: Tensor::cat(own, 0), negatives: Tensor::cat(negatives, 0) }
+                };
+                lengths.iter().map(of_length).collect()
+            }
+        };
+        Some((contrasts, paired))
     }
 }
 

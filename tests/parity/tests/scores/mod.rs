@@ -2,6 +2,7 @@
 
 mod labels;
 mod plain;
+mod sides;
 mod terms;
 
 use burn::tensor::{Int, Tensor, TensorData};

@@ -15,7 +15,7 @@ use crate::math::NOTHING;
 use crate::math::norm::{NO_DIRECTION, SUM_OF_SQUARES_FLOOR};
 
 /// Numbers that are added beside each other in a dot product: two AVX-512 registers of `f32`.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// Rows in working precision, divided by their lengths where that is asked for: a block of keys, or all queries.
 pub(super) struct Block<T> {
@@ -53,6 +53,21 @@ impl<T: Real> Block<T> {
     /// Some of the rows, `[length, D]`.
     pub(super) fn unit_of(&self, (start, length): (usize, usize)) -> Matrix<'_, T> {
         Matrix::apart(&self.unit[start * self.stride..], length, self.dim, self.stride)
+    }
+
+    /// Some numbers of some of the rows, `[length, to - from]`.
+    pub(super) fn part_of(&self, (start, length): (usize, usize), (from, to): (usize, usize)) -> Matrix<'_, T> {
+        Matrix::apart(&self.unit[start * self.stride + from..], length, to - from, self.stride)
+    }
+
+    /// A row.
+    pub(super) fn row(&self, row: usize) -> &[T] {
+        &self.unit[row * self.stride..][..self.dim]
+    }
+
+    /// 1 by the length of a row before it was divided by it.
+    pub(super) fn inverse_length(&self, row: usize) -> T {
+        self.inverse_lengths[row]
     }
 
     /// The rows as columns, `[D, rows]`.
@@ -206,7 +221,7 @@ pub(super) fn larger<T: Real>(a: T, b: T) -> T {
 }
 
 #[inline(always)]
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     let mut sums = [T::zero(); LANES];
     let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     for (a, b) in (&mut a).zip(&mut b) {

@@ -6,7 +6,8 @@
 //! keys, so a result depends on the number of threads but not on their speed.
 //!
 //! A key can have several centers (`centers.rs`), and what is added up can be other terms (`terms.rs`). A loss that is known
-//! beforehand is walked in chunks of queries (`chunks.rs`).
+//! beforehand is walked in chunks of queries (`chunks.rs`). Of cosines both sides and several lengths share a walk
+//! (`cosine_sums.rs`).
 //!
 //! Scores lie with the queries along the rows, `[block, queries]`: the running maxima and sums of neighbouring queries
 //! are neighbours, and no loop has to add along a vector.
@@ -14,6 +15,7 @@
 mod block;
 mod centers;
 pub(super) mod chunks;
+pub(super) mod cosine_sums;
 mod memory;
 mod terms;
 
@@ -79,21 +81,25 @@ struct Range {
     tile: usize,
 }
 
+/// Ranges of `count` keys for as many threads as are worth it for so many multiplications, and may have sums of the queries'
+/// gradients of so many bytes each.
+fn ranges(count: usize, work: usize, per_accumulator: usize) -> Vec<Range> {
+    let threads = current_num_threads();
+    let most = threads.min(work / WORTH_A_THREAD).min((ACCUMULATOR_BYTES / per_accumulator).max(2));
+    let length = count.div_ceil(most.max(1));
+    let inner = threads / most.max(1);
+    let parallelism = if inner > 1 && work >= threads * WORTH_A_THREAD { shared_by(inner) } else { Parallelism::None };
+    (0..count)
+        .step_by(length)
+        .map(|start| Range { start, end: (start + length).min(count), parallelism, tile: TILE * inner.max(1) })
+        .collect()
+}
+
 impl<T: Real, K: Key<T>> Inputs<'_, T, K> {
     /// The ranges of the keys that are walked at the same time.
     fn ranges(&self) -> Vec<Range> {
-        let threads = current_num_threads();
         let work = self.batch.saturating_mul(self.count).saturating_mul(self.per_key());
-        let per_accumulator = self.batch * self.dim * size_of::<T>();
-        let most = threads.min(work / WORTH_A_THREAD).min((ACCUMULATOR_BYTES / per_accumulator).max(2));
-        let length = self.count.div_ceil(most.max(1));
-        let inner = threads / most.max(1);
-        let parallelism =
-            if inner > 1 && work >= threads * WORTH_A_THREAD { shared_by(inner) } else { Parallelism::None };
-        (0..self.count)
-            .step_by(length)
-            .map(|start| Range { start, end: (start + length).min(self.count), parallelism, tile: TILE * inner.max(1) })
-            .collect()
+        ranges(self.count, work, self.batch * self.dim * size_of::<T>())
     }
 
     fn block(&self) -> usize {
