@@ -792,3 +792,57 @@ fn what_is_in_no_pair_has_no_loss_beside_a_nan() {
         }
     }
 }
+
+/// What is reduced comes with its gradient in one pass where tensors lie in host memory; the losses of anchors do not.
+#[test]
+fn a_reduced_sigmoid_loss_is_that_of_its_anchors() {
+    // More rows than a tile, and fewer.
+    for (count, seeds) in [(600, [3, 4]), (5, [5, 6]), (1, [7, 8])] {
+        let (first, second) = (rows(count, seeds[0]), rows(count, seeds[1]));
+        let identities: Vec<i64> = (0..count as i64).map(|row| if row % 7 == 4 { -1 } else { row % 23 }).collect();
+        let known = identities.iter().filter(|&&identity| identity >= 0).count();
+        for backend in backends() {
+            for (form, anchors) in
+                [("aligned", count), ("symmetric", 2 * count), ("identified", known), ("both", 2 * known)]
+            {
+                let run = |reduction: EmbeddingReduction, is_reduced: bool| {
+                    let config = SigLipLossConfig::new().with_temperature(0.2).with_bias(-3.0);
+                    let config = config.with_temperature_mode(TemperatureMode::Learned).with_reduction(reduction);
+                    let loss: SigLipLoss = config.init(&backend.device);
+                    let [first, second] = [&first, &second].map(|rows| tensor(rows, &backend).require_grad());
+                    let identities = || integers(&identities, &backend.device);
+                    let pairs = match form {
+                        "aligned" => Pairs::aligned(first.clone(), second.clone()),
+                        "symmetric" => Pairs::symmetric(first.clone(), second.clone()),
+                        "identified" => Pairs::aligned(first.clone(), second.clone()).with_identities(identities()),
+                        _ => Pairs::symmetric(first.clone(), second.clone()).with_identities(identities()),
+                    };
+                    let value = if is_reduced {
+                        loss.forward_pairs(&pairs)
+                    } else {
+                        let sum = loss.forward_pairs_no_reduction(&pairs).sum();
+                        if reduction == EmbeddingReduction::Sum { sum } else { sum.mul_scalar(1.0 / anchors as f64) }
+                    };
+                    // An upstream gradient that is not 1.
+                    let gradients = value.clone().mul_scalar(0.5).backward();
+                    let [scale, bias] = [loss.temperature.log_scale, loss.learned_bias]
+                        .map(|parameter| parameter.expect("learned").val());
+                    let mut outcome = vec![host(value)];
+                    outcome.extend([&first, &second].map(|rows| host(rows.grad(&gradients).expect("a gradient"))));
+                    outcome.extend([&scale, &bias].map(|number| host(number.grad(&gradients).expect("a gradient"))));
+                    outcome
+                };
+                for reduction in [EmbeddingReduction::Mean, EmbeddingReduction::Sum] {
+                    let (reduced, expected) = (run(reduction, true), run(reduction, false));
+                    for (place, (actual, expected)) in reduced.iter().zip(&expected).enumerate() {
+                        // A temperature is an `f32`, and so is its gradient.
+                        let share = if backend.is_double() && place < 3 { 1e-12 } else { 2e-5 };
+                        let largest = expected.iter().fold(1e-3_f64, |largest, number| largest.max(number.abs()));
+                        let what = format!("{form} {reduction:?} {place} of {count} on {}", backend.name);
+                        assert_close(&what, actual, expected, Tolerance::new(share, share * largest));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -14,6 +14,8 @@
 //! | `cube/` | kernels for the steps of a block on GPUs: those of every comparison, and in `terms.rs` those of its terms |
 //! | `autodiff.rs` | the gradient |
 //! | `logit_loss.rs` | [`logit_loss`], which is known beforehand and has its gradient in the forward pass |
+//! | `sigmoid_loss.rs` | [`sigmoid_loss`], likewise, where each pair is a question of its own |
+//! | `known.rs` | what comes back to these two |
 //! | `cosine_sums.rs` | [`cosine_sums`], of both sides of a comparison and of several lengths of their rows in one walk |
 
 mod autodiff;
@@ -25,8 +27,11 @@ mod cosine_sums;
 pub(crate) mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cpu-path")]
+mod known;
 mod logit_loss;
 mod reference;
+mod sigmoid_loss;
 
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::config::Config;
@@ -37,6 +42,7 @@ use backend::{Batch, Exclusion, Plan, ScoreOps, Term};
 
 pub use cosine_sums::{CosineSums, Sides, cosine_sums, cosine_sums_reference};
 pub use logit_loss::{LogitLoss, logit_loss};
+pub use sigmoid_loss::sigmoid_loss;
 
 /// How the operation trades memory for time. It changes no result.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]

@@ -472,6 +472,11 @@ impl Pairs {
         vec![OnePositive { anchors, positives, negatives, labels, counted, elsewhere, labels_elsewhere, paired }]
     }
 
+    /// Whether both directions of two sides are compared.
+    pub(super) fn is_symmetric(&self) -> bool {
+        matches!(self.chosen, Chosen::Symmetric)
+    }
+
     /// The two sides, where the positive of every anchor is the row at its place on the other side, and all negatives are there.
     pub(super) fn facing(&self) -> Option<Sides> {
         let (Rows::Embeddings { anchors, references }, Some([labels, _])) = (&self.rows, &self.labels) else {

@@ -228,7 +228,7 @@ impl AnchorLosses {
         Self { penalty: Some(penalty), ..self }
     }
 
-    fn reduce(self, reduction: EmbeddingReduction) -> Tensor<1> {
+    pub(super) fn reduce(self, reduction: EmbeddingReduction) -> Tensor<1> {
         let terms = self.terms.into_iter().map(|term| match term.losses {
             Losses::Sums(sums) => {
                 let [losses, counts, active] = *sums;

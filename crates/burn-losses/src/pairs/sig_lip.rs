@@ -1,7 +1,10 @@
+use alloc::vec::Vec;
+
 use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn_losses_kernels::math::{cast_to, softplus};
+use burn_losses_kernels::scores::sigmoid_loss;
 
 use super::argument::Pairs;
 use super::asked::{Labelled, OnePositive};
@@ -67,7 +70,8 @@ impl SigLipLossConfig {
 ///
 /// A row with negatives alone still has a loss. The loss of a pair is right to the last digit also where its score is large:
 /// a positive is not taken out of a sum over all. Memory is `O((anchors + references)·dim)`; of a miner's pairs
-/// `O(anchors·references)`.
+/// `O(anchors·references)`. In host memory `forward_pairs` of aligned or symmetric rows that are tracked computes the gradient, too, and
+/// holds it until the backward pass or the loss is gone: a loss that is only looked at belongs on the model's `valid()`.
 ///
 /// Temperature and bias are trained, as `log(1 / temperature)` and as they are. The temperature has no bound here, unlike that
 /// of [`InfoNceLoss`](super::InfoNceLoss): published models have ended above a scale of 100.
@@ -122,9 +126,37 @@ impl PairLoss for SigLipLoss {
             None => self.of_chosen(pairs),
         }
     }
+
+    fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
+        let filled = pairs.filled().used_by(self.name());
+        let loss = self.at_once(&filled);
+        pairs.finish(loss.unwrap_or_else(|| self.anchor_losses(&filled).reduce(self.reduction)))
+    }
+
+    fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
+        lengths.iter().map(|&length| PairLoss::forward_pairs(self, &pairs.cut(length))).collect()
+    }
 }
 
 impl SigLipLoss {
+    /// The sum or the mean where every anchor has one positive at a known place, with its gradient in one pass; `None` where that is no
+    /// way to compute it.
+    fn at_once(&self, pairs: &Pairs) -> Option<Tensor<1>> {
+        if self.reduction == EmbeddingReduction::MeanNonZero {
+            return None;
+        }
+        let (sides, (_, dtype)) = (pairs.facing()?, pairs.dim_and_precision());
+        let paired = sides.labels[0].clone().greater_equal_scalar(0);
+        let scale = self.temperature.unbounded_scale(dtype);
+        let total = sigmoid_loss(sides, scale, self.bias(dtype, &pairs.device()))?;
+        Some(match self.reduction {
+            // Both directions ask the same questions.
+            EmbeddingReduction::Sum if pairs.is_symmetric() => total.mul_scalar(2.0),
+            EmbeddingReduction::Sum => total,
+            _ => total / paired.cast(FloatDType::from(dtype)).sum().clamp_min(1.0),
+        })
+    }
+
     fn of_one_positive(&self, rows: OnePositive) -> Tensor<1> {
         let dtype = rows.anchors.dtype();
         let (scale, bias) = (self.temperature.unbounded_scale(dtype), self.bias(dtype, &rows.anchors.device()));

@@ -111,7 +111,7 @@ impl Pairs {
         if groups.is_empty() {
             return None;
         }
-        let (paired, both) = (OnePositive::all_paired(&groups), groups.len() == 2);
+        let (paired, both) = (OnePositive::all_paired(&groups), self.is_symmetric());
         let contrasts = match self.facing() {
             Some(sides) if both || lengths.len() > 1 => {
                 let of_length = |CosineSums { first, second, own }: CosineSums| match second {

@@ -121,13 +121,13 @@ fn for_each_walk<H: Host, T: Real + Key<T>>(sides: &TwoSides<H>, mut walk: impl 
 }
 
 /// Rows of one side.
-struct Side<T> {
+pub(super) struct Side<T> {
     /// Divided by their length, of as many numbers as the longest length.
-    rows: Block<T>,
-    count: usize,
+    pub(super) rows: Block<T>,
+    pub(super) count: usize,
     /// Of each length, what the cosine of the cut rows is more than their product, `[lengths, count]`.
     factors: Vec<T>,
-    labels: Vec<i64>,
+    pub(super) labels: Vec<i64>,
 }
 
 impl<T: Real + Key<T>> Side<T> {
@@ -162,7 +162,7 @@ impl<T: Real + Key<T>> Side<T> {
     /// Makes the gradient of the rows of that of the rows divided by their lengths, which lacks what the factors bring.
     ///
     /// - `pulls`: the gradients of the logarithms of the factors, `[lengths, count]`
-    fn finish(&self, gradient: &mut [T], pulls: &[T], ends: &[usize]) {
+    pub(super) fn finish(&self, gradient: &mut [T], pulls: &[T], ends: &[usize]) {
         let longest = *ends.last().expect("there is a length");
         let pull = |place: usize, row: usize| {
             let factor = self.factors[place * self.count + row];
@@ -187,14 +187,14 @@ fn wide<T: Real>(number: T) -> f64 {
 }
 
 /// What a walk needs.
-struct Inputs<T> {
-    first: Side<T>,
-    second: Side<T>,
+pub(super) struct Inputs<T> {
+    pub(super) first: Side<T>,
+    pub(super) second: Side<T>,
     /// The first side as columns, `[longest, N]`.
     turned: Vec<T>,
     /// The lengths.
     ends: Vec<usize>,
-    scale: T,
+    pub(super) scale: T,
     /// The largest score that there can be, if the exponentials of all others are in range relative to it.
     bound: Option<T>,
     /// The rows of the second side by their labels, those of one label in their order.
@@ -211,10 +211,10 @@ struct Slopes<T> {
 }
 
 /// A tile of the first side or a block of the second, as `(start, length)`.
-type Part = (usize, usize);
+pub(super) type Part = (usize, usize);
 
 impl<T: Real + Key<T>> Inputs<T> {
-    fn new<H: Host>(sides: &TwoSides<H>, ends: &[usize]) -> Option<Self> {
+    pub(super) fn new<H: Host>(sides: &TwoSides<H>, ends: &[usize]) -> Option<Self> {
         let first = Side::new::<H>(&sides.first, H::integers(sides.labels.clone()), ends)?;
         let second = Side::new::<H>(&sides.second, H::integers(sides.other_labels.clone()), ends)?;
         let scale = H::strided::<T>(&H::float_reshape(sides.scale.clone(), [1, 1].into())).rows(1, 1)[0];
@@ -234,7 +234,7 @@ impl<T: Real + Key<T>> Inputs<T> {
         })
     }
 
-    fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         *self.ends.last().expect("there is a length")
     }
 
@@ -243,33 +243,33 @@ impl<T: Real + Key<T>> Inputs<T> {
         (if place == 0 { 0 } else { self.ends[place - 1] }, self.ends[place])
     }
 
-    fn ranges(&self) -> Vec<Range> {
+    pub(super) fn ranges(&self) -> Vec<Range> {
         let (rows, others, longest) = (self.first.count, self.second.count, self.longest());
         ranges(others, rows.saturating_mul(others).saturating_mul(longest), rows * longest * size_of::<T>())
     }
 
     /// The tiles of the first side. The more lengths, the narrower: what is known of them all is to stay in the cache.
-    fn tiles(&self, range: &Range) -> impl Iterator<Item = Part> {
+    pub(super) fn tiles(&self, range: &Range) -> impl Iterator<Item = Part> {
         let (count, tile) = (self.first.count, self.tile(range));
         (0..count).step_by(tile).map(move |start| (start, tile.min(count - start)))
     }
 
-    fn tile(&self, range: &Range) -> usize {
+    pub(super) fn tile(&self, range: &Range) -> usize {
         let tile = if self.ends.len() > 2 { range.tile / 2 } else { range.tile * 2 };
         tile.min(self.first.count)
     }
 
-    fn block(&self) -> usize {
+    pub(super) fn block(&self) -> usize {
         if self.ends.len() > 2 { BLOCK } else { 2 * BLOCK }
     }
 
-    fn blocks(&self, range: &Range) -> impl Iterator<Item = Part> + use<T> {
+    pub(super) fn blocks(&self, range: &Range) -> impl Iterator<Item = Part> + use<T> {
         let (size, end) = (self.block(), range.end);
         (range.start..end).step_by(size).map(move |start| (start, size.min(end - start)))
     }
 
     /// Adds the products of the numbers between two lengths of a block with a tile, `[rows, lanes]`.
-    fn multiply(&self, place: usize, block: Part, tile: Part, parallelism: Parallelism, products: &mut [T]) {
+    pub(super) fn multiply(&self, place: usize, block: Part, tile: Part, parallelism: Parallelism, products: &mut [T]) {
         let (from, to) = self.segment(place);
         let turned =
             Matrix::some_columns(&self.turned[from * self.first.count..to * self.first.count], self.first.count, tile);
@@ -277,7 +277,7 @@ impl<T: Real + Key<T>> Inputs<T> {
     }
 
     /// Marks the products of rows that are not compared.
-    fn leave_out(&self, (start, rows): Part, (first, lanes): Part, products: &mut [T]) {
+    pub(super) fn leave_out(&self, (start, rows): Part, (first, lanes): Part, products: &mut [T]) {
         let left_out = T::of(LEFT_OUT);
         for lane in 0..lanes {
             let same = &self.by_label[self.same[first + lane].clone()];

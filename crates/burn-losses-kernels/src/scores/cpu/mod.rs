@@ -17,6 +17,7 @@ mod centers;
 pub(super) mod chunks;
 pub(super) mod cosine_sums;
 mod memory;
+pub(super) mod sigmoid_loss;
 mod terms;
 
 use alloc::boxed::Box;

@@ -4,16 +4,15 @@
 
 use alloc::vec;
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients as Registered;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Int, Tensor};
 
 use super::super::backend::{Batch, Exclusion, Gradients, Maybe, Plan, ScoreKernels, Term, Wanted};
 use super::super::cpu::chunks;
+use super::super::known::{Known, is_tracked};
 use super::super::{CenterChoice, Normalise};
 use super::LogitLoss;
 use crate::host::{Host, is_host};
@@ -44,41 +43,6 @@ on_host!(burn::backend::Flex);
 #[cfg(feature = "ndarray")]
 on_host!(burn::backend::NdArray);
 
-/// The gradients are there already; what comes from above is a factor.
-#[derive(Debug)]
-struct Known;
-
-impl<B: Host> Backward<B, 3> for Known {
-    type State = Gradients<B>;
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Registered, _: &mut Checkpointer) {
-        let factor = chunks::number::<B>(&grads.consume::<B>(&ops.node));
-        let Gradients { queries, keys, bias } = ops.state;
-        for (node, gradient) in ops.parents.into_iter().zip([queries, keys, bias]) {
-            if let Some(node) = node {
-                grads.register::<B>(node.id, chunks::multiplied::<B>(gradient, factor));
-            }
-        }
-    }
-}
-
-/// Whether something would come back to a tensor: the graph says so to an operation, which is not finished then.
-#[derive(Debug)]
-struct Question;
-
-impl<B: Backend> Backward<B, 1> for Question {
-    type State = ();
-
-    fn backward(self, _: Ops<(), 1>, _: &mut Registered, _: &mut Checkpointer) {
-        unreachable!("it is no part of a graph")
-    }
-}
-
-fn is_tracked<B: Backend, C: CheckpointStrategy>(tensor: &FloatTensor<Autodiff<B, C>>) -> bool {
-    let asked = Backward::<B, 1>::prepare::<C>(Question, [tensor.node()]);
-    matches!(asked.compute_bound().stateful(), OpsKind::Tracked(_))
-}
-
 impl<B: Host + LogitLossOps, C: CheckpointStrategy> LogitLossOps for Autodiff<B, C> {
     fn logit_loss(batch: Batch<Self>, chunk: usize) -> FloatTensor<Self> {
         let Batch { queries, keys, bias, rows, weights, labels, key_labels, plan } = batch;
@@ -95,14 +59,15 @@ impl<B: Host + LogitLossOps, C: CheckpointStrategy> LogitLossOps for Autodiff<B,
             Maybe::Just(bias) => bias.node(),
             Maybe::Nothing => Self::from_inner(queries.clone().into_primitive()).node(),
         };
-        let prepared = Known.prepare::<C>([queries.node(), keys.node(), bias_node]).compute_bound().stateful();
+        let parents = [queries.node(), keys.node(), bias_node];
+        let prepared = Backward::<B, 3>::prepare::<C>(Known, parents).compute_bound().stateful();
         let (rows, weights, bias) = (inner(rows), inner(weights), inner(bias));
         let (queries, keys) = (queries.into_primitive(), keys.into_primitive());
         let batch = Batch::<B> { queries, keys, bias, rows, weights, labels, key_labels, plan };
         match prepared {
             OpsKind::Tracked(prepared) => {
-                let (loss, gradients) = chunks::loss_and_gradients::<B>(&batch, chunk, wanted);
-                prepared.finish(gradients, loss)
+                let (loss, Gradients { queries, keys, bias }) = chunks::loss_and_gradients::<B>(&batch, chunk, wanted);
+                prepared.finish([queries, keys, bias], loss)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(B::logit_loss(batch, chunk)),
         }
