@@ -364,6 +364,10 @@ def clip(images, texts, scale, _):
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
+def info_nce(images, texts, scale, _):
+    return F.cross_entropy(scale * images @ texts.T, torch.arange(len(images)))
+
+
 PLAIN = {
     "cross-entropy": of_classes(F.cross_entropy),
     "focal": of_classes(focal),
@@ -386,6 +390,7 @@ PLAIN = {
     "chebyshev": all_pairs(float("inf")),
     "euclidean": all_pairs(2.0),
     "siglip": two_towers(siglip),
+    "info-nce": two_towers(info_nce),
     "clip": two_towers(clip),
     "matryoshka-clip": two_towers(clip, lengths=6),
     "center": center(trained=False),

@@ -57,6 +57,7 @@ TASKS = [
     ("n-pairs-references", 256, 128, 16_384, None),
     ("info-nce-references", 256, 128, 2048, None),
     ("siglip", 8192, 512, 1, 0.5),
+    ("info-nce", 8192, 512, 1, 0.5),
     ("clip", 8192, 512, 1, 0.5),
     ("matryoshka-clip", 8192, 512, 1, None),
     ("center", 256, 512, 100_000, 1.0),

@@ -4,7 +4,8 @@
 //! - [`scores`]: the scores of queries and keys, added up for every query: the log-sum-exp of softmax heads and contrastive
 //!   losses, hard classes reweighted, a sum of softplus; with several centers per class, a bias per key, rows normalised or
 //!   not. Streamed over blocks of keys, so that the `[queries, keys]` scores never exist at once. A loss of logits that is one
-//!   number has its gradient in the forward pass.
+//!   number has its gradient in the forward pass. Cosines of two sides are added up for both, and for several lengths of their rows, in one
+//!   walk.
 //! - [`distances`]: of all rows to all rows, where no matrix product gives them.
 //! - [`drawn_rows`]: rows that a batch draws, and steps of an optimizer that touch no others.
 //! - [`elements`]: losses of a prediction and a target, number by number.

@@ -14,6 +14,7 @@ mod drawn_rows;
 mod elements;
 mod every_head;
 mod golden;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod gradients;
 mod hostile;
 mod labels;

@@ -846,3 +846,49 @@ fn a_reduced_sigmoid_loss_is_that_of_its_anchors() {
         }
     }
 }
+
+/// The same of InfoNCE, and of a ranking with hard negatives.
+#[test]
+fn a_reduced_loss_of_picks_is_that_of_its_anchors() {
+    for count in [600, 5, 1] {
+        let sides: Vec<_> = (3..6).map(|seed| rows(count, seed)).collect();
+        for backend in backends() {
+            for (reduction, share) in [(EmbeddingReduction::Mean, 1.0 / count as f64), (EmbeddingReduction::Sum, 1.0)] {
+                let info_nce = InfoNceLossConfig::new().with_temperature(0.2).with_reduction(reduction);
+                let info_nce = info_nce.with_temperature_mode(TemperatureMode::Learned);
+                let ranking = MultipleNegativesRankingLossConfig::new().with_reduction(reduction);
+                let ranking = ranking.with_temperature_mode(TemperatureMode::Learned);
+                for is_ranking in [false, true] {
+                    let run = |is_reduced: bool| {
+                        let leaves: Vec<_> = sides.iter().map(|rows| tensor(rows, &backend).require_grad()).collect();
+                        let [first, second, hard] = [0, 1, 2].map(|side: usize| leaves[side].clone());
+                        let (reduced, each, temperature) = if is_ranking {
+                            let loss = ranking.init(&backend.device);
+                            let batch = RankingBatch::new(first, second).with_hard_negatives(hard);
+                            (loss.forward(&batch), loss.forward_no_reduction(&batch), loss.temperature)
+                        } else {
+                            let loss = info_nce.init(&backend.device);
+                            let pairs = Pairs::aligned(first, second);
+                            (loss.forward_pairs(&pairs), loss.forward_pairs_no_reduction(&pairs), loss.temperature)
+                        };
+                        let value = if is_reduced { reduced } else { each.sum().mul_scalar(share) };
+                        let gradients = value.clone().mul_scalar(0.5).backward();
+                        let log_scale = temperature.log_scale.expect("learned").val();
+                        let mut outcome = vec![host(value), host(log_scale.grad(&gradients).expect("a gradient"))];
+                        outcome.extend(leaves.iter().filter_map(|rows| rows.grad(&gradients).map(host)));
+                        assert_eq!(outcome.len(), if is_ranking { 5 } else { 4 });
+                        outcome
+                    };
+                    for (place, (actual, expected)) in run(true).iter().zip(&run(false)).enumerate() {
+                        // A temperature is an `f32`, and so is its gradient.
+                        let share = if backend.is_double() && place != 1 { 1e-12 } else { 3e-5 };
+                        let largest = expected.iter().fold(1e-3_f64, |largest, number| largest.max(number.abs()));
+                        let what =
+                            format!("{reduction:?} {place} of {count} on {}, ranking {is_ranking}", backend.name);
+                        assert_close(&what, actual, expected, Tolerance::new(share, share * largest));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -472,6 +472,16 @@ impl Pairs {
         vec![OnePositive { anchors, positives, negatives, labels, counted, elsewhere, labels_elsewhere, paired }]
     }
 
+    /// The two sides, where all other references are the negatives of an anchor, whose positive is at its place.
+    pub(super) fn all_others(&self) -> Option<[Tensor<2>; 2]> {
+        match (&self.rows, &self.chosen) {
+            (Rows::Embeddings { anchors, references }, Chosen::Aligned) if self.elsewhere.is_empty() => {
+                Some([anchors.clone(), references.clone()])
+            }
+            _ => None,
+        }
+    }
+
     /// Whether both directions of two sides are compared.
     pub(super) fn is_symmetric(&self) -> bool {
         matches!(self.chosen, Chosen::Symmetric)

@@ -2,14 +2,14 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType};
-use burn_losses_kernels::math::{log_sum_exp_where, softplus};
+use burn::tensor::{Device, FloatDType, Tensor};
+use burn_losses_kernels::math::{log_sum_exp_where, softplus, unit_rows};
 
 use super::argument::Pairs;
 use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
-use super::streamed::Contrast;
+use super::streamed::{Contrast, sum_of_picks};
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::identities::count_matches;
 use crate::reduction::EmbeddingReduction;
@@ -69,7 +69,9 @@ impl InfoNceLossConfig {
 ///
 /// The denominators are streamed in every form but the last, and so are the losses of the positive pairs that labels make:
 /// neither a positive is paired with every negative, nor is there a matrix of `[batch, references]` beyond the up to 32 MiB
-/// of scores that are kept for the backward pass.
+/// of scores that are kept for the backward pass. In host memory `forward_pairs` of aligned rows that are tracked computes the
+/// gradient, too, and holds it until the backward pass or the loss is gone: a loss that is only looked at belongs on the model's
+/// `valid()`. There the two directions of symmetric rows share their products.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -125,6 +127,12 @@ impl PairLoss for InfoNceLoss {
         }
     }
 
+    fn forward_pairs(&self, pairs: &Pairs) -> Tensor<1> {
+        let filled = pairs.filled().used_by(self.name());
+        let loss = self.at_once(&filled);
+        pairs.finish(loss.unwrap_or_else(|| self.anchor_losses(&filled).reduce(self.reduction)))
+    }
+
     fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
         pairs.expect_triplets();
         let losses = self.of_places(pairs, lengths);
@@ -133,6 +141,17 @@ impl PairLoss for InfoNceLoss {
 }
 
 impl InfoNceLoss {
+    /// The sum or the mean of aligned rows; `None` where there is no one pass for it.
+    fn at_once(&self, pairs: &Pairs) -> Option<Tensor<1>> {
+        let [anchors, references] = pairs.all_others()?.map(unit_rows);
+        let ([count, _], scale) = (anchors.dims(), self.temperature.scale(anchors.dtype()));
+        match self.reduction {
+            EmbeddingReduction::Sum => sum_of_picks(anchors, references, &scale),
+            EmbeddingReduction::Mean => Some(sum_of_picks(anchors, references, &scale)?.mul_scalar(1.0 / count as f64)),
+            EmbeddingReduction::MeanNonZero => None,
+        }
+    }
+
     /// The losses where every anchor has one positive at a known place.
     fn of_places(&self, pairs: &Pairs, lengths: &[usize]) -> Option<Vec<AnchorLosses>> {
         let (_, dtype) = pairs.dim_and_precision();
@@ -173,7 +192,7 @@ impl InfoNceLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Int, Tensor, TensorData};
+    use burn::tensor::{Int, TensorData};
 
     fn loss(temperature: f64) -> InfoNceLoss {
         InfoNceLossConfig::new().with_temperature(temperature).init(&Device::flex())

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, log_sum_exp, signed, softplus, unit_rows, widen};
 use burn_losses_kernels::scores::{Comparison, Counted, Scale, scores};
 
+use super::streamed::sum_of_picks;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::labels::silence;
 use crate::reduction::EmbeddingReduction;
@@ -246,11 +247,31 @@ impl MultipleNegativesRankingLoss {
     /// - output: `[1]`
     #[track_caller]
     pub fn forward(&self, batch: &RankingBatch) -> Tensor<1> {
+        if let Some(loss) = self.at_once(batch) {
+            return loss;
+        }
         let losses = self.forward_no_reduction(batch);
         match &batch.identities {
             None => self.reduction.apply(losses),
             Some(identities) => self.reduction.apply_valid(losses, identities.clone().greater_equal_scalar(0)),
         }
+    }
+
+    /// The sum or the mean where all documents but its own are the negatives of a query, and weigh what they weigh; `None` where there
+    /// is no one pass for it.
+    fn at_once(&self, batch: &RankingBatch) -> Option<Tensor<1>> {
+        let [count, _] = batch.queries.dims();
+        let is_plain = self.directions == [RankingDirection::QueryToDocument] && self.hardness == 0.0;
+        if !is_plain || batch.identities.is_some() || count == 0 || self.reduction == EmbeddingReduction::MeanNonZero {
+            return None;
+        }
+        let queries = unit_rows(widen(batch.queries.clone()));
+        let documents = core::iter::once(&batch.documents).chain(&batch.hard_negatives);
+        let documents = documents.map(|rows| unit_rows(cast_to(widen(rows.clone()), queries.dtype()))).collect();
+        let scale = self.temperature.scale(queries.dtype());
+        let sum = sum_of_picks(queries, Tensor::cat(documents, 0), &scale)?;
+        let share = if self.reduction == EmbeddingReduction::Mean { 1.0 / count as f64 } else { 1.0 };
+        Some(cast_to(sum.mul_scalar(share), batch.queries.dtype()))
     }
 
     /// The loss of every query.

@@ -5,10 +5,13 @@ use alloc::vec::Vec;
 
 use burn::tensor::{Bool, Int, Tensor};
 use burn_losses_kernels::math::{NOTHING, comparable, log_sum_exp};
-use burn_losses_kernels::scores::{Comparison, CosineSums, Counted, Curve, Scale, Scores, Terms, cosine_sums, scores};
+use burn_losses_kernels::scores::{
+    Comparison, CosineSums, Counted, Curve, LogitLoss, Scale, Scores, Streaming, Terms, cosine_sums, logit_loss, scores,
+};
 
 use super::Pairs;
 use super::asked::{Labelled, OnePositive};
+use super::temperature::times;
 use crate::on_device::{on, scale_on, terms_on};
 
 impl Labelled {
@@ -167,6 +170,24 @@ impl OnePositive {
         sums.insert(0, scores(anchors, negatives, labels, comparison).sum);
         sums
     }
+}
+
+/// `sum over i of -log(softmax over j of scale·<queries[i], keys[j]>)[i]`, `[1]`, of the keys at the places of the queries, with its
+/// gradient in one pass; `None` where that is no way to compute it.
+pub(super) fn sum_of_picks(queries: Tensor<2>, keys: Tensor<2>, scale: &Scale) -> Option<Tensor<1>> {
+    let ([count, _], device) = (queries.dims(), queries.device());
+    let every = |number: f64| Tensor::full([count], number, (&device, queries.dtype()));
+    let loss = LogitLoss {
+        bias: None,
+        cap: None,
+        weights: None,
+        of_target: every(1.0),
+        of_all: every(0.0),
+        of_square: every(0.0),
+        streaming: Streaming::new(),
+    };
+    let places = Tensor::<1, Int>::arange(0..count as i64, &device);
+    logit_loss(times(queries, scale), keys, places, loss)
 }
 
 /// Whether a log-sum-exp is of anything, `[anchors]`.

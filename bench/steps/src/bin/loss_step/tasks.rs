@@ -111,18 +111,22 @@ pub(crate) const TASKS: &[(&str, Task)] = &[
     ("n-pairs-references", |size, device| with_references(size, device, NPairsLossConfig::new().init(device))),
     ("siglip", |size, device| {
         let loss = SigLipLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
-        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+        two_towers(size, device, Pairs::symmetric, move |pairs| loss.forward_pairs(pairs))
+    }),
+    ("info-nce", |size, device| {
+        let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
+        two_towers(size, device, Pairs::aligned, move |pairs| loss.forward_pairs(pairs))
     }),
     ("clip", |size, device| {
         let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
-        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+        two_towers(size, device, Pairs::symmetric, move |pairs| loss.forward_pairs(pairs))
     }),
     // Six lengths, each half of the one before.
     ("matryoshka-clip", |size, device| {
         let loss = InfoNceLossConfig::new().with_temperature_mode(TemperatureMode::Learned).init(device);
         let lengths = (0..6).map(|halved| size.columns >> halved).collect();
         let loss = MatryoshkaLossConfig::new(lengths).init(loss);
-        two_towers(size, device, move |pairs| loss.forward_pairs(pairs))
+        two_towers(size, device, Pairs::symmetric, move |pairs| loss.forward_pairs(pairs))
     }),
     ("center", |size, device| {
         let loss = CenterLossConfig::new(size.others, size.columns).init(device);
@@ -288,10 +292,15 @@ fn of_pairs(size: &Size, device: &Device, loss: impl EmbeddingLoss + 'static) ->
 }
 
 /// Rows of one tower and those of the other that belong to them, with the gradients of both.
-fn two_towers(size: &Size, device: &Device, loss: impl Fn(&Pairs) -> Tensor<1> + 'static) -> Step {
+fn two_towers(
+    size: &Size,
+    device: &Device,
+    pairs: fn(Tensor<2>, Tensor<2>) -> Pairs,
+    loss: impl Fn(&Pairs) -> Tensor<1> + 'static,
+) -> Step {
     let [images, texts] = [0, 1].map(|_| normal([size.rows, size.columns], device).require_grad());
     Box::new(move || {
-        let gradients = loss(&Pairs::symmetric(images.clone(), texts.clone())).backward();
+        let gradients = loss(&pairs(images.clone(), texts.clone())).backward();
         images.grad(&gradients).expect("a gradient");
         texts.grad(&gradients).expect("a gradient");
     })
