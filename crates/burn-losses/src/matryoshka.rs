@@ -78,7 +78,8 @@ impl MatryoshkaLossConfig {
 /// own ([`init_each`](MatryoshkaLossConfig::init_each)). Time is that of the losses, which is little beside the network;
 /// nothing is copied but what they copy. On a CPU an [`InfoNceLoss`](crate::pairs::InfoNceLoss) or a
 /// [`DecoupledContrastiveLoss`](crate::pairs::DecoupledContrastiveLoss) of aligned or symmetric [`Pairs`] computes the products of all
-/// lengths as those of the longest, so that six lengths take 1.4 times the time of one.
+/// lengths as those of the longest, so that six lengths take 1.4 times the time of one; unless the first numbers of a row are all but 0
+/// where others are not.
 ///
 /// In two dimensions, of lengths and of layers, it is the loss in an
 /// [`AdaptiveLayerLoss`](crate::adaptive_layer::AdaptiveLayerLoss).

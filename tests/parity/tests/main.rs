@@ -48,3 +48,17 @@ mod sparse_distillation;
 mod state;
 mod tokens;
 mod triplets;
+
+/// The backends of the features, and flex, if it is none of them: what is on several devices is on this one, too.
+fn backends_and_flex() -> Vec<parity::Backend> {
+    let mut all = parity::backends();
+    if all.iter().all(|backend| backend.name != "flex") {
+        all.push(parity::Backend {
+            name: "flex".to_owned(),
+            device: burn::tensor::Device::flex().autodiff(),
+            dtype: burn::tensor::DType::F32,
+            exactness: parity::Exactness::Single,
+        });
+    }
+    all
+}

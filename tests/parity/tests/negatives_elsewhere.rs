@@ -5,7 +5,7 @@ use support::table::host;
 
 #[test]
 fn negatives_on_one_device_and_on_several_backends_are_negatives_here() {
-    let all = backends();
+    let all = crate::backends_and_flex();
     for home in &all {
         for other in all.iter().filter(|other| other.dtype == home.dtype) {
             let [home_device, other_device] = [home, other].map(|backend| backend.device.clone());

@@ -172,6 +172,7 @@ fn an_optimizer_moves_only_sampled_classes() {
 /// Where losses are small they are the sums of exponentials themselves, and so are their gradients: then the expected
 /// gradient is that of the batch's own classes, and of all others times the probability to be drawn.
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn the_expected_gradient_is_that_of_all_classes_in_proportion() {
     let backends = backends();
     let backend = backends.iter().find(|backend| backend.is_double()).expect("a backend with f64");

@@ -5,12 +5,16 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_losses::heads::{
     ArcFaceConfig, CentersConfig, CosFaceConfig, CosFaceRule, ShardedHead, SubCenterArcFaceConfig,
 };
-use parity::{assert_sharded_equals_whole, backends};
+use parity::assert_sharded_equals_whole;
 use support::table::host;
 
 /// The single-precision device of every backend.
 fn devices() -> Vec<Device> {
-    backends().into_iter().filter(|backend| !backend.is_double()).map(|backend| backend.device).collect()
+    crate::backends_and_flex()
+        .into_iter()
+        .filter(|backend| !backend.is_double())
+        .map(|backend| backend.device)
+        .collect()
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn a_copy_for_evaluation_and_the_original_do_not_move_each_other() {
 
 #[test]
 fn it_goes_where_its_module_goes() {
-    let backends = backends();
+    let backends = crate::backends_and_flex();
     for backend in &backends {
         let counter = Counter::new(&backend.device);
         counter.write(9);

@@ -49,7 +49,8 @@ pub struct CosineSums {
 ///
 /// Where there is nothing to compare a log-sum-exp is -1e30, with gradient 0. Differentiable in both sides and in a scale that is a
 /// tensor. Half precision is computed in `f32`. On host memory all lengths and both sides cost the products of one of them, in memory
-/// of `O((N + M)·D)`; elsewhere they are computed one after the other by [`scores`].
+/// of `O((N + M)·D)`, and so do lengths one after the other if the first numbers of a row are nearly nothing beside the rest (a share of
+/// `1e-9`, or not above `2e-12`; a row that is 0 as a whole is none of these). Elsewhere [`scores`] computes all of them one by one.
 ///
 /// # Shapes
 ///

@@ -19,8 +19,9 @@ use super::{Scale, Sides};
 ///             + sum over the i and j that are compared of softplus(score[i, j])
 /// ```
 ///
-/// The row at the place of another on the other side is its partner; what is compared, [`Sides`] says. If a side, the scale or the
-/// bias is tracked, their gradients are computed here and kept until the backward pass. The result depends on the number of threads,
+/// The row at the place of another on the other side is its partner, which is compared with it, too, if their labels differ; what else
+/// is compared, [`Sides`] says. Rows with negative labels cost nothing, but must be numbers. If a side, the scale or the bias is tracked,
+/// their gradients are computed here and kept until the backward pass. The result depends on the number of threads,
 /// but not on their speed.
 ///
 /// # Shapes

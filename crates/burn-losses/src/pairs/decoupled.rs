@@ -8,7 +8,7 @@ use burn_losses_kernels::scores::Scale;
 
 use super::argument::Pairs;
 use super::asked::Labelled;
-use super::loss::{AnchorLosses, PairLoss};
+use super::loss::{AnchorLosses, PairLoss, together};
 use super::masked::inside;
 use super::streamed::{Contrast, is_something};
 use super::temperature::check_temperature;
@@ -123,10 +123,9 @@ impl PairLoss for DecoupledContrastiveLoss {
         }
     }
 
-    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
+    fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
         pairs.expect_triplets();
-        let losses = self.of_places(pairs, lengths);
-        losses.unwrap_or_else(|| lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect())
+        together(self, pairs, lengths, |pairs| self.of_places(pairs, lengths))
     }
 }
 

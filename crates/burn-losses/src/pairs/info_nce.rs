@@ -3,11 +3,11 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn_losses_kernels::math::{log_sum_exp_where, softplus, unit_rows};
+use burn_losses_kernels::math::{in_host_memory, log_sum_exp_where, softplus, unit_rows};
 
 use super::argument::Pairs;
 use super::asked::Labelled;
-use super::loss::{AnchorLosses, PairLoss};
+use super::loss::{AnchorLosses, PairLoss, together};
 use super::masked::inside;
 use super::streamed::{Contrast, sum_of_picks};
 use super::temperature::{Temperature, TemperatureMode, times};
@@ -71,7 +71,7 @@ impl InfoNceLossConfig {
 /// neither a positive is paired with every negative, nor is there a matrix of `[batch, references]` beyond the up to 32 MiB
 /// of scores that are kept for the backward pass. In host memory `forward_pairs` of aligned rows that are tracked computes the
 /// gradient, too, and holds it until the backward pass or the loss is gone: a loss that is only looked at belongs on the model's
-/// `valid()`. There the two directions of symmetric rows share their products.
+/// `valid()`. In host memory the two directions of symmetric rows share their products, too.
 ///
 /// A temperature that is [learned](TemperatureMode::Learned) does not fall below 0.01, as in CLIP; beyond the bound its
 /// gradient still passes, so that it can come back.
@@ -133,23 +133,22 @@ impl PairLoss for InfoNceLoss {
         pairs.finish(loss.unwrap_or_else(|| self.anchor_losses(&filled).reduce(self.reduction)))
     }
 
-    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
+    fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
         pairs.expect_triplets();
-        let losses = self.of_places(pairs, lengths);
-        losses.unwrap_or_else(|| lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect())
+        together(self, pairs, lengths, |pairs| self.of_places(pairs, lengths))
     }
 }
 
 impl InfoNceLoss {
     /// The sum or the mean of aligned rows; `None` where there is no one pass for it.
     fn at_once(&self, pairs: &Pairs) -> Option<Tensor<1>> {
+        if self.reduction == EmbeddingReduction::MeanNonZero || !in_host_memory(&pairs.device()) {
+            return None;
+        }
         let [anchors, references] = pairs.all_others()?.map(unit_rows);
         let ([count, _], scale) = (anchors.dims(), self.temperature.scale(anchors.dtype()));
-        match self.reduction {
-            EmbeddingReduction::Sum => sum_of_picks(anchors, references, &scale),
-            EmbeddingReduction::Mean => Some(sum_of_picks(anchors, references, &scale)?.mul_scalar(1.0 / count as f64)),
-            EmbeddingReduction::MeanNonZero => None,
-        }
+        let sum = sum_of_picks(anchors, references, &scale)?;
+        Some(if self.reduction == EmbeddingReduction::Mean { sum.mul_scalar(1.0 / count as f64) } else { sum })
     }
 
     /// The losses where every anchor has one positive at a known place.

@@ -51,13 +51,6 @@ pub trait PairLoss {
     #[track_caller]
     fn anchor_losses(&self, pairs: &Pairs) -> AnchorLosses;
 
-    /// What every anchor costs by the first numbers of each row, for each of the lengths that a
-    /// [`MatryoshkaLoss`](crate::matryoshka::MatryoshkaLoss) cuts rows to. A loss overrides it that has work in common for them.
-    #[track_caller]
-    fn anchor_losses_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<AnchorLosses> {
-        lengths.iter().map(|&length| self.anchor_losses(&pairs.cut(length))).collect()
-    }
-
     /// The name of the loss, for messages.
     fn name(&self) -> &'static str {
         // Without the types that it is made for.
@@ -81,15 +74,17 @@ pub trait PairLoss {
         pairs.finish(losses.reduce(self.reduction()))
     }
 
-    /// The reduced loss of the first numbers of each row, for each of the lengths, `[1]` each.
+    /// The reduced loss of the first numbers of each row, for each of the lengths that a
+    /// [`MatryoshkaLoss`](crate::matryoshka::MatryoshkaLoss) cuts rows to, `[1]` each. A loss overrides it that has work in common for
+    /// them.
     ///
     /// # Panics
     ///
     /// As [`forward_pairs`](Self::forward_pairs), and if the pairs are of precomputed distances.
     #[track_caller]
     fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
-        let losses = self.anchor_losses_of_lengths(&pairs.filled().used_by(self.name()), lengths);
-        losses.into_iter().map(|losses| pairs.finish(losses.reduce(self.reduction()))).collect()
+        pairs.embedding_dim(self.name());
+        lengths.iter().map(|&length| self.forward_pairs(&pairs.cut(length))).collect()
     }
 
     /// The sum of the losses of every anchor.
@@ -145,6 +140,22 @@ enum Losses {
     Sums(Box<[Tensor<1>; 3]>),
     /// Losses of pairs, and which of them count.
     Each(Box<(Tensor<2>, Tensor<2, Bool>)>),
+}
+
+/// The reduced losses of several lengths that share their work, if `of_lengths` knows how; else of one after the other.
+#[track_caller]
+pub(super) fn together<L: PairLoss>(
+    loss: &L,
+    pairs: &Pairs,
+    lengths: &[usize],
+    of_lengths: impl FnOnce(&Pairs) -> Option<Vec<AnchorLosses>>,
+) -> Vec<Tensor<1>> {
+    pairs.embedding_dim(loss.name());
+    let shared = if lengths.len() > 1 { of_lengths(&pairs.filled().used_by(loss.name())) } else { None };
+    match shared {
+        Some(losses) => losses.into_iter().map(|losses| pairs.finish(losses.reduce(loss.reduction()))).collect(),
+        None => lengths.iter().map(|&length| loss.forward_pairs(&pairs.cut(length))).collect(),
+    }
 }
 
 impl AnchorLosses {

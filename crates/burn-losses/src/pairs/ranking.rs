@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use burn_losses_kernels::math::{cast_to, log_sum_exp, signed, softplus, unit_rows, widen};
+use burn_losses_kernels::math::{cast_to, in_host_memory, log_sum_exp, signed, softplus, unit_rows, widen};
 use burn_losses_kernels::scores::{Comparison, Counted, Scale, scores};
 
 use super::streamed::sum_of_picks;
@@ -190,7 +190,9 @@ impl RankingBatch {
 ///
 /// Two questions with one answer, or a document twice in a batch, are negatives of each other that are none: give
 /// [`identities`](RankingBatch::with_identities). Memory is `O(batch·dim)`, and up to 32 MiB of scores that are kept for each of up
-/// to three sums.
+/// to three sums. In host memory `forward` of queries that look for their documents alone, without hardness and identities, computes the
+/// gradient of what is tracked, too, and holds it until the backward pass or the loss is gone: a loss that is only looked at belongs on
+/// the model's `valid()`.
 ///
 /// # When to take it
 ///
@@ -262,7 +264,8 @@ impl MultipleNegativesRankingLoss {
     fn at_once(&self, batch: &RankingBatch) -> Option<Tensor<1>> {
         let [count, _] = batch.queries.dims();
         let is_plain = self.directions == [RankingDirection::QueryToDocument] && self.hardness == 0.0;
-        if !is_plain || batch.identities.is_some() || count == 0 || self.reduction == EmbeddingReduction::MeanNonZero {
+        let is_plain = is_plain && batch.identities.is_none() && self.reduction != EmbeddingReduction::MeanNonZero;
+        if !is_plain || count == 0 || !in_host_memory(&batch.queries.device()) {
             return None;
         }
         let queries = unit_rows(widen(batch.queries.clone()));

@@ -1,9 +1,7 @@
-use alloc::vec::Vec;
-
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-use burn_losses_kernels::math::{cast_to, softplus};
+use burn_losses_kernels::math::{cast_to, in_host_memory, softplus};
 use burn_losses_kernels::scores::sigmoid_loss;
 
 use super::argument::Pairs;
@@ -132,17 +130,13 @@ impl PairLoss for SigLipLoss {
         let loss = self.at_once(&filled);
         pairs.finish(loss.unwrap_or_else(|| self.anchor_losses(&filled).reduce(self.reduction)))
     }
-
-    fn forward_pairs_of_lengths(&self, pairs: &Pairs, lengths: &[usize]) -> Vec<Tensor<1>> {
-        lengths.iter().map(|&length| PairLoss::forward_pairs(self, &pairs.cut(length))).collect()
-    }
 }
 
 impl SigLipLoss {
     /// The sum or the mean where every anchor has one positive at a known place, with its gradient in one pass; `None` where that is no
     /// way to compute it.
     fn at_once(&self, pairs: &Pairs) -> Option<Tensor<1>> {
-        if self.reduction == EmbeddingReduction::MeanNonZero {
+        if self.reduction == EmbeddingReduction::MeanNonZero || !in_host_memory(&pairs.device()) {
             return None;
         }
         let (sides, (_, dtype)) = (pairs.facing()?, pairs.dim_and_precision());

@@ -124,6 +124,7 @@ fn converges(model: &str, targets: usize, train: impl Fn(&Regression, &Fit) -> L
 }
 
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn proximal_l1_converges_to_the_lasso_of_scikit_learn_with_the_same_zeros() {
     converges("Lasso", 1, |regression, fit| {
         let shrink = ProximalL1Config::new(fit.strength).init(&Device::flex());
@@ -132,6 +133,7 @@ fn proximal_l1_converges_to_the_lasso_of_scikit_learn_with_the_same_zeros() {
 }
 
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn proximal_elastic_net_converges_to_that_of_scikit_learn_with_the_same_zeros() {
     converges("ElasticNet", 1, |regression, fit| {
         let shrink = ProximalElasticNetConfig::new(fit.strength).with_l1_ratio(fit.l1_ratio).init(&Device::flex());
@@ -140,6 +142,7 @@ fn proximal_elastic_net_converges_to_that_of_scikit_learn_with_the_same_zeros() 
 }
 
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn an_l2_penalty_converges_to_the_ridge_of_scikit_learn() {
     converges("Ridge", 1, |regression, fit| {
         let penalty = L2PenaltyConfig::new(fit.strength).init(&Device::flex());
@@ -150,6 +153,7 @@ fn an_l2_penalty_converges_to_the_ridge_of_scikit_learn() {
 /// Its fixed point `w = (1 - rate·strength)·(w - rate·gradient)` is that of a ridge with
 /// `strength / (1 - rate·strength)`.
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn decoupled_l2_converges_to_a_ridge_of_a_larger_strength() {
     converges("Ridge", 1, |regression, fit| {
         let shrink = DecoupledL2Config::new(fit.strength / (1.0 + LEARNING_RATE * fit.strength)).init(&Device::flex());
@@ -158,6 +162,7 @@ fn decoupled_l2_converges_to_a_ridge_of_a_larger_strength() {
 }
 
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn proximal_row_groups_converge_to_the_multi_task_lasso_of_scikit_learn_with_the_same_zero_rows() {
     converges("MultiTaskLasso", 3, |regression, fit| {
         let shrink = ProximalRowGroupsConfig::new(fit.strength).init(&Device::flex());
@@ -168,6 +173,7 @@ fn proximal_row_groups_converge_to_the_multi_task_lasso_of_scikit_learn_with_the
 /// Where scikit-learn has found the minimum, data and penalty pull with the same force on every weight that is not 0,
 /// and the data pull less than the penalty can on every weight that is.
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn penalties_balance_the_data_at_the_minimum_of_scikit_learn() {
     let reference = reference();
     for backend in backends().iter().filter(|backend| backend.is_double()) {
@@ -191,6 +197,7 @@ fn penalties_balance_the_data_at_the_minimum_of_scikit_learn() {
 }
 
 #[test]
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), ignore = "in f64, which GPUs have not")]
 fn penalties_are_minus_the_log_of_their_priors() {
     for backend in backends().iter().filter(|backend| backend.is_double()) {
         for Densities { strength, weights, log_laplace, log_normal } in reference().densities {

@@ -173,8 +173,9 @@ fn check(case: &Case, what: &str) {
 
 #[test]
 fn both_sides_of_one_length_equal_plain_loops() {
-    for shape in [[1, 1, 1], [1, 2, 3], [5, 3, 7], [40, 33, 16], [300, 270, 12], [130, 600, 5]] {
-        for scale in [0.5, 14.0, 40.0, 100.0, 400.0] {
+    for shape in [[1, 1, 1], [1, 2, 3], [5, 3, 7], [40, 33, 16], [300, 270, 12], [130, 1100, 5]] {
+        // Beside 30.6, from which on exponentials of `f32` are relative to the largest, too, and far beyond what `f64` bears.
+        for scale in [0.5, 14.0, 30.5, 30.7, 100.0, 400.0] {
             check(&Case::new(shape, &[shape[2]], scale), &format!("{shape:?} at {scale}"));
         }
     }
@@ -186,6 +187,8 @@ fn several_lengths_equal_plain_loops() {
         ([5, 3, 7], &[7, 2][..]),
         ([40, 33, 16], &[1, 2, 4, 8, 12, 16]),
         ([300, 270, 24], &[24, 3, 6, 12]),
+        // Several blocks for each of two threads.
+        ([600, 1100, 8], &[2, 4, 6, 8]),
         // None of the whole length, and one twice.
         ([20, 30, 24], &[4, 20, 4]),
     ] {
@@ -205,11 +208,59 @@ fn one_side_and_a_constant_scale_equal_plain_loops() {
 
 #[test]
 fn rows_that_are_nearly_nothing_at_a_short_length_equal_plain_loops() {
-    for (name, start) in [("zero", 0.0), ("tiny", 1e-14), ("short", 1e-10)] {
+    for (name, start) in [("zero", 0.0), ("tiny", 1e-14), ("short", 1e-10), ("just long enough", 2e-9), ("long", 1e-5)]
+    {
         let mut case = Case::new([9, 11, 8], &[3, 8], 8.0);
-        case.sides[0][2][..3].fill(start);
+        for side in &mut case.sides {
+            side[2][..3].iter_mut().for_each(|number| *number *= start);
+        }
+        // Of one label, so that they are not compared.
+        case.labels[1][2] = case.labels[0][2];
+        // One without any direction, which does not matter to the others.
         case.sides[1][4].fill(0.0);
         check(&case, name);
+    }
+}
+
+/// What is not tracked has no gradient, and what is has the same as before.
+#[test]
+fn any_part_may_be_a_constant_and_both_sides_the_same_rows() {
+    let case = Case::new([40, 40, 6], &[2, 6], 14.0);
+    for backend in backends() {
+        let on = On(&backend);
+        let labels = || [0, 0].map(|side: usize| on.integers(&case.labels[side]));
+        let gradients = |tracked: [bool; 3]| {
+            let leaf = |tensor: Tensor<2>, tracked: bool| tensor.set_require_grad(tracked);
+            let [first, second] = [0, 1].map(|side| leaf(on.matrix(&case.sides[side]), tracked[side]));
+            let scale = on.vector(&[case.scale]).set_require_grad(tracked[2]);
+            let sides = Sides { first: first.clone(), second: second.clone(), labels: labels() };
+            let sums = cosine_sums(sides, &case.lengths, true, Scale::Tensor(scale.clone()));
+            let sums = sums.into_iter().flat_map(|sums| [Some(sums.first), sums.second, Some(sums.own)]).flatten();
+            let sum = Tensor::cat(sums.collect(), 0);
+            let gradients = weigh(sum.clone().mask_fill(sum.lower_scalar(0.5 * NOTHING), 0.0)).backward();
+            [first.grad(&gradients).map(host), second.grad(&gradients).map(host), scale.grad(&gradients).map(host)]
+        };
+        let all = gradients([true; 3]);
+        for tracked in [[true, false, false], [false, true, false], [false, false, true], [true, false, true]] {
+            for ((gradient, expected), tracked) in gradients(tracked).into_iter().zip(&all).zip(tracked) {
+                assert_eq!(gradient, expected.clone().filter(|_| tracked), "{tracked} on {}", backend.name);
+            }
+        }
+
+        // The gradient of rows that are both sides is that of the one and of the other.
+        let rows = on.matrix(&case.sides[0]);
+        let run = |first: &Tensor<2>, second: &Tensor<2>| {
+            let sides = Sides { first: first.clone(), second: second.clone(), labels: labels() };
+            let sums = cosine_sums(sides, &[6], true, case.scale);
+            let all = Tensor::cat(vec![sums[0].first.clone(), sums[0].second.clone().expect("both")], 0);
+            weigh(all.clone().mask_fill(all.lower_scalar(0.5 * NOTHING), 0.0)).backward()
+        };
+        let same = host(rows.grad(&run(&rows, &rows)).expect("a gradient"));
+        let [first, second] = [0, 0].map(|side: usize| on.matrix(&case.sides[side]));
+        let apart = run(&first, &second);
+        let apart = first.grad(&apart).expect("a gradient") + second.grad(&apart).expect("a gradient");
+        let Tolerance { relative, absolute } = tolerance(&on, &case);
+        assert_close(&backend.name, &same, &host(apart), Tolerance::new(relative, 10.0 * absolute));
     }
 }
 

@@ -5,8 +5,8 @@
 //! is a factor of its row or column. In the backward pass the numbers between two lengths have the gradients of all products that
 //! they are in, added up before they are multiplied. So all lengths together cost the matrix products of the longest.
 //!
-//! While exponentials of all possible scores are in range, which they are up to a scale of 40 in `f32`, a product has one, relative
-//! to the largest possible score. Beyond that it has two, relative to the largest of its row and of its column.
+//! While exponentials of all possible scores are well in range, which they are up to a scale of 30 in `f32`, a product has one,
+//! relative to the largest possible score. Beyond that it has two, relative to the largest of its row and of its column.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -24,9 +24,9 @@ use crate::host::{Host, Key, Matrix, Real, Vectorised, product, product_apart, t
 use crate::math::NOTHING;
 use crate::math::norm::NO_DIRECTION;
 
-/// What the product of two rows that are not compared is. It is far below every other, and stays so when more is added to it or
-/// it is multiplied with a scale.
-const LEFT_OUT: f64 = -1e30;
+/// What the product of two rows that are not compared is: far below every other, also when more is added to it or it is multiplied
+/// with a scale, and still a number when it is multiplied with the factors of two rows.
+pub(super) const LEFT_OUT: f64 = -1e18;
 
 /// A cut row that is this much shorter than the whole would lose digits in the products of all lengths.
 const TOO_SHORT: f64 = 1e-9;
@@ -107,8 +107,8 @@ fn backward_as<H: Host, T: Real + Key<T>>(
     [side(first, rows), side(second, others), tensor::<H, _>(vec![of_scale], Shape::from([1]), &device)]
 }
 
-/// Calls `walk` with what a walk needs and the place of the first of its lengths: once for all lengths, or once for each where some
-/// row is nearly nothing but for its last numbers, or not a number: as a factor that would reach pairs that are not compared.
+/// Calls `walk` with what a walk needs and the place of the first of its lengths: once for all lengths, or once for each where a row has
+/// nearly nothing in its first numbers, or one that is not a number, whose factor would reach pairs that are not compared.
 fn for_each_walk<H: Host, T: Real + Key<T>>(sides: &TwoSides<H>, mut walk: impl FnMut(&Inputs<T>, usize)) {
     let lengths = &sides.lengths;
     if let Some(inputs) = Inputs::<T>::new::<H>(sides, lengths) {
@@ -138,12 +138,18 @@ impl<T: Real + Key<T>> Side<T> {
         block.load(&H::strided::<T>(rows), 0, count, true);
         let mut factors = vec![T::one(); ends.len() * count];
         for row in 0..count {
-            let (numbers, mut squares, mut from) = (block.row(row), 0.0, 0);
-            let whole = wide(block.inverse_length(row)).recip();
+            let (numbers, whole) = (block.row(row), wide(block.inverse_length(row)).recip());
+            let largest =
+                |numbers: &[T]| wide(numbers.iter().fold(T::zero(), |most, number| larger(most, number.abs())));
+            if largest(numbers) * whole < NO_DIRECTION {
+                // It has none when it is cut either.
+                continue;
+            }
+            let (mut squares, mut from) = (0.0, 0);
             for (place, &end) in ends[..ends.len() - 1].iter().enumerate() {
                 squares += numbers[from..end].iter().map(|&number| wide(number) * wide(number)).sum::<f64>();
                 let length = squares.sqrt();
-                let is_long = length >= TOO_SHORT && length * whole >= 10.0 * NO_DIRECTION;
+                let is_long = length >= TOO_SHORT && largest(&numbers[..end]) * whole >= 2.0 * NO_DIRECTION;
                 if !is_long {
                     return None;
                 }
@@ -162,7 +168,7 @@ impl<T: Real + Key<T>> Side<T> {
     /// Makes the gradient of the rows of that of the rows divided by their lengths, which lacks what the factors bring.
     ///
     /// - `pulls`: the gradients of the logarithms of the factors, `[lengths, count]`
-    pub(super) fn finish(&self, gradient: &mut [T], pulls: &[T], ends: &[usize]) {
+    fn finish(&self, gradient: &mut [T], pulls: &[T], ends: &[usize]) {
         let longest = *ends.last().expect("there is a length");
         let pull = |place: usize, row: usize| {
             let factor = self.factors[place * self.count + row];
@@ -227,7 +233,7 @@ impl<T: Real + Key<T>> Inputs<T> {
             turned: first.rows.turned(),
             ends: ends.to_vec(),
             scale,
-            bound: (scale * T::of(2.0) <= -T::min_positive_value().ln() * T::of(0.92)).then_some(scale),
+            bound: (scale * T::of(2.0) <= -T::min_positive_value().ln() * T::of(0.7)).then_some(scale),
             by_label,
             first,
             second,
@@ -414,7 +420,7 @@ impl<T: Real + Key<T>> Inputs<T> {
                 pulls[1].extend_from_slice(&of_second[place * range..(place + 1) * range]);
             }
         }
-        let of_scale = pulls[0].iter().fold(T::zero(), |sum, &pull| sum + pull) / self.scale;
+        let of_scale = T::of(pulls[0].iter().map(|&pull| wide(pull)).sum::<f64>() / wide(self.scale));
         for (pulls, count) in pulls.iter_mut().zip(counts) {
             for (pulls, of_own) in pulls.chunks_exact_mut(count).zip(&of_own) {
                 pulls.iter_mut().zip(of_own).for_each(|(pull, &(_, of_own))| *pull = *pull + of_own);
@@ -556,7 +562,8 @@ impl<T: Real> Upstream<T> {
     fn new(sums_and_gradients: impl Iterator<Item = (T, T)>, scale: T, bound: Option<T>) -> Self {
         let nothing = T::of(0.5 * NOTHING);
         let weight = |(sum, gradient): (T, T)| {
-            if sum < nothing {
+            // What is not asked for must not bring a NaN.
+            if sum < nothing || gradient == T::zero() {
                 return (T::zero(), T::zero());
             }
             (sum, gradient * scale * bound.map_or(T::one(), |bound| (bound - sum).exp()))

@@ -82,8 +82,8 @@ struct Range {
     tile: usize,
 }
 
-/// Ranges of `count` keys for as many threads as are worth it for so many multiplications, and may have sums of the queries'
-/// gradients of so many bytes each.
+/// Ranges of `count` keys, one per thread: as many as `work` multiplications are worth, each of which holds an accumulator of
+/// `per_accumulator` bytes.
 fn ranges(count: usize, work: usize, per_accumulator: usize) -> Vec<Range> {
     let threads = current_num_threads();
     let most = threads.min(work / WORTH_A_THREAD).min((ACCUMULATOR_BYTES / per_accumulator).max(2));

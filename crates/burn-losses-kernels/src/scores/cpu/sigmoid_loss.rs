@@ -12,7 +12,7 @@ use burn::tensor::{DType, Shape};
 
 use super::super::cosine_sums::op::TwoSides;
 use super::block::{LANES, dot, larger};
-use super::cosine_sums::Inputs;
+use super::cosine_sums::{Inputs, LEFT_OUT};
 use super::{Range, chunks};
 use crate::host::threads::*;
 use crate::host::{Host, Key, Matrix, Real, Vectorised, product_apart, tensor, vectorised};
@@ -76,14 +76,8 @@ struct Outcome<T> {
     bias: f64,
 }
 
-/// What a range gives.
-struct Part<T> {
-    /// The loss and the gradient of the bias.
-    totals: [f64; 2],
-    of_first: Vec<T>,
-    /// What pulls at the lengths of the rows of the first side, and of those of the range.
-    pulls: [Vec<T>; 2],
-}
+/// The sum of what pairs cost, that of the slopes by their scores, and that of the slopes times their cosines.
+type Totals = [f64; 3];
 
 impl<T: Real + Key<T>> Walk<T> {
     fn new<H: Host>(sides: &TwoSides<H>, bias: &FloatTensor<H>, wanted: Option<[bool; 2]>) -> Self {
@@ -96,9 +90,12 @@ impl<T: Real + Key<T>> Walk<T> {
         let (rows, dim, wanted) = (first.count, self.inputs.longest(), self.wanted.unwrap_or_default());
         // Of partners: what they cost, and the slopes of that by their scores.
         let partner = |row: usize| {
+            if first.labels[row] < 0 {
+                return (T::zero(), T::zero(), T::zero());
+            }
             let cosine = dot(first.rows.row(row), second.rows.row(row));
             let (loss, slope) = softplus::<T, false>(-(cosine * *scale + self.bias));
-            if first.labels[row] < 0 { (cosine, T::zero(), T::zero()) } else { (cosine, loss, -slope) }
+            (cosine, loss, -slope)
         };
         let partners: Vec<(T, T, T)> = (0..rows).map(partner).collect();
 
@@ -108,60 +105,38 @@ impl<T: Real + Key<T>> Walk<T> {
         let parts =
             map(ranges.into_iter().zip(shares).collect(), &|(range, share)| self.part(&partners, &range, share));
 
-        let (mut of_first, mut first_pulls, mut second_pulls) = (Vec::new(), vec![T::zero(); rows], Vec::new());
-        let [mut loss, mut bias, mut of_scale] = [0.0; 3];
-        for (cosine, cost, slope) in &partners {
-            loss += wide(*cost);
-            bias += wide(*slope);
-            of_scale += wide(*slope) * wide(*cosine);
-        }
-        for Part { totals, of_first: part, pulls: [of_rows, of_range] } in parts {
-            loss += totals[0];
-            bias += totals[1];
-            of_scale += of_rows.iter().map(|&pull| wide(pull)).sum::<f64>() / wide(*scale);
-            first_pulls.iter_mut().zip(of_rows).for_each(|(sum, part)| *sum = *sum + part);
-            second_pulls.extend(of_range);
+        let mut of_first = Vec::new();
+        let mut totals = partners.iter().fold([0.0; 3], |[loss, slopes, pulls], &(cosine, cost, slope)| {
+            [loss + wide(cost), slopes + wide(slope), pulls + wide(slope) * wide(cosine)]
+        });
+        for (of_range, part) in parts {
+            totals.iter_mut().zip(of_range).for_each(|(total, of_range)| *total += of_range);
             if of_first.is_empty() {
                 of_first = part;
             } else {
                 of_first.iter_mut().zip(part).for_each(|(sum, part)| *sum = *sum + part);
             }
         }
-        let mut sides = [of_first, of_second];
-        for (((side, gradient), mut pulls), wanted) in
-            [first, second].into_iter().zip(&mut sides).zip([first_pulls, second_pulls]).zip(wanted)
-        {
-            if wanted {
-                let of_partners = pulls.iter_mut().zip(&partners);
-                of_partners.for_each(|(pull, &(cosine, _, slope))| *pull = *pull + slope * *scale * cosine);
-                side.finish(gradient, &pulls, &[dim]);
-            }
-        }
-        Outcome { loss, sides, scale: of_scale, bias }
+        // Gradients of rows divided by their lengths, until here.
+        first.rows.project(&mut of_first);
+        second.rows.project(&mut of_second);
+        let [loss, bias, scale] = totals;
+        Outcome { loss, sides: [of_first, of_second], scale, bias }
     }
 
-    fn part(&self, partners: &[(T, T, T)], range: &Range, of_second: &mut [T]) -> Part<T> {
+    /// What a range of the second side costs, and the gradient of the first side by it.
+    fn part(&self, partners: &[(T, T, T)], range: &Range, of_second: &mut [T]) -> (Totals, Vec<T>) {
         let (inputs, dim, others) = (&self.inputs, self.inputs.longest(), range.end - range.start);
         let (rows, wanted) = (inputs.first.count, self.wanted.unwrap_or_default());
         let mut of_first = vec![T::zero(); if wanted[0] { rows * dim } else { 0 }];
-        let mut pulls = [rows, others].map(|count| vec![T::zero(); count]);
         let mut products = vec![T::zero(); inputs.block().min(others) * inputs.tile(range)];
-        let mut totals = [0.0; 2];
+        let mut totals = [0.0; 3];
         for block in inputs.blocks(range) {
-            let in_range = block.0 - range.start;
             for tile in inputs.tiles(range) {
                 let products = &mut products[..block.1 * tile.1];
                 inputs.multiply(0, block, tile, range.parallelism, products);
                 inputs.leave_out(block, tile, products);
-                let [lane_pulls, row_pulls] = &mut pulls;
-                let of_tile = vectorised(Ask {
-                    products,
-                    lanes: tile.1,
-                    scale: inputs.scale,
-                    bias: self.bias,
-                    lane_pulls: &mut lane_pulls[tile.0..tile.0 + tile.1],
-                    row_pulls: &mut row_pulls[in_range..in_range + block.1],
-                });
+                let of_tile = vectorised(Ask { products, lanes: tile.1, scale: inputs.scale, bias: self.bias });
                 totals.iter_mut().zip(of_tile).for_each(|(total, of_tile)| *total += wide(of_tile));
                 for own in block.0.max(tile.0)..(block.0 + block.1).min(tile.0 + tile.1) {
                     let slope = &mut products[(own - block.0) * tile.1 + own - tile.0];
@@ -169,7 +144,8 @@ impl<T: Real + Key<T>> Walk<T> {
                 }
                 let slopes = Matrix::rows(products, block.1, tile.1);
                 if wanted[1] {
-                    let (into, rows) = (&mut of_second[in_range * dim..], inputs.first.rows.unit_of(tile));
+                    let (into, rows) =
+                        (&mut of_second[(block.0 - range.start) * dim..], inputs.first.rows.unit_of(tile));
                     product_apart(slopes, rows, tile.0 > 0, range.parallelism, into, dim);
                 }
                 if wanted[0] {
@@ -178,7 +154,7 @@ impl<T: Real + Key<T>> Walk<T> {
                 }
             }
         }
-        Part { totals, of_first, pulls }
+        (totals, of_first)
     }
 }
 
@@ -194,42 +170,40 @@ fn softplus<T: Real, const FUSED: bool>(score: T) -> (T, T) {
     (larger(score, T::zero()) + small.log_of_one_more::<FUSED>(), top / (T::one() + small))
 }
 
-/// Replaces products `[rows, lanes]` by the gradients of what they cost, and adds up what pulls at the lengths of rows and lanes. Gives
-/// what all cost, and the sum of the slopes by their scores.
+/// Replaces products `[rows, lanes]` by the gradients of what they cost. Gives the [`Totals`].
 struct Ask<'a, T> {
     products: &'a mut [T],
     lanes: usize,
     scale: T,
     bias: T,
-    lane_pulls: &'a mut [T],
-    row_pulls: &'a mut [T],
 }
 
 impl<T: Real> Vectorised for Ask<'_, T> {
-    type Output = [T; 2];
+    type Output = [T; 3];
 
     #[inline(always)]
-    fn run<const FUSED: bool>(self) -> [T; 2] {
-        let Self { products, lanes, scale, bias, lane_pulls, row_pulls } = self;
-        let mut totals = [T::zero(); 2];
-        for (products, row_pull) in products.chunks_exact_mut(lanes).zip(row_pulls) {
-            let [mut losses, mut slopes, mut pulls] = [[T::zero(); LANES]; 3];
-            for (products, lane_pulls) in products.chunks_mut(LANES).zip(lane_pulls.chunks_mut(LANES)) {
-                let sums = losses.iter_mut().zip(&mut slopes).zip(&mut pulls);
-                for ((product, lane_pull), ((loss, slopes), pull)) in products.iter_mut().zip(lane_pulls).zip(sums) {
+    fn run<const FUSED: bool>(self) -> [T; 3] {
+        let Self { products, lanes, scale, bias } = self;
+        let (mut totals, left_out) = ([T::zero(); 3], T::of(0.5 * LEFT_OUT));
+        for products in products.chunks_exact_mut(lanes) {
+            let mut sums = [[T::zero(); LANES]; 3];
+            for products in products.chunks_mut(LANES) {
+                let [losses, slopes, pulls] = &mut sums;
+                let sums = losses.iter_mut().zip(slopes).zip(pulls);
+                for (product, ((loss, slopes), pull)) in products.iter_mut().zip(sums) {
                     let cosine = *product;
-                    let (cost, slope) = softplus::<T, FUSED>(cosine * scale + bias);
+                    // One that is left out costs nothing, whatever the bias is.
+                    let score = if cosine < left_out { cosine } else { cosine * scale + bias };
+                    let (cost, slope) = softplus::<T, FUSED>(score);
                     *loss = *loss + cost;
                     *slopes = *slopes + slope;
+                    *pull = *pull + slope * cosine;
                     *product = slope * scale;
-                    let pulled = *product * cosine;
-                    *lane_pull = *lane_pull + pulled;
-                    *pull = *pull + pulled;
                 }
             }
-            let sum = |parts: [T; LANES]| parts.into_iter().fold(T::zero(), |sum, part| sum + part);
-            totals = [totals[0] + sum(losses), totals[1] + sum(slopes)];
-            *row_pull = *row_pull + sum(pulls);
+            for (total, sums) in totals.iter_mut().zip(sums) {
+                *total = sums.into_iter().fold(*total, |total, sum| total + sum);
+            }
         }
         totals
     }

@@ -11,9 +11,9 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use super::*;
 use crate::data::face_set::pixels;
 use crate::data::folder::Landmarks;
-use crate::data::folder::decode::decode;
+use crate::data::folder::decode::{decode, decode_large};
 use crate::data::folder::read;
-use crate::data::folder::wanted::Wanted;
+use crate::data::folder::wanted::{Frame, Wanted};
 use crate::data::random::Random;
 
 /// With room for everything.
@@ -301,6 +301,27 @@ fn deep_colors_are_scaled_to_eight_bits() {
     // 16 bits: 0x80ff / 257 = 128.48; a maximum of 9: 3 * 255 / 9 = 85.
     assert_eq!(decode(b"P5 1 1 65535\n\x80\xff", 1).unwrap(), [128; 3]);
     assert_eq!(decode(b"P2 1 1 9\n3\n", 1).unwrap(), [85; 3]);
+}
+
+/// Neither can be shrunk while it is read. The left half of one is gray 40, the right one 200; of the other cyan, and yellow. Written by
+/// a script of the PNG specification's Adam7, and by Pillow 12.
+#[test]
+fn an_interlaced_png_and_a_jpeg_of_four_inks_are_read_as_they_are() {
+    let interlaced = include_bytes!("interlaced.png");
+    let four_inks = include_bytes!("four_inks.jpg");
+    for (name, bytes, [left, right]) in [
+        ("interlaced", &interlaced[..], [[40; 3], [200; 3]]),
+        ("four inks", &four_inks[..], [[0, 255, 255], [255, 255, 0]]),
+    ] {
+        // A size of 2 would be cut out of a picture of a half of its size, if it were shrunk.
+        let frame = Frame { size: 2, smallest: 1, points: None };
+        let pixels = decode_large(bytes, frame, 1).unwrap();
+        assert_eq!(pixels, decode(bytes, 2).unwrap(), "{name}");
+        for (pixel, expected) in pixels.chunks(3).zip([left, right, left, right]) {
+            let near = pixel.iter().zip(expected).all(|(&value, expected)| (i32::from(value) - expected).abs() <= 12);
+            assert!(near, "{name}: {pixels:?}");
+        }
+    }
 }
 
 #[test]
