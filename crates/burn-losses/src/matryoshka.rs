@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor};
 use burn_losses_kernels::math::{cast_to, widen};
 
 use crate::embedding_loss::EmbeddingLoss;
-use crate::pairs::{PairLoss, Pairs};
+use crate::pairs::{MultipleNegativesRankingLoss, PairLoss, Pairs, RankingBatch};
 
 /// Settings of [`MatryoshkaLoss`].
 #[derive(Config, Debug)]
@@ -77,7 +77,8 @@ impl MatryoshkaLossConfig {
 /// With a loss of pairs all lengths have it in common, a learned temperature with it; with a head each length has one of its
 /// own ([`init_each`](MatryoshkaLossConfig::init_each)). Time is that of the losses, which is little beside the network;
 /// nothing is copied but what they copy. On a CPU an [`InfoNceLoss`](crate::pairs::InfoNceLoss) or a
-/// [`DecoupledContrastiveLoss`](crate::pairs::DecoupledContrastiveLoss) of aligned or symmetric [`Pairs`] computes the products of all
+/// [`DecoupledContrastiveLoss`](crate::pairs::DecoupledContrastiveLoss) of aligned or symmetric [`Pairs`], or a
+/// [`MultipleNegativesRankingLoss`] without hardness and identities, computes the products of all
 /// lengths as those of the longest, so that six lengths take 1.4 times the time of one; unless the first numbers of a row are all but 0
 /// where others are not.
 ///
@@ -204,6 +205,40 @@ impl<L: Module + PairLoss> MatryoshkaLoss<L> {
         let loss = |loss: &L, length| loss.forward_pairs_no_reduction(&pairs.cut(length));
         let sum = self.sum(dim, |of, lengths| lengths.iter().map(|&length| loss(of, length)).collect());
         cast_to(sum, pairs.precision())
+    }
+}
+
+impl MatryoshkaLoss<MultipleNegativesRankingLoss> {
+    /// The reduced loss of queries and their documents, as [`MultipleNegativesRankingLoss::forward`] says.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If a length is beyond the embeddings.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_losses::matryoshka::MatryoshkaLossConfig;
+    /// use burn_losses::pairs::{MultipleNegativesRankingLossConfig, RankingBatch};
+    ///
+    /// let device = Device::default();
+    /// let queries = || Tensor::<2>::from_data([[1.0, 0.0, 0.2], [0.6, 0.8, 0.0]], &device);
+    /// let documents = || Tensor::<2>::from_data([[0.8, 0.6, 0.1], [0.0, 1.0, 0.3]], &device);
+    /// let plain = MultipleNegativesRankingLossConfig::new().init(&device);
+    /// let loss = MatryoshkaLossConfig::new(vec![3, 2]).init(plain.clone());
+    ///
+    /// let both = loss.forward_ranking(&RankingBatch::new(queries(), documents()));
+    /// let whole = plain.forward(&RankingBatch::new(queries(), documents()));
+    /// let short = plain.forward(&RankingBatch::new(queries().narrow(1, 0, 2), documents().narrow(1, 0, 2)));
+    /// assert!((both - whole - short).abs().into_scalar::<f32>() < 1e-5);
+    /// ```
+    #[track_caller]
+    pub fn forward_ranking(&self, batch: &RankingBatch) -> Tensor<1> {
+        let (dim, dtype) = batch.dim_and_precision();
+        cast_to(self.sum(dim, |loss, lengths| loss.forward_of_lengths(batch, lengths)), dtype)
     }
 }
 

@@ -6,6 +6,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_losses::EmbeddingLoss;
 use burn_losses::distance::Distance;
+use burn_losses::matryoshka::MatryoshkaLossConfig;
 use burn_losses::pairs::{
     CircleLossConfig, ContrastiveLossConfig, DecoupledContrastiveLoss, DecoupledContrastiveLossConfig, InfoNceLoss,
     InfoNceLossConfig, LiftedStructureLossConfig, MarginLossConfig, MultiSimilarityLossConfig,
@@ -888,6 +889,68 @@ fn a_reduced_loss_of_picks_is_that_of_its_anchors() {
                         assert_close(&what, actual, expected, Tolerance::new(share, share * largest));
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Lengths and directions that share their products, against each by itself.
+#[test]
+fn a_ranking_of_several_lengths_is_the_sum_of_each() {
+    use burn_losses::pairs::{PartitionMode, RankingDirection};
+
+    let sides: Vec<_> = (3..6).map(|seed| rows(9, seed)).collect();
+    let identities = [4, -1, 7, 4, 8, 9, 1, 2, 3];
+    for backend in backends() {
+        let config = MultipleNegativesRankingLossConfig::new().with_temperature(0.3);
+        let config = config.with_temperature_mode(TemperatureMode::Learned);
+        let both = config.clone().with_partition_mode(PartitionMode::PerDirection);
+        let both = both.with_directions(vec![RankingDirection::DocumentToQuery, RankingDirection::QueryToDocument]);
+        let sum = config.clone().with_reduction(EmbeddingReduction::Sum);
+        for (name, config, has_hard, has_identities) in [
+            ("plain", &config, false, false),
+            ("hard", &config, true, false),
+            ("sum", &sum, true, false),
+            ("identified", &config, true, true),
+            ("hardness", &config.clone().with_hardness(2.0), true, false),
+            ("both", &both, false, false),
+            ("both and hard", &both, true, false),
+        ] {
+            let run = |together: bool| {
+                let leaves: Vec<_> = sides.iter().map(|rows| tensor(rows, &backend).require_grad()).collect();
+                let loss = config.init(&backend.device);
+                let batch = |length: usize| {
+                    let [first, second, hard] = [0, 1, 2].map(|side: usize| leaves[side].clone().narrow(1, 0, length));
+                    let batch = RankingBatch::new(first, second);
+                    let batch = if has_hard { batch.with_hard_negatives(hard) } else { batch };
+                    let identities = integers(&identities, &backend.device);
+                    if has_identities { batch.with_identities(identities) } else { batch }
+                };
+                let log_scale = loss.temperature.log_scale.as_ref().expect("learned").val();
+                let value = if together {
+                    let lengths = MatryoshkaLossConfig::new(vec![2, 3]).with_weights(Some(vec![0.5, 2.0]));
+                    lengths.init(loss).forward_ranking(&batch(3))
+                } else {
+                    let of_anchors = |length: usize| {
+                        let losses = loss.forward_no_reduction(&batch(length));
+                        let known = if has_identities { 8.0 } else { 9.0 };
+                        if name == "sum" { losses.sum() } else { losses.sum().mul_scalar(1.0 / known) }
+                    };
+                    of_anchors(2).mul_scalar(0.5) + of_anchors(3).mul_scalar(2.0)
+                };
+                let gradients = value.clone().backward();
+                let mut outcome = vec![host(value), host(log_scale.grad(&gradients).expect("a gradient"))];
+                outcome.extend(leaves.iter().filter_map(|rows| rows.grad(&gradients).map(host)));
+                outcome
+            };
+            let (together, apart) = (run(true), run(false));
+            assert_eq!(together.len(), apart.len(), "{name}");
+            for (place, (actual, expected)) in together.iter().zip(&apart).enumerate() {
+                // A temperature is an `f32`, and so is its gradient.
+                let share = if backend.is_double() && place != 1 { 1e-12 } else { 3e-5 };
+                let largest = expected.iter().fold(1e-3_f64, |largest, number| largest.max(number.abs()));
+                let what = format!("{name} {place} on {}", backend.name);
+                assert_close(&what, actual, expected, Tolerance::new(share, share * largest));
             }
         }
     }

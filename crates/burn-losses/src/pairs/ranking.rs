@@ -3,13 +3,14 @@ use alloc::vec::Vec;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_losses_kernels::math::{cast_to, in_host_memory, log_sum_exp, signed, softplus, unit_rows, widen};
-use burn_losses_kernels::scores::{Comparison, Counted, Scale, scores};
+use burn_losses_kernels::scores::{Comparison, CosineSums, Counted, Scale, Sides, cosine_sums, scores};
 
 use super::streamed::sum_of_picks;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::labels::silence;
+use crate::matryoshka::cut;
 use crate::reduction::EmbeddingReduction;
 use crate::shape::check_shape;
 
@@ -170,6 +171,18 @@ impl RankingBatch {
         check_shape("RankingBatch", "identities", identities.dims(), [self.queries.dims()[0]]);
         Self { identities: Some(signed(identities)), ..self }
     }
+
+    /// How long the embeddings are, and what precision losses come back in.
+    pub(crate) fn dim_and_precision(&self) -> (usize, DType) {
+        (self.queries.dims()[1], self.queries.dtype())
+    }
+
+    /// The first numbers of every row.
+    pub(crate) fn cut(&self, length: usize) -> Self {
+        let [queries, documents] = [&self.queries, &self.documents].map(|rows| cut(rows, length));
+        let hard_negatives = self.hard_negatives.iter().map(|rows| cut(rows, length)).collect();
+        Self { queries, documents, hard_negatives, identities: self.identities.clone() }
+    }
 }
 
 /// Ranks the document of a query before all others of the batch, and before hard negatives: the loss that embedding models
@@ -252,11 +265,55 @@ impl MultipleNegativesRankingLoss {
         if let Some(loss) = self.at_once(batch) {
             return loss;
         }
+        let (dim, _) = batch.dim_and_precision();
+        if let Some(mut losses) = self.together(batch, &[dim]).filter(|_| self.is_both_ways()) {
+            return losses.remove(0);
+        }
         let losses = self.forward_no_reduction(batch);
         match &batch.identities {
             None => self.reduction.apply(losses),
             Some(identities) => self.reduction.apply_valid(losses, identities.clone().greater_equal_scalar(0)),
         }
+    }
+
+    /// The loss of the first numbers of each row, for each of the lengths, `[1]` each.
+    #[track_caller]
+    pub(crate) fn forward_of_lengths(&self, batch: &RankingBatch, lengths: &[usize]) -> Vec<Tensor<1>> {
+        let shared = if lengths.len() > 1 { self.together(batch, lengths) } else { None };
+        shared.unwrap_or_else(|| lengths.iter().map(|&length| self.forward(&batch.cut(length))).collect())
+    }
+
+    /// Whether queries and documents look for each other, with a sum for each direction.
+    fn is_both_ways(&self) -> bool {
+        let both = [RankingDirection::QueryToDocument, RankingDirection::DocumentToQuery];
+        self.partition_mode == PartitionMode::PerDirection && both.iter().all(|way| self.directions.contains(way))
+    }
+
+    /// The same where lengths and directions share their products: where every row has one positive, and all rows of the other side
+    /// as negatives, that weigh what they weigh.
+    fn together(&self, batch: &RankingBatch, lengths: &[usize]) -> Option<Vec<Tensor<1>>> {
+        let [count, _] = batch.queries.dims();
+        let both = self.is_both_ways() && batch.hard_negatives.is_empty();
+        let is_plain = both || self.directions == [RankingDirection::QueryToDocument];
+        if !is_plain || self.hardness != 0.0 || batch.identities.is_some() || count == 0 {
+            return None;
+        }
+        let first = widen(batch.queries.clone());
+        let scale = self.temperature.scale(first.dtype());
+        let documents = core::iter::once(&batch.documents).chain(&batch.hard_negatives);
+        let documents: Vec<_> = documents.map(|rows| cast_to(widen(rows.clone()), first.dtype())).collect();
+        // A hard negative is of a label of its own.
+        let labels = [count, count * documents.len()].map(|rows| Tensor::arange(0..rows as i64, &first.device()));
+        let sides = Sides { first, second: Tensor::cat(documents, 0), labels };
+        let loss = |sums: CosineSums| {
+            let own = times(sums.own, &scale);
+            let mut losses = softplus(sums.first - own.clone());
+            if let Some(second) = sums.second {
+                losses = (losses + softplus(second - own)).mul_scalar(0.5);
+            }
+            cast_to(self.reduction.apply(losses), batch.queries.dtype())
+        };
+        Some(cosine_sums(sides, lengths, both, scale.clone()).into_iter().map(loss).collect())
     }
 
     /// The sum or the mean where all documents but its own are the negatives of a query, and weigh what they weigh; `None` where there
