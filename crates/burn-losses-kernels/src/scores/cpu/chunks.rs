@@ -18,7 +18,7 @@ use gemm::Parallelism;
 use super::super::backend::{Batch, Gradients, Plan, Term, Wanted};
 use super::block::{AddBias, AddRows, AddWeighted, Block, Sums, larger};
 use super::terms::Cap;
-use super::{BLOCK, WORTH_A_THREAD};
+use super::{BLOCK, WORTH_A_THREAD, wide};
 use crate::host::threads::*;
 use crate::host::{Host, Key, Matrix, Real, Strided, Vectorised, product, tensor, vectorised};
 use crate::math::NOTHING;
@@ -54,10 +54,6 @@ pub(in super::super) fn chunk([batch, dim, count]: [usize; 3], size: usize, byte
     // Chunks of about one length.
     let chunks = batch.div_ceil((fitting / STEP * STEP).min(MOST));
     Some(batch.div_ceil(chunks).next_multiple_of(STEP).min(fitting))
-}
-
-fn wide<T: Real>(number: T) -> f64 {
-    number.to_f64().expect("a float is an f64")
 }
 
 /// The only number of a tensor.

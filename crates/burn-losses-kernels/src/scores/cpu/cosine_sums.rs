@@ -17,19 +17,13 @@ use burn::tensor::{DType, Shape};
 use gemm::Parallelism;
 
 use super::super::cosine_sums::op::TwoSides;
-use super::block::{Block, LANES, Sums, dot, larger};
-use super::{BLOCK, Range, ranges};
+use super::block::{Sums, dot, larger};
+use super::exponentials::{AddExponentials, MergeRows, Scores, Weigh, Weights};
+use super::sides::{Inputs, Part, for_each_walk};
+use super::{Range, wide};
 use crate::host::threads::*;
-use crate::host::{Host, Key, Matrix, Real, Vectorised, product, product_apart, tensor, vectorised};
+use crate::host::{Host, Key, Matrix, Real, product_apart, tensor, vectorised};
 use crate::math::NOTHING;
-use crate::math::norm::NO_DIRECTION;
-
-/// What the product of two rows that are not compared is: far below every other, also when more is added to it or it is multiplied
-/// with a scale, and still a number when it is multiplied with the factors of two rows.
-pub(super) const LEFT_OUT: f64 = -1e18;
-
-/// A cut row that is this much shorter than the whole would lose digits in the products of all lengths.
-const TOO_SHORT: f64 = 1e-9;
 
 /// The log-sum-exps and the cosines of partners, `[lengths, N + M + min(N, M)]`.
 pub(in super::super) fn forward<H: Host>(sides: &TwoSides<H>) -> FloatTensor<H> {
@@ -107,108 +101,6 @@ fn backward_as<H: Host, T: Real + Key<T>>(
     [side(first, rows), side(second, others), tensor::<H, _>(vec![of_scale], Shape::from([1]), &device)]
 }
 
-/// Calls `walk` with what a walk needs and the place of the first of its lengths: once for all lengths, or once for each where a row has
-/// nearly nothing in its first numbers, or one that is not a number, whose factor would reach pairs that are not compared.
-fn for_each_walk<H: Host, T: Real + Key<T>>(sides: &TwoSides<H>, mut walk: impl FnMut(&Inputs<T>, usize)) {
-    let lengths = &sides.lengths;
-    if let Some(inputs) = Inputs::<T>::new::<H>(sides, lengths) {
-        walk(&inputs, 0);
-        return;
-    }
-    for place in 0..lengths.len() {
-        walk(&Inputs::new::<H>(sides, &lengths[place..=place]).expect("a row is as long as itself"), place);
-    }
-}
-
-/// Rows of one side.
-pub(super) struct Side<T> {
-    /// Divided by their length, of as many numbers as the longest length.
-    pub(super) rows: Block<T>,
-    pub(super) count: usize,
-    /// Of each length, what the cosine of the cut rows is more than their product, `[lengths, count]`.
-    factors: Vec<T>,
-    pub(super) labels: Vec<i64>,
-}
-
-impl<T: Real + Key<T>> Side<T> {
-    /// `None` where a row is too short at one of the lengths.
-    fn new<H: Host>(rows: &FloatTensor<H>, labels: Vec<i64>, ends: &[usize]) -> Option<Self> {
-        let (count, longest) = (rows.shape()[0], *ends.last().expect("there is a length"));
-        let mut block = Block::new(count, longest);
-        block.load(&H::strided::<T>(rows), 0, count, true);
-        let mut factors = vec![T::one(); ends.len() * count];
-        for row in 0..count {
-            let (numbers, whole) = (block.row(row), wide(block.inverse_length(row)).recip());
-            let largest =
-                |numbers: &[T]| wide(numbers.iter().fold(T::zero(), |most, number| larger(most, number.abs())));
-            if largest(numbers) * whole < NO_DIRECTION {
-                // It has none when it is cut either.
-                continue;
-            }
-            let (mut squares, mut from) = (0.0, 0);
-            for (place, &end) in ends[..ends.len() - 1].iter().enumerate() {
-                squares += numbers[from..end].iter().map(|&number| wide(number) * wide(number)).sum::<f64>();
-                let length = squares.sqrt();
-                let is_long = length >= TOO_SHORT && largest(&numbers[..end]) * whole >= 2.0 * NO_DIRECTION;
-                if !is_long {
-                    return None;
-                }
-                factors[place * count + row] = T::of(length.recip());
-                from = end;
-            }
-        }
-        Some(Self { rows: block, count, factors, labels })
-    }
-
-    /// Of some rows at a length.
-    fn factors_of(&self, place: usize, (start, length): (usize, usize)) -> &[T] {
-        &self.factors[place * self.count + start..][..length]
-    }
-
-    /// Makes the gradient of the rows of that of the rows divided by their lengths, which lacks what the factors bring.
-    ///
-    /// - `pulls`: the gradients of the logarithms of the factors, `[lengths, count]`
-    fn finish(&self, gradient: &mut [T], pulls: &[T], ends: &[usize]) {
-        let longest = *ends.last().expect("there is a length");
-        let pull = |place: usize, row: usize| {
-            let factor = self.factors[place * self.count + row];
-            pulls[place * self.count + row] * factor * factor
-        };
-        for (row, gradient) in gradient.chunks_exact_mut(longest).enumerate() {
-            let (mut end, mut total) = (longest, T::zero());
-            for place in (0..ends.len()).rev() {
-                let start = if place == 0 { 0 } else { ends[place - 1] };
-                total = total + pull(place, row);
-                let unit = &self.rows.row(row)[start..end];
-                gradient[start..end].iter_mut().zip(unit).for_each(|(slope, &unit)| *slope = *slope - unit * total);
-                end = start;
-            }
-        }
-        self.rows.project(gradient);
-    }
-}
-
-fn wide<T: Real>(number: T) -> f64 {
-    number.to_f64().expect("a float is an f64")
-}
-
-/// What a walk needs.
-pub(super) struct Inputs<T> {
-    pub(super) first: Side<T>,
-    pub(super) second: Side<T>,
-    /// The first side as columns, `[longest, N]`.
-    turned: Vec<T>,
-    /// The lengths.
-    ends: Vec<usize>,
-    pub(super) scale: T,
-    /// The largest score that there can be, if the exponentials of all others are in range relative to it.
-    bound: Option<T>,
-    /// The rows of the second side by their labels, those of one label in their order.
-    by_label: Vec<usize>,
-    /// Of every row of the first side, which of them have its label.
-    same: Vec<core::ops::Range<usize>>,
-}
-
 /// The gradients of a walk.
 struct Slopes<T> {
     /// `[N, longest]` and `[M, longest]`, or nothing where it is not wanted.
@@ -216,92 +108,7 @@ struct Slopes<T> {
     scale: T,
 }
 
-/// A tile of the first side or a block of the second, as `(start, length)`.
-pub(super) type Part = (usize, usize);
-
 impl<T: Real + Key<T>> Inputs<T> {
-    pub(super) fn new<H: Host>(sides: &TwoSides<H>, ends: &[usize]) -> Option<Self> {
-        let first = Side::new::<H>(&sides.first, H::integers(sides.labels.clone()), ends)?;
-        let second = Side::new::<H>(&sides.second, H::integers(sides.other_labels.clone()), ends)?;
-        let scale = H::strided::<T>(&H::float_reshape(sides.scale.clone(), [1, 1].into())).rows(1, 1)[0];
-        let mut by_label: Vec<usize> = (0..second.count).collect();
-        by_label.sort_by_key(|&other| second.labels[other]);
-        let place = |beyond: &dyn Fn(i64) -> bool| by_label.partition_point(|&other| !beyond(second.labels[other]));
-        let same = first.labels.iter().map(|&label| place(&|other| other >= label)..place(&|other| other > label));
-        Some(Self {
-            same: same.collect(),
-            turned: first.rows.turned(),
-            ends: ends.to_vec(),
-            scale,
-            bound: (scale * T::of(2.0) <= -T::min_positive_value().ln() * T::of(0.7)).then_some(scale),
-            by_label,
-            first,
-            second,
-        })
-    }
-
-    pub(super) fn longest(&self) -> usize {
-        *self.ends.last().expect("there is a length")
-    }
-
-    /// The numbers between the length before and a length.
-    fn segment(&self, place: usize) -> (usize, usize) {
-        (if place == 0 { 0 } else { self.ends[place - 1] }, self.ends[place])
-    }
-
-    pub(super) fn ranges(&self) -> Vec<Range> {
-        let (rows, others, longest) = (self.first.count, self.second.count, self.longest());
-        ranges(others, rows.saturating_mul(others).saturating_mul(longest), rows * longest * size_of::<T>())
-    }
-
-    /// The tiles of the first side. The more lengths, the narrower: what is known of them all is to stay in the cache.
-    pub(super) fn tiles(&self, range: &Range) -> impl Iterator<Item = Part> {
-        let (count, tile) = (self.first.count, self.tile(range));
-        (0..count).step_by(tile).map(move |start| (start, tile.min(count - start)))
-    }
-
-    pub(super) fn tile(&self, range: &Range) -> usize {
-        let tile = if self.ends.len() > 2 { range.tile / 2 } else { range.tile * 2 };
-        tile.min(self.first.count)
-    }
-
-    pub(super) fn block(&self) -> usize {
-        if self.ends.len() > 2 { BLOCK } else { 2 * BLOCK }
-    }
-
-    pub(super) fn blocks(&self, range: &Range) -> impl Iterator<Item = Part> + use<T> {
-        let (size, end) = (self.block(), range.end);
-        (range.start..end).step_by(size).map(move |start| (start, size.min(end - start)))
-    }
-
-    /// Adds the products of the numbers between two lengths of a block with a tile, `[rows, lanes]`.
-    pub(super) fn multiply(&self, place: usize, block: Part, tile: Part, parallelism: Parallelism, products: &mut [T]) {
-        let (from, to) = self.segment(place);
-        let turned =
-            Matrix::some_columns(&self.turned[from * self.first.count..to * self.first.count], self.first.count, tile);
-        product(self.second.rows.part_of(block, (from, to)), turned, place > 0, parallelism, products);
-    }
-
-    /// Marks the products of rows that are not compared.
-    pub(super) fn leave_out(&self, (start, rows): Part, (first, lanes): Part, products: &mut [T]) {
-        let left_out = T::of(LEFT_OUT);
-        for lane in 0..lanes {
-            let same = &self.by_label[self.same[first + lane].clone()];
-            let before = same.partition_point(|&other| other < start);
-            for &other in same[before..].iter().take_while(|&&other| other < start + rows) {
-                products[(other - start) * lanes + lane] = left_out;
-            }
-            if self.first.labels[first + lane] < 0 {
-                (0..rows).for_each(|row| products[row * lanes + lane] = left_out);
-            }
-        }
-        for (products, &label) in products.chunks_exact_mut(lanes).zip(&self.second.labels[start..start + rows]) {
-            if label < 0 {
-                products.fill(left_out);
-            }
-        }
-    }
-
     /// The cosines of rows with their partners at a length, of their products at the length before.
     fn own(&self, place: usize, products: &mut [T]) -> impl Iterator<Item = T> {
         let (from, to) = self.segment(place);
@@ -551,13 +358,6 @@ struct Upstream<T> {
     weights: Vec<T>,
 }
 
-/// A part of it.
-#[derive(Clone, Copy)]
-struct Weights<'a, T> {
-    sums: &'a [T],
-    weights: &'a [T],
-}
-
 impl<T: Real> Upstream<T> {
     fn new(sums_and_gradients: impl Iterator<Item = (T, T)>, scale: T, bound: Option<T>) -> Self {
         let nothing = T::of(0.5 * NOTHING);
@@ -574,169 +374,5 @@ impl<T: Real> Upstream<T> {
 
     fn part(&self, start: usize, length: usize) -> Weights<'_, T> {
         Weights { sums: &self.sums[start..start + length], weights: &self.weights[start..start + length] }
-    }
-}
-
-/// Adds the exponentials of scores less `bound` to the sums of their rows and their lanes.
-struct AddExponentials<'a, T> {
-    /// `[rows, lanes]`.
-    products: &'a [T],
-    scale: T,
-    bound: T,
-    row_factors: &'a [T],
-    row_sums: &'a mut [T],
-    lane_factors: &'a [T],
-    lane_sums: &'a mut [T],
-}
-
-impl<T: Real> Vectorised for AddExponentials<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Self { products, scale, bound, row_factors, row_sums, lane_factors, lane_sums } = self;
-        let rows = products.chunks_exact(lane_factors.len());
-        for ((products, &row_factor), row_sum) in rows.zip(row_factors).zip(row_sums) {
-            let factor = row_factor * scale;
-            let mut sums = [T::zero(); LANES];
-            let lanes = products.chunks(LANES).zip(lane_factors.chunks(LANES)).zip(lane_sums.chunks_mut(LANES));
-            for ((products, lane_factors), lane_sums) in lanes {
-                let lanes = products.iter().zip(lane_factors).zip(lane_sums).zip(&mut sums);
-                for (((&product, &lane_factor), lane_sum), sum) in lanes {
-                    let exponential = (product * (lane_factor * factor) - bound).exponential::<FUSED>();
-                    *lane_sum = *lane_sum + exponential;
-                    *sum = *sum + exponential;
-                }
-            }
-            *row_sum = sums.into_iter().fold(*row_sum, |sum, part| sum + part);
-        }
-    }
-}
-
-/// Writes the scores of products.
-struct Scores<'a, T> {
-    /// `[rows, lanes]`.
-    products: &'a [T],
-    scale: T,
-    row_factors: &'a [T],
-    lane_factors: &'a [T],
-    scores: &'a mut [T],
-}
-
-impl<T: Real> Vectorised for Scores<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Self { products, scale, row_factors, lane_factors, scores } = self;
-        let (nothing, left_out, lanes) = (T::of(NOTHING), T::of(0.5 * LEFT_OUT), lane_factors.len());
-        let rows = products.chunks_exact(lanes).zip(scores.chunks_exact_mut(lanes));
-        for ((products, scores), &row_factor) in rows.zip(row_factors) {
-            let factor = row_factor * scale;
-            for ((score, &product), &lane_factor) in scores.iter_mut().zip(products).zip(lane_factors) {
-                *score = if product < left_out { nothing } else { product * (lane_factor * factor) };
-            }
-        }
-    }
-}
-
-/// Takes scores `[rows, lanes]` into the running maxima and sums of their rows.
-struct MergeRows<'a, T> {
-    scores: &'a [T],
-    lanes: usize,
-    largest: &'a mut [T],
-    sums: &'a mut [T],
-}
-
-impl<T: Real> Vectorised for MergeRows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Self { scores, lanes, largest, sums } = self;
-        for ((scores, largest), sum) in scores.chunks_exact(lanes).zip(largest).zip(sums) {
-            let (mut new, mut parts) = ([*largest; LANES], [T::zero(); LANES]);
-            for scores in scores.chunks(LANES) {
-                new.iter_mut().zip(scores).for_each(|(largest, &score)| *largest = larger(*largest, score));
-            }
-            let new = new.into_iter().fold(*largest, larger);
-            for scores in scores.chunks(LANES) {
-                let parts = parts.iter_mut().zip(scores);
-                parts.for_each(|(part, &score)| *part = *part + (score - new).exponential::<FUSED>());
-            }
-            let before = *sum * (*largest - new).exponential::<FUSED>();
-            *sum = parts.into_iter().fold(before, |sum, part| sum + part);
-            *largest = new;
-        }
-    }
-}
-
-/// Replaces products by their gradient and that of the products at all longer lengths, and adds up what pulls at the factors.
-struct Weigh<'a, T> {
-    /// `[rows, lanes]`.
-    products: &'a mut [T],
-    /// The gradient of the products at all longer lengths; `None` at the longest.
-    beyond: Option<&'a [T]>,
-    scale: T,
-    bound: Option<T>,
-    rows: Weights<'a, T>,
-    row_factors: &'a [T],
-    row_pulls: &'a mut [T],
-    lanes: Weights<'a, T>,
-    lane_factors: &'a [T],
-    lane_pulls: &'a mut [T],
-}
-
-impl<T: Real> Vectorised for Weigh<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        match self.bound {
-            Some(bound) => self.each::<FUSED>(|score, [_, row_weight], [_, lane_weight]| {
-                (row_weight + lane_weight) * (score - bound).exponential::<FUSED>()
-            }),
-            None => self.each::<FUSED>(|score, [row_sum, row_weight], [lane_sum, lane_weight]| {
-                row_weight * (score - row_sum).exponential::<FUSED>()
-                    + lane_weight * (score - lane_sum).exponential::<FUSED>()
-            }),
-        }
-    }
-}
-
-impl<T: Real> Weigh<'_, T> {
-    /// `slope`: the gradient of a cosine by its score, and by the sum and the weight of its row and of its lane.
-    #[inline(always)]
-    fn each<const FUSED: bool>(self, slope: impl Fn(T, [T; 2], [T; 2]) -> T) {
-        let Self { products, beyond, scale, bound: _, rows, row_factors, row_pulls, lanes, lane_factors, lane_pulls } =
-            self;
-        let width = lane_factors.len();
-        let of_rows = rows.sums.iter().zip(rows.weights).zip(row_factors).zip(row_pulls);
-        for (row, (products, (((&row_sum, &row_weight), &row_factor), row_pull))) in
-            products.chunks_exact_mut(width).zip(of_rows).enumerate()
-        {
-            let mut pulls = [T::zero(); LANES];
-            for start in (0..width).step_by(LANES) {
-                let end = (start + LANES).min(width);
-                let of_lanes = lanes.sums[start..end].iter().zip(&lanes.weights[start..end]);
-                let of_lanes = of_lanes.zip(&lane_factors[start..end]).zip(&mut lane_pulls[start..end]);
-                for ((product, (((&lane_sum, &lane_weight), &lane_factor), lane_pull)), pull) in
-                    products[start..end].iter_mut().zip(of_lanes).zip(&mut pulls)
-                {
-                    let factor = row_factor * lane_factor;
-                    let cosine = *product * factor;
-                    let slope = slope(cosine * scale, [row_sum, row_weight], [lane_sum, lane_weight]);
-                    let pulled = slope * cosine;
-                    *lane_pull = *lane_pull + pulled;
-                    *pull = *pull + pulled;
-                    *product = slope * factor;
-                }
-            }
-            *row_pull = pulls.into_iter().fold(*row_pull, |sum, part| sum + part);
-            if let Some(beyond) = beyond {
-                let beyond = &beyond[row * width..(row + 1) * width];
-                products.iter_mut().zip(beyond).for_each(|(product, &beyond)| *product = *product + beyond);
-            }
-        }
     }
 }

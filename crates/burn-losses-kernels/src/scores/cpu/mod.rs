@@ -6,8 +6,8 @@
 //! keys, so a result depends on the number of threads but not on their speed.
 //!
 //! A key can have several centers (`centers.rs`), and what is added up can be other terms (`terms.rs`). A loss that is known
-//! beforehand is walked in chunks of queries (`chunks.rs`). Of cosines both sides and several lengths share a walk
-//! (`cosine_sums.rs`).
+//! beforehand is walked in chunks of queries (`chunks.rs`). Cosines of two sides (`sides.rs`) are added up for both and for several
+//! lengths in one walk (`cosine_sums.rs`, with the loops of `exponentials.rs`), or ask a question each (`sigmoid_loss.rs`).
 //!
 //! Scores lie with the queries along the rows, `[block, queries]`: the running maxima and sums of neighbouring queries
 //! are neighbours, and no loop has to add along a vector.
@@ -16,7 +16,9 @@ mod block;
 mod centers;
 pub(super) mod chunks;
 pub(super) mod cosine_sums;
+mod exponentials;
 mod memory;
+mod sides;
 pub(super) mod sigmoid_loss;
 mod terms;
 
@@ -80,6 +82,10 @@ struct Range {
     end: usize,
     parallelism: Parallelism,
     tile: usize,
+}
+
+fn wide<T: Real>(number: T) -> f64 {
+    number.to_f64().expect("a float is an f64")
 }
 
 /// Ranges of `count` keys, one per thread: as many as `work` multiplications are worth, each of which holds an accumulator of

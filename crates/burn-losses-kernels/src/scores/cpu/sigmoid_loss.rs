@@ -12,8 +12,8 @@ use burn::tensor::{DType, Shape};
 
 use super::super::cosine_sums::op::TwoSides;
 use super::block::{LANES, dot, larger};
-use super::cosine_sums::{Inputs, LEFT_OUT};
-use super::{Range, chunks};
+use super::sides::{Inputs, LEFT_OUT};
+use super::{Range, chunks, wide};
 use crate::host::threads::*;
 use crate::host::{Host, Key, Matrix, Real, Vectorised, product_apart, tensor, vectorised};
 
@@ -156,10 +156,6 @@ impl<T: Real + Key<T>> Walk<T> {
         }
         (totals, of_first)
     }
-}
-
-fn wide<T: Real>(number: T) -> f64 {
-    number.to_f64().expect("a float is an f64")
 }
 
 /// `softplus(score)` and its slope.
