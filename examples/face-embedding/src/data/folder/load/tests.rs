@@ -318,7 +318,8 @@ fn an_interlaced_png_and_a_jpeg_of_four_inks_are_read_as_they_are() {
         let pixels = decode_large(bytes, frame, 1).unwrap();
         assert_eq!(pixels, decode(bytes, 2).unwrap(), "{name}");
         for (pixel, expected) in pixels.chunks(3).zip([left, right, left, right]) {
-            let near = pixel.iter().zip(expected).all(|(&value, expected)| (i32::from(value) - expected).abs() <= 12);
+            // Made so small, a half has a tenth of the other one in it.
+            let near = pixel.iter().zip(expected).all(|(&value, expected)| (i32::from(value) - expected).abs() <= 30);
             assert!(near, "{name}: {pixels:?}");
         }
     }
