@@ -266,7 +266,9 @@ impl MultipleNegativesRankingLoss {
             return loss;
         }
         let (dim, _) = batch.dim_and_precision();
-        if let Some(mut losses) = self.together(batch, &[dim]).filter(|_| self.is_both_ways()) {
+        if self.is_both_ways()
+            && let Some(mut losses) = self.together(batch, &[dim])
+        {
             return losses.remove(0);
         }
         let losses = self.forward_no_reduction(batch);
