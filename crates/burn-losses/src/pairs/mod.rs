@@ -42,6 +42,7 @@ mod masked;
 mod multi_label_sup_con;
 mod multi_similarity;
 mod n_pairs;
+mod one_positive;
 mod ranking;
 mod sig_lip;
 mod streamed;

@@ -5,8 +5,9 @@ use burn_losses_kernels::math::{log_sum_exp_where, softplus};
 use burn_losses_kernels::scores::Counted;
 
 use super::argument::Pairs;
-use super::asked::{Labelled, OnePositive};
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
+use super::one_positive::OnePositive;
 use crate::identities::{first_match, from_the_start, places_of};
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;

@@ -5,9 +5,10 @@ use burn_losses_kernels::math::{cast_to, in_host_memory, softplus};
 use burn_losses_kernels::scores::sigmoid_loss;
 
 use super::argument::Pairs;
-use super::asked::{Labelled, OnePositive};
+use super::asked::Labelled;
 use super::loss::{AnchorLosses, PairLoss};
 use super::masked::inside;
+use super::one_positive::OnePositive;
 use super::temperature::{Temperature, TemperatureMode, times};
 use crate::mining::PairMasks;
 use crate::reduction::EmbeddingReduction;

@@ -10,7 +10,8 @@ use burn_losses_kernels::scores::{
 };
 
 use super::Pairs;
-use super::asked::{Labelled, OnePositive};
+use super::asked::Labelled;
+use super::one_positive::OnePositive;
 use super::temperature::times;
 use crate::on_device::{on, scale_on, terms_on};
 
